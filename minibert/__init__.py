@@ -1,0 +1,33 @@
+"""minibert: BERT (arXiv 1810.04805) with every forward and backward pass written by hand.
+
+`import minibert` only defines names. What they stand for is imported when it is first used, so that the
+import is quick and needs neither a compiler nor a GPU:
+
+    from minibert import Bert, BertConfig, Tokenizer
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# public name -> the room it lives in (PEP 562: __getattr__ of a module)
+_EXPORTS = {
+    "Bert": "minibert.models",
+    "BertConfig": "minibert.models",
+    "Tokenizer": "minibert.text",
+}
+
+__all__ = ["Bert", "BertConfig", "Tokenizer", "__version__"]
+
+
+def __getattr__(name: str):
+    """Import the room that holds `name` on its first use, and remember what was found."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'minibert' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
