@@ -1,0 +1,106 @@
+"""The small layers.  `forward` returns the output and a cache, `backward` takes that cache and adds to the gradients.
+
+A layer keeps nothing between calls but its parameters, so one layer can run several batches before it goes back.
+"""
+
+from minibert.nn.parameters import Parameters, ones, truncated_normal, zeros
+
+
+class Linear:
+    """y = x @ weight.T + bias, with weight [out, in] as in Hugging Face files."""
+
+    def __init__(self, parameters: Parameters, name: str, inputs: int, outputs: int, std: float):
+        self.ops = parameters.backend
+        self.weight = parameters.add(f"{name}.weight", (outputs, inputs), truncated_normal(std))
+        self.bias = parameters.add(f"{name}.bias", (outputs,), zeros, decayed=False)
+
+    def forward(self, x):
+        """x [N, in] -> y [N, out]."""
+        return self.ops.linear_forward(x, self.weight.value, self.bias.value)
+
+    def backward(self, d_y, cache):
+        """d_y [N, out] -> d_x [N, in]."""
+        d_x, d_weight, d_bias = self.ops.linear_backward(d_y, cache)
+        self.weight.gradient += d_weight
+        self.bias.gradient += d_bias
+        return d_x
+
+
+class LayerNorm:
+    """Layer normalisation, alone (`forward`) or after a residual connection (`add_forward`)."""
+
+    def __init__(self, parameters: Parameters, name: str, width: int, eps: float):
+        self.ops = parameters.backend
+        self.weight = parameters.add(f"{name}.weight", (width,), ones, decayed=False)
+        self.bias = parameters.add(f"{name}.bias", (width,), zeros, decayed=False)
+        self.eps = eps
+
+    def forward(self, x):
+        """x [N, H] -> y [N, H]."""
+        return self.ops.layernorm_forward(x, self.weight.value, self.bias.value, self.eps)
+
+    def backward(self, d_y, cache):
+        """d_y [N, H] -> d_x [N, H]."""
+        d_x, d_weight, d_bias = self.ops.layernorm_backward(d_y, cache)
+        self.weight.gradient += d_weight
+        self.bias.gradient += d_bias
+        return d_x
+
+    def add_forward(self, x, residual, dropout):
+        """x, residual [N, H], dropout a Dropout or None -> LayerNorm(residual + dropout(x)) [N, H]."""
+        return self.ops.add_layernorm_forward(
+            x, residual, self.weight.value, self.bias.value, self.eps, dropout
+        )
+
+    def add_backward(self, d_y, cache):
+        """d_y [N, H] -> d_x [N, H], d_residual [N, H]."""
+        d_x, d_residual, d_weight, d_bias = self.ops.add_layernorm_backward(d_y, cache)
+        self.weight.gradient += d_weight
+        self.bias.gradient += d_bias
+        return d_x, d_residual
+
+
+class Embeddings:
+    """Token, position and segment embeddings, their sum normalised (paper, figure 2)."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        name: str,
+        *,
+        vocabulary,
+        positions,
+        segments,
+        width,
+        eps,
+        std,
+        position_start,
+    ):
+        self.ops = parameters.backend
+        start = truncated_normal(std)
+        self.token = parameters.add(f"{name}.word_embeddings.weight", (vocabulary, width), start)
+        self.position = parameters.add(
+            f"{name}.position_embeddings.weight", (positions, width), position_start
+        )
+        self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (segments, width), start)
+        self.norm = LayerNorm(parameters, f"{name}.LayerNorm", width, eps)
+
+    def forward(self, token_ids, position_ids, segment_ids, dropout):
+        """Three [N] integer arrays, dropout a Dropout or None -> y [N, H]."""
+        tables = self.token.value, self.position.value, self.segment.value
+        summed, embedding_cache = self.ops.embedding_forward(token_ids, position_ids, segment_ids, *tables)
+        y, norm_cache = self.norm.forward(summed)
+        if dropout is not None:
+            y, dropout = self.ops.dropout_forward(y, dropout)
+        return y, (embedding_cache, norm_cache, dropout)
+
+    def backward(self, d_y, cache):
+        """d_y [N, H] -> nothing: token ids have no gradient."""
+        embedding_cache, norm_cache, dropout = cache
+        if dropout is not None:
+            d_y = self.ops.dropout_backward(d_y, dropout)
+        d_summed = self.norm.backward(d_y, norm_cache)
+        d_token, d_position, d_segment = self.ops.embedding_backward(d_summed, embedding_cache)
+        self.token.gradient += d_token
+        self.position.gradient += d_position
+        self.segment.gradient += d_segment

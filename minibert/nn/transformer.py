@@ -1,0 +1,169 @@
+"""The Transformer encoder, bottom up: self-attention, feed-forward network, one layer, the stack of layers.
+
+Every sub-layer is followed by LayerNorm(input + Dropout(output)): "post-norm", as in the original Transformer
+(Vaswani et al. 2017, section 3.1) and in BERT.
+"""
+
+from minibert.nn.layers import LayerNorm, Linear
+from minibert.nn.parameters import Parameters
+from minibert.ops.dropout import ATTENTION_OUTPUT, ATTENTION_PROBABILITIES, FEED_FORWARD_OUTPUT
+
+
+class SelfAttention:
+    """Project to queries, keys and values; attend; project back; add and normalise."""
+
+    def __init__(self, parameters: Parameters, name: str, *, width, heads, eps, std):
+        self.ops = parameters.backend
+        self.heads = heads
+        self.query = Linear(parameters, f"{name}.self.query", width, width, std)
+        self.key = Linear(parameters, f"{name}.self.key", width, width, std)
+        self.value = Linear(parameters, f"{name}.self.value", width, width, std)
+        self.output = Linear(parameters, f"{name}.output.dense", width, width, std)
+        self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, eps)
+
+    def forward(self, x, x_q, keys, queries, causal, dropout):
+        """x [N, H], all tokens, give keys and values; x_q [Nq, H], the tokens that ask, are x itself or some of it.
+
+        keys, queries: the Sequences of x and of x_q; dropout: the function of `at_layer`.
+        Returns y [Nq, H] and the cache.
+        """
+        q, q_cache = self.query.forward(x_q)  # [Nq, H]
+        k, k_cache = self.key.forward(x)  # [N, H]
+        v, v_cache = self.value.forward(x)  # [N, H]
+        context, attention_cache = self.ops.attention_forward(
+            q,
+            k,
+            v,
+            self.heads,
+            queries.cu_seqlens,
+            keys.cu_seqlens,
+            queries.positions,
+            causal,
+            dropout(ATTENTION_PROBABILITIES, queries),
+        )  # [Nq, H]
+        projected, output_cache = self.output.forward(context)  # [Nq, H]
+        y, norm_cache = self.norm.add_forward(projected, x_q, dropout(ATTENTION_OUTPUT, queries))  # [Nq, H]
+        return y, (q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache)
+
+    def backward(self, d_y, cache):
+        """d_y [Nq, H] -> d_x [N, H], d_x_q [Nq, H]."""
+        q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache = cache
+        d_projected, d_residual = self.norm.add_backward(d_y, norm_cache)
+        d_context = self.output.backward(d_projected, output_cache)
+        d_q, d_k, d_v = self.ops.attention_backward(d_context, attention_cache)
+        # x reaches y through the keys and through the values; x_q through the queries and the residual
+        d_x = self.key.backward(d_k, k_cache) + self.value.backward(d_v, v_cache)
+        d_x_q = self.query.backward(d_q, q_cache) + d_residual
+        return d_x, d_x_q
+
+
+class FeedForward:
+    """Two linear layers with an activation between them, applied to each token alone; add and normalise."""
+
+    def __init__(self, parameters: Parameters, name: str, *, width, inner, activation, eps, std):
+        self.ops = parameters.backend
+        self.up = Linear(parameters, f"{name}.intermediate.dense", width, inner, std)
+        self.activate = getattr(self.ops, f"{activation}_forward")
+        self.activate_backward = getattr(self.ops, f"{activation}_backward")
+        self.down = Linear(parameters, f"{name}.output.dense", inner, width, std)
+        self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, eps)
+
+    def forward(self, x, rows, dropout):
+        """x [N, H], rows their Sequences -> y [N, H] and the cache."""
+        up, up_cache = self.up.forward(x)  # [N, F]
+        activated, activation_cache = self.activate(up)  # [N, F]
+        down, down_cache = self.down.forward(activated)  # [N, H]
+        y, norm_cache = self.norm.add_forward(down, x, dropout(FEED_FORWARD_OUTPUT, rows))  # [N, H]
+        return y, (up_cache, activation_cache, down_cache, norm_cache)
+
+    def backward(self, d_y, cache):
+        """d_y [N, H] -> d_x [N, H]."""
+        up_cache, activation_cache, down_cache, norm_cache = cache
+        d_down, d_residual = self.norm.add_backward(d_y, norm_cache)
+        d_activated = self.down.backward(d_down, down_cache)
+        d_up = self.activate_backward(d_activated, activation_cache)
+        return self.up.backward(d_up, up_cache) + d_residual
+
+
+class EncoderLayer:
+    """Self-attention, then the feed-forward network."""
+
+    def __init__(self, parameters: Parameters, name: str, *, width, heads, inner, activation, eps, std):
+        self.ops = parameters.backend
+        self.attention = SelfAttention(
+            parameters, f"{name}.attention", width=width, heads=heads, eps=eps, std=std
+        )
+        self.feed_forward = FeedForward(
+            parameters, name, width=width, inner=inner, activation=activation, eps=eps, std=std
+        )
+
+    def forward(self, x, tokens, chosen, causal, dropout):
+        """x [N, H] -> y [N, H], or y [R, H] for the R chosen rows.
+
+        tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), when only those rows are read.
+        """
+        rows, queries = chosen or (None, tokens)
+        x_q, gather_cache = (x, None) if rows is None else self.ops.gather_rows_forward(x, rows)
+        attended, attention_cache = self.attention.forward(x, x_q, tokens, queries, causal, dropout)
+        y, feed_forward_cache = self.feed_forward.forward(attended, queries, dropout)
+        return y, (gather_cache, attention_cache, feed_forward_cache)
+
+    def backward(self, d_y, cache):
+        """d_y [N or R, H] -> d_x [N, H]."""
+        gather_cache, attention_cache, feed_forward_cache = cache
+        d_attended = self.feed_forward.backward(d_y, feed_forward_cache)
+        d_x, d_x_q = self.attention.backward(d_attended, attention_cache)
+        # x_q = x, or x[rows]
+        return d_x + (d_x_q if gather_cache is None else self.ops.gather_rows_backward(d_x_q, gather_cache))
+
+
+class Encoder:
+    """A stack of encoder layers.
+
+    The last layer computes only the rows that somebody reads: keys and values need every token, but queries, output
+    projection and feed-forward network only those tokens whose output a loss or the pooler takes.  That is exact.
+    """
+
+    def __init__(
+        self, parameters: Parameters, name: str, *, layers, width, heads, inner, activation, eps, std
+    ):
+        self.layers = [
+            EncoderLayer(
+                parameters,
+                f"{name}.layer.{number}",
+                width=width,
+                heads=heads,
+                inner=inner,
+                activation=activation,
+                eps=eps,
+                std=std,
+            )
+            for number in range(layers)
+        ]
+
+    def forward(self, x, tokens, chosen=None, causal=False, dropouts=None):
+        """x [N, H] -> y [N, H], or [R, H] for the chosen rows; and the cache.
+
+        tokens: the Sequences of x; chosen: None or (rows [R], their Sequences); dropouts: a Dropouts or None.
+        """
+        caches = []
+        for number, layer in enumerate(self.layers):
+            last = number == len(self.layers) - 1
+            x, cache = layer.forward(x, tokens, chosen if last else None, causal, at_layer(dropouts, number))
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, d_y, caches):
+        """d_y [N or R, H] -> d_x [N, H]."""
+        for layer, cache in zip(reversed(self.layers), reversed(caches), strict=True):
+            d_y = layer.backward(d_y, cache)
+        return d_y
+
+
+def at_layer(dropouts, layer):
+    """A function (which, rows) -> the Dropout of that place, or None where nothing is dropped."""
+
+    def dropout(which, rows):
+        return None if dropouts is None else dropouts.at(layer, which, rows)
+
+    return dropout

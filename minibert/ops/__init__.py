@@ -1,0 +1,16 @@
+"""The mathematics of BERT: every op as a pair of pure functions, `x_forward` and `x_backward`.
+
+Each op exists once per backend under the same name:
+
+    reference   NumPy: the textbook; it decides what is right.  Read this one first.
+    cpu         Numba: the same mathematics, fused and parallel.
+    gpu         CuPy, launching hand-written CUDA kernels.
+
+`load_backend(name)` returns one of them as a `Backend`; layers and models call its ops as attributes and never
+ask which one they have.
+"""
+
+from minibert.ops.backend import BACKENDS, OPS, Backend, backend_status, load_backend
+from minibert.ops.dropout import Dropout, Dropouts
+
+__all__ = ["BACKENDS", "OPS", "Backend", "Dropout", "Dropouts", "backend_status", "load_backend"]

@@ -1,0 +1,80 @@
+"""Which random bits decide a dropout.  Shared by all backends, so that the same seed drops the same values.
+
+Randomness is counted, not drawn: whether a value is kept is a pure function of the key (seed, step) and of *where*
+the value stands: the site (layer, head, which dropout), the number of its sequence in the global batch, its
+position in the sequence, and its feature (in attention: the key's position).  So a mask does not depend on how a
+batch is split, packed or cut, and the backward pass computes it again instead of storing it.
+
+Philox gives 128 bits a call; sixteen settle one decision, so one call settles eight neighbouring features:
+
+    counter = (feature // 8, position, sequence, site)      key = (seed, step)
+    decision j of the eight: bits 16 * (j % 2) .. of word j // 2
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+STEPS_OF_RATE = 1 << 16  # sixteen bits to a decision: rates are multiples of 2**-16
+
+# The third part of a site: which of a layer's dropouts.  Sites stay below 2**31; those above belong to `data`.
+EMBEDDINGS, ATTENTION_PROBABILITIES, ATTENTION_OUTPUT, FEED_FORWARD_OUTPUT, TASK_HEAD = range(5)
+
+
+def dropout_site(layer: int, which: int) -> int:
+    """The site of one dropout; attention adds the number of the head to it (at most 256 heads)."""
+    return (layer << 16) | (which << 8)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """One dropout of one step.
+
+    rate        the share of values to drop, 0 <= rate < 1
+    key         (seed, step)
+    site        see `dropout_site`
+    sequences   int32 [rows] (in attention [B]): number of each row's sequence in the global batch
+    positions   int32 [rows]: position of each row in its sequence (in attention: of each query)
+    """
+
+    rate: float
+    key: tuple[int, int]
+    site: int
+    sequences: Any
+    positions: Any
+
+    def __post_init__(self):
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"dropout rate {self.rate} is outside 0 <= rate < 1")
+
+    @property
+    def threshold(self) -> int:
+        """A value is kept if its sixteen bits, read as a number, reach this."""
+        return min(round(self.rate * STEPS_OF_RATE), STEPS_OF_RATE - 1)
+
+    @property
+    def scale(self) -> float:
+        """What kept values are multiplied by, so that the expectation stays what it was."""
+        return STEPS_OF_RATE / (STEPS_OF_RATE - self.threshold)
+
+
+@dataclass(frozen=True)
+class Dropouts:
+    """All dropouts of one step: their rates and the step's key.  `at` gives the one of a place in the model.
+
+    hidden      rate after the embeddings and after each sub-layer
+    attention   rate on the attention probabilities
+    key         (seed, step)
+    """
+
+    hidden: float
+    attention: float
+    key: tuple[int, int]
+
+    def at(self, layer: int, which: int, rows) -> Dropout | None:
+        """The Dropout of one place, or None where the rate is 0.  rows: the minibert.nn.Sequences of its input."""
+        in_attention = which == ATTENTION_PROBABILITIES
+        rate = self.attention if in_attention else self.hidden
+        if rate == 0:
+            return None
+        sequences = rows.numbers if in_attention else rows.sequences
+        return Dropout(rate, self.key, dropout_site(layer, which), sequences, rows.positions)

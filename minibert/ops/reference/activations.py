@@ -1,0 +1,53 @@
+"""Activations: GELU in its exact and its tanh form, and tanh."""
+
+import numpy as np
+
+from minibert.ops.reference.normal import normal_cdf, normal_density
+
+
+def gelu_forward(x):
+    """x times the probability that a standard normal variable is below x: a smooth ReLU.
+
+    x [...].  Returns y [...] and the cache that gelu_backward takes.
+    Source: Hendrycks and Gimpel 2016, section 2; BERT paper, appendix A.2.
+    """
+    cdf = normal_cdf(x)
+    return x * cdf, (x, cdf)
+
+
+def gelu_backward(d_y, cache):
+    """d_y [...] -> d_x [...]."""
+    x, cdf = cache
+    # y = x * cdf(x), and the derivative of cdf is the density
+    return d_y * (cdf + x * normal_density(x))
+
+
+def gelu_tanh_forward(x):
+    """GELU with the normal distribution approximated by a tanh; models such as GPT-2 were trained with it.
+
+    x [...].  Returns y [...] and the cache that gelu_tanh_backward takes.
+    Source: Hendrycks and Gimpel 2016, section 2.
+    """
+    t = np.tanh(np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x * x * x))
+    return 0.5 * x * (1 + t), (x, t)
+
+
+def gelu_tanh_backward(d_y, cache):
+    """d_y [...] -> d_x [...]."""
+    x, t = cache
+    # y = 0.5 * x * (1 + t), t = tanh(u), u = sqrt(2 / pi) * (x + 0.044715 * x**3)
+    d_u_d_x = np.sqrt(2 / np.pi).astype(x.dtype) * (1 + 3 * 0.044715 * x * x)
+    return d_y * 0.5 * (1 + t + x * (1 - t * t) * d_u_d_x)
+
+
+def tanh_forward(x):
+    """x [...] -> y [...] between -1 and 1, and the cache that tanh_backward takes.  In BERT: the pooler."""
+    y = np.tanh(x)
+    return y, (y,)
+
+
+def tanh_backward(d_y, cache):
+    """d_y [...] -> d_x [...]."""
+    (y,) = cache
+    # y = tanh(x), whose derivative is 1 - tanh(x)**2
+    return d_y * (1 - y * y)

@@ -1,0 +1,126 @@
+"""Multi-head self-attention over a ragged batch: the one place where the tokens of a sequence meet."""
+
+import numpy as np
+
+from minibert.ops.reference.dropout import dropout_mask
+
+
+def attention_forward(
+    query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None
+):
+    """Each query looks at all keys of its own sequence and takes a weighted mean of their values.
+
+    query [Nq, H]; key, value [N, H]; H = heads * D, head a owning features a * D .. (a + 1) * D;
+    cu_seqlens_q, cu_seqlens_k integers [B + 1]: where each sequence's queries, and its keys, begin and end;
+    positions_q integers [Nq]: position of each query in its sequence (all tokens need keys, but the last layer
+    needs queries only for the tokens that a loss reads); causal: a query sees no key behind its own position;
+    dropout: a minibert.ops.Dropout on the probabilities with `sequences` [B] and `positions` [Nq], or None.
+    Returns context [Nq, H] and the cache that attention_backward takes, its memory linear in the tokens: the
+    probabilities, [T, T] for a head, are not kept; one number a row, the log of the softmax's denominator, is
+    enough to compute them again.
+    Sources: Vaswani et al. 2017, section 3.2; Dao et al. 2022, section 3.1.
+    """
+    context = np.empty_like(query)  # [Nq, H]
+    log_sums = np.empty((heads, len(query)), dtype=query.dtype)  # [A, Nq]
+    for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
+        q, k, v = (
+            split_heads(query[queries], heads),
+            split_heads(key[keys], heads),
+            split_heads(value[keys], heads),
+        )
+        scores = attention_scores(q, k, positions_q[queries], causal)  # [A, Tq, Tk]
+        highest = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
+        exponentials = np.exp(scores - highest)  # [A, Tq, Tk]
+        sums = exponentials.sum(axis=2, keepdims=True)  # [A, Tq, 1]
+        probabilities = exponentials / sums
+        if dropout is not None:
+            probabilities = probabilities * probabilities_mask(dropout, sequence, queries, probabilities)
+        context[queries] = merge_heads(probabilities @ v)
+        log_sums[:, queries] = (highest + np.log(sums))[:, :, 0]
+    return context, (
+        query,
+        key,
+        value,
+        heads,
+        cu_seqlens_q,
+        cu_seqlens_k,
+        positions_q,
+        causal,
+        dropout,
+        log_sums,
+    )
+
+
+def attention_backward(d_context, cache):
+    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
+    query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums = cache
+    d_query, d_key, d_value = np.empty_like(query), np.empty_like(key), np.empty_like(value)
+    for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
+        q, k, v = (
+            split_heads(query[queries], heads),
+            split_heads(key[keys], heads),
+            split_heads(value[keys], heads),
+        )
+        scores = attention_scores(q, k, positions_q[queries], causal)  # [A, Tq, Tk]
+        probabilities = np.exp(scores - log_sums[:, queries, None])  # [A, Tq, Tk]
+        dropped = probabilities
+        d_out = split_heads(d_context[queries], heads)  # [A, Tq, D]
+        # context = dropped @ v
+        d_probabilities = d_out @ v.transpose(0, 2, 1)  # [A, Tq, Tk]
+        if dropout is not None:
+            mask = probabilities_mask(dropout, sequence, queries, probabilities)
+            # dropped = probabilities * mask
+            dropped = probabilities * mask
+            d_probabilities *= mask
+        d_v = dropped.transpose(0, 2, 1) @ d_out  # [A, Tk, D]
+        # probabilities = softmax(scores): a row's gradients, less their mean under the row's own probabilities
+        mean = (probabilities * d_probabilities).sum(axis=2, keepdims=True)  # [A, Tq, 1]
+        d_scores = probabilities * (d_probabilities - mean)  # [A, Tq, Tk]
+        # scores = q @ k.T / sqrt(D)
+        d_scores *= q.shape[2] ** -0.5
+        d_query[queries] = merge_heads(d_scores @ k)
+        d_key[keys] = merge_heads(d_scores.transpose(0, 2, 1) @ q)
+        d_value[keys] = merge_heads(d_v)
+    return d_query, d_key, d_value
+
+
+def attention_scores(q, k, positions_q, causal):
+    """q [A, Tq, D], k [A, Tk, D], positions_q [Tq] -> q @ k.T / sqrt(D), [A, Tq, Tk]; minus infinity where unseen."""
+    scores = (q @ k.transpose(0, 2, 1)) * q.shape[2] ** -0.5
+    if causal:
+        unseen = np.arange(k.shape[1])[None, :] > positions_q[:, None]  # [Tq, Tk]
+        scores[:, unseen] = -np.inf
+    return scores
+
+
+def probabilities_mask(dropout, sequence, queries, probabilities):
+    """The dropout mask [A, Tq, Tk] of one sequence's probabilities: a row is a query, a feature is a key."""
+    heads, rows, keys = probabilities.shape
+    positions = dropout.positions[queries]  # [Tq]
+    mask = np.empty_like(probabilities)
+    for head in range(heads):
+        one = type(dropout)(
+            rate=dropout.rate,
+            key=dropout.key,
+            site=dropout.site + head,
+            sequences=np.broadcast_to(dropout.sequences[sequence], rows),
+            positions=positions,
+        )
+        mask[head] = dropout_mask(one, keys, probabilities.dtype)
+    return mask
+
+
+def spans(cu_seqlens_q, cu_seqlens_k):
+    """For each sequence the slice of its queries and the slice of its keys."""
+    for b in range(len(cu_seqlens_k) - 1):
+        yield slice(cu_seqlens_q[b], cu_seqlens_q[b + 1]), slice(cu_seqlens_k[b], cu_seqlens_k[b + 1])
+
+
+def split_heads(x, heads):
+    """[T, H] -> [A, T, D], a view."""
+    return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
+
+
+def merge_heads(x):
+    """[A, T, D] -> [T, H]."""
+    return x.transpose(1, 0, 2).reshape(x.shape[1], -1)

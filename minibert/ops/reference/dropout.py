@@ -1,0 +1,39 @@
+"""Dropout whose mask is counted, not stored: see minibert.ops.dropout for which bits decide."""
+
+import numpy as np
+
+from minibert.philox import philox4x32
+
+
+def dropout_forward(x, dropout):
+    """Set a share of the values to zero, and scale the others so that the expectation stays.
+
+    x [N, H]; dropout a minibert.ops.Dropout with `sequences` and `positions` [N].
+    Returns y [N, H] and the cache that dropout_backward takes.  Source: Srivastava et al. 2014; BERT, appendix A.2.
+    """
+    return x * dropout_mask(dropout, x.shape[1], x.dtype), dropout
+
+
+def dropout_backward(d_y, dropout):
+    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
+    # y = x * mask
+    return d_y * dropout_mask(dropout, d_y.shape[1], d_y.dtype)
+
+
+def dropout_mask(dropout, features, dtype):
+    """The mask [rows, features]: 0 where a value is dropped, dropout.scale where it is kept."""
+    rows = len(dropout.positions)
+    groups = -(-features // 8)  # eight neighbouring features share one call of Philox
+    words = philox4x32(
+        dropout.key,
+        (
+            np.arange(groups, dtype=np.uint32)[None, :],
+            np.asarray(dropout.positions).astype(np.uint32)[:, None],
+            np.asarray(dropout.sequences).astype(np.uint32)[:, None],
+            np.uint32(dropout.site),
+        ),
+    )  # four of [rows, groups]
+    # a word is two decisions, its low half first
+    bits = np.stack(words, axis=-1).astype("<u4").view("<u2").reshape(rows, groups * 8)  # [rows, groups * 8]
+    kept = bits[:, :features] >= dropout.threshold
+    return kept * np.asarray(dropout.scale, dtype=dtype)

@@ -1,0 +1,42 @@
+"""The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
+
+import numpy as np
+
+
+def embedding_forward(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+    """Look up each token's vector, its position's and its segment's, and add the three.
+
+    token_ids, position_ids, segment_ids: integers [N]; token_weight [V, H]; position_weight [positions, H];
+    segment_weight [segments, H].
+    Returns y [N, H] and the cache that embedding_backward takes.  Source: BERT paper, section 3, figure 2.
+    """
+    y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]  # [N, H]
+    shapes = token_weight.shape, position_weight.shape, segment_weight.shape
+    return y, (token_ids, position_ids, segment_ids, shapes)
+
+
+def embedding_backward(d_y, cache):
+    """d_y [N, H] -> d_token_weight [V, H], d_position_weight [positions, H], d_segment_weight [segments, H].
+
+    A row that was looked up k times receives the sum of k gradients: a scatter-add.
+    """
+    token_ids, position_ids, segment_ids, (token_shape, position_shape, segment_shape) = cache
+    # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
+    return (
+        scatter_add(d_y, token_ids, token_shape),
+        scatter_add(d_y, position_ids, position_shape),
+        scatter_add(d_y, segment_ids, segment_shape),
+    )
+
+
+def scatter_add(rows, ids, shape):
+    """A matrix of zeros to whose row ids[i] rows[i] is added, for every i.
+
+    rows [N, H]; ids integers [N]; shape of the result.  (`out[ids] += rows` would keep only the last of equal ids.)
+    """
+    out = np.zeros(shape, dtype=rows.dtype)
+    # np.add.at(out, ids, rows), as one long vector: NumPy adds to single numbers ten times faster than to rows
+    width = shape[1]
+    flat_ids = np.asarray(ids, dtype=np.int64)[:, None] * width + np.arange(width)  # [N, H]
+    np.add.at(out.reshape(-1), flat_ids.reshape(-1), rows.reshape(-1))
+    return out

@@ -1,0 +1,54 @@
+"""Layer normalisation, alone and after a residual connection."""
+
+import numpy as np
+
+from minibert.ops.reference.dropout import dropout_backward, dropout_forward
+
+
+def layernorm_forward(x, weight, bias, eps):
+    """Normalise each token's features to zero mean and unit variance, then scale and shift them.
+
+    x [N, H]; weight, bias [H]; eps added to the variance.
+    Returns y [N, H] and the cache that layernorm_backward takes.  Source: Ba et al. 2016, eq. 4.
+    """
+    mean = x.mean(axis=1, keepdims=True)  # [N, 1]
+    centred = x - mean  # [N, H]
+    rstd = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + eps)  # [N, 1]
+    x_hat = centred * rstd  # [N, H]
+    return x_hat * weight + bias, (x_hat, rstd, weight)
+
+
+def layernorm_backward(d_y, cache):
+    """d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]."""
+    x_hat, rstd, weight = cache
+    # y = x_hat * weight + bias
+    d_weight = (d_y * x_hat).sum(axis=0)  # [H]
+    d_bias = d_y.sum(axis=0)  # [H]
+    d_x_hat = d_y * weight  # [N, H]
+    # x_hat = (x - mean) * rstd: x reaches x_hat directly, through the mean, and through the variance
+    through_mean = d_x_hat.mean(axis=1, keepdims=True)  # [N, 1]
+    through_variance = x_hat * (d_x_hat * x_hat).mean(axis=1, keepdims=True)  # [N, H]
+    return rstd * (d_x_hat - through_mean - through_variance), d_weight, d_bias
+
+
+def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
+    """What follows every sub-layer of BERT: LayerNorm(residual + Dropout(x)).
+
+    x [N, H], the output of the sub-layer; residual [N, H], its input; weight, bias [H]; eps added to the variance;
+    dropout a minibert.ops.Dropout or None.
+    Returns y [N, H] and the cache that add_layernorm_backward takes.
+    Source: Vaswani et al. 2017, sections 3.1 and 5.4.
+    """
+    if dropout is not None:
+        x, dropout = dropout_forward(x, dropout)
+    y, cache = layernorm_forward(residual + x, weight, bias, eps)
+    return y, (cache, dropout)
+
+
+def add_layernorm_backward(d_y, cache):
+    """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H]."""
+    cache, dropout = cache
+    # y = layernorm(residual + dropout(x)): a sum hands its gradient to both of its terms
+    d_residual, d_weight, d_bias = layernorm_backward(d_y, cache)
+    d_x = d_residual if dropout is None else dropout_backward(d_residual, dropout)
+    return d_x, d_residual, d_weight, d_bias

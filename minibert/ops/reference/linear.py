@@ -1,0 +1,20 @@
+"""The linear layer: a matrix product and a bias.  Nine tenths of BERT's arithmetic is in here."""
+
+
+def linear_forward(x, weight, bias):
+    """Every output feature is a weighted sum of the input features, plus a bias.
+
+    x [N, in]; weight [out, in] (the layout of PyTorch and of Hugging Face files); bias [out].
+    Returns y [N, out] and the cache that linear_backward takes.
+    """
+    return x @ weight.T + bias, (x, weight)
+
+
+def linear_backward(d_y, cache):
+    """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out]."""
+    x, weight = cache
+    # y = x @ weight.T + bias
+    d_x = d_y @ weight  # [N, in]
+    d_weight = d_y.T @ x  # [out, in]
+    d_bias = d_y.sum(axis=0)  # [out]
+    return d_x, d_weight, d_bias

@@ -1,0 +1,41 @@
+"""The optimiser: one op over the flat buffer that holds all parameters of a model."""
+
+import numpy as np
+
+
+def adamw(
+    values,
+    gradients,
+    first_moment,
+    second_moment,
+    decayed,
+    *,
+    learning_rate,
+    beta1,
+    beta2,
+    eps,
+    weight_decay,
+    correction1=1.0,
+    correction2=1.0,
+    gradient_norm=None,
+    max_norm=None,
+):
+    """One step of Adam with decoupled weight decay.  The one op that changes its arguments: values and both moments.
+
+    values, gradients, first_moment, second_moment [P]; decayed bool [P], True where weight decay applies;
+    correction1, correction2: what the moments are divided by, 1 - beta ** step, or 1 for none, as in BERT;
+    gradient_norm, max_norm: gradients are scaled by max_norm / gradient_norm where the norm is the larger one.
+    Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2; BERT's own release leaves
+    out the bias correction.
+    """
+    if max_norm is not None:
+        gradients = gradients * min(1.0, max_norm / max(float(gradient_norm), 1e-30))
+    first_moment += (1 - beta1) * (gradients - first_moment)
+    second_moment += (1 - beta2) * (gradients * gradients - second_moment)
+    update = (first_moment / correction1) / (np.sqrt(second_moment / correction2) + eps)
+    values -= learning_rate * (update + weight_decay * decayed * values)
+
+
+def global_norm(gradients):
+    """The Euclidean norm of all gradients together.  gradients [P] -> 0-d array."""
+    return np.sqrt(np.dot(gradients, gradients))

@@ -1,0 +1,41 @@
+"""Choosing rows, and averaging them: from the tokens of a batch to the few that a loss reads."""
+
+import numpy as np
+
+from minibert.ops.reference.embedding import scatter_add
+
+
+def gather_rows_forward(x, rows):
+    """Take the rows of x that `rows` names (the masked tokens, say, or each sequence's [CLS]).
+
+    x [N, H]; rows integers [M], in any order, repeats allowed.
+    Returns y [M, H] and the cache that gather_rows_backward takes.
+    """
+    return x[rows], (rows, x.shape)
+
+
+def gather_rows_backward(d_y, cache):
+    """d_y [M, H] -> d_x [N, H]: zero for rows that nobody took."""
+    rows, shape = cache
+    # y = x[rows]
+    return scatter_add(d_y, rows, shape)
+
+
+def mean_pool_forward(x, cu_seqlens):
+    """The mean of each sequence's tokens: one vector for a sentence.
+
+    x [N, H]; cu_seqlens integers [B + 1], no sequence empty.
+    Returns y [B, H] and the cache that mean_pool_backward takes.  Source: Reimers and Gurevych 2019, section 3.
+    """
+    lengths = np.diff(cu_seqlens)  # [B]
+    if (lengths < 1).any():
+        raise ValueError("mean_pool: a sequence without tokens has no mean; leave it out of the batch")
+    sums = np.add.reduceat(x, cu_seqlens[:-1], axis=0)  # [B, H]
+    return sums / lengths[:, None].astype(x.dtype), (lengths,)
+
+
+def mean_pool_backward(d_y, cache):
+    """d_y [B, H] -> d_x [N, H]: every token of a sequence receives an equal share."""
+    (lengths,) = cache
+    # y = sum of the sequence's rows / its length
+    return np.repeat(d_y / lengths[:, None].astype(d_y.dtype), lengths, axis=0)
