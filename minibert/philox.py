@@ -1,10 +1,10 @@
-"""Philox4x32-10: random numbers that are computed from *where* they are used, never from what was drawn before.
+"""Philox4x32-10: random numbers that follow from *where* they are used, never from what was drawn before.
 
 A counter-based generator is a function: a key and a counter of four words go in, four random words come out.
-There is no state to save, to share or to lose.  Every random decision of minibert (dropout, masking, pairs, order)
-is such a call with the key (seed, step) and a counter that names the place of its use:
+There is no state to save, to share or to lose.  Every random decision of minibert (dropout, masking, pairs,
+order) is such a call with the key (seed, step) and a counter that names the place of its use:
 
-    counter = (c0, c1, c2, c3)      c3 = the site (which use), c0..c2 = position, sequence number, ... at that site
+    counter = (c0, c1, c2, c3)      c3 = the site (which use), c0..c2 = position, sequence number, ... there
 
 so a decision does not depend on how a batch was split, in which order things ran, or what was run before.
 
@@ -19,7 +19,7 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # chosen by the authors so that few roun
 WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the key from round to round: golden ratio, sqrt(3) - 1
 LOW_WORD = 0xFFFFFFFF
 
-# Who may use which c3, so that no two uses ever share a counter: dropout takes c3 < 2**31, data takes the rest.
+# Who may use which c3, so that no two uses ever share a counter: dropout below 2**31, data from there on.
 DATA_SITES = 1 << 31
 SITE_MASKING = DATA_SITES + 1  # which pieces are chosen, and what stands in their place
 SITE_ORDER = DATA_SITES + 2  # the order of the examples in an epoch
@@ -36,20 +36,20 @@ _32 = np.uint64(32)
 def philox4x32(key, counter):
     """Four random words for each counter.
 
-    key (k0, k1): two integers >= 0, by convention (seed, step).  A key word has 32 bits: larger ones are taken
-    modulo 2**32, so seeds that differ by a multiple of 2**32 give the same numbers.
+    key (k0, k1): two integers >= 0, by convention (seed, step).  A key word has 32 bits: larger ones are
+    taken modulo 2**32, so seeds that differ by a multiple of 2**32 give the same numbers.
     counter: four integers or integer arrays in 0 .. 2**32 - 1 that broadcast against each other, or one array
     whose last axis has length 4.  Larger values are taken modulo 2**32 as well.
     Returns four uint32 arrays of the broadcast shape.  Raises ValueError for a negative key.
 
     One round takes the four words (c0, c1, c2, c3) and two key words (k0, k1):
 
-        high0, low0 = c0 * M0          the 64-bit product, cut in two: the *high* half depends on every bit of c0
+        high0, low0 = c0 * M0      the 64-bit product, cut in two: the high half depends on every bit of c0
         high1, low1 = c2 * M1
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
 
-    A round can be undone (multiplication by an odd number can), so different counters never give the same output.
-    Ten of them pass every known statistical test; seven already do.
+    A round can be undone (multiplication by an odd number can), so different counters never give the same
+    output.  Ten of them pass every known statistical test; seven already do.
     """
     k0, k1 = key_words(*key)
     if isinstance(counter, np.ndarray):

@@ -1,0 +1,93 @@
+"""Masking: hide some tokens of a batch; the model learns by predicting them from both sides.
+
+Devlin et al. 2019, section 3.1: 15 % of the word pieces are chosen to be predicted.  Of these,
+
+    80 %   become [MASK],
+    10 %   become a random piece,
+    10 %   stay as they are.
+
+[MASK] never occurs in fine-tuning.  The random and the unchanged pieces keep the model from leaning on it: it
+must make a prediction from context at *every* position, as it cannot know which of the pieces it sees are true.
+
+The authors' release draws ten masked versions of the corpus in advance, each with round(15 %) of a sequence's
+pieces.  Here every piece tosses its own coin, anew at every step.  The coin is a function of (seed, step, number
+of the sequence in the global batch, position in the sequence), so it falls the same way however the batch is
+split among micro-batches or processes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.philox import SITE_MASKING, happens, integer_below, philox4x32
+
+MASK_SHARE = 0.8  # of the chosen tokens, become [MASK]
+RANDOM_SHARE = 0.1  # of the chosen tokens, become a random one; the rest stays
+
+
+@dataclass(frozen=True, eq=False)
+class MaskingIds:
+    """What masking has to know of a vocabulary of V pieces."""
+
+    mask_id: int
+    special: np.ndarray
+    """bool [V], True for [CLS], [SEP], [PAD], [UNK], [MASK]: never chosen and never put in."""
+    continuation: np.ndarray
+    """bool [V], True for pieces that continue a word (##ing)."""
+    ordinary: np.ndarray
+    """int32 [V - specials], all other ids: a random token is one of these."""
+
+    @classmethod
+    def of(cls, tokenizer):
+        """From a tokenizer: its mask_id, special_ids, continuation and length."""
+        special = np.zeros(len(tokenizer), bool)
+        special[list(tokenizer.special_ids)] = True
+        if special.all():
+            raise ValueError("the vocabulary holds nothing but special tokens: there is nothing to mask")
+        continuation = np.asarray(tokenizer.continuation, bool)
+        return cls(tokenizer.mask_id, special, continuation, np.flatnonzero(~special).astype(np.int32))
+
+
+def mask_tokens(
+    token_ids, cu_seqlens, sequence_numbers, ids, seed, step, *, mask_rate=0.15, whole_word=False, stream=0
+):
+    """Choose tokens to predict and hide them.
+
+    token_ids int32 [N], cu_seqlens int32 [B + 1], sequence_numbers int64 [B] as in Batch; ids: MaskingIds;
+    mask_rate: the probability that an ordinary token is chosen; whole_word: choose a word's pieces together;
+    stream: 0 for training, 1 for evaluation, whose masks are never those of a training step.
+    Returns hidden_ids int32 [N], masked_positions int32 [M] ascending, masked_labels int32 [M].
+    """
+    lengths = np.diff(cu_seqlens)
+    position = np.arange(len(token_ids)) - np.repeat(cu_seqlens[:-1], lengths)  # [N], within the sequence
+    sequence = np.repeat(sequence_numbers, lengths)  # [N]
+    choice, action, replacement, _ = philox4x32((seed, step), (position, sequence, stream, SITE_MASKING))
+
+    if whole_word:
+        choice = choice[first_pieces(token_ids, ids)]
+    chosen = happens(choice, mask_rate) & ~ids.special[token_ids]  # [N]
+    masked_positions = np.flatnonzero(chosen).astype(np.int32)  # [M]
+    masked_labels = token_ids[masked_positions]  # [M]
+
+    action = action[masked_positions]  # [M]
+    random_ids = ids.ordinary[integer_below(replacement[masked_positions], len(ids.ordinary))]  # [M]
+    becomes_mask = happens(action, MASK_SHARE)
+    becomes_random = happens(action, MASK_SHARE + RANDOM_SHARE) & ~becomes_mask
+    hidden_ids = token_ids.copy()
+    hidden_ids[masked_positions] = np.select(
+        [becomes_mask, becomes_random], [np.int32(ids.mask_id), random_ids], masked_labels
+    )
+    return hidden_ids, masked_positions, masked_labels
+
+
+def first_pieces(token_ids, ids):
+    """For each token [N] the index of the first piece of its word; int64 [N].
+
+    A word starts at each piece without ##, and after a special token: a window may begin inside a word.
+    With whole-word masking all pieces share that first piece's coin: they are chosen together or not at all.
+    What each of them becomes is still drawn for itself, as in the authors' release.
+    """
+    starts = ~ids.continuation[token_ids]
+    starts[0] = True
+    starts[1:] |= ids.special[token_ids[:-1]]
+    return np.maximum.accumulate(np.where(starts, np.arange(len(token_ids)), 0))
