@@ -1,0 +1,38 @@
+"""Files that are complete or absent, whatever happens while they are written."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_file(path, write: Callable[[Path], None]) -> None:
+    """Let `write(temporary path)` write a file beside `path`, flush it to the disk, then rename it into place.
+
+    Whoever opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError (a full disk, a
+    folder that is not writable) and leaves nothing behind.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    try:
+        write(Path(temporary))
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~current_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path, text: str) -> None:
+    """Write a text file in UTF-8, complete or not at all."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def current_umask() -> int:
+    """The permission bits that new files of this process go without."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,8 @@
+"""Models: BERT, its heads, and the files they come from."""
+
+from minibert.models.bert import Bert
+from minibert.models.config import PRESETS, BertConfig
+from minibert.models.fill import fill_mask
+from minibert.models.pretraining import BertForPreTraining, Losses
+
+__all__ = ["PRESETS", "Bert", "BertConfig", "BertForPreTraining", "Losses", "fill_mask"]

@@ -1,0 +1,157 @@
+"""BERT: embeddings, encoder, pooler (paper, section 3)."""
+
+import numpy as np
+
+from minibert.models.config import ACTIVATIONS, BertConfig
+from minibert.nn import Embeddings, Encoder, Linear, Parameters, Sequences
+from minibert.nn.parameters import sinusoids, truncated_normal
+from minibert.ops import Backend, Dropouts, load_backend
+from minibert.ops.dropout import EMBEDDINGS
+
+
+class Model:
+    """What all models share: a configuration, a backend, parameters in one flat buffer, and files.
+
+    A subclass builds its layers in `build(parameters)`.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        backend: Backend | str = "reference",
+        *,
+        dtype="float32",
+        seed: int = 0,
+        position_start: str = "normal",
+    ):
+        """Build the model and initialise it from the seed.
+
+        backend: a Backend or its name; dtype: "float32" or "float64"; position_start: "normal", as in the paper, or
+        "sinusoids" (positions that start as neighbours: small models learn the order of words far sooner).
+        """
+        self.config = config
+        self.backend = load_backend(backend) if isinstance(backend, str) else backend
+        self.parameters = Parameters(self.backend, dtype)
+        starts = {"normal": truncated_normal, "sinusoids": sinusoids}
+        if position_start not in starts:
+            raise ValueError(f"position_start is {position_start!r}; choose one of {', '.join(starts)}")
+        self.position_start = starts[position_start](config.initializer_range)
+        self.build(self.parameters)
+        self.parameters.allocate()
+        self.parameters.initialise(seed)
+
+    def build(self, parameters: Parameters) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def from_pretrained(cls, folder, backend: Backend | str = "reference", *, dtype="float32", report=None):
+        """A model with the weights of a Hugging Face folder; see minibert.models.huggingface.load."""
+        from minibert.models.huggingface import load
+
+        return load(cls, folder, backend, dtype=dtype, report=report)
+
+    def save_pretrained(self, folder) -> None:
+        """Write config.json and model.safetensors, which `transformers` loads too."""
+        from minibert.models.huggingface import save
+
+        save(self, folder)
+
+
+class Bert(Model):
+    """The body of BERT.  Inside another model its parameters are named "bert.…", alone they have no prefix."""
+
+    def build(self, parameters: Parameters, prefix: str = "") -> None:
+        config = self.config
+        shape = dict(width=config.hidden_size, eps=config.layer_norm_eps, std=config.initializer_range)
+        self.embeddings = Embeddings(
+            parameters,
+            f"{prefix}embeddings",
+            vocabulary=config.vocab_size,
+            positions=config.max_position_embeddings,
+            segments=config.type_vocab_size,
+            position_start=self.position_start,
+            **shape,
+        )
+        self.encoder = Encoder(
+            parameters,
+            f"{prefix}encoder",
+            layers=config.num_hidden_layers,
+            heads=config.num_attention_heads,
+            inner=config.intermediate_size,
+            activation=ACTIVATIONS[config.hidden_act],
+            **shape,
+        )
+        self.pooler = Linear(
+            parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
+        )
+
+    @classmethod
+    def inside(cls, model: Model, parameters: Parameters, prefix: str = "bert.") -> "Bert":
+        """The body as a part of a larger model, its parameters among that model's."""
+        body = cls.__new__(cls)
+        body.config, body.backend, body.parameters = model.config, model.backend, parameters
+        body.position_start = model.position_start
+        body.build(parameters, prefix)
+        return body
+
+    def forward(self, batch, rows=None, dropout_key=None):
+        """Encode a batch.
+
+        batch: a minibert.data.Batch; rows: None for all tokens, or the ascending places [R] in the flat batch of the
+        tokens whose output is read (NumPy, on the host): the last layer then computes no others; dropout_key: None
+        in evaluation, (seed, step) in training.
+        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache.
+        Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
+        """
+        self.check(batch)
+        array = self.backend.array
+        tokens = Sequences.of_batch(self.backend, batch.cu_seqlens, batch.sequence_numbers)
+        chosen = None
+        if rows is not None:
+            layout = Sequences.of_rows(self.backend, rows, batch.cu_seqlens, batch.sequence_numbers)
+            chosen = array(np.asarray(rows, dtype=np.int32)), layout
+        dropouts = None
+        if dropout_key is not None:
+            config = self.config
+            dropouts = Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob, dropout_key)
+        # the embeddings count as the layer behind the last one, only to have a site of their own
+        on_embeddings = dropouts and dropouts.at(config_site(self.config), EMBEDDINGS, tokens)
+        x, embeddings_cache = self.embeddings.forward(
+            array(batch.token_ids), array(batch.position_ids), array(batch.segment_ids), on_embeddings
+        )  # [N, H]
+        hidden, encoder_cache = self.encoder.forward(x, tokens, chosen, dropouts=dropouts)  # [N or R, H]
+        return hidden, (embeddings_cache, encoder_cache)
+
+    def backward(self, d_hidden, cache) -> None:
+        """d_hidden as `hidden`; adds to the gradients of all parameters but the pooler's."""
+        embeddings_cache, encoder_cache = cache
+        d_x = self.encoder.backward(d_hidden, encoder_cache)
+        self.embeddings.backward(d_x, embeddings_cache)
+
+    def pool(self, first):
+        """The output of each sequence's first token, [CLS]: first [B, H] -> pooled [B, H] and the cache."""
+        dense, dense_cache = self.pooler.forward(first)
+        pooled, tanh_cache = self.backend.tanh_forward(dense)
+        return pooled, (dense_cache, tanh_cache)
+
+    def pool_backward(self, d_pooled, cache):
+        """d_pooled [B, H] -> d_first [B, H]."""
+        dense_cache, tanh_cache = cache
+        return self.pooler.backward(self.backend.tanh_backward(d_pooled, tanh_cache), dense_cache)
+
+    def check(self, batch) -> None:
+        """Raise ValueError where a batch does not fit the model's tables; on the host, before anything is computed."""
+        config = self.config
+        for name, ids, size in (
+            ("token id", batch.token_ids, config.vocab_size),
+            ("position", batch.position_ids, config.max_position_embeddings),
+            ("segment id", batch.segment_ids, config.type_vocab_size),
+        ):
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+                worst = ids.max() if ids.max() >= size else ids.min()
+                raise ValueError(f"{name} {int(worst)} is outside the model's table of {size}")
+
+
+def config_site(config: BertConfig) -> int:
+    """The layer number under which the embeddings' dropout counts."""
+    return config.num_hidden_layers

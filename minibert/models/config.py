@@ -1,0 +1,114 @@
+"""The shape of a BERT: the numbers of `config.json`, under the names that Hugging Face gave them."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from minibert.files import write_text
+
+ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # their name -> our op
+
+# layers, hidden size, heads: the sizes of Turc et al. 2019 (tiny to medium) and of the paper's section 3
+PRESETS = {
+    "tiny": (2, 128, 2),
+    "mini": (4, 256, 4),
+    "small": (4, 512, 8),
+    "medium": (8, 512, 8),
+    "base": (12, 768, 12),
+    "large": (24, 1024, 16),
+}
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The shape of a model.  Raises ValueError when the numbers do not fit together."""
+
+    vocab_size: int = 30522
+    """V, number of word pieces"""
+    hidden_size: int = 768
+    """H, width of every layer's output"""
+    num_hidden_layers: int = 12
+    """L, encoder layers"""
+    num_attention_heads: int = 12
+    """A, heads; H is a multiple of it"""
+    intermediate_size: int = 3072
+    """F, width inside the feed-forward networks: 4 H in the paper"""
+    hidden_act: str = "gelu"
+    """activation: "gelu" (exact), or "gelu_new" / "gelu_pytorch_tanh" (the tanh form)"""
+    hidden_dropout_prob: float = 0.1
+    """dropout rate after the embeddings and every sub-layer, in training"""
+    attention_probs_dropout_prob: float = 0.1
+    """dropout rate on the attention probabilities, in training"""
+    max_position_embeddings: int = 512
+    """longest sequence, in tokens"""
+    type_vocab_size: int = 2
+    """number of segments"""
+    initializer_range: float = 0.02
+    """standard deviation of the weights at the start"""
+    layer_norm_eps: float = 1e-12
+    """added to the variance in layer norms"""
+    pad_token_id: int = 0
+    """id of [PAD]; minibert pads nothing, other libraries do"""
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and field.name != "pad_token_id" and not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"{field.name} is {value!r}; expected a whole number of at least 1")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}")
+        for rate in (self.hidden_dropout_prob, self.attention_probs_dropout_prob):
+            if not 0 <= rate < 1:
+                raise ValueError(f"a dropout rate of {rate} is outside 0 <= rate < 1")
+
+    @classmethod
+    def preset(cls, size: str, vocab_size: int, **changes) -> "BertConfig":
+        """One of PRESETS: BertConfig.preset("tiny", 8192).  Raises ValueError for an unknown size."""
+        if size not in PRESETS:
+            raise ValueError(f"there is no size {size!r}; choose one of {', '.join(PRESETS)}")
+        layers, width, heads = PRESETS[size]
+        return cls(
+            vocab_size=vocab_size,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            **{"intermediate_size": 4 * width, **changes},
+        )
+
+    @classmethod
+    def load(cls, folder) -> "BertConfig":
+        """Read FOLDER/config.json, ours or one that `transformers` wrote; fields that minibert lacks are passed over.
+
+        Raises FileNotFoundError without such a file, ValueError when it is no BERT's.
+        """
+        path = Path(folder) / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist; expected the folder of a BERT model")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}); take it from the model's source again") from None
+        if not isinstance(values, dict) or values.get("model_type", "bert") != "bert":
+            kind = values.get("model_type") if isinstance(values, dict) else type(values).__name__
+            raise ValueError(f"{path} describes a model of type {kind!r}; expected 'bert'")
+        if values.get("position_embedding_type", "absolute") != "absolute":
+            raise ValueError(f"{path}: position_embedding_type must be 'absolute', as in the paper")
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known and value is not None})
+
+    def save(self, folder, architecture: str = "BertForPreTraining") -> None:
+        """Write FOLDER/config.json in the form that `transformers` reads; architecture: our class, by its name."""
+        architecture = {"Bert": "BertModel"}.get(architecture, architecture)
+        values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
+        write_text(Path(folder) / "config.json", json.dumps(values, indent=2) + "\n")
+
+    def parameter_count(self) -> int:
+        """Parameters of the encoder with embeddings and pooler, without heads; 110 M for base (paper, section 3)."""
+        width, inner = self.hidden_size, self.intermediate_size
+        embeddings = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * width
+        layer = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width
+        return embeddings + self.num_hidden_layers * layer + width * width + width

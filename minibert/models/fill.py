@@ -1,0 +1,32 @@
+"""Fill the blanks of a sentence with a pre-trained model."""
+
+import numpy as np
+
+from minibert.data.batch import from_padded
+from minibert.ops.reference.losses import log_softmax
+
+
+def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
+    """The most probable pieces for each [MASK] of a text.
+
+    model: a BertForPreTraining; tokenizer: its Tokenizer; top: how many to return for each blank.
+    Returns for each blank, in the order of the text, `top` pairs (piece, probability), the likeliest first.
+    Raises ValueError when the text has no [MASK] or is longer than the model's positions.
+    """
+    encoding = tokenizer.encode(text)
+    ids = np.array([encoding.ids])  # [1, N]
+    blanks = ids == tokenizer.mask_id
+    if not blanks.any():
+        raise ValueError(f'no [MASK] in {text!r}; write one where a word is to be filled in: "the [MASK] of the union"')
+    longest = model.config.max_position_embeddings
+    if ids.size > longest:
+        raise ValueError(f"the text has {ids.size} tokens, the model reads at most {longest}; shorten it")
+    segments = np.array([encoding.segment_ids])
+    batch = from_padded(ids, token_type_ids=segments, labels=np.where(blanks, ids, -100))
+    logits = model.backend.numpy(model.forward(batch)[0])  # [M, V]
+    probabilities = np.exp(log_softmax(logits))
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # [M, top]
+    return [
+        [(tokenizer.vocabulary[piece], float(row[piece])) for piece in pieces]
+        for row, pieces in zip(probabilities, best, strict=True)
+    ]

@@ -1,0 +1,46 @@
+"""The two heads of pre-training (paper, section 3.1)."""
+
+from minibert.nn import LayerNorm, Linear, Parameters
+from minibert.nn.parameters import zeros
+
+
+class MaskedLMHead:
+    """From a masked token's vector to a score for every word piece: transform, then compare with the embeddings.
+
+    The decoder's matrix is the embedding table itself ("tied"): a piece scores high where the transformed vector
+    points the way of its embedding.  Only its bias is new.
+    """
+
+    def __init__(self, parameters: Parameters, name: str, embedding, *, width, activation, eps, std):
+        self.ops = parameters.backend
+        self.dense = Linear(parameters, f"{name}.transform.dense", width, width, std)
+        self.activate = getattr(self.ops, f"{activation}_forward")
+        self.activate_backward = getattr(self.ops, f"{activation}_backward")
+        self.norm = LayerNorm(parameters, f"{name}.transform.LayerNorm", width, eps)
+        self.embedding = embedding  # the Parameter [V, H] that it shares with the embeddings
+        self.bias = parameters.add(f"{name}.bias", (embedding.shape[0],), zeros, decayed=False)
+
+    def forward(self, x):
+        """x [M, H] -> logits [M, V] and the cache."""
+        dense, dense_cache = self.dense.forward(x)  # [M, H]
+        activated, activation_cache = self.activate(dense)  # [M, H]
+        normed, norm_cache = self.norm.forward(activated)  # [M, H]
+        logits, decoder_cache = self.ops.linear_forward(normed, self.embedding.value, self.bias.value)  # [M, V]
+        return logits, (dense_cache, activation_cache, norm_cache, decoder_cache)
+
+    def backward(self, d_logits, cache):
+        """d_logits [M, V] -> d_x [M, H]."""
+        dense_cache, activation_cache, norm_cache, decoder_cache = cache
+        d_normed, d_embedding, d_bias = self.ops.linear_backward(d_logits, decoder_cache)
+        self.embedding.gradient += d_embedding  # the input side of the table adds its own part later
+        self.bias.gradient += d_bias
+        d_activated = self.norm.backward(d_normed, norm_cache)
+        d_dense = self.activate_backward(d_activated, activation_cache)
+        return self.dense.backward(d_dense, dense_cache)
+
+
+class NextSentenceHead(Linear):
+    """From the pooled vector to two scores: 0, segment B follows A; 1, it comes from elsewhere."""
+
+    def __init__(self, parameters: Parameters, name: str, *, width, std):
+        super().__init__(parameters, name, width, 2, std)

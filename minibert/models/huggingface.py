@@ -1,0 +1,138 @@
+"""Model folders of Hugging Face: what minibert trains, `transformers` loads, and any BERT there loads here.
+
+A folder holds config.json and model.safetensors.  Files differ in small ways, all of them understood here: names with
+and without the prefix "bert.", layer norms whose parameters are called gamma and beta, tensors in float32, float16 or
+bfloat16, with or without the pooler and the heads.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from minibert.files import write_file
+from minibert.models.config import BertConfig
+
+WEIGHTS = "model.safetensors"
+OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+OPTIONAL = ("pooler.", "cls.")  # what a folder may lack
+NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+log = logging.getLogger("minibert")
+
+
+def load(model_class, folder, backend="reference", *, dtype="float32", report=None):
+    """A model of `model_class` with the weights of a folder.
+
+    report: a function that gets one line on each tensor group that was initialised afresh or ignored; without one
+    they are logged as warnings.
+    Raises FileNotFoundError when the folder or its weights are missing; ValueError when they are pickled, damaged,
+    of another shape, or lack a tensor of the body.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder; expected a model folder with config.json and {WEIGHTS}")
+    config = BertConfig.load(folder)
+    tensors = rename(read_tensors(find_weights(folder)))
+    model = model_class(config, backend, dtype=dtype)
+    report = report or log.warning
+    fresh, taken = [], set()
+    for name, parameter in model.parameters.all.items():
+        source = next((key for key in (name, name.removeprefix("bert."), f"bert.{name}") if key in tensors), None)
+        if source is None:
+            if not name.removeprefix("bert.").startswith(OPTIONAL):
+                raise ValueError(f"{folder / WEIGHTS} has no tensor {name!r}; the file is not a whole BERT")
+            fresh.append(name)
+            continue
+        tensor = tensors[source]
+        if tensor.shape != parameter.shape:
+            raise ValueError(
+                f"{folder / WEIGHTS}: {source} has shape {list(tensor.shape)}, config.json asks for {list(parameter.shape)}"
+            )
+        parameter.value[...] = model.backend.array(tensor, dtype=dtype)
+        taken.add(source)
+    if fresh:
+        report(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")
+    if ignored := sorted(set(tensors) - taken):
+        report(f"{folder}: ignored, since {model_class.__name__} has no such part: {', '.join(ignored)}")
+    return model
+
+
+def save(model, folder) -> None:
+    """Write config.json and model.safetensors into a folder, each complete or not at all.
+
+    Raises OSError when the disk is full or the folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {name: model.backend.numpy(parameter.value) for name, parameter in model.parameters.all.items()}
+    save_tensors(folder / WEIGHTS, {name: value.astype(np.float32) for name, value in values.items()})
+    model.config.save(folder, architecture=type(model).__name__)
+
+
+def save_tensors(path, tensors: dict[str, np.ndarray]) -> None:
+    """Write a safetensors file, complete or not at all, marked as `transformers` expects it."""
+    from safetensors.numpy import save_file
+
+    write_file(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
+
+
+def find_weights(folder: Path) -> list[Path]:
+    """The safetensors files of a folder: one, or the shards that its index names."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    index = folder / f"{WEIGHTS}.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        return [folder / shard for shard in shards]
+    pickles = [name for name in ("pytorch_model.bin", "model.pt", "tf_model.h5") if (folder / name).exists()]
+    if pickles:
+        raise ValueError(
+            f"{folder} holds its weights only as {pickles[0]}, a format that can run code when it is opened, so minibert "
+            "does not read it; convert it where you trust it: python -c \"import transformers as t; "
+            f"t.BertForPreTraining.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        )
+    raise FileNotFoundError(f"{folder} holds no {WEIGHTS}; expected the folder of a trained model")
+
+
+def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
+    """All tensors of some safetensors files, bfloat16 widened to float32.  Raises ValueError for a damaged file."""
+    from safetensors import SafetensorError, deserialize
+
+    tensors = {}
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing, though the index names it; fetch the model again")
+        try:
+            entries = deserialize(path.read_bytes())
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}); fetch or save the model again") from None
+        for name, entry in entries:
+            kind, data = entry["dtype"], entry["data"]
+            if kind == "BF16":  # the upper half of a float32
+                values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+            elif kind in NUMPY_TYPES:
+                values = np.frombuffer(data, NUMPY_TYPES[kind])
+            else:
+                continue  # an integer buffer such as position_ids, which older versions saved
+            tensors[name] = values.reshape(entry["shape"])
+    return tensors
+
+
+def rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors under today's names, without the copies that tied parameters left in the file."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        for old, new in OLD_ENDINGS.items():
+            if name.endswith(old):
+                name = name.removesuffix(old) + new
+        renamed[name] = tensor
+    if "cls.predictions.bias" not in renamed and "cls.predictions.decoder.bias" in renamed:
+        renamed["cls.predictions.bias"] = renamed["cls.predictions.decoder.bias"]
+    embedding = renamed.get("bert.embeddings.word_embeddings.weight", renamed.get("embeddings.word_embeddings.weight"))
+    decoder = renamed.get("cls.predictions.decoder.weight")
+    if decoder is not None and embedding is not None and not np.array_equal(decoder, embedding):
+        raise ValueError("cls.predictions.decoder.weight differs from the word embeddings: minibert ties the two")
+    for copy in ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"):
+        renamed.pop(copy, None)
+    return renamed

@@ -1,0 +1,104 @@
+"""BERT as it is pre-trained: fill the masked tokens, and tell whether the second segment follows the first."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert.models.bert import Bert, Model
+from minibert.models.config import ACTIVATIONS
+from minibert.models.heads import MaskedLMHead, NextSentenceHead
+from minibert.nn import Parameters
+
+
+class Losses(NamedTuple):
+    """What one batch, or its part of the global batch, contributes.  Arrays of the backend, 0-d.
+
+    total           mlm + nsp, what training minimises
+    mlm, nsp        cross-entropies in nats, each divided by its count in the global batch; nsp 0 without pairs
+    mlm_correct     masked tokens whose most probable piece is the right one
+    nsp_correct     pairs told right
+    """
+
+    total: Any
+    mlm: Any
+    nsp: Any
+    mlm_correct: Any
+    nsp_correct: Any
+
+
+class BertForPreTraining(Model):
+    """BERT with both heads; parameters are named as in `transformers.BertForPreTraining`."""
+
+    def build(self, parameters: Parameters) -> None:
+        config = self.config
+        self.bert = Bert.inside(self, parameters)
+        self.mlm_head = MaskedLMHead(
+            parameters,
+            "cls.predictions",
+            self.bert.embeddings.token,
+            width=config.hidden_size,
+            activation=ACTIVATIONS[config.hidden_act],
+            eps=config.layer_norm_eps,
+            std=config.initializer_range,
+        )
+        self.nsp_head = NextSentenceHead(
+            parameters, "cls.seq_relationship", width=config.hidden_size, std=config.initializer_range
+        )
+
+    def forward(self, batch, dropout_key=None):
+        """Logits of both heads, computed only where a loss reads them.
+
+        batch: a minibert.data.Batch; dropout_key: None in evaluation, (seed, step) in training.
+        Returns mlm_logits [M, V] of the masked positions, nsp_logits [B, 2] (None for a batch without pairs), cache.
+        """
+        ops = self.backend
+        masked, pairs = np.asarray(batch.masked_positions), batch.nsp_labels is not None
+        first = batch.cu_seqlens[:-1] if pairs else np.empty(0, dtype=np.int32)
+        rows = np.union1d(masked, first)  # [R], what the losses read of the last layer, in the batch's order
+        hidden, bert_cache = self.bert.forward(batch, rows, dropout_key)  # [R, H]
+
+        masked_rows = ops.array(np.searchsorted(rows, masked).astype(np.int32))
+        masked_hidden, gather_cache = ops.gather_rows_forward(hidden, masked_rows)  # [M, H]
+        mlm_logits, mlm_cache = self.mlm_head.forward(masked_hidden)  # [M, V]
+        nsp_logits, nsp_caches = None, None
+        if pairs:
+            first_rows = ops.array(np.searchsorted(rows, first).astype(np.int32))
+            first_hidden, first_cache = ops.gather_rows_forward(hidden, first_rows)  # [B, H]
+            pooled, pool_cache = self.bert.pool(first_hidden)  # [B, H]
+            nsp_logits, nsp_cache = self.nsp_head.forward(pooled)  # [B, 2]
+            nsp_caches = first_cache, pool_cache, nsp_cache
+        return mlm_logits, nsp_logits, (bert_cache, gather_cache, mlm_cache, nsp_caches)
+
+    def backward(self, d_mlm_logits, d_nsp_logits, cache) -> None:
+        """d_mlm_logits [M, V], d_nsp_logits [B, 2] or None; adds to the gradients of all parameters."""
+        bert_cache, gather_cache, mlm_cache, nsp_caches = cache
+        ops = self.backend
+        d_hidden = ops.gather_rows_backward(self.mlm_head.backward(d_mlm_logits, mlm_cache), gather_cache)  # [R, H]
+        if nsp_caches is not None:
+            first_cache, pool_cache, nsp_cache = nsp_caches
+            d_pooled = self.nsp_head.backward(d_nsp_logits, nsp_cache)
+            d_first = self.bert.pool_backward(d_pooled, pool_cache)
+            d_hidden = d_hidden + ops.gather_rows_backward(d_first, first_cache)
+        self.bert.backward(d_hidden, bert_cache)
+
+    def losses(self, batch, dropout_key=None):
+        """Both losses of a batch (paper, appendix A.2: the sum of the two means).  Returns Losses and the cache."""
+        ops = self.backend
+        mlm_logits, nsp_logits, cache = self.forward(batch, dropout_key)
+        labels = ops.array(batch.masked_labels)
+        mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, labels, max(batch.mlm_count, 1))
+        mlm_correct = (mlm_logits.argmax(axis=1) == labels).sum()
+        nsp = nsp_correct = ops.xp.zeros((), dtype=mlm.dtype)
+        nsp_cache = None
+        if nsp_logits is not None:
+            labels = ops.array(batch.nsp_labels)
+            nsp, nsp_cache = ops.cross_entropy_forward(nsp_logits, labels, max(batch.nsp_count, 1))
+            nsp_correct = (nsp_logits.argmax(axis=1) == labels).sum()
+        return Losses(mlm + nsp, mlm, nsp, mlm_correct, nsp_correct), (mlm_cache, nsp_cache, cache)
+
+    def losses_backward(self, cache, scale: float = 1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of all parameters."""
+        mlm_cache, nsp_cache, cache = cache
+        d_mlm_logits = self.backend.cross_entropy_backward(scale, mlm_cache)
+        d_nsp_logits = None if nsp_cache is None else self.backend.cross_entropy_backward(scale, nsp_cache)
+        self.backward(d_mlm_logits, d_nsp_logits, cache)

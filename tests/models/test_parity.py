@@ -1,0 +1,54 @@
+"""Logits, loss and every gradient equal those of `transformers` with PyTorch's autograd."""
+
+import numpy as np
+import pytest
+
+from minibert.models import BertForPreTraining
+
+from .parity import as_transformers, peer_inputs, random_batch, shaken, small_config
+
+torch = pytest.importorskip("torch", reason="parity needs the extra `peers`: PyTorch is not installed")
+pytest.importorskip("transformers", reason="parity needs the extra `peers`: transformers is not installed")
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
+def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, activation):
+    config = small_config(hidden_act=activation)
+    model = shaken(BertForPreTraining(config, dtype="float64", seed=3))
+    # float32 files carry 24 bits: round the weights first, so that both sides hold the same numbers
+    model.parameters.values[...] = model.parameters.values.astype(np.float32)
+    batch = random_batch(config)
+    peer = as_transformers(model, tmp_path, torch.float64)
+    output = peer(**peer_inputs(batch))
+    output.loss.backward()
+
+    losses, cache = model.losses(batch)
+    model.parameters.zero_gradients()
+    model.losses_backward(cache)
+    assert float(losses.total) == pytest.approx(output.loss.item(), rel=1e-10)
+
+    mlm_logits, nsp_logits, _ = model.forward(batch)
+    labels = peer_inputs(batch)["labels"]
+    expected = output.prediction_logits[labels != -100].detach().numpy()
+    assert np.abs(mlm_logits - expected).max() < 1e-10
+    assert np.abs(nsp_logits - output.seq_relationship_logits.detach().numpy()).max() < 1e-10
+
+    gradients = {name: parameter.grad for name, parameter in peer.named_parameters()}
+    assert set(gradients) == set(model.parameters.all)
+    for name, parameter in model.parameters.all.items():
+        expected = gradients[name].numpy()
+        largest = max(np.abs(expected).max(), 1e-3 * np.abs(model.parameters.gradients).max())
+        assert np.abs(parameter.gradient - expected).max() <= 1e-9 * largest, name
+
+
+def test_the_file_gives_the_same_logits_in_float32(tmp_path):
+    config = small_config()
+    model = shaken(BertForPreTraining(config, seed=3))
+    batch = random_batch(config)
+    peer = as_transformers(model, tmp_path, torch.float32)
+    with torch.no_grad():
+        output = peer(**peer_inputs(batch))
+    mlm_logits, nsp_logits, _ = model.forward(batch)
+    expected = output.prediction_logits[peer_inputs(batch)["labels"] != -100].numpy()
+    assert np.abs(mlm_logits - expected).max() < 1e-4
+    assert np.abs(nsp_logits - output.seq_relationship_logits.numpy()).max() < 1e-4
