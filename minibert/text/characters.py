@@ -1,0 +1,105 @@
+"""What BERT's normaliser needs to know about single characters.
+
+Python's own tables cannot be asked: they grow with every Python version, and they differ from the tables of
+`tokenizers` on about 500 characters.  The sets below are frozen in unicode_tables.py instead.  Two questions
+still go to Python's `unicodedata`, and only for characters in a frozen set: how a character decomposes, and its
+combining class.  Unicode's stability policy promises that neither answer ever changes once it has been given.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_right
+from functools import cache
+
+from minibert.text import unicode_tables
+
+
+class CharacterSet:
+    """A set of characters, kept as ranges of code points.
+
+    >>> vowels = CharacterSet("61 65 69 6F 75")
+    >>> "e" in vowels, "f" in vowels
+    (True, False)
+    >>> vowels.regex
+    'aeiou'
+    """
+
+    def __init__(self, table: str):
+        """table: hexadecimal code points and `first-last` ranges in ascending order, as in unicode_tables.py."""
+        spans = [word.partition("-") for word in table.split()]
+        self._firsts = [int(first, 16) for first, _, _ in spans]
+        self._lasts = [int(last or first, 16) for first, _, last in spans]
+
+    def __contains__(self, character: str) -> bool:
+        code = ord(character)
+        range_before = bisect_right(self._firsts, code) - 1
+        return range_before >= 0 and code <= self._lasts[range_before]
+
+    @property
+    def regex(self) -> str:
+        """The set as it is written between the brackets of a regular expression: f"[{...}]"."""
+        return "".join(
+            re.escape(chr(first)) + (f"-{re.escape(chr(last))}" if last > first else "")
+            for first, last in zip(self._firsts, self._lasts, strict=True)
+        )
+
+
+@cache
+def character_set(name: str) -> CharacterSet:
+    """One of the sets in unicode_tables.py by its name, such as "PUNCTUATION" (read at its first use)."""
+    return CharacterSet(getattr(unicode_tables, name))
+
+
+def clean(character: str) -> str:
+    """The clean-up: control characters vanish, every kind of white space becomes a plain space."""
+    if character in character_set("WHITESPACE"):
+        return " "
+    return "" if character in character_set("REMOVED") else character
+
+
+def spread_chinese(character: str) -> str:
+    """Chinese is written without spaces: put one on either side, so that each character is a word.
+
+    >>> spread_chinese("国"), spread_chinese("a")
+    (' 国 ', 'a')
+    """
+    return f" {character} " if character in character_set("CHINESE") else character
+
+
+def decompose(character: str) -> str:
+    """Canonical decomposition (NFD): the letter, then its accents.
+
+    >>> [unicodedata.name(part) for part in decompose("é")]
+    ['LATIN SMALL LETTER E', 'COMBINING ACUTE ACCENT']
+    """
+    return unicodedata.normalize("NFD", character) if character in character_set("DECOMPOSED") else character
+
+
+def combining_class(character: str) -> int:
+    """Canonical combining class: 0 for a letter, else where the mark sits; NFD sorts neighbouring marks by it."""
+    return unicodedata.combining(character) if character in character_set("COMBINING") else 0
+
+
+def is_accent(character: str) -> bool:
+    """Whether the character is a nonspacing mark, which stripping accents removes."""
+    return character in character_set("NONSPACING")
+
+
+def lower(character: str) -> str:
+    """Lower-casing of one character, without a look at its neighbours: the Greek capital sigma is always σ.
+
+    >>> lower("É"), lower("Σ"), lower("ß"), len(lower("İ"))
+    ('é', 'σ', 'ß', 2)
+    """
+    return _lower_case().get(character, character)
+
+
+@cache
+def _lower_case() -> dict[str, str]:
+    """capital -> small, from the runs in unicode_tables.LOWER (`first-last/step+distance`)."""
+    small = {"\u0130": "i\u0307"}  # İ, the only character that becomes two: an i and a dot above
+    for run in unicode_tables.LOWER.split():
+        first, last, step, distance = re.fullmatch(r"(\w+)(?:-(\w+))??(?:/(2))?([+-]\w+)", run).groups()
+        for code in range(int(first, 16), int(last or first, 16) + 1, int(step or 1)):
+            small[chr(code)] = chr(code + int(distance, 16))
+    return small

@@ -1,0 +1,195 @@
+"""A tokenizer's files in a model folder, as transformers reads and writes them.
+
+    vocab.txt               one token a line; the line's number, from 0, is its id
+    tokenizer_config.json   casing, special tokens and the rest
+    tokenizer.json          the `tokenizers` library's own file: vocabulary and settings in one
+
+minibert writes the first two.  It reads the vocabulary from vocab.txt or, where there is none, from tokenizer.json
+(which is what transformers writes today), and a setting from the first of tokenizer_config.json, tokenizer.json
+and the default of transformers that has it.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from minibert.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+
+_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in the order of SPECIAL_TOKENS
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """The tokenizer of a model folder.
+
+    Raises FileNotFoundError if the folder has neither vocab.txt nor tokenizer.json, and ValueError, naming file
+    and line, if one of them is damaged or describes a tokenizer that is not BERT's.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; a model folder with vocab.txt was expected")
+    config_path, json_path, vocab_path = (
+        folder / name for name in ("tokenizer_config.json", "tokenizer.json", "vocab.txt")
+    )
+    config = _read_json(config_path) if config_path.exists() else {}
+    whole = _read_json(json_path) if json_path.exists() else {}
+    if vocab_path.exists():
+        source, vocabulary = vocab_path, read_vocabulary(vocab_path)
+    elif whole:
+        source, vocabulary = json_path, _vocabulary_of(whole, json_path)
+    else:
+        raise FileNotFoundError(f"{folder}: neither vocab.txt nor tokenizer.json is there, and one is needed")
+
+    normalizer = whole.get("normalizer") or {}
+    special_tokens = [
+        _content(config.get(role)) or default for role, default in zip(_ROLES, SPECIAL_TOKENS, strict=True)
+    ]
+    added = _added_tokens(config, whole, source)
+    for token, token_id in added.items():
+        if token_id == len(vocabulary) and token not in vocabulary:
+            vocabulary.append(token)
+    named = [_content(token) for token in config.get("extra_special_tokens") or []]
+    try:
+        return Tokenizer(
+            vocabulary,
+            lowercase=config.get("do_lower_case", normalizer.get("lowercase", True)),
+            strip_accents=config.get("strip_accents", normalizer.get("strip_accents")),
+            tokenize_chinese_chars=config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
+            model_max_length=int(config.get("model_max_length", 512)),
+            special_tokens=special_tokens,
+            extra_special_tokens=[token for token in dict.fromkeys([*added, *named]) if token not in special_tokens],
+        )
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
+    """Writes vocab.txt and tokenizer_config.json into the folder, which is made if need be.
+
+    Each file is replaced in one step: it is the old one or the new one, never half of it.
+    Raises FileExistsError if the folder holds a tokenizer.json, which transformers would read instead.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "tokenizer.json").exists():
+        raise FileExistsError(
+            f"{folder / 'tokenizer.json'} is in the way: transformers would read it instead of the vocab.txt to be "
+            "written; delete it, or choose another folder"
+        )
+    for token_id, token in enumerate(tokenizer.vocabulary):
+        if not token or "\n" in token or "\r" in token:
+            raise ValueError(f"token {token_id} is {token!r}, which a line of vocab.txt cannot hold")
+    config = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": tokenizer.normaliser.lowercase,
+        "strip_accents": tokenizer.normaliser.strip_accents,
+        "tokenize_chinese_chars": tokenizer.normaliser.tokenize_chinese_chars,
+        "model_max_length": tokenizer.model_max_length,
+        **dict(zip(_ROLES, tokenizer.special_tokens, strict=True)),
+    }
+    if tokenizer.extra_special_tokens:
+        config["extra_special_tokens"] = list(tokenizer.extra_special_tokens)
+    _replace(folder / "vocab.txt", "".join(f"{token}\n" for token in tokenizer.vocabulary))
+    _replace(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """The tokens of a vocab.txt.
+
+    Raises ValueError, naming file and line, for bytes that are not UTF-8, an empty line, or a token that is there
+    twice; FileNotFoundError if there is no such file.
+    """
+    lines = _read_text(Path(path)).replace("\r\n", "\n").split("\n")  # no splitlines: U+2028 may be a token
+    if lines[-1] == "":
+        lines.pop()
+    if not lines:
+        raise ValueError(f"{path}: the file is empty; one token a line was expected")
+    first_seen: dict[str, int] = {}
+    for number, token in enumerate(lines, start=1):
+        if not token:
+            raise ValueError(f"{path}, line {number}: the line is empty; one token a line was expected")
+        if token in first_seen:
+            raise ValueError(
+                f"{path}, line {number}: {token!r} is there a second time (first in line {first_seen[token]}); "
+                "each token must have one id"
+            )
+        first_seen[token] = number
+    return lines
+
+
+def _vocabulary_of(whole: dict, path: Path) -> list[str]:
+    """The vocabulary in a tokenizer.json."""
+    model = whole.get("model") or {}
+    if model.get("type", "WordPiece") != "WordPiece" or not isinstance(model.get("vocab"), dict):
+        raise ValueError(f"{path}: expected a WordPiece model with a vocab, got type {model.get('type')!r}")
+    if model.get("continuing_subword_prefix", "##") != "##":
+        raise ValueError(f"{path}: continuing_subword_prefix is {model['continuing_subword_prefix']!r}, not '##'")
+    id_of = model["vocab"]
+    vocabulary = sorted(id_of, key=id_of.get)
+    for expected, token in enumerate(vocabulary):
+        if id_of[token] != expected:
+            raise ValueError(f"{path}: token {token!r} has id {id_of[token]} where {expected} was expected: no gaps")
+    return vocabulary
+
+
+def _added_tokens(config: dict, whole: dict, source: Path) -> dict[str, int]:
+    """token -> id of the tokens that are matched in the text before anything else, in ascending order of ids."""
+    entries = [{**entry, "id": int(i)} for i, entry in (config.get("added_tokens_decoder") or {}).items()]
+    entries += whole.get("added_tokens") or []
+    for entry in entries:
+        flags = [f for f in ("lstrip", "rstrip", "single_word", "normalized") if entry.get(f)]
+        if flags:
+            raise ValueError(
+                f"{source.parent}: the added token {entry['content']!r} is marked {', '.join(flags)}, "
+                "which minibert does not support; only plain special tokens"
+            )
+    return {entry["content"]: entry["id"] for entry in sorted(entries, key=lambda entry: entry["id"])}
+
+
+def _content(token: str | dict | None) -> str | None:
+    """Special tokens are written as strings, or as objects with their spelling in `content`."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _read_text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: byte {error.start} of the file (0x{data[error.start]:02X}) is not UTF-8; "
+            "convert the file to UTF-8"
+        ) from None
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}: this is not JSON ({error.msg})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file beside the old one, then puts it in its place."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    """The permissions that this process withholds from new files (it can only be read by setting it)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

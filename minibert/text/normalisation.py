@@ -1,0 +1,99 @@
+"""From the text as it was written to the text as WordPiece sees it, without losing where each character came from.
+
+Four steps, as in google-research/bert's tokenization.py (class BasicTokenizer): clean up, put spaces around
+Chinese characters, strip accents, lower-case.  Every step looks at one character at a time, with one exception
+(the order of accents, below), so the whole of it is a table from a character to what becomes of it, and the
+origin of each normalised character is the position of the one that it was made from.
+"""
+
+import re
+from itertools import groupby
+
+from minibert.text.characters import (
+    character_set,
+    clean,
+    combining_class,
+    decompose,
+    is_accent,
+    lower,
+    spread_chinese,
+)
+
+
+class Normaliser:
+    """BERT's normalisation of text; `tokenizers` calls it BertNormalizer.
+
+    lowercase: whether to lower-case (an "uncased" model).
+    strip_accents: whether to remove accents; None means "as lowercase says", as in the original BERT.
+    tokenize_chinese_chars: whether each Chinese character becomes a word of its own.
+
+    >>> Normaliser().normalise("Ça  va?")[0]
+    'ca  va?'
+    >>> Normaliser(lowercase=False).normalise("Ça\\tva?")[0]
+    'Ça va?'
+    """
+
+    def __init__(self, lowercase: bool = True, strip_accents: bool | None = None, tokenize_chinese_chars: bool = True):
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self._strips = lowercase if strip_accents is None else strip_accents
+        self._written: dict[str, str] = {}  # character -> what becomes of it, filled as characters are met
+        self._order_shows = re.compile(f"[{character_set('COMBINING_BUT_KEPT').regex}]")
+
+    def normalise(self, text: str) -> tuple[str, list[int]]:
+        """Returns the normalised text and, for each of its characters, the index in `text` of its origin.
+
+        >>> Normaliser().normalise("né")
+        ('ne', [0, 1])
+        >>> Normaliser().normalise("a国")
+        ('a 国 ', [0, 1, 1, 1])
+        """
+        written = [self._written.get(character) for character in text]
+        if None in written:
+            for character in set(text) - self._written.keys():
+                self._written[character] = self._normalise_character(character)
+            written = [self._written[character] for character in text]
+        normalised = "".join(written)
+        if self._strips and self._order_shows.search(normalised):
+            return self._normalise_with_order(text)
+        return normalised, [index for index, made in enumerate(written) for _ in made]
+
+    def _normalise_character(self, character: str) -> str:
+        made = self._prepare(character)
+        if self._strips:
+            made = "".join(part for part in map(decompose, made) for part in part if not is_accent(part))
+        return self._recase(made)
+
+    def _prepare(self, character: str) -> str:
+        """The steps before accents are stripped."""
+        made = clean(character)
+        return spread_chinese(made) if made and self.tokenize_chinese_chars else made
+
+    def _recase(self, text: str) -> str:
+        return "".join(map(lower, text)) if self.lowercase else text
+
+    def _normalise_with_order(self, text: str) -> tuple[str, list[int]]:
+        """The same, for text in which the order of accents shows.
+
+        NFD sorts the marks on a letter by their combining class.  Nobody sees that, as all of them are removed,
+        but for some 140 marks that `tokenizers`' table of accents does not know.  It also decides the origins:
+        the library gives the n-th part that starts a character to the n-th character, in the sorted order.
+        """
+        origins_before = []  # one for each character that is left after the clean-up
+        parts = []  # (part, whether it is the first that its character decomposes into)
+        for index, character in enumerate(text):
+            for prepared in self._prepare(character):
+                origins_before.append(index)
+                parts += [(part, place == 0) for place, part in enumerate(decompose(prepared))]
+
+        normalised, origins, started = "", [], 0
+        for class_is_zero, run in groupby(parts, key=lambda part: combining_class(part[0]) == 0):
+            if not class_is_zero:
+                run = sorted(run, key=lambda part: combining_class(part[0]))  # sorted is stable, as NFD is
+            for part, is_first in run:
+                started += is_first
+                made = "" if is_accent(part) else self._recase(part)
+                normalised += made
+                origins += [origins_before[started - 1]] * len(made)
+        return normalised, origins

@@ -1,0 +1,283 @@
+"""Text to token ids and back: BERT's tokenizer.
+
+The text goes through four rooms: special tokens that are written in it are set aside, the rest is normalised
+(normalisation.py), cut into words, and each word into pieces of the vocabulary (wordpiece.py).
+Ids and offsets equal those of the `tokenizers` library's BERT tokenizer on every input.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minibert.text.characters import character_set
+from minibert.text.normalisation import Normaliser
+from minibert.text.wordpiece import CONTINUATION, split_into_pieces, word_pattern
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_CACHE_LIMIT = 200_000  # distinct chunks of text whose tokens are remembered: some 100 MB at most
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One text, or a pair of texts, ready for the model.  All five lists have one entry for each token.
+
+    ids: token ids.
+    segment_ids: 0 for the first text, with its [CLS] and [SEP]; 1 for the second, with its [SEP].
+    tokens: the tokens as the vocabulary spells them.
+    offsets: (start, end), the characters text[start:end] of the ORIGINAL text that the token was made from;
+        (0, 0) for a [CLS] or [SEP] that was added.
+    special_mask: 1 for a [CLS] or [SEP] that was added, else 0.
+    """
+
+    ids: list[int]
+    segment_ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    special_mask: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Tokenizer:
+    """BERT's WordPiece tokenizer.
+
+    vocabulary: the tokens in the order of their ids; the special tokens must be among them.
+    lowercase, strip_accents, tokenize_chinese_chars: see Normaliser.
+    model_max_length: tokens that the model has positions for; written to tokenizer_config.json, enforced nowhere.
+    special_tokens: the five tokens that play the parts of [PAD], [UNK], [CLS], [SEP] and [MASK], in this order.
+    extra_special_tokens: more tokens of the vocabulary that are never split when they are written in a text.
+    Raises ValueError if the vocabulary holds a token twice or lacks a special token.
+
+    >>> tokenizer = Tokenizer([*SPECIAL_TOKENS, "un", "##aff", "##able", "!"])
+    >>> encoding = tokenizer.encode("Unaffable!")
+    >>> encoding.tokens
+    ['[CLS]', 'un', '##aff', '##able', '!', '[SEP]']
+    >>> encoding.offsets
+    [(0, 0), (0, 2), (2, 5), (5, 9), (9, 10), (0, 0)]
+    >>> tokenizer.decode(encoding.ids)
+    'unaffable!'
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+        model_max_length: int = 512,
+        special_tokens: Sequence[str] = SPECIAL_TOKENS,
+        extra_special_tokens: Sequence[str] = (),
+    ):
+        self.vocabulary = list(vocabulary)
+        self.id_of = {token: token_id for token_id, token in enumerate(self.vocabulary)}
+        _check_vocabulary(self.vocabulary, self.id_of, [*special_tokens, *extra_special_tokens])
+        self.normaliser = Normaliser(lowercase, strip_accents, tokenize_chinese_chars)
+        self.model_max_length = model_max_length
+        self.special_tokens = tuple(special_tokens)
+        self.extra_special_tokens = tuple(extra_special_tokens)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            self.id_of[token] for token in special_tokens
+        )
+        self.special_ids = tuple(sorted({self.id_of[token] for token in (*special_tokens, *extra_special_tokens)}))
+        # [V] bool: True where the piece continues a word, as whole-word masking needs to know
+        self.continuation = np.array([token.startswith(CONTINUATION) for token in self.vocabulary])
+
+        self._longest = max(map(len, self.vocabulary))
+        self._special = _any_of(self.vocabulary[token_id] for token_id in self.special_ids)
+        self._chunks = re.compile(f"[^{character_set('WHITESPACE').regex}]+")
+        self._words = word_pattern()
+        # chunk (text between white space) -> its token ids, and their offsets in the chunk
+        self._known: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    def lowercase(self) -> bool:
+        return self.normaliser.lowercase
+
+    def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
+        """[CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
+
+        max_length: at most so many tokens, with the special ones; the longer text of a pair is cut first, at its
+        end. None: nothing is cut.
+        Raises ValueError if a text holds a lone surrogate, or if max_length has no room for the special tokens.
+        """
+        first = self._tokenize(text)
+        second = None if pair is None else self._tokenize(pair)
+        if max_length is not None:
+            n_special = 2 if pair is None else 3
+            if max_length < n_special:
+                raise ValueError(f"max_length {max_length} is too small: [CLS] and [SEP] alone take {n_special}")
+            keep_first, keep_second = longest_first(
+                len(first), 0 if second is None else len(second), max_length - n_special
+            )
+            first = first[:keep_first]
+            second = None if second is None else second[:keep_second]
+
+        cls, sep = (self.cls_id, (0, 0)), (self.sep_id, (0, 0))
+        tokens = [cls, *first, sep]
+        special_mask = [1, *[0] * len(first), 1]
+        segment_ids = [0] * len(tokens)
+        if second is not None:
+            tokens += [*second, sep]
+            special_mask += [*[0] * len(second), 1]
+            segment_ids += [1] * (len(second) + 1)
+        ids = [token_id for token_id, _ in tokens]
+        return Encoding(
+            ids=ids,
+            segment_ids=segment_ids,
+            tokens=[self.vocabulary[token_id] for token_id in ids],
+            offsets=[offsets for _, offsets in tokens],
+            special_mask=special_mask,
+        )
+
+    def tokenize_ids(self, text: str) -> list[int]:
+        """The token ids of a text alone, without [CLS] and [SEP]; the fast path, for large corpora."""
+        check_text(text)
+        ids = []
+        known = self._known
+        for part, special_id, _ in self._set_special_aside(text):
+            if special_id is not None:
+                ids.append(special_id)
+                continue
+            for chunk in self._chunks.findall(part):
+                found = known.get(chunk)
+                ids += found[0] if found else self._tokenize_chunk(chunk)[0]
+        return ids
+
+    def _tokenize(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """(id, (start, end)) of each token of a text."""
+        check_text(text)
+        tokens = []
+        for part, special_id, offset in self._set_special_aside(text):
+            if special_id is not None:
+                tokens.append((special_id, (offset, offset + len(part))))
+                continue
+            for match in self._chunks.finditer(part):
+                base = offset + match.start()
+                ids, spans = self._tokenize_chunk(match[0])
+                tokens += [
+                    (token_id, (base + start, base + end)) for token_id, (start, end) in zip(ids, spans, strict=True)
+                ]
+        return tokens
+
+    def _set_special_aside(self, text: str) -> Iterable[tuple[str, int | None, int]]:
+        """Cuts the text at the special tokens that are written in it: (part, its id if it is special, offset)."""
+        end = 0
+        for match in self._special.finditer(text):
+            if match.start() > end:
+                yield text[end : match.start()], None, end
+            yield match[0], self.id_of[match[0]], match.start()
+            end = match.end()
+        if end < len(text):
+            yield text[end:], None, end
+
+    def _tokenize_chunk(self, chunk: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids and offsets of a chunk of text without white space.
+
+        Nothing that happens to a chunk depends on what surrounds it, so a chunk is worked out only once.
+        """
+        found = self._known.get(chunk)
+        if found is not None:
+            return found
+        ids, spans = [], []
+        normalised, origins = self.normaliser.normalise(chunk)
+        for match in self._words.finditer(normalised):
+            pieces = split_into_pieces(match[0], self.id_of, self._longest)
+            for piece_id, start, end in pieces or [(self.unk_id, 0, len(match[0]))]:
+                ids.append(piece_id)
+                first, last = match.start() + start, match.start() + end - 1
+                spans.append((origins[first], origins[last] + 1))
+        if len(self._known) >= _CACHE_LIMIT:
+            self._known.clear()
+        self._known[chunk] = ids, spans
+        return ids, spans
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """Token ids to text: pieces are joined to words, words by spaces, and `.`, `,`, `!`, `?` to the word before.
+
+        Case, accents and the exact white space are gone.  Raises ValueError for an id outside the vocabulary.
+        """
+        text = ""
+        for position, token_id in enumerate(
+            token_id for token_id in map(int, ids) if not (skip_special_tokens and token_id in self.special_ids)
+        ):
+            if not 0 <= token_id < len(self.vocabulary):
+                raise ValueError(f"token id {token_id} is outside the vocabulary: 0 .. {len(self.vocabulary) - 1}")
+            token = self.vocabulary[token_id]
+            if position > 0:
+                token = token.removeprefix(CONTINUATION) if token.startswith(CONTINUATION) else f" {token}"
+            for apart, together in _CLEAN_UP:
+                token = token.replace(apart, together)
+            text += token
+        return text
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Tokenizer":
+        """Reads a model folder, ours or one that transformers wrote; see minibert.text.files.load_tokenizer."""
+        from minibert.text.files import load_tokenizer
+
+        return load_tokenizer(folder)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes vocab.txt and tokenizer_config.json; see minibert.text.files.save_tokenizer."""
+        from minibert.text.files import save_tokenizer
+
+        save_tokenizer(self, folder)
+
+
+# What `tokenizers`' WordPiece decoder does to each token that follows another
+_CLEAN_UP = [(" " + mark, mark) for mark in (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")]
+
+
+def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens two texts keep when the longer one is cut first, as transformers' "longest_first" does it.
+
+    If both have to be cut, the shorter one gets the smaller half of the room (the first text, on a tie).
+
+    >>> longest_first(10, 4, 12), longest_first(10, 9, 7), longest_first(9, 10, 7), longest_first(3, 2, 9)
+    ((8, 4), (4, 3), (3, 4), (3, 2))
+    """
+    if first + second <= room:
+        return first, second
+    shorter, longer = min(first, second), room - min(first, second)
+    if shorter > longer:
+        shorter, longer = room // 2, room - room // 2
+    return (longer, shorter) if first > second else (shorter, longer)
+
+
+def check_text(text: str) -> None:
+    """Raises TypeError if text is no string, ValueError if it holds half of a surrogate pair."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected text as a str, got {type(text).__name__}")
+    if text.isascii():
+        return
+    lone = _SURROGATE.search(text)
+    if lone:
+        raise ValueError(
+            f"lone surrogate U+{ord(lone[0]):04X} at position {lone.start()}: this is no valid Unicode text; "
+            "read it again with the right encoding, or drop it with text.encode('utf-8', 'ignore').decode()"
+        )
+
+
+def _check_vocabulary(vocabulary: Sequence[str], id_of: dict[str, int], special_tokens: Sequence[str]) -> None:
+    if not vocabulary:
+        raise ValueError("the vocabulary is empty: learn one with minibert.text.learn_vocabulary")
+    if len(id_of) < len(vocabulary):
+        second = next(i for i, token in enumerate(vocabulary) if id_of[token] != i)
+        token = vocabulary[second]
+        raise ValueError(f"the vocabulary holds {token!r} twice: as ids {second} and {id_of[token]}")
+    missing = [token for token in special_tokens if token not in id_of]
+    if missing:
+        raise ValueError(f"the vocabulary lacks {', '.join(missing)}: BERT cannot do without its special tokens")
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of the tokens, the longest one where several begin at the same place."""
+    return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))

@@ -1,0 +1,55 @@
+"""WordPiece: a word becomes the longest pieces that the vocabulary holds, from left to right.
+
+Source: google-research/bert, tokenization.py, class WordpieceTokenizer; the pieces come from Schuster and
+Nakajima 2012 and Wu et al. 2016 (arXiv 1609.08144, section 4.1).
+"""
+
+import re
+from collections.abc import Mapping
+
+from minibert.text.characters import character_set
+
+CONTINUATION = "##"  # how a piece is spelled in the vocabulary when it does not begin a word
+MAX_WORD_LENGTH = 100  # characters; a longer "word" is no word, and becomes [UNK] whole
+
+
+def word_pattern() -> re.Pattern[str]:
+    """Matches each word of a normalised text: a punctuation mark alone, or a run without spaces and punctuation.
+
+    >>> word_pattern().findall("don't stop (now).")
+    ['don', "'", 't', 'stop', '(', 'now', ')', '.']
+    """
+    punctuation = character_set("PUNCTUATION").regex
+    return re.compile(f"[{punctuation}]|[^ {punctuation}]+")
+
+
+def split_into_pieces(
+    word: str, ids: Mapping[str, int], longest: int = MAX_WORD_LENGTH
+) -> list[tuple[int, int, int]] | None:
+    """Greedy longest-match-first.
+
+    word: a non-empty word; ids: piece -> id; longest: length of the longest piece, beyond which none is looked for.
+    Returns a list of (id, start, end), the pieces word[start:end] in order, or None if some part of the word is
+    in no piece: then the whole word is unknown.
+
+    >>> ids = {"un": 0, "##aff": 1, "##able": 2, "##a": 3}
+    >>> split_into_pieces("unaffable", ids)
+    [(0, 0, 2), (1, 2, 5), (2, 5, 9)]
+    >>> split_into_pieces("unaided", ids) is None
+    True
+    """
+    if len(word) > MAX_WORD_LENGTH:
+        return None
+    pieces = []
+    start = 0
+    while start < len(word):
+        prefix = CONTINUATION if start else ""
+        for end in range(min(len(word), start + longest), start, -1):
+            piece_id = ids.get(prefix + word[start:end])
+            if piece_id is not None:
+                break
+        else:
+            return None
+        pieces.append((piece_id, start, end))
+        start = end
+    return pieces
