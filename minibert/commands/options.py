@@ -1,0 +1,92 @@
+"""Read a dataclass from the command line with tyro, and say what was wrong in one line where it cannot be."""
+
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+
+import tyro
+
+# a wide terminal, for the error boxes only: their lines are then not broken in the middle of a word
+WIDE = "10000"
+
+
+def read_options(config_class: type, words: Sequence[str], program: str, note: str = ""):
+    """An instance of the dataclass `config_class`, filled from the command line `words`.
+
+    Returns None where --help was asked for, and printed. `program` is the name that the help shows, `note` a
+    line below its description. Raises ValueError, in one line, for a command line that does not fit.
+    """
+    description = "\n\n".join(part for part in ((config_class.__doc__ or "").strip(), note) if part)
+    wants_help = not {"-h", "--help"}.isdisjoint(words)
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint), _columns(None if wants_help else WIDE):
+            return tyro.cli(config_class, prog=program, description=description, args=words)
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+    raise ValueError(f"{unbox(complaint.getvalue())}; see {program} --help")
+
+
+@contextmanager
+def _columns(width: str | None) -> Iterator[None]:
+    """Let the terminal be `width` characters wide; None leaves it as it is."""
+    before = os.environ.get("COLUMNS")
+    if width is not None:
+        os.environ["COLUMNS"] = width
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def unbox(box: str) -> str:
+    """What one of tyro's error boxes says, in one line.
+
+    A box has a title, then sections divided by rules: what was wrong, perhaps the help of the option, perhaps
+    the options that were meant, and where to find help.
+    """
+    box = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours
+    lines = [line.strip("│| ") for line in box.splitlines()[1:-1]]
+    sections: list[list[str]] = [[]]
+    for line in lines:
+        if line and not line.strip("─-"):
+            sections.append([])
+        else:
+            sections[-1].append(line)
+    message = " ".join(" ".join(sections[0]).split()) or "the command line was not understood"
+    shown = {section[0]: section[1] for section in sections[1:] if len(section) > 1}
+
+    if match := re.match(r"Missing from .*?:", message):
+        # the names stand in every second line, their help below them
+        return "missing " + " and ".join(sections[0][1::2])
+    if match := re.match(r"Unrecognized options: (.*)", message):
+        words = match[1].split(", ")
+        meant = shown.get("Perhaps you meant:")
+        hint = f" (did you mean {meant.split()[0].rstrip(',')!r}?)" if meant else ""
+        options = [word for word in words if word.startswith("-")]
+        if options:
+            return f"there is no option {', '.join(map(repr, options))}{hint}"
+        return f"more arguments than it takes: {', '.join(map(repr, words))}"
+    if match := re.match(r"Missing value for argument '(.*?)'", message):
+        return f"{match[1]} needs a value"
+    if match := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*?),?\)", message):
+        return f"{match[2]} {match[1]}: expected one of {match[3]}".replace("'", "")
+    if match := re.match(r"Error parsing (\S+): (.*)", message):
+        option, reason = match.groups()
+        if not option.startswith("-") and "Argument helptext:" not in shown:
+            return reason  # the dataclass refused the combination; it says which fields
+        expected = re.sub(r"^-\S+\s*", "", shown.get("Argument helptext:", ""))
+        if wrong := re.match(r"invalid literal for int\(\) with base 10: (.*)", reason):
+            reason = f"expected a whole number, given {wrong[1]}"
+        elif wrong := re.match(r"could not convert string to float: (.*)", reason):
+            reason = f"expected a number, given {wrong[1]}"
+        elif wrong := re.match(r"Could not find valid parse for arguments: \[(.*)\]", reason):
+            reason = f"expected {expected}, given {wrong[1]}"
+        return f"{option}: {reason}"
+    return message

