@@ -89,7 +89,7 @@ def find_weights(folder: Path) -> list[Path]:
     if pickles:
         raise ValueError(
             f"{folder} holds its weights only as {pickles[0]}, a format that can run code when it is opened, so minibert "
-            "does not read it; convert it where you trust it: python -c \"import transformers as t; "
+            'does not read it; convert it where you trust it: python -c "import transformers as t; '
             f"t.BertForPreTraining.from_pretrained('{folder}').save_pretrained('{folder}')\""
         )
     raise FileNotFoundError(f"{folder} holds no {WEIGHTS}; expected the folder of a trained model")

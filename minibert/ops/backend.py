@@ -55,7 +55,7 @@ class Backend:
 
     def numpy(self, array) -> np.ndarray:
         """An array of this backend as a NumPy array of the host."""
-        return array if isinstance(array, np.ndarray) else np.asarray(array.get())
+        return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
 
 
 def load_backend(name: str = "reference") -> Backend:
@@ -76,7 +76,5 @@ def backend_status() -> dict[str, str | None]:
     status = {}
     for name in BACKENDS:
         written = importlib.util.find_spec(f"minibert.ops.{name}") is not None
-        status[name] = (
-            None if written else "not part of this version of minibert yet; use --backend reference"
-        )
+        status[name] = None if written else "not part of this version of minibert yet; use --backend reference"
     return status

@@ -5,9 +5,7 @@ import numpy as np
 from minibert.ops.reference.dropout import dropout_mask
 
 
-def attention_forward(
-    query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None
-):
+def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
     """Each query looks at all keys of its own sequence and takes a weighted mean of their values.
 
     query [Nq, H]; key, value [N, H]; H = heads * D, head a owning features a * D .. (a + 1) * D;
@@ -118,9 +116,9 @@ def spans(cu_seqlens_q, cu_seqlens_k):
 
 def split_heads(x, heads):
     """[T, H] -> [A, T, D], a view."""
-    return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
+    return x.reshape(len(x), heads, x.shape[1] // heads).transpose(1, 0, 2)
 
 
 def merge_heads(x):
     """[A, T, D] -> [T, H]."""
-    return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+    return x.transpose(1, 0, 2).reshape(x.shape[1], x.shape[0] * x.shape[2])

@@ -1,0 +1,134 @@
+"""Checkpoints: complete or absent, whatever happens while one is written.
+
+A checkpoint is a folder that is written under a temporary name, flushed to the disk, and renamed at the end:
+
+    checkpoints/step-00001000/
+        model.safetensors        the parameters
+        optimizer.safetensors    both moments of AdamW
+        state.json               step, and the checksum of the two others
+
+There is no state of a random generator to keep: randomness is counted by (seed, step).
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from minibert.models.huggingface import read_tensors, save_tensors
+
+FOLDER = "checkpoints"
+
+
+def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
+    """Write the checkpoint of a step (steps done so far), and remove all but the newest `keep`.
+
+    Raises OSError (a full disk, say); the checkpoints that were there before stay as they were.
+    """
+    folder = run / FOLDER / f"step-{step:08d}"
+    folder.parent.mkdir(exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        files = {"model.safetensors": tensors_of(model.parameters, model.parameters.values)}
+        files["optimizer.safetensors"] = {
+            f"{moment}.{name}": tensor
+            for moment in ("first_moment", "second_moment")
+            for name, tensor in tensors_of(model.parameters, getattr(optimizer, moment)).items()
+        }
+        for name, tensors in files.items():
+            save_tensors(temporary / name, tensors)
+        state = {"step": step, "sha256": {name: checksum(temporary / name) for name in files}}
+        (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        flush(temporary / "state.json")
+        flush(temporary)
+        if folder.exists():  # a run that was resumed from an earlier step comes past here again
+            remove(folder)
+        os.rename(temporary, folder)
+        flush(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in list_checkpoints(run)[:-keep]:
+        remove(old)
+    return folder
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first."""
+    folder = run / FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8,}", path.name))
+
+
+def load_checkpoint(folder: Path, model, optimizer) -> int:
+    """Fill the model and the optimiser from a checkpoint; returns the number of steps done.
+
+    Raises ValueError when a file is missing, damaged (its checksum differs) or of another model.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        step, checksums = int(state["step"]), dict(state["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(folder, f"state.json cannot be read: {error}") from None
+    for name, expected in checksums.items():
+        if not (folder / name).is_file():
+            raise damaged(folder, f"{name} is missing")
+        if checksum(folder / name) != expected:
+            raise damaged(folder, f"{name} is not what was written: its checksum differs")
+    fill(model.parameters, model.parameters.values, read_tensors([folder / "model.safetensors"]), folder)
+    moments = read_tensors([folder / "optimizer.safetensors"])
+    for moment in ("first_moment", "second_moment"):
+        tensors = {
+            name.removeprefix(f"{moment}."): tensor for name, tensor in moments.items() if name.startswith(moment)
+        }
+        fill(model.parameters, getattr(optimizer, moment), tensors, folder)
+    return step
+
+
+def damaged(folder: Path, what: str) -> ValueError:
+    return ValueError(f"checkpoint {folder} is damaged: {what}; delete that folder to resume from the one before it")
+
+
+def tensors_of(parameters, flat) -> dict[str, np.ndarray]:
+    """The parts of a flat buffer [P] under the parameters' names, on the host."""
+    host = parameters.backend.numpy(flat)
+    return {parameter.name: host[span].reshape(parameter.shape) for parameter, span in parameters.spans()}
+
+
+def fill(parameters, flat, tensors: dict[str, np.ndarray], folder: Path) -> None:
+    """The inverse of `tensors_of`: copy tensors into a flat buffer [P]."""
+    for parameter, span in parameters.spans():
+        tensor = tensors.get(parameter.name)
+        if tensor is None or tensor.shape != parameter.shape:
+            raise ValueError(
+                f"checkpoint {folder} is of another model: {parameter.name} is missing or of another shape"
+            )
+        flat[span] = parameters.backend.array(tensor.reshape(-1), dtype=parameters.dtype)
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Have the operating system put a file, or a folder's list of names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(folder: Path) -> None:
+    """Delete a checkpoint: first its name, at once, then what is in it."""
+    doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.rename(folder, doomed)
+    shutil.rmtree(doomed)

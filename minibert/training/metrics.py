@@ -1,0 +1,118 @@
+"""The record of a run: metrics.jsonl, one JSON object a line, and its picture, loss.png.
+
+A line is of kind "train" (means over the steps since the last such line) or "evaluation" (held-out text).
+"""
+
+import json
+from pathlib import Path
+
+from minibert.files import write_file, write_text
+
+FILE = "metrics.jsonl"
+
+
+class Metrics:
+    """Appends to a run's metrics.jsonl."""
+
+    def __init__(self, run: Path, step: int):
+        """step: steps done so far; lines of later steps, written before a crash, are dropped, they will come again."""
+        self.path = run / FILE
+        if self.path.exists():
+            kept = [record for record in read_metrics(run) if record["step"] <= step]
+            write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def write(self, kind: str, step: int, **values) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+
+
+def read_metrics(run) -> list[dict]:
+    """The lines of RUN/metrics.jsonl; a last line that was cut off in a crash is left out."""
+    records = []
+    for line in (Path(run) / FILE).read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+COLOURS = {"training": "#9ecae1", "smoothed": "#08519c", "held out": "#d94801", "baseline": "#555555"}
+
+
+def plot_metrics(run, title: str, baselines: dict[str, float] | None = None) -> Path:
+    """Draw RUN/loss.png from RUN/metrics.jsonl: losses above, accuracies below, MLM left, NSP right.
+
+    baselines: masked-token accuracies to draw as dashed lines, by name.
+    """
+    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+
+    records = read_metrics(run)
+    train = [record for record in records if record["kind"] == "train"]
+    evaluations = [record for record in records if record["kind"] == "evaluation"]
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(2, 2, sharex=True)
+    names = {
+        "mlm_loss": "masked tokens: cross-entropy (nats)",
+        "nsp_loss": "next sentence: cross-entropy (nats)",
+        "mlm_accuracy": "masked tokens: accuracy (%)",
+        "nsp_accuracy": "next sentence: accuracy (%)",
+    }
+    for panel, (key, name) in zip(panels.flat, names.items(), strict=True):
+        scale = 100 if key.endswith("accuracy") else 1
+        steps, values = points(train, key, scale)
+        panel.plot(steps, values, color=COLOURS["training"], linewidth=0.7, label="training batches")
+        panel.plot(steps, smooth(values), color=COLOURS["smoothed"], linewidth=1.6, label="training, smoothed")
+        steps, values = points(evaluations, key, scale)
+        panel.plot(steps, values, "o-", color=COLOURS["held out"], markersize=4, label="held-out documents")
+        panel.set_ylabel(name)
+        panel.grid(alpha=0.25)
+        mark_lengths(panel, train)
+    for name, accuracy in (baselines or {}).items():
+        panels[1, 0].axhline(100 * accuracy, color=COLOURS["baseline"], linestyle="--", linewidth=1)
+        panels[1, 0].annotate(
+            f"{name} {100 * accuracy:.1f} %",
+            (0.99, 100 * accuracy),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=COLOURS["baseline"],
+        )
+    for panel in panels[1]:
+        panel.set_xlabel("step")
+    panels[0, 0].legend(loc="upper right", fontsize=9)
+    path = Path(run) / "loss.png"
+    write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    return path
+
+
+def points(records, key, scale):
+    """Steps and values of the records that have this value."""
+    chosen = [record for record in records if record.get(key) is not None]
+    return [record["step"] for record in chosen], [scale * record[key] for record in chosen]
+
+
+def smooth(values, memory=0.95):
+    """The exponential moving average, started at the first value."""
+    average, out = None, []
+    for value in values:
+        average = value if average is None else memory * average + (1 - memory) * value
+        out.append(average)
+    return out
+
+
+def mark_lengths(panel, train) -> None:
+    """A vertical line, with its label, where the sequence length changes."""
+    for before, after in zip(train, train[1:], strict=False):
+        if before["length"] != after["length"]:
+            panel.axvline(before["step"], color="#999999", linewidth=0.8, linestyle=":")
+            panel.annotate(
+                f" length {after['length']}",
+                (before["step"], 0.98),
+                xycoords=("data", "axes fraction"),
+                va="top",
+                fontsize=8,
+                color="#555555",
+            )
