@@ -99,13 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def one_line(error: BaseException) -> str:
     """What `error` says, in one line, without Python's own decorations."""
     if isinstance(error, OSError) and error.strerror:
-        named = [
-            os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)
-        ]
+        named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         message = ": ".join([" -> ".join(named), error.strerror] if named else [error.strerror])
     else:
         message = str(error)
-    return " ".join(message.split()) or type(error).__name__
+    message = " ".join(message.split())
+    if isinstance(error, MemoryError):
+        message = f"out of memory: {message}" if message else "out of memory"
+    return message or type(error).__name__
 
 
 def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
@@ -166,5 +167,5 @@ def _load(path: str):
 
 
 def _did_you_mean(word: str, candidates) -> str:
-    close = difflib.get_close_matches(word, candidates, n=1)
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.7)
     return f" (did you mean {close[0]!r}?)" if close else ""

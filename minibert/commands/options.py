@@ -15,15 +15,20 @@ WIDE = "10000"
 def read_options(config_class: type, words: Sequence[str], program: str, note: str = ""):
     """An instance of the dataclass `config_class`, filled from the command line `words`.
 
-    Returns None where --help was asked for, and printed. `program` is the name that the help shows, `note` a
-    line below its description. Raises ValueError, in one line, for a command line that does not fit.
+    `program` is the name that the help shows, `note` a line below its description.  A class method `defaults`,
+    where the dataclass has one, is given the words and returns what options that are left out are.
+    Returns None where --help was asked for, and printed. Raises ValueError, in one line, for a command line that
+    does not fit.
     """
     description = "\n\n".join(part for part in ((config_class.__doc__ or "").strip(), note) if part)
     wants_help = not {"-h", "--help"}.isdisjoint(words)
+    given = {}
+    if hasattr(config_class, "defaults") and not wants_help:
+        given["default"] = config_class.defaults(words)
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint), _columns(None if wants_help else WIDE):
-            return tyro.cli(config_class, prog=program, description=description, args=words)
+            return tyro.cli(config_class, prog=program, description=description, args=words, **given)
     except SystemExit as stop:
         if not stop.code:
             return None
@@ -49,16 +54,18 @@ def unbox(box: str) -> str:
     """What one of tyro's error boxes says, in one line.
 
     A box has a title, then sections divided by rules: what was wrong, perhaps the help of the option, perhaps
-    the options that were meant, and where to find help.
+    the options that were meant, and where to find help.  It is drawn with other characters where the terminal
+    does not take UTF-8.
     """
     box = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours
-    lines = [line.strip("│| ") for line in box.splitlines()[1:-1]]
     sections: list[list[str]] = [[]]
-    for line in lines:
-        if line and not line.strip("─-"):
+    for line in box.splitlines()[1:]:  # the first holds the title
+        line = line.strip("│ ")
+        if line and not line.strip("─-╰╯"):
             sections.append([])
-        else:
+        elif line:
             sections[-1].append(line)
+    sections = [section for section in sections if section] or [[]]
     message = " ".join(" ".join(sections[0]).split()) or "the command line was not understood"
     shown = {section[0]: section[1] for section in sections[1:] if len(section) > 1}
 

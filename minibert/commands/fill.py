@@ -1,0 +1,58 @@
+"""`minibert fill`: fill the blanks of a text with a trained model."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from minibert.models import BertForPreTraining, fill_mask
+from minibert.text import Tokenizer
+
+
+@dataclass(frozen=True)
+class FillConfig:
+    """Fill each [MASK] of a text with the words that the model thinks likeliest, and say how likely.
+
+    For example: minibert fill runs/001 "the [MASK] of the union"
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a trained model: a run of minibert, or any BERT in safetensors."""
+    text: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TEXT ...")]
+    """Texts, each with at least one [MASK]; quote them, since they hold spaces and brackets."""
+    top: int = 5
+    """How many words to show for each blank."""
+    backend: Literal["reference", "cpu", "gpu"] = "reference"
+    """What computes: reference (NumPy), cpu (Numba) or gpu (CuPy)."""
+
+    def __post_init__(self):
+        if self.top < 1:
+            raise ValueError(f"--top is {self.top}; expected at least 1")
+        if not self.text:
+            raise ValueError('no TEXT was given; write one with a blank, such as "the [MASK] of the union"')
+
+
+def fill(config: FillConfig) -> None:
+    """Print the likeliest words for each blank of each text.
+
+    Raises FileNotFoundError where there is no model, ValueError for a model without a trained head for masked
+    tokens, a text without [MASK] or longer than the model's positions.
+    """
+    reports: list[str] = []
+    model = BertForPreTraining.from_pretrained(config.run, config.backend, report=reports.append)
+    for report in reports:
+        if "initialised afresh" in report and "cls.predictions" in report:
+            raise ValueError(f"{config.run} cannot fill blanks: it was saved without its head for masked tokens")
+    tokenizer = Tokenizer.load(config.run)
+    answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # all, or an error and none
+    print("\n\n".join(as_text(text, blanks) for text, blanks in zip(config.text, answers, strict=True)))
+
+
+def as_text(text: str, blanks: list[list[tuple[str, float]]]) -> str:
+    """A text and, for each of its blanks, the (word, probability) pairs in lines of their own."""
+    lines = [text]
+    for number, words in enumerate(blanks, start=1):
+        if len(blanks) > 1:
+            lines.append(f"  [MASK] {number} of {len(blanks)}")
+        lines += [f"  {probability:6.1%}  {word}" for word, probability in words]
+    return "\n".join(lines)

