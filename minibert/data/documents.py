@@ -1,0 +1,57 @@
+"""A set of documents within token shards: those to train on, or those held out."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+
+class DocumentSet:
+    """Some documents of the shards, by number, ascending.
+
+    Only a few numbers per *document* are kept in memory; sentences and tokens are read from disk when needed.
+    """
+
+    def __init__(self, shards, numbers):
+        self.shards = shards
+        self.numbers = np.asarray(numbers, np.int64)
+        starts = shards.document_starts
+        self.first_sentences = starts[self.numbers]
+        """int64 [documents] the number of each document's first sentence, among all of the shards."""
+        self.sentence_counts = starts[self.numbers + 1] - self.first_sentences
+        """int64 [documents] how many sentences each has."""
+        self.first_tokens = shards.sentence_starts[self.first_sentences]
+        """int64 [documents] the address of each document's first token."""
+        self.token_counts = shards.sentence_starts[self.first_sentences + self.sentence_counts] - self.first_tokens
+        """int64 [documents] how many tokens each has."""
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __repr__(self):
+        return f"<DocumentSet of {len(self):,} documents, {self.tokens:,} tokens>"
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the documents have together."""
+        return int(self.token_counts.sum())
+
+    @property
+    def sentences(self) -> int:
+        """How many sentences the documents have together."""
+        return int(self.sentence_counts.sum())
+
+    def read(self, index: int) -> np.ndarray:
+        """The token ids of the set's document number `index`; not a copy."""
+        start = self.first_tokens[index]
+        return self.shards.read(start, start + self.token_counts[index])
+
+    def records(self) -> Iterator[dict]:
+        """Name, group and metadata of each document."""
+        wanted = set(self.numbers.tolist())
+        return (record for number, record in enumerate(self.shards.records()) if number in wanted)
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The groups that the documents belong to, sorted: for the default corpus, the years."""
+        return sorted({record["group"] for record in self.records()})

@@ -1,0 +1,106 @@
+"""Examples by number: which tokens make a sequence, and in which order the sequences come.
+
+Nothing is shuffled or planned ahead.  A source of examples has a fixed number S of them; example number n of a
+training phase belongs to epoch n // S, and a permutation of that epoch says which of the S it is.  So any step can
+be computed at once, and a run that resumes needs to know nothing but its step.
+"""
+
+from functools import lru_cache
+from math import isqrt
+
+import numpy as np
+
+from minibert.philox import SITE_ORDER, SITE_WINDOW, integer_below, philox4x32
+
+FEISTEL_ROUNDS = 4
+
+
+def permute(index, size, seed, epoch, stream=0):
+    """Where each index of 0 .. size - 1 goes in the order of this epoch; int64, the shape of index.
+
+    A bijection of 0 .. size - 1, computed entry by entry.  The index is written as two digits (left, right) of a
+    system with a = ceil(sqrt(size)) left and b = ceil(size / a) right digits, and in each round one digit is
+    turned by a random amount that depends on the other:
+
+        left = (left + F(right)) mod a        right = (right + F(left)) mod b        ...
+
+    Each round can be undone, so all of them together are a bijection of the a * b pairs, of which at most a - 1
+    lie outside 0 .. size - 1.  An index that comes out there is permuted again until it is inside ("cycle
+    walking"): the pairs form cycles, and the walk stays on one, so this too is a bijection.
+    Source: Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 5 (generalised Feistel).
+    """
+    index = np.asarray(index, np.int64)
+    if size < 1 or index.size and not (0 <= index.min() and index.max() < size):
+        raise ValueError(f"cannot permute an index outside 0 .. {size - 1}")
+    a = isqrt(size - 1) + 1
+    b = -(-size // a)
+    turns = _turns(a, b, seed, epoch, stream)
+    outside = np.ones(index.shape, bool)
+    while outside.any():
+        left, right = index % a, index // a
+        for r in range(0, FEISTEL_ROUNDS, 2):
+            left = (left + turns[r][right]) % a
+            right = (right + turns[r + 1][left]) % b
+        index = np.where(outside, left + a * right, index)
+        outside = index >= size
+    return index
+
+
+def in_epoch_order(examples, size, seed, stream=0):
+    """Examples [B], numbered since the phase began -> (which of the source's, in which epoch), int64 [B] each."""
+    epochs, index = np.divmod(examples, size)
+    for epoch in np.unique(epochs):
+        of_epoch = epochs == epoch
+        index[of_epoch] = permute(index[of_epoch], size, seed, int(epoch), stream)
+    return index, epochs
+
+
+@lru_cache(maxsize=16)
+def _turns(a, b, seed, epoch, stream):
+    """F of each round as a table: F(right) below a, F(left) below b.  Small (sqrt(size)), and kept for the epoch."""
+    return [
+        integer_below(philox4x32((seed, epoch), (np.arange(digits), r, stream, SITE_ORDER))[0], limit)
+        for r in range(FEISTEL_ROUNDS)
+        for digits, limit in [((b, a), (a, b))[r % 2]]
+    ]
+
+
+class Windows:
+    """Sequences without sentence pairs: [CLS], up to length - 2 tokens of one document, [SEP].
+
+    In an epoch the windows tile every document: each token is in exactly one of them.  The tiling starts at
+    another place in every epoch, so that a token is not always seen with the same neighbours: a document of n
+    tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the room to spare is
+    divided at random between the first and the last of them.  A document of up to w tokens is one window.
+    """
+
+    def __init__(self, documents, length):
+        if length < 4:
+            raise ValueError(f"sequences of {length} tokens are too short: [CLS], two tokens and [SEP] are 4")
+        self.documents = documents
+        self.width = length - 2
+        counts = np.where(documents.token_counts <= self.width, 1, documents.token_counts // self.width + 1)
+        self.ends = np.cumsum(counts)  # [documents], windows up to and with each document
+        self.size = int(self.ends[-1]) if len(self.ends) else 0
+
+    def parts(self, index, epochs, sequence_numbers, seed, step, stream):
+        """Where the windows number index [B] of their epochs lie: [(starts, stops)] int64 [B], and no labels.
+
+        The tiling is a function of (seed, epoch, document); sequence numbers and step do not matter.
+        """
+        width = self.width
+        document = np.searchsorted(self.ends, index, side="right")  # [B]
+        tokens = self.documents.token_counts[document]  # [B]
+        counts = np.where(tokens <= width, 1, tokens // width + 1)
+        window = index - (self.ends[document] - counts)  # [B], within the document
+
+        # the first window begins `shift` tokens before the document; the last one must not be empty
+        draws, *_ = philox4x32((seed, 0), (document, epochs, stream, SITE_WINDOW))
+        spare = counts * width - tokens
+        least = np.where(spare == width, 1, 0)
+        most = np.minimum(spare, width - 1)
+        shift = np.where(counts == 1, 0, least + integer_below(draws, most - least + 1))
+        start = np.maximum(window * width - shift, 0)
+        stop = np.minimum((window + 1) * width - shift, tokens)
+        first = self.documents.first_tokens[document]
+        return [(first + start, first + stop)], None

@@ -1,0 +1,52 @@
+"""A folder that is complete or does not exist, whatever happens while it is written."""
+
+import glob
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`: it takes that name at the end, or is removed when anything fails.
+
+    The files in it must have been synced to the disk by then.  What a killed process of this machine left behind
+    is removed by the next one that writes the same folder.
+    Raises FileExistsError when `folder` exists, OSError when the disk is full.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already: name a new folder, or delete it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}.partial-{platform.node()}-"
+    _remove_abandoned(folder.parent, prefix)
+    partial = folder.parent / f"{prefix}{os.getpid()}"
+    partial.mkdir()
+    try:
+        yield partial
+        os.rename(partial, folder)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise OSError(error.errno, f"{error.strerror}: could not write {folder}; nothing was left there") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    for path in parent.glob(glob.escape(prefix) + "*"):
+        process = path.name.removeprefix(prefix)
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks whether the process exists
+    except ProcessLookupError:
+        return False
+    except OSError:  # it does, and belongs to somebody else
+        return True
+    return True

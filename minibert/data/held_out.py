@@ -1,0 +1,58 @@
+"""Held-out documents: set aside before anything is learnt, to measure what a model knows of text it never saw.
+
+Which ones must depend on nothing that changes between runs: not on the seed, not on the order of files, not on what
+else is in the corpus.  So a hash of a group's name decides: the group is held out when it falls in the lowest
+`share` of all hashes.
+"""
+
+import hashlib
+
+import numpy as np
+
+HELD_OUT_SHARE = 0.05
+LARGEST_SHARE = 0.25  # of the tokens: groups that would take more than this are not held out
+FEWEST_DOCUMENTS = 2  # held out, where possible: a sentence pair needs another document
+
+
+def stable_hash(name: str) -> int:
+    """64 bits of the name's SHA-256, the same on every machine (Python's own hash differs from run to run)."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little")
+
+
+def held_out_documents(group_hashes, name_hashes, token_counts, share=HELD_OUT_SHARE):
+    """True for each document that is held out; bool [documents].
+
+    group_hashes, name_hashes: uint64 [documents], stable_hash of each document's group and name;
+    token_counts: int [documents].  Whole groups are held out.  Where there are few groups and none falls below
+    the share, those with the lowest hashes are taken; where each group is too large for that (one text file, say),
+    single documents.  Raises ValueError when there are fewer than two documents.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"the held-out share must lie between 0 and 1, got {share}")
+    if len(token_counts) < 2:
+        raise ValueError(
+            f"the corpus has {len(token_counts)} document, but at least 2 are needed, one of them held out; "
+            "in a text file, blank lines separate documents"
+        )
+    for hashes in (group_hashes, name_hashes):
+        held_out = _lowest(np.asarray(hashes, np.uint64), np.asarray(token_counts), share)
+        if held_out.any():
+            return held_out
+    return np.arange(len(token_counts)) == np.argmin(token_counts)
+
+
+def _lowest(hashes, token_counts, share):
+    """Documents whose hash is below the share, or among the lowest while there are fewer than two documents."""
+    keys, group_of = np.unique(hashes, return_inverse=True)  # [groups] ascending, [documents]
+    tokens = np.bincount(group_of, weights=token_counts)  # [groups]
+    documents = np.bincount(group_of)  # [groups]
+    room = LARGEST_SHARE * tokens.sum()
+    chosen, chosen_documents = np.zeros(len(keys), bool), 0
+    for group, key in enumerate(keys):
+        if key >= share * 2.0**64 and chosen_documents >= FEWEST_DOCUMENTS:
+            break
+        if tokens[group] <= room:
+            chosen[group] = True
+            room -= tokens[group]
+            chosen_documents += documents[group]
+    return chosen[group_of]

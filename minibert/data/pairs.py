@@ -1,0 +1,124 @@
+"""Sentence pairs for next-sentence prediction: [CLS] A [SEP] B [SEP], where B follows A half of the time.
+
+Devlin et al. 2019, section 3.1 and appendix A.2; the authors' create_pretraining_data.py.  As there:
+
+- A and B are spans of text: whole sentences in a row, gathered until they fill the sequence, and divided into A
+  and B between two sentences at random;
+- in one example of ten a shorter length is drawn, since later tasks have short inputs too;
+- in half of the examples, B is replaced by text from *another* document.
+
+A model takes every hint that it can get.  If a random B were longer, or more often ended with a full stop, or were
+more often the first sentence of a document, the label could be told without reading A.  So all but the text of B
+is settled *before* the coin is tossed: the true B and a random candidate are both laid out, both begin with
+a sentence that is not its document's first, both get the same number of tokens, and both end inside a sentence.
+
+Two more differences from the release.  It shortens a pair that is too long at random ends of the longer part,
+which often removes the words on either side of the seam; here A loses its beginning and B its end, so that what
+meets at the seam is really the end of one sentence and the beginning of the next.  And it makes every
+example whose text has just one sentence a random one, so that less than half are true; here each start is
+a sentence with a follower.
+"""
+
+import numpy as np
+
+from minibert.philox import SITE_PAIR, happens, integer_below, philox4x32
+
+SHORT_SHARE = 0.1  # of the examples get a random shorter length
+RANDOM_SHARE = 0.5  # of the examples get a random B
+CANDIDATES = 4  # places tried for a random B, until one has enough text after it
+
+FOLLOWS, RANDOM = 0, 1  # the labels, as in transformers
+
+
+class Pairs:
+    """One example for each sentence that another one follows in its document: A begins there.
+
+    An epoch is one pass over these beginnings.  As an example spans several sentences, each token is seen several
+    times in an epoch, in other company each time.
+    """
+
+    def __init__(self, documents, length):
+        if length < 5:
+            raise ValueError(f"pairs of {length} tokens are too short: [CLS], A, [SEP], B and [SEP] are 5")
+        self.documents = documents
+        self.budget = length - 3  # tokens of A and B together
+        counts = documents.sentence_counts - 1
+        self.ends = np.cumsum(counts)  # [documents], beginnings up to and with each document
+        self.size = int(self.ends[-1]) if len(self.ends) else 0
+        if np.count_nonzero(counts) < 2:
+            raise ValueError(
+                "sentence pairs need at least two documents of two sentences or more, since a random B comes from "
+                "another document; in a text file, blank lines separate documents"
+            )
+
+    def parts(self, index, epochs, sequence_numbers, seed, step, stream):
+        """Where A and B of the examples number index [B] lie, and the labels.
+
+        All decisions are functions of (seed, step, sequence number), so an epoch brings new ones of itself.
+        Returns [(starts, stops) of A, of B], addresses int64 [B], and labels int32 [B], 0 true and 1 random.
+        """
+        document, sentence = self._locate(index)  # [B], [B]
+        starts = self.documents.shards.sentence_starts
+        last = self._document_end(document)  # [B]
+        short, short_budget, seam, tail, label, *candidates = _draws(sequence_numbers, seed, step, stream)
+
+        # the budget: all of it, or a random part
+        budget = np.where(happens(short, SHORT_SHARE), 2 + integer_below(short_budget, self.budget - 1), self.budget)
+
+        # gather sentences until they fill the budget or the document ends, but at least two; divide them
+        end = np.searchsorted(starts, starts[sentence] + budget)
+        end = np.clip(end, sentence + 2, last)
+        middle = sentence + 1 + integer_below(seam, end - sentence - 1)
+        a_stop = b_start = starts[middle]
+        a_length, b_length = a_stop - starts[sentence], starts[end] - b_start
+
+        # B ends where the budget does (a long A leaves it a quarter); or, when that is no cut, inside its last sentence
+        room = np.maximum(budget - a_length, np.maximum(budget // 4, 1))
+        cut = integer_below(tail, starts[end] - starts[end - 1])
+        b_length = np.where(b_length > room, room, b_length - cut)
+
+        # lay out a random B, and give both the same length
+        random_start, available = self._random_start(document, b_length, candidates)
+        b_length = np.minimum(b_length, available)
+        a_length = np.minimum(a_length, budget - b_length)
+
+        is_random = happens(label, RANDOM_SHARE)
+        b_start = np.where(is_random, random_start, b_start)
+        labels = np.where(is_random, RANDOM, FOLLOWS).astype(np.int32)
+        return [(a_stop - a_length, a_stop), (b_start, b_start + b_length)], labels
+
+    def _locate(self, index):
+        """Document (within the set) and sentence (within the shards) at which example number index begins."""
+        document = np.searchsorted(self.ends, index, side="right")
+        documents = self.documents
+        before = self.ends[document] - (documents.sentence_counts[document] - 1)
+        return document, documents.first_sentences[document] + index - before
+
+    def _document_end(self, document):
+        """The number of the sentence after the document's last."""
+        return self.documents.first_sentences[document] + self.documents.sentence_counts[document]
+
+    def _random_start(self, document, wanted, draws):
+        """The beginning of a sentence of another document, and the number of tokens from there to its end.
+
+        Any sentence but the first of each document is as likely.  Of several candidates, the first that has the
+        wanted number of tokens after it is taken; if none has, the one with the most.
+        """
+        starts = self.documents.shards.sentence_starts
+        own = self.documents.sentence_counts[document] - 1  # [B]
+        first_own = self.ends[document] - own
+        index = integer_below(np.stack(draws), self.size - own)  # [candidates, B], the own document left out
+        index = np.where(index < first_own, index, index + own)
+        other, sentence = self._locate(index)
+        start = starts[sentence + 1]
+        available = starts[self._document_end(other)] - start
+        enough = np.minimum(available, wanted)
+        best = np.argmax(enough, axis=0)[None]  # the first of the largest
+        return np.take_along_axis(start, best, 0)[0], np.take_along_axis(available, best, 0)[0]
+
+
+def _draws(sequence_numbers, seed, step, stream):
+    """Random words for each sequence: 5 decisions, then the candidates; a list of uint32 [B]."""
+    calls = np.arange(-(-(5 + CANDIDATES) // 4))[:, None]  # four words each
+    words = philox4x32((seed, step), (calls, sequence_numbers, stream, SITE_PAIR))
+    return [word for call in zip(*words, strict=True) for word in call][: 5 + CANDIDATES]

@@ -1,0 +1,224 @@
+"""Pre-training batches: (seed, step) -> Batch.
+
+There is no iterator, no shuffle buffer and no worker: a batch is computed from its step alone.  So a run resumes at
+any step at once, and each of several processes computes its own part of the same global batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.data.batch import Batch, running_sum
+from minibert.data.examples import Windows, in_epoch_order
+from minibert.data.masking import MaskingIds, mask_tokens
+from minibert.data.pairs import Pairs
+from minibert.philox import SITE_POSITION, integer_below, philox4x32
+
+TRAINING, EVALUATION = 0, 1  # streams (even and odd): the one never makes the other's random decisions
+EVALUATION_SEED = 0
+
+
+@dataclass(frozen=True)
+class LengthPhase:
+    """A part of the training with sequences of one length."""
+
+    length: int
+    """Tokens of the longest sequences, [CLS] and [SEP] included."""
+    share: float
+    """Share of all training steps, 0 to 1."""
+
+
+def parse_phases(text: str) -> list[LengthPhase]:
+    """Phases from a text like "16:0.45 64:0.30 128:0.25": length:share of steps, the shares summing to 1."""
+    phases = []
+    for item in text.replace(",", " ").split():
+        length, _, share = item.partition(":")
+        try:
+            phases.append(LengthPhase(int(length), float(share or 1)))
+        except ValueError:
+            raise ValueError(
+                f"{item!r} is no length:share; the lengths are given like 16:0.45 64:0.30 128:0.25"
+            ) from None
+    return check_phases(phases)
+
+
+def check_phases(phases: Sequence[LengthPhase]) -> list[LengthPhase]:
+    """The phases as a list; ValueError when there are none, a share is not above 0, or they do not sum to 1."""
+    total = sum(phase.share for phase in phases)
+    if not phases or not all(phase.share > 0 for phase in phases) or abs(total - 1) > 1e-6:
+        given = " ".join(f"{phase.length}:{phase.share:g}" for phase in phases)
+        raise ValueError(f"the shares of the lengths must be above 0 and sum to 1, got {given!r} (sum {total:g})")
+    return list(phases)
+
+
+def phase_ends(phases: Sequence[LengthPhase], steps: int) -> list[int]:
+    """The step at which each phase has ended: int [phases]; the last is `steps`."""
+    shares = np.cumsum([phase.share for phase in check_phases(phases)])
+    return [round(share * steps) for share in shares[:-1]] + [steps]
+
+
+class PretrainingData:
+    """The global batch of every step, with masks, and with sentence pairs once sequences are long enough."""
+
+    def __init__(
+        self,
+        documents,
+        tokenizer,
+        phases: Sequence[LengthPhase],
+        steps: int,
+        seed: int,
+        batch_tokens: int,
+        *,
+        mask_rate: float = 0.15,
+        whole_word: bool = False,
+        nsp_from: int = 64,
+        random_positions: bool = False,
+    ):
+        """documents: the DocumentSet to train on, in shards that `tokenizer` made.
+
+        phases, steps: the lengths, and the number of steps that their shares divide.
+        batch_tokens: tokens of a global batch: it has batch_tokens // length sequences of up to that length.
+        mask_rate: share of tokens to predict; whole_word: choose the pieces of a word together.
+        nsp_from: sequences of this length and longer are sentence pairs, shorter ones are single windows.
+        random_positions: sequences of phases shorter than the longest start at a random position, so that
+        the embeddings of all positions are trained from the beginning.
+        Raises ValueError for options that make no sense and for a corpus too small for one batch.
+        """
+        if steps < 1:
+            raise ValueError(f"training needs at least 1 step, got {steps}")
+        if not 0 < mask_rate <= 1:
+            raise ValueError(f"mask_rate must be above 0 and at most 1, got {mask_rate}")
+        self.documents, self.seed = documents, seed
+        self.phases, self.ends = check_phases(phases), phase_ends(phases, steps)
+        self.steps, self.batch_tokens = steps, batch_tokens
+        self.longest = max(phase.length for phase in phases)
+        self.random_positions = random_positions
+        self._maker = SequenceMaker(documents.shards, tokenizer, mask_rate, whole_word)
+        self._sources = []
+        for phase in self.phases:
+            source = (Pairs if phase.length >= nsp_from else Windows)(documents, phase.length)
+            sequences = batch_tokens // phase.length
+            if sequences < 1:
+                raise ValueError(
+                    f"a batch of {batch_tokens} tokens holds no sequence of {phase.length}: raise the batch tokens"
+                )
+            if source.size < sequences:
+                raise ValueError(
+                    f"the corpus is too small: a batch of {batch_tokens} tokens needs {sequences} sequences of "
+                    f"{phase.length}, and it has {source.size}; add text or use smaller batches"
+                )
+            self._sources.append(source)
+
+    def phase_at(self, step: int) -> int:
+        """The number of the phase that a step belongs to."""
+        if not 0 <= step < self.steps:
+            raise ValueError(f"there is no step {step}: they are numbered 0 to {self.steps - 1}")
+        return int(np.searchsorted(self.ends, step, side="right"))
+
+    def length_at(self, step: int) -> int:
+        """The length of the sequences of a step."""
+        return self.phases[self.phase_at(step)].length
+
+    def sequences_at(self, step: int) -> int:
+        """How many sequences the global batch of a step has."""
+        return self.batch_tokens // self.length_at(step)
+
+    def batch(self, step: int, first: int = 0, count: int | None = None) -> Batch:
+        """The global batch of a step, or its sequences first to first + count - 1 (for one of several processes).
+
+        The parts have the same tokens, masks and counts as they have within the global batch.
+        """
+        phase = self.phase_at(step)
+        source, sequences = self._sources[phase], self.sequences_at(step)
+        begun = self.ends[phase - 1] if phase else 0
+        examples = (step - begun) * sequences + np.arange(sequences)  # [B]
+        positions = self.longest if self.random_positions and self.length_at(step) < self.longest else None
+        stream = 2 * phase + TRAINING  # each phase has an order of its own
+        batch = self._maker.batch(source, examples, self.seed, step, stream, positions)
+        return batch if count is None and first == 0 else batch.take(first, first + (count or sequences - first))
+
+
+def evaluation_batches(
+    documents,
+    tokenizer,
+    length: int,
+    *,
+    sequences: int = 2000,
+    batch_tokens: int = 8192,
+    pairs: bool = True,
+    mask_rate: float = 0.15,
+    whole_word: bool = False,
+) -> list[Batch]:
+    """A fixed evaluation set from held-out documents: the same for every run, whatever its seed.
+
+    Up to `sequences` sequences (pairs, or windows) of the given length, in batches of about batch_tokens.
+    Together they are one global batch: mlm_count and nsp_count are the counts of the whole set.
+    """
+    source = (Pairs if pairs else Windows)(documents, length)
+    examples = np.arange(min(sequences, source.size))
+    if not len(examples):
+        raise ValueError("there is no held-out text to evaluate on")
+    maker = SequenceMaker(documents.shards, tokenizer, mask_rate, whole_word)
+    whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION)
+    return whole.split(min(len(examples), -(-len(whole.token_ids) // batch_tokens)))
+
+
+class SequenceMaker:
+    """Turns examples into a Batch: their tokens with [CLS] and [SEP] between, positions, masks."""
+
+    def __init__(self, shards, tokenizer, mask_rate, whole_word):
+        self.shards, self.mask_rate, self.whole_word = shards, mask_rate, whole_word
+        self.ids = MaskingIds.of(tokenizer)
+        self.cls = np.array([tokenizer.cls_id], np.int32)
+        self.sep = np.array([tokenizer.sep_id], np.int32)
+
+    def batch(self, source, examples, seed, step, stream, positions=None) -> Batch:
+        """examples int64 [B]: their numbers since the phase began; positions: how many a sequence may start in."""
+        numbers = np.arange(len(examples))  # [B], within the global batch
+        index, epochs = in_epoch_order(examples, source.size, seed, stream)  # [B], [B]
+        parts, nsp_labels = source.parts(index, epochs, numbers, seed, step, stream)
+        token_ids, segment_ids, lengths = self.lay_out(parts)
+        cu_seqlens = running_sum(lengths)
+
+        offsets = -cu_seqlens[:-1].astype(np.int64)  # [B], from place in the batch to place in the sequence
+        if positions is not None:
+            draws, *_ = philox4x32((seed, step), (0, numbers, stream, SITE_POSITION))
+            offsets += integer_below(draws, positions - lengths + 1)
+        position_ids = np.arange(len(token_ids)) + np.repeat(offsets, lengths)  # [N]
+
+        hidden_ids, masked_positions, masked_labels = mask_tokens(
+            token_ids, cu_seqlens, numbers, self.ids, seed, step,
+            mask_rate=self.mask_rate, whole_word=self.whole_word, stream=stream,
+        )  # fmt: skip
+        return Batch(
+            token_ids=hidden_ids,
+            segment_ids=segment_ids,
+            position_ids=position_ids.astype(np.int32),
+            cu_seqlens=cu_seqlens,
+            sequence_numbers=numbers,
+            masked_positions=masked_positions,
+            masked_labels=masked_labels,
+            nsp_labels=nsp_labels,
+            mlm_count=len(masked_positions),
+            nsp_count=0 if nsp_labels is None else len(nsp_labels),
+        )
+
+    def lay_out(self, parts):
+        """[CLS] first part [SEP] second part [SEP], of one sequence after the other.
+
+        parts: (starts, stops) int64 [B] of each part, one or two.
+        Returns token_ids int32 [N], segment_ids int32 [N] (the number of the part) and lengths int64 [B].
+        """
+        addresses = np.stack([address for part in parts for address in part], axis=1)  # [B, 2 * parts]
+        pieces = []
+        for sequence in addresses.tolist():
+            pieces.append(self.cls)
+            for start, stop in zip(sequence[::2], sequence[1::2], strict=True):
+                pieces += (self.shards.read(start, stop), self.sep)
+        token_ids = np.concatenate(pieces, dtype=np.int32)
+
+        part_lengths = addresses[:, 1::2] - addresses[:, ::2] + 1  # [B, parts], with the [SEP]
+        part_lengths[:, 0] += 1  # and the [CLS]
+        segments = np.tile(np.arange(len(parts), dtype=np.int32), len(addresses))
+        return token_ids, np.repeat(segments, part_lengths.reshape(-1)), part_lengths.sum(axis=1)

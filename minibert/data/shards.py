@@ -1,0 +1,225 @@
+"""Token shards: a tokenised corpus on disk, memory-mapped, so that it may be larger than memory.
+
+    manifest.json         what is in the folder: vocabulary, counts, the size and SHA-256 of each other file
+    tokens-00000.bin ...  the token ids of all sentences of all documents, end to end; uint16, or uint32
+                          when the vocabulary has more than 65,536 entries; a document lies within one shard
+    sentences.bin         int64, where each sentence starts: its address in the run of all tokens; and the end
+    documents.bin         int64, the number of each document's first sentence; and the end
+    hashes.bin            uint64 [documents, 2], the hashes of group and name that decide what is held out
+    documents.jsonl       name, group and metadata of each document
+
+All numbers are little-endian.  A folder is complete or it does not exist: it is written under another name, and
+renamed once every byte is on the disk.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from minibert.data.corpus import Document
+from minibert.data.documents import DocumentSet
+from minibert.data.folders import new_folder
+from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_hash
+from minibert.data.tokenizing import tokenize_documents
+
+FORMAT = "minibert token shards, version 1"
+SHARD_TOKENS = 1 << 26  # a new shard begins when one has this many
+MANIFEST = "manifest.json"
+MANIFEST_KEYS = ("vocabulary", "dtype", "counts", "files")
+
+
+class Shards:
+    """A folder of token shards, opened for reading.  Nothing is read before it is asked for."""
+
+    def __init__(self, folder: str | Path, tokenizer=None, *, verify: bool = True):
+        """folder: as write_shards made it; tokenizer: refuse shards of another one; verify: compare checksums.
+
+        Raises FileNotFoundError when there are no shards, ValueError when they are damaged or another
+        tokenizer's.
+        """
+        self.folder = Path(folder)
+        self.manifest = _read_manifest(self.folder)
+        if tokenizer is not None:
+            self._check_vocabulary(tokenizer)
+        self._check_files(verify)
+        self.sentence_starts = self._map("sentences.bin", np.dtype("<i8"))
+        self.document_starts = self._map("documents.bin", np.dtype("<i8"))
+        self._shards = [self._map(name, np.dtype(self.manifest["dtype"])) for name in self._token_files]
+        self._shard_starts = np.cumsum([0] + [len(shard) for shard in self._shards])
+
+    def __repr__(self):
+        counts = self.manifest["counts"]
+        return f"<Shards {self.folder}: {counts['documents']:,} documents, {counts['tokens']:,} tokens>"
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The tokens with addresses start to stop - 1, which must lie within one document; not a copy."""
+        shard = np.searchsorted(self._shard_starts, start, side="right") - 1
+        offset = self._shard_starts[shard]
+        return self._shards[shard][start - offset : stop - offset]
+
+    def all(self) -> DocumentSet:
+        """All documents."""
+        return DocumentSet(self, np.arange(self.manifest["counts"]["documents"]))
+
+    def split(self, share: float = HELD_OUT_SHARE) -> tuple[DocumentSet, DocumentSet]:
+        """(to train on, held out): see minibert.data.held_out."""
+        hashes = self._map("hashes.bin", np.dtype("<u8")).reshape(-1, 2)
+        everything = self.all()
+        held_out = held_out_documents(hashes[:, 0], hashes[:, 1], everything.token_counts, share)
+        return DocumentSet(self, np.flatnonzero(~held_out)), DocumentSet(self, np.flatnonzero(held_out))
+
+    def records(self) -> Iterator[dict]:
+        """Name, group and metadata of each document, in order."""
+        with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+
+    @property
+    def _token_files(self):
+        return sorted(name for name in self.manifest["files"] if name.startswith("tokens-"))
+
+    def _map(self, name, dtype):
+        return np.asarray(np.memmap(self.folder / name, dtype, mode="r"))
+
+    def _check_vocabulary(self, tokenizer):
+        if self.manifest["vocabulary"] != describe_vocabulary(tokenizer):
+            raise ValueError(
+                f"the token shards in {self.folder} were made with another vocabulary or other tokenizer options: "
+                "write them anew with this tokenizer, into another folder"
+            )
+
+    def _check_files(self, verify):
+        for name, expected in self.manifest["files"].items():
+            path = self.folder / name
+            if not path.is_file():
+                problem = "is missing"
+            elif path.stat().st_size != expected["bytes"]:
+                problem = f"has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
+            elif verify and _sha256(path) != expected["sha256"]:
+                problem = "differs from its SHA-256 in the manifest"
+            else:
+                continue
+            raise ValueError(
+                f"damaged token shard: {path} {problem}; delete the folder {self.folder} and write it anew"
+            )
+
+
+def write_shards(
+    documents: Iterable[Document],
+    tokenizer,
+    folder: str | Path,
+    *,
+    processes: int | None = None,
+    shard_tokens: int = SHARD_TOKENS,
+    progress=None,
+) -> Shards:
+    """Tokenise documents into a new folder of shards, and open it.
+
+    processes: how many tokenise (None: one per core); the files are the same at any number.
+    progress: called after each document with its number of characters.
+    Raises FileExistsError when the folder exists, ValueError when the documents hold no text, OSError when the
+    disk is full.  Whatever happens, the folder is complete or absent.
+    """
+    folder = Path(folder)
+    dtype = np.dtype("<u2" if len(tokenizer) <= 1 << 16 else "<u4")
+    with new_folder(folder) as partial, _Files(partial) as files:
+        tokenized = tokenize_documents(documents, tokenizer, processes)
+        counts = _write(tokenized, files, dtype, shard_tokens, progress)
+        manifest = {
+            "format": FORMAT,
+            "vocabulary": describe_vocabulary(tokenizer),
+            "dtype": dtype.str,
+            "counts": counts,
+            "files": files.finish(),
+        }
+        files.append(MANIFEST, json.dumps(manifest, indent=2).encode())
+        files.finish()
+    return Shards(folder, verify=False)
+
+
+def describe_vocabulary(tokenizer) -> dict:
+    """What ids mean: shards can only be used with a tokenizer of the same description."""
+    text = "\n".join(tokenizer.vocabulary).encode("utf-8", "surrogatepass")
+    options = ("lowercase", "strip_accents", "tokenize_chinese_chars")
+    return {
+        "size": len(tokenizer),
+        "sha256": hashlib.sha256(text).hexdigest(),
+        **{option: getattr(tokenizer, option, None) for option in options},
+    }
+
+
+def _write(tokenized, files, dtype, shard_tokens, progress):
+    """Lay the documents down one after the other; returns the counts."""
+    tokens = sentences = number = shard = in_shard = 0
+    for document, ids, lengths in tokenized:
+        if in_shard >= shard_tokens:
+            shard, in_shard = shard + 1, 0
+        files.append(f"tokens-{shard:05d}.bin", ids.astype(dtype))
+        files.append("sentences.bin", (tokens + np.cumsum(lengths) - lengths).astype("<i8"))
+        files.append("documents.bin", np.array([sentences], "<i8"))
+        files.append("hashes.bin", np.array([stable_hash(document.group), stable_hash(document.name)], "<u8"))
+        record = {"name": document.name, "group": document.group, **document.metadata}
+        files.append("documents.jsonl", (json.dumps(record) + "\n").encode())
+        in_shard += len(ids)
+        tokens += len(ids)
+        sentences += len(lengths)
+        number += 1
+        if progress is not None:
+            progress(len(document.text))
+    if not number:
+        raise ValueError("the corpus holds no text: there is nothing to write")
+    files.append("sentences.bin", np.array([tokens], "<i8"))
+    files.append("documents.bin", np.array([sentences], "<i8"))
+    return {"documents": number, "sentences": sentences, "tokens": tokens}
+
+
+class _Files:
+    """Files of one folder, opened when first written to; sizes and checksums are taken on the way."""
+
+    def __init__(self, folder):
+        self.folder, self._open, self._hashes = folder, {}, {}
+
+    def append(self, name, data):
+        if name not in self._open:
+            self._open[name], self._hashes[name] = (self.folder / name).open("wb"), hashlib.sha256()
+        self._open[name].write(data)
+        self._hashes[name].update(data)
+
+    def finish(self):
+        """Put every byte on the disk; returns the manifest's entries."""
+        for file in self._open.values():
+            file.flush()
+            os.fsync(file.fileno())
+        return {
+            name: {"bytes": file.tell(), "sha256": self._hashes[name].hexdigest()} for name, file in self._open.items()
+        }
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for file in self._open.values():
+            with suppress(OSError):  # a full disk was reported when it was met
+                file.close()
+
+
+def _read_manifest(folder):
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no token shards in {folder}: {MANIFEST} is missing")
+    try:
+        manifest = json.loads(path.read_bytes())
+        if manifest["format"] == FORMAT and all(key in manifest for key in MANIFEST_KEYS):
+            return manifest
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"{path} is damaged or of another version (expected {FORMAT!r}): delete {folder}, write it anew")
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,105 @@
+"""Documents -> sentences of token ids, by several processes, in order."""
+
+import itertools
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from minibert.data.corpus import Document
+from minibert.text import split_sentences
+
+CHUNK_CHARACTERS = 1 << 20  # what a process tokenises at a time: a fraction of a second of work
+FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes have started
+
+
+def tokenize_documents(
+    documents: Iterable[Document], tokenizer, processes: int | None = None
+) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
+    """For each document in order: the document, its token ids uint32 [tokens], its sentence lengths int64.
+
+    processes: how many tokenise; None for one per core, or for this process alone when the corpus is small.  What
+    comes out does not depend on it.  Only a few chunks are in memory at any time.
+    A document without a token is left out, and so is a sentence without one.
+    """
+    if processes is not None and processes < 1:
+        raise ValueError(f"at least 1 process is needed to tokenise, got {processes}")
+    chunks = _chunks(documents)
+    first = list(itertools.islice(chunks, FEWEST_CHUNKS))
+    chunks = itertools.chain(first, chunks)
+    if processes is None:
+        processes = 1 if len(first) < FEWEST_CHUNKS else available_cores()
+    tokenized = (
+        ((chunk, _tokenize([document.text for document in chunk], tokenizer)) for chunk in chunks)
+        if processes == 1
+        else _in_processes(chunks, tokenizer, processes)
+    )
+    for chunk, results in tokenized:
+        for document, (ids, lengths) in zip(chunk, results, strict=True):
+            if len(ids):
+                yield document, ids, lengths
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    chunk, size = [], 0
+    for document in documents:
+        chunk.append(document)
+        size += len(document.text)
+        if size >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _tokenize(texts, tokenizer):
+    """(ids, sentence lengths) of each text."""
+    results = []
+    for text in texts:
+        sentences = [tokenizer.tokenize_ids(sentence) for sentence in split_sentences(text)]
+        sentences = [sentence for sentence in sentences if sentence]
+        ids = np.array(list(itertools.chain.from_iterable(sentences)), np.uint32)
+        results.append((ids, np.array([len(sentence) for sentence in sentences], np.int64)))
+    return results
+
+
+def _in_processes(chunks, tokenizer, processes):
+    """The same as calling _tokenize for each chunk; at most two chunks per process are under way."""
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_keep_tokenizer, initargs=(tokenizer,)
+    )
+    under_way = deque()
+    try:
+        for chunk in chunks:
+            under_way.append((chunk, pool.submit(_tokenize_here, [document.text for document in chunk])))
+            if len(under_way) == 2 * processes:
+                done, future = under_way.popleft()
+                yield done, future.result()
+        for done, future in under_way:
+            yield done, future.result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a process that tokenised has died: out of memory, or a script without "
+            "`if __name__ == '__main__':`; try again with processes=1"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _keep_tokenizer(tokenizer):
+    """Runs once in each new process."""
+    global _tokenizer_of_this_process
+    _tokenizer_of_this_process = tokenizer
+
+
+def _tokenize_here(texts):
+    return _tokenize(texts, _tokenizer_of_this_process)
