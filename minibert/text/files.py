@@ -5,8 +5,9 @@
     tokenizer.json          the `tokenizers` library's own file: vocabulary and settings in one
 
 minibert writes the first two.  It reads the vocabulary from vocab.txt or, where there is none, from tokenizer.json
-(which is what transformers writes today), and a setting from the first of tokenizer_config.json, tokenizer.json
-and the default of transformers that has it.
+(which is what transformers writes today), and each setting from the first of tokenizer_config.json, tokenizer.json
+and the defaults of transformers that has it.  (A config that names no BERT class, but one of the generic ones, lets
+tokenizer.json go first, as transformers does.)
 """
 
 import json
@@ -40,7 +41,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     else:
         raise FileNotFoundError(f"{folder}: neither vocab.txt nor tokenizer.json is there, and one is needed")
 
-    normalizer = whole.get("normalizer") or {}
+    settings = _settings(config, whole)
     special_tokens = [
         _content(config.get(role)) or default for role, default in zip(_ROLES, SPECIAL_TOKENS, strict=True)
     ]
@@ -52,9 +53,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     try:
         return Tokenizer(
             vocabulary,
-            lowercase=config.get("do_lower_case", normalizer.get("lowercase", True)),
-            strip_accents=config.get("strip_accents", normalizer.get("strip_accents")),
-            tokenize_chinese_chars=config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
+            **settings,
             model_max_length=int(config.get("model_max_length", 512)),
             special_tokens=special_tokens,
             extra_special_tokens=[token for token in dict.fromkeys([*added, *named]) if token not in special_tokens],
@@ -115,6 +114,21 @@ def read_vocabulary(path: str | Path) -> list[str]:
             )
         first_seen[token] = number
     return lines
+
+
+def _settings(config: dict, whole: dict) -> dict:
+    """How text is normalised: the arguments of Tokenizer that tokenizer_config.json and tokenizer.json decide."""
+    names = {  # ours: (in tokenizer_config.json, in tokenizer.json)
+        "lowercase": ("do_lower_case", "lowercase"),
+        "strip_accents": ("strip_accents", "strip_accents"),
+        "tokenize_chinese_chars": ("tokenize_chinese_chars", "handle_chinese_chars"),
+    }
+    normalizer = whole.get("normalizer") or {}
+    in_config = {ours: config[name] for ours, (name, _) in names.items() if name in config}
+    in_json = {ours: normalizer[name] for ours, (_, name) in names.items() if name in normalizer}
+    defaults = {"lowercase": True, "strip_accents": None, "tokenize_chinese_chars": True}
+    generic = config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
+    return defaults | (in_config | in_json if generic else in_json | in_config)
 
 
 def _vocabulary_of(whole: dict, path: Path) -> list[str]:

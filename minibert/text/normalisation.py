@@ -20,6 +20,17 @@ from minibert.text.characters import (
 )
 
 
+class _Memo(dict):
+    """character -> what becomes of it, worked out when it is first asked for."""
+
+    def __init__(self, rule):
+        self.rule = rule
+
+    def __missing__(self, character: str) -> str:
+        self[character] = self.rule(character)
+        return self[character]
+
+
 class Normaliser:
     """BERT's normalisation of text; `tokenizers` calls it BertNormalizer.
 
@@ -38,7 +49,7 @@ class Normaliser:
         self.strip_accents = strip_accents
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self._strips = lowercase if strip_accents is None else strip_accents
-        self._written: dict[str, str] = {}  # character -> what becomes of it, filled as characters are met
+        self._becomes = _Memo(self._normalise_character)
         self._order_shows = re.compile(f"[{character_set('COMBINING_BUT_KEPT').regex}]")
 
     def normalise(self, text: str) -> tuple[str, list[int]]:
@@ -49,15 +60,11 @@ class Normaliser:
         >>> Normaliser().normalise("a国")
         ('a 国 ', [0, 1, 1, 1])
         """
-        written = [self._written.get(character) for character in text]
-        if None in written:
-            for character in set(text) - self._written.keys():
-                self._written[character] = self._normalise_character(character)
-            written = [self._written[character] for character in text]
-        normalised = "".join(written)
+        made = [self._becomes[character] for character in text]
+        normalised = "".join(made)
         if self._strips and self._order_shows.search(normalised):
             return self._normalise_with_order(text)
-        return normalised, [index for index, made in enumerate(written) for _ in made]
+        return normalised, [index for index, part in enumerate(made) for _ in part]
 
     def _normalise_character(self, character: str) -> str:
         made = self._prepare(character)
