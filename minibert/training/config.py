@@ -33,7 +33,8 @@ class PretrainConfig:
     """What computes: reference (NumPy), cpu (Numba) or gpu (CuPy)."""
 
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
-    """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large 24/1024/16."""
+    """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
+    24/1024/16."""
     vocab: str | None = None
     """Folder with a vocab.txt (and tokenizer_config.json) to use. Nothing: learn one from the corpus."""
     vocab_size: int = 8192

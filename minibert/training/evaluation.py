@@ -33,13 +33,13 @@ def evaluate(model, batches: Iterable) -> Evaluation:
     mlm = nsp = mlm_correct = nsp_correct = masked = pairs = 0
     for batch in batches:
         losses, _ = model.losses(batch)
-        # losses are divided by the batch's counts: multiply, to add up batches of different sizes
+        # a loss is a sum divided by the count of the global batch: multiply, to get the sum
         mlm += float(losses.mlm) * batch.mlm_count
         nsp += float(losses.nsp) * batch.nsp_count
         mlm_correct += int(losses.mlm_correct)
         nsp_correct += int(losses.nsp_correct)
-        masked += batch.mlm_count
-        pairs += batch.nsp_count
+        masked += len(batch.masked_positions)
+        pairs += 0 if batch.nsp_labels is None else len(batch.nsp_labels)
     return Evaluation(
         mlm_loss=mlm / max(masked, 1),
         mlm_accuracy=mlm_correct / max(masked, 1),

@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM: a run that is asked to stop saves first, and says how to go on."""
+
+import signal
+
+
+class StopRequest:
+    """While entered, notes SIGINT and SIGTERM instead of dying of them.
+
+    signal      None, or the number of the signal that came
+    urgent      True while nothing needs saving: a signal then raises KeyboardInterrupt at once
+
+    A second Ctrl-C always raises KeyboardInterrupt.
+    """
+
+    def __init__(self, how_to_resume: str):
+        self.how_to_resume = how_to_resume
+        self.signal: int | None = None
+        self.urgent = True
+
+    def __enter__(self):
+        self.before = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.before[number] = signal.signal(number, self.handle)
+            except ValueError:  # not the main thread: somebody else decides about signals
+                pass
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def handle(self, number, _frame):
+        if self.urgent or (self.signal is not None and number == signal.SIGINT):
+            raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}; go on with: {self.how_to_resume}")
+        self.signal = number
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell reports of a program that a signal ended."""
+        return 128 + self.signal

@@ -1,0 +1,142 @@
+"""What a run needs before its first step: a vocabulary, the corpus as token ids, a model.
+
+Each stage leaves a complete file or folder in the run's folder, or none; a run that resumes takes up what is there.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, read_corpus
+from minibert.data.documents import DocumentSet
+from minibert.data.pretraining import LengthPhase, parse_phases
+from minibert.data.shards import Shards, write_shards
+from minibert.files import write_file
+from minibert.models import BertConfig, BertForPreTraining
+from minibert.text import Tokenizer, learn_vocabulary
+from minibert.training.config import PretrainConfig
+
+CORPUS = "corpus"  # the folder of token shards within a run
+STDIN = "stdin.txt"  # standard input is read once, and needed twice
+
+
+def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
+    """The phases of --lengths.  Raises ValueError when the model, or a batch, is too short for them."""
+    phases = parse_phases(" ".join(config.lengths))
+    longest = max(phase.length for phase in phases)
+    if longest > config.max_positions:
+        raise ValueError(
+            f"--lengths has {longest} tokens, more than --max-positions {config.max_positions}; raise that"
+        )
+    if config.accumulate > config.batch_tokens // longest:
+        raise ValueError(
+            f"--accumulate {config.accumulate} exceeds the {config.batch_tokens // longest} sequences of {longest} "
+            f"tokens in a batch of {config.batch_tokens}; lower it or raise --batch-tokens"
+        )
+    return phases
+
+
+def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
+    """The tokenizer of the run: the one in its folder, or that of --vocab, or one learnt from the corpus."""
+    if (run / "vocab.txt").exists() and (run / "tokenizer_config.json").exists():
+        return Tokenizer.load(run)
+    if config.vocab is not None:
+        tokenizer = Tokenizer.load(config.vocab)
+    else:
+        texts = (document.text for document in documents_of(config, run))
+        with progress_bar("learning the vocabulary", unit="B", unit_scale=True) as bar:
+            vocabulary = learn_vocabulary(counted(texts, bar), config.vocab_size, lowercase=not config.cased)
+        tokenizer = Tokenizer(vocabulary, lowercase=not config.cased, model_max_length=config.max_positions)
+    tokenizer.save(run)
+    return tokenizer
+
+
+def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> Shards:
+    """The corpus as token ids, in the run's folder."""
+    folder = run / CORPUS
+    if not folder.exists():
+        with progress_bar("cutting the corpus into tokens", unit="B", unit_scale=True) as bar:
+            write_shards(documents_of(config, run), tokenizer, folder, progress=bar.update)
+    (run / STDIN).unlink(missing_ok=True)
+    return Shards(folder, tokenizer)
+
+
+def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTraining:
+    """The model of the run, as it is before the first step.  Raises ValueError when it is too short for --lengths."""
+    longest = max(phase.length for phase in parse_phases(" ".join(config.lengths)))
+    if longest > config.max_positions:
+        raise ValueError(
+            f"--lengths has {longest} tokens, more than --max-positions {config.max_positions}; raise that"
+        )
+    shape = BertConfig.preset(
+        config.size,
+        len(tokenizer),
+        max_position_embeddings=config.max_positions,
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.dropout,
+        pad_token_id=tokenizer.pad_id,
+    )
+    std = config.init_std or 0.02 * (768 / shape.hidden_size) ** 0.5
+    shape = BertConfig(**{**vars(shape), "initializer_range": round(std, 4)})
+    return BertForPreTraining(shape, config.backend, seed=config.seed, position_start=config.position_start)
+
+
+def documents_of(config: PretrainConfig, run: Path):
+    """The documents of the run's corpus; standard input is copied into the run's folder when it is first read."""
+    sources = []
+    for source in config.corpus or (DEFAULT_CORPUS,):
+        if source == STANDARD_INPUT:
+            source = run / STDIN
+            if not source.exists():
+                write_file(source, copy_standard_input)
+        sources.append(source)
+    return read_corpus(sources)
+
+
+def copy_standard_input(path: Path) -> None:
+    with open(path, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+
+
+def counted(texts, bar):
+    """The texts, their lengths shown on a progress bar."""
+    for text in texts:
+        yield text
+        bar.update(len(text))
+
+
+def progress_bar(name: str, **options) -> tqdm:
+    """A progress bar on standard error, none where that is no terminal."""
+    return tqdm(desc=name, disable=None, leave=False, dynamic_ncols=True, **options)
+
+
+def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, seed: int = 1) -> list[tuple[str, str]]:
+    """Held-out sentences with one word replaced by [MASK], and that word: the same ones at every evaluation.
+
+    Sentences of 8 to 20 pieces; the word is one piece, no punctuation, and of four letters or more.
+    """
+    random = np.random.default_rng(seed)
+    starts = held_out.shards.sentence_starts
+    blanks = []
+    for document in random.permutation(len(held_out)):
+        first = held_out.first_sentences[document]
+        sentences = first + random.permutation(held_out.sentence_counts[document])
+        for sentence in sentences[:20]:
+            ids = held_out.shards.read(starts[sentence], starts[sentence + 1]).astype(int)
+            words = [tokenizer.vocabulary[i] for i in ids] + [""]
+            hidden = [i for i in range(1, len(ids)) if is_word(words[i]) and not words[i + 1].startswith("##")]
+            if 8 <= len(ids) <= 20 and hidden and tokenizer.unk_id not in ids:
+                place = int(random.choice(hidden))
+                left, right = tokenizer.decode(ids[:place]), tokenizer.decode(ids[place + 1 :])
+                blanks.append((f"{left} [MASK] {right}", words[place]))
+                break
+        if len(blanks) == count:
+            break
+    return blanks
+
+
+def is_word(piece: str) -> bool:
+    return len(piece) >= 4 and piece.isalpha()
