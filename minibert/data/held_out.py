@@ -11,11 +11,18 @@ import numpy as np
 
 HELD_OUT_SHARE = 0.05
 LARGEST_SHARE = 0.25  # of the tokens: groups that would take more than this are not held out
+GOLDEN_RATIO = 0x9E3779B97F4A7C15  # times 2**-64: (sqrt(5) - 1) / 2
 FEWEST_DOCUMENTS = 2  # held out, where possible: a sentence pair needs another document
 
 
 def stable_hash(name: str) -> int:
-    """64 bits of the name's SHA-256, the same on every machine (Python's own hash differs from run to run)."""
+    """64 bits that depend on the name alone, the same on every machine (Python's own hash differs from run to run).
+
+    A name that is a number, a year for one, is multiplied by the golden ratio (Knuth, volume 3, section 6.4): that
+    spreads consecutive numbers evenly, so that the years held out come from all times. Others: their SHA-256.
+    """
+    if name.isascii() and name.isdecimal():
+        return int(name) * GOLDEN_RATIO % 2**64
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little")
 
 

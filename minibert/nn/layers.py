@@ -48,9 +48,7 @@ class LayerNorm:
 
     def add_forward(self, x, residual, dropout):
         """x, residual [N, H], dropout a Dropout or None -> LayerNorm(residual + dropout(x)) [N, H]."""
-        return self.ops.add_layernorm_forward(
-            x, residual, self.weight.value, self.bias.value, self.eps, dropout
-        )
+        return self.ops.add_layernorm_forward(x, residual, self.weight.value, self.bias.value, self.eps, dropout)
 
     def add_backward(self, d_y, cache):
         """d_y [N, H] -> d_x [N, H], d_residual [N, H]."""
@@ -79,9 +77,7 @@ class Embeddings:
         self.ops = parameters.backend
         start = truncated_normal(std)
         self.token = parameters.add(f"{name}.word_embeddings.weight", (vocabulary, width), start)
-        self.position = parameters.add(
-            f"{name}.position_embeddings.weight", (positions, width), position_start
-        )
+        self.position = parameters.add(f"{name}.position_embeddings.weight", (positions, width), position_start)
         self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (segments, width), start)
         self.norm = LayerNorm(parameters, f"{name}.LayerNorm", width, eps)
 

@@ -90,9 +90,7 @@ class EncoderLayer:
 
     def __init__(self, parameters: Parameters, name: str, *, width, heads, inner, activation, eps, std):
         self.ops = parameters.backend
-        self.attention = SelfAttention(
-            parameters, f"{name}.attention", width=width, heads=heads, eps=eps, std=std
-        )
+        self.attention = SelfAttention(parameters, f"{name}.attention", width=width, heads=heads, eps=eps, std=std)
         self.feed_forward = FeedForward(
             parameters, name, width=width, inner=inner, activation=activation, eps=eps, std=std
         )
@@ -124,9 +122,7 @@ class Encoder:
     projection and feed-forward network only those tokens whose output a loss or the pooler takes.  That is exact.
     """
 
-    def __init__(
-        self, parameters: Parameters, name: str, *, layers, width, heads, inner, activation, eps, std
-    ):
+    def __init__(self, parameters: Parameters, name: str, *, layers, width, heads, inner, activation, eps, std):
         self.layers = [
             EncoderLayer(
                 parameters,

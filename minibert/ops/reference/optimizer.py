@@ -2,6 +2,8 @@
 
 import numpy as np
 
+SLICE = 1 << 16  # numbers worked on at a time: small enough that all of a slice's arrays stay in the cache
+
 
 def adamw(
     values,
@@ -28,12 +30,15 @@ def adamw(
     Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2; BERT's own release leaves
     out the bias correction.
     """
-    if max_norm is not None:
-        gradients = gradients * min(1.0, max_norm / max(float(gradient_norm), 1e-30))
-    first_moment += (1 - beta1) * (gradients - first_moment)
-    second_moment += (1 - beta2) * (gradients * gradients - second_moment)
-    update = (first_moment / correction1) / (np.sqrt(second_moment / correction2) + eps)
-    values -= learning_rate * (update + weight_decay * decayed * values)
+    scale = 1.0 if max_norm is None else min(1.0, max_norm / max(float(gradient_norm), 1e-30))
+    for start in range(0, len(values), SLICE):
+        part = slice(start, start + SLICE)
+        value, first, second = values[part], first_moment[part], second_moment[part]  # views: changed in place
+        gradient = gradients[part] * scale
+        first += (1 - beta1) * (gradient - first)
+        second += (1 - beta2) * (gradient * gradient - second)
+        update = (first / correction1) / (np.sqrt(second / correction2) + eps)
+        value -= learning_rate * (update + weight_decay * decayed[part] * value)
 
 
 def global_norm(gradients):
