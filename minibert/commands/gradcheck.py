@@ -1,0 +1,74 @@
+"""`minibert gradcheck`: compare every hand-written gradient with finite differences, and print the table."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+from tqdm import tqdm
+
+from minibert.checks import CASES, TOLERANCE, Result, cases_of, check_gradients
+from minibert.ops import load_backend
+
+OP = tyro.conf.arg(metavar="OP ...", help_behavior_hint="(default: all)")
+HEADINGS = ("op", "argument", "shape", "largest relative error", "verdict")
+MINIMUM = (13, 15, 36, 22, 7)  # widths that suit all ops; only the models have longer names
+
+
+@dataclass(frozen=True)
+class GradcheckConfig:
+    """Check every element of every gradient against finite differences, in float64.
+
+    Prints a table, and exits with 1 if a gradient is wrong.
+    """
+
+    op: Annotated[tuple[str, ...], tyro.conf.Positional, OP] = ()
+    """Ops, layers or models to check, by name, such as layernorm; a wrong name shows them all."""
+    backend: Literal["reference", "cpu", "gpu"] = "reference"
+    """Whose gradients to check: reference (NumPy), cpu (Numba) or gpu (CuPy)."""
+    seed: int = 0
+    """Seed of the inputs and of the random upstream gradient."""
+
+    def __post_init__(self):
+        for name in self.op:
+            if name not in CASES:
+                raise ValueError(f"there is no gradient check {name!r}; choose from {', '.join(CASES)}")
+        if self.seed < 0:
+            raise ValueError(f"--seed is {self.seed}; expected 0 or more")
+
+
+def gradcheck(config: GradcheckConfig) -> int:
+    """Run the checks and print their table.  Returns 1 if one failed, otherwise 0."""
+    backend = load_backend(config.backend)
+    results: list[Result] = []
+    widths = None
+    for name in config.op or CASES:
+        # disable=None: a bar only where somebody looks at a terminal
+        cases = tqdm(cases_of(name, backend, config.seed), desc=name, unit=" cases", leave=False, disable=None)
+        found = [result for case in cases for result in check_gradients(case, config.seed)]
+        rows = [as_row(result) for result in found]
+        if widths != (widths := fitting([HEADINGS, *rows], widths)):
+            rows.insert(0, HEADINGS)  # again, where the columns become wider
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        sys.stdout.flush()
+        results += found
+    right = sum(result.passed for result in results)
+    print(
+        f"\n{right} of {len(results)} gradients are right on the backend {config.backend}: "
+        f"every element within {TOLERANCE:.0e} of its tensor's largest, in float64"
+    )
+    return 0 if right == len(results) else 1
+
+
+def as_row(result: Result) -> tuple[str, ...]:
+    """The cells of one line of the table, under HEADINGS."""
+    verdict = "right" if result.passed else "WRONG"
+    return result.name, result.argument, result.shape, f"{result.error:.1e}", verdict
+
+
+def fitting(rows: list[tuple[str, ...]], at_least: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The widths of the columns, none smaller than before."""
+    columns = zip(*rows, strict=True)
+    before = at_least or MINIMUM
+    return tuple(max(width, *map(len, column)) for width, column in zip(before, columns, strict=True))

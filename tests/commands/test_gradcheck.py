@@ -1,0 +1,40 @@
+"""`minibert gradcheck`: the table, and the exit code when a gradient is wrong."""
+
+import re
+
+import minibert.ops.reference as reference
+from minibert import cli
+from minibert.checks import CASES
+
+
+def test_right_gradients_give_a_table_and_0(capsys):
+    assert cli.main(["gradcheck", "tanh", "layernorm"]) == 0
+    heading, *rows, _, verdict = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["op", "argument", "shape", "largest", "relative", "error", "verdict"]
+    assert {row.split()[0] for row in rows} == {"tanh", "layernorm"}
+    assert all(re.fullmatch(r"\w+ +\w+ +N=.*\] +\d\.\de[-+]\d\d +right", row) for row in rows)
+    assert len({row.index("N=") for row in rows} | {heading.index("shape")}) == 1  # one column
+    assert verdict.startswith(f"{len(rows)} of {len(rows)} gradients are right on the backend reference")
+
+
+def test_a_planted_bug_gives_the_verdict_wrong_and_1(capsys, monkeypatch):
+    backward = reference.layernorm_backward
+
+    def slightly_wrong(d_y, cache):
+        d_x, d_weight, d_bias = backward(d_y, cache)
+        return d_x, d_weight * (1 + 1e-5), d_bias
+
+    monkeypatch.setattr(reference, "layernorm_backward", slightly_wrong)
+    assert cli.main(["gradcheck", "layernorm", "tanh"]) == 1
+    rows = capsys.readouterr().out.splitlines()[1:-2]
+    wrong = {tuple(row.split()[:2]) for row in rows if row.endswith("WRONG")}
+    assert wrong == {("layernorm", "weight")}
+
+
+def test_unknown_ops_and_backends_are_told_in_one_line(capsys):
+    assert cli.main(["gradcheck", "layernom"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("minibert: error: there is no gradient check 'layernom'; choose from ")
+    assert all(name in err for name in CASES) and err.count("\n") == 1
+    assert cli.main(["gradcheck", "--backend", "abacus"]) == 2
+    assert "--backend abacus: expected one of reference, cpu, gpu" in capsys.readouterr().err
