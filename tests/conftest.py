@@ -1,6 +1,11 @@
 """What all tests share: no window, no network, and the notebooks only where they are asked for."""
 
+import importlib.util
 import os
+
+import pytest
+
+from minibert.ops import BACKENDS, backend_status, load_backend
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,3 +20,15 @@ def pytest_collection_modifyitems(config, items):
     if lessons:
         config.hook.pytest_deselected(items=lessons)
         items[:] = [item for item in items if not item.get_closest_marker("lessons")]
+
+
+WRITTEN = [name for name in BACKENDS if importlib.util.find_spec(f"minibert.ops.{name}")]
+
+
+@pytest.fixture(params=WRITTEN)
+def backend(request):
+    """Every backend in turn: one body of tests for all.  Those that this machine lacks are skipped with the reason."""
+    reason = backend_status()[request.param]
+    if reason:
+        pytest.skip(f"backend {request.param}: {reason}")
+    return load_backend(request.param)

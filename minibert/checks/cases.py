@@ -34,11 +34,13 @@ def cases(name: str):
 
 
 def op_case(backend: Backend, op: str, shape: str, inputs: dict, **fixed) -> Case:
-    """A case of one op: inputs get gradients, `fixed` are its other arguments, by keyword."""
+    """A case of one op: `inputs` get gradients; `fixed`, its other arguments, by keyword, follow their dtype."""
 
     def forward(values):
         on_backend = {name: backend.array(value) for name, value in values.items()}
-        y, cache = getattr(backend, f"{op}_forward")(**on_backend, **fixed)
+        dtype = next(iter(values.values())).dtype
+        others = {name: value.astype(dtype) if is_real(value) else value for name, value in fixed.items()}
+        y, cache = getattr(backend, f"{op}_forward")(**on_backend, **others)
         return backend.numpy(y), cache
 
     def backward(d_y, cache):
@@ -47,6 +49,11 @@ def op_case(backend: Backend, op: str, shape: str, inputs: dict, **fixed) -> Cas
         return {name: backend.numpy(gradient) for name, gradient in zip(inputs, gradients, strict=True)}
 
     return Case(op, shape, inputs, forward, backward)
+
+
+def is_real(value) -> bool:
+    """True for an array of floating-point numbers."""
+    return hasattr(value, "dtype") and value.dtype.kind == "f"
 
 
 def normal(random, *shape) -> np.ndarray:

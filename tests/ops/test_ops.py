@@ -1,0 +1,212 @@
+"""What the ops compute, beyond what the gradient checks see.  One body for all backends."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minibert.checks import CASES, cases_of
+from minibert.data.batch import running_sum
+from minibert.ops import Dropout
+
+
+def layout(lengths):
+    """cu_seqlens and positions of whole sequences."""
+    return running_sum(lengths), np.concatenate([np.arange(length) for length in lengths]).astype(np.int32)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ops_change_none_of_their_inputs(backend, name):
+    for case in cases_of(name, backend):
+        before = {key: value.copy() for key, value in case.inputs.items()}
+        outputs, cache = case.forward(case.inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        upstream = tuple(np.ones(np.shape(y)) for y in outputs)
+        first = case.backward(
+            upstream if len(upstream) > 1 or name in ("encoder", "pretraining") else upstream[0], cache
+        )
+        again = case.backward(
+            upstream if len(upstream) > 1 or name in ("encoder", "pretraining") else upstream[0], cache
+        )
+        for key in case.inputs:
+            assert np.array_equal(case.inputs[key], before[key]), f"{case.shape}: {key} was changed"
+            assert np.array_equal(first[key], again[key]), f"{case.shape}: the cache was changed, {key} differs"
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("encoder", "pretraining")])
+def test_float32_stays_float32_and_close_to_float64(backend, name):
+    for case in cases_of(name, backend):
+        exact, exact_cache = case.forward(case.inputs)
+        inputs = {key: value.astype(np.float32) for key, value in case.inputs.items()}
+        rounded, cache = case.forward(inputs)
+        assert rounded.dtype == np.float32
+        assert np.abs(rounded - exact).max(initial=0) <= 1e-5 * max(np.abs(exact).max(initial=0), 1)
+        upstream = np.random.default_rng(0).standard_normal(np.shape(exact))
+        exact_gradients = case.backward(upstream, exact_cache)
+        for key, gradient in case.backward(upstream.astype(np.float32), cache).items():
+            assert gradient.dtype == np.float32, key
+            # a layer norm over three features divides by a small deviation: gradients lose digits with it
+            assert np.abs(gradient - exact_gradients[key]).max(initial=0) <= 1e-4 * max(
+                np.abs(exact_gradients[key]).max(initial=0), 1
+            )
+
+
+def gelu_in_full(x):
+    return np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in x])
+
+
+def test_gelu_is_exact(backend):
+    x = np.concatenate([np.linspace(-9, 9, 4001), [0.0, -0.0, 1e-300, -1e-300, 40, -40]])
+    y, _ = backend.gelu_forward(backend.array(x))
+    assert np.all(np.abs(backend.numpy(y) - gelu_in_full(x)) <= 1e-15 * np.maximum(np.abs(x), 1))
+    x32 = x.astype(np.float32)
+    y32, _ = backend.gelu_forward(backend.array(x32))
+    assert np.all(np.abs(backend.numpy(y32) - gelu_in_full(x32)) <= 2e-7 * np.maximum(np.abs(x), 1))
+
+
+def test_gelu_at_infinity_and_nan(backend):
+    with np.errstate(invalid="ignore"):
+        y, _ = backend.gelu_forward(backend.array([np.inf, np.nan, 100.0, -100.0]))
+    y = backend.numpy(y)
+    assert y[0] == np.inf and np.isnan(y[1]) and y[2] == 100 and abs(y[3]) < 1e-300
+
+
+def test_attention_equals_the_textbook_formula(backend):
+    """One sequence at a time, with whole matrices and no tricks."""
+    random = np.random.default_rng(0)
+    lengths, heads, width = (5, 1, 8), 2, 6
+    cu_seqlens, positions = layout(lengths)
+    q, k, v = (random.standard_normal((14, width)) for _ in range(3))
+    for causal in (False, True):
+        inputs = [backend.array(x) for x in (q, k, v)]
+        sequences = [backend.array(x) for x in (cu_seqlens, cu_seqlens, positions)]
+        context, _ = backend.attention_forward(*inputs, heads, *sequences, causal)
+        for b, length in enumerate(lengths):
+            rows = slice(cu_seqlens[b], cu_seqlens[b + 1])
+            for head in range(heads):
+                columns = slice(head * 3, head * 3 + 3)
+                scores = q[rows, columns] @ k[rows, columns].T / math.sqrt(3)
+                if causal:
+                    scores = np.where(np.tri(length, dtype=bool), scores, -np.inf)
+                weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+                assert np.allclose(
+                    backend.numpy(context)[rows, columns], weights @ v[rows, columns], rtol=0, atol=1e-14
+                )
+
+
+def test_attention_survives_huge_scores(backend):
+    cu_seqlens, positions = (backend.array(x) for x in layout((3,)))
+    q = backend.array(np.full((3, 2), 1e4, np.float32))
+    context, _ = backend.attention_forward(q, q, q, 1, cu_seqlens, cu_seqlens, positions)
+    assert np.allclose(backend.numpy(context), 1e4)
+
+
+def test_cross_entropy_survives_huge_logits(backend):
+    logits = backend.array(np.array([[1e4, 0.0, -1e4], [0.0, 0.0, 0.0]], np.float32))
+    loss, cache = backend.cross_entropy_forward(logits, backend.array(np.array([1, 2], np.int32)), 2)
+    assert float(loss) == pytest.approx((1e4 + math.log(3)) / 2, rel=1e-6)
+    assert np.isfinite(backend.numpy(backend.cross_entropy_backward(1.0, cache))).all()
+
+
+def test_cross_entropy_of_nothing_is_zero(backend):
+    loss, cache = backend.cross_entropy_forward(
+        backend.array(np.zeros((0, 5))), backend.array(np.zeros(0, np.int32)), 1
+    )
+    assert float(loss) == 0
+    assert backend.cross_entropy_backward(1.0, cache).shape == (0, 5)
+
+
+class TestDropout:
+    def dropout(self, backend, rows=400, rate=0.1, key=(1, 2), site=3 << 8, first=0):
+        numbers = np.arange(first, first + rows)
+        return Dropout(rate, key, site, backend.array(numbers // 20, np.int32), backend.array(numbers % 20, np.int32))
+
+    def mask(self, backend, width=256, **options):
+        ones = backend.array(np.ones((options.get("rows", 400), width)))
+        return backend.numpy(backend.dropout_forward(ones, self.dropout(backend, **options))[0])
+
+    @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+    def test_drops_its_share_and_keeps_the_mean(self, backend, rate):
+        mask = self.mask(backend, rate=rate)
+        deviation = math.sqrt(rate * (1 - rate) / mask.size)
+        assert abs((mask == 0).mean() - rate) < 5 * deviation
+        kept = np.unique(mask[mask != 0])
+        assert len(kept) == 1 and kept[0] == pytest.approx(1 / (1 - rate), rel=1e-4)
+
+    def test_every_decision_is_its_own(self, backend):
+        """No two rows, columns or neighbours agree more often than chance."""
+        dropped = self.mask(backend, rate=0.5) == 0
+        for other in (np.roll(dropped, 1, axis=0), np.roll(dropped, 1, axis=1), np.roll(dropped, 8, axis=1)):
+            assert abs((dropped == other).mean() - 0.5) < 5 * 0.5 / math.sqrt(dropped.size)
+        for change in (dict(key=(1, 3)), dict(key=(2, 2)), dict(site=(3 << 8) + 1), dict(first=400)):
+            other = self.mask(backend, rate=0.5, **change) == 0
+            assert abs((dropped == other).mean() - 0.5) < 5 * 0.5 / math.sqrt(dropped.size), change
+
+    def test_a_row_keeps_its_mask_wherever_it_lies(self, backend):
+        assert np.array_equal(self.mask(backend, rows=10, first=30), self.mask(backend, rows=400)[30:40])
+        assert np.array_equal(self.mask(backend, width=13), self.mask(backend, width=256)[:, :13])
+
+    def test_backward_drops_what_forward_dropped(self, backend):
+        dropout = self.dropout(backend)
+        ones = backend.array(np.ones((400, 30)))
+        y, cache = backend.dropout_forward(ones, dropout)
+        assert np.array_equal(backend.numpy(y), backend.numpy(backend.dropout_backward(ones, cache)))
+
+    @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
+    def test_refuses_rates_outside_0_to_1(self, rate):
+        with pytest.raises(ValueError, match="rate"):
+            Dropout(rate, (0, 0), 0, None, None)
+
+
+class TestAdamW:
+    OPTIONS = dict(learning_rate=1e-2, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.1)
+
+    def state(self, backend, size=300_007):  # several slices, the last one short
+        random = np.random.default_rng(0)
+        values, gradients = random.standard_normal(size), random.standard_normal(size)
+        arrays = [values, gradients, np.zeros(size), np.zeros(size), random.random(size) < 0.5]
+        return [backend.array(array) for array in arrays], [array.copy() for array in arrays]
+
+    def test_two_steps_of_the_formula(self, backend):
+        arrays, (values, gradients, first, second, decayed) = self.state(backend)
+        for _ in range(2):
+            backend.adamw(*arrays, **self.OPTIONS)
+            first = 0.9 * first + 0.1 * gradients
+            second = 0.98 * second + 0.02 * gradients**2
+            values = values - 1e-2 * (first / (np.sqrt(second) + 1e-6) + 0.1 * decayed * values)
+        assert np.abs(backend.numpy(arrays[0]) - values).max() < 1e-12
+        assert np.array_equal(backend.numpy(arrays[1]), gradients)  # gradients are read, not changed
+
+    def test_clipping_scales_long_gradients_only(self, backend):
+        for norm, scale in ((4.0, 0.25), (0.5, 1.0)):
+            clipped, _ = self.state(backend, 100)
+            backend.adamw(*clipped, **self.OPTIONS, gradient_norm=backend.array(norm), max_norm=1.0)
+            by_hand, _ = self.state(backend, 100)
+            by_hand[1] = by_hand[1] * scale
+            backend.adamw(*by_hand, **self.OPTIONS)
+            assert np.allclose(backend.numpy(clipped[0]), backend.numpy(by_hand[0]), rtol=0, atol=1e-13)
+
+    def test_with_bias_correction_it_is_pytorchs(self, backend):
+        torch = pytest.importorskip("torch", reason="parity needs the extra `peers`: PyTorch is not installed")
+        arrays, (values, gradients, *_, decayed) = self.state(backend, 100)
+        parts = [torch.nn.Parameter(torch.from_numpy(values[decayed == flag])) for flag in (True, False)]
+        peer = torch.optim.AdamW(
+            [dict(params=[part], weight_decay=decay) for part, decay in zip(parts, (0.1, 0.0), strict=True)],
+            lr=1e-2, betas=(0.9, 0.98), eps=1e-6,
+        )  # fmt: skip
+        for step in (1, 2, 3):
+            backend.adamw(*arrays, **self.OPTIONS, correction1=1 - 0.9**step, correction2=1 - 0.98**step)
+            for part, flag in zip(parts, (True, False), strict=True):
+                part.grad = torch.from_numpy(gradients[decayed == flag])
+            peer.step()
+        ours = backend.numpy(arrays[0])
+        for part, flag in zip(parts, (True, False), strict=True):
+            assert np.abs(ours[decayed == flag] - part.detach().numpy()).max() < 1e-12
+
+    def test_global_norm(self, backend):
+        assert float(backend.global_norm(backend.array([3.0, 0.0, -4.0]))) == pytest.approx(5.0, rel=1e-15)
+
+
+def test_mean_pool_refuses_an_empty_sequence(backend):
+    with pytest.raises(ValueError, match="without tokens"):
+        backend.mean_pool_forward(backend.array(np.ones((3, 2))), backend.array(np.array([0, 3, 3], np.int32)))
