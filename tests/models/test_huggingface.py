@@ -1,0 +1,217 @@
+"""Model folders: what others wrote loads here, what is broken is refused, and nothing is half-written."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minibert.models import Bert, BertConfig, BertForPreTraining
+from minibert.models.huggingface import read_tensors, save_tensors
+
+from .parity import random_batch, shaken, small_config
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a model whose every number is different."""
+    model = shaken(BertForPreTraining(small_config()))
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def tensors_of(folder):
+    return read_tensors([folder / "model.safetensors"])
+
+
+def rewrite(folder, change):
+    """Replace the folder's tensors by change(tensors)."""
+    save_tensors(
+        folder / "model.safetensors", change({name: value.copy() for name, value in tensors_of(folder).items()})
+    )
+
+
+def same_logits(folder, model_class=BertForPreTraining):
+    batch = random_batch(small_config())
+    model = shaken(BertForPreTraining(small_config()))
+    loaded = model_class.from_pretrained(folder, report=lambda line: pytest.fail(line))
+    return np.array_equal(model.forward(batch)[0], loaded.forward(batch)[0])
+
+
+def test_what_was_saved_comes_back_bit_for_bit(folder):
+    assert same_logits(folder)
+
+
+def test_the_older_names_of_layer_norms_load(folder):
+    def older(name):
+        return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    rewrite(folder, lambda tensors: {older(name): value for name, value in tensors.items()})
+    assert "bert.embeddings.LayerNorm.gamma" in tensors_of(folder)
+    assert same_logits(folder)
+
+
+def test_a_body_alone_loads_without_and_with_its_prefix(folder):
+    batch = random_batch(small_config())
+    expected, _ = BertForPreTraining.from_pretrained(folder).bert.forward(batch)
+    lines = []
+    assert np.array_equal(Bert.from_pretrained(folder, report=lines.append).forward(batch)[0], expected)
+    assert len(lines) == 1 and "ignored" in lines[0] and "cls.seq_relationship.weight" in lines[0]
+
+    rewrite(folder, lambda t: {name.removeprefix("bert."): v for name, v in t.items() if not name.startswith("cls.")})
+    assert np.array_equal(Bert.from_pretrained(folder, report=pytest.fail).forward(batch)[0], expected)
+    lines = []
+    model = BertForPreTraining.from_pretrained(folder, report=lines.append)
+    assert np.array_equal(model.bert.forward(batch)[0], expected)
+    assert len(lines) == 1 and "afresh" in lines[0] and "cls.predictions.bias" in lines[0]
+
+
+def test_a_folder_without_pooler_loads_and_says_so(folder):
+    rewrite(folder, lambda tensors: {name: value for name, value in tensors.items() if "pooler" not in name})
+    lines = []
+    BertForPreTraining.from_pretrained(folder, report=lines.append)
+    assert len(lines) == 1 and "bert.pooler.dense.weight" in lines[0]
+
+
+def test_without_a_report_the_lines_are_logged(folder, caplog):
+    Bert.from_pretrained(folder)
+    assert "ignored" in caplog.text
+
+
+@pytest.mark.parametrize("bits", ["float16", "bfloat16"])
+def test_half_precision_files_load(folder, bits):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    kind = np.float16 if bits == "float16" else ml_dtypes.bfloat16
+    before = tensors_of(folder)
+    rewrite(folder, lambda tensors: {name: value.astype(kind) for name, value in tensors.items()})
+    model = BertForPreTraining.from_pretrained(folder)
+    for name, value in before.items():
+        assert np.array_equal(model.parameters[name].value, value.astype(kind).astype(np.float32)), name
+
+
+def test_a_tied_decoder_that_was_saved_too_is_no_surplus_and_an_untied_one_is_refused(folder):
+    def with_decoder(tensors, factor):
+        decoder = tensors["bert.embeddings.word_embeddings.weight"] * np.float32(factor)
+        return {**tensors, "cls.predictions.decoder.weight": decoder}
+
+    rewrite(folder, lambda tensors: with_decoder(tensors, 1))
+    assert same_logits(folder)
+    rewrite(folder, lambda tensors: with_decoder(tensors, 2))
+    with pytest.raises(ValueError, match="ties"):
+        BertForPreTraining.from_pretrained(folder)
+
+
+class TestRefusals:
+    def refused(self, folder, error, *words):
+        with pytest.raises(error) as caught:
+            BertForPreTraining.from_pretrained(folder)
+        assert "\n" not in str(caught.value)
+        for word in words:
+            assert word in str(caught.value)
+
+    def test_no_folder(self, tmp_path):
+        self.refused(tmp_path / "nothing", FileNotFoundError, "nothing")
+
+    def test_no_config(self, folder):
+        (folder / "config.json").unlink()
+        self.refused(folder, FileNotFoundError, "config.json")
+
+    def test_no_weights(self, folder):
+        (folder / "model.safetensors").unlink()
+        self.refused(folder, FileNotFoundError, "model.safetensors")
+
+    def test_pickles(self, folder):
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+        self.refused(folder, ValueError, "pytorch_model.bin", "run code", "save_pretrained")
+
+    def test_half_a_file(self, folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+        self.refused(folder, ValueError, "model.safetensors", "damaged")
+
+    def test_another_shape(self, folder):
+        rewrite(folder, lambda tensors: {**tensors, "bert.pooler.dense.bias": np.zeros(3, np.float32)})
+        self.refused(folder, ValueError, "bert.pooler.dense.bias", "[3]", "[24]")
+
+    def test_a_missing_layer(self, folder):
+        rewrite(folder, lambda tensors: {name: value for name, value in tensors.items() if "layer.1." not in name})
+        self.refused(folder, ValueError, "encoder.layer.1.")
+
+    @pytest.mark.parametrize(
+        "change, word",
+        [
+            (dict(model_type="gpt2"), "gpt2"),
+            (dict(hidden_size=25), "multiple"),
+            (dict(hidden_act="relu"), "relu"),
+            (dict(position_embedding_type="relative_key"), "absolute"),
+            (dict(num_hidden_layers=0), "num_hidden_layers"),
+        ],
+    )
+    def test_another_architecture(self, folder, change, word):
+        values = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**values, **change}))
+        self.refused(folder, ValueError, word)
+
+    def test_a_config_that_is_no_json(self, folder):
+        (folder / "config.json").write_text("{")
+        self.refused(folder, ValueError, "config.json")
+
+
+def test_a_full_disk_leaves_the_old_file_whole(folder, monkeypatch):
+    before = (folder / "model.safetensors").read_bytes()
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        shaken(BertForPreTraining(small_config()), seed=9).save_pretrained(folder)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
+
+
+def test_base_has_the_papers_number_of_parameters():
+    """110 M and 340 M, "BERT base" and "BERT large" (section 3), at the released vocabulary."""
+    assert BertConfig.preset("base", 30522).parameter_count() == 109_482_240
+    assert round(BertConfig.preset("large", 30522).parameter_count() / 1e6) == 335
+    tiny = BertForPreTraining(BertConfig.preset("tiny", 100))
+    body = sum(p.size for p in tiny.parameters.all.values() if p.name.startswith("bert."))
+    assert body == tiny.config.parameter_count()
+
+
+class TestTransformers:
+    """Folders go both ways."""
+
+    @pytest.fixture(autouse=True)
+    def peers(self):
+        pytest.importorskip("torch", reason="parity needs the extra `peers`: PyTorch is not installed")
+        self.transformers = pytest.importorskip("transformers", reason="parity needs the extra `peers`")
+
+    def peer(self, architecture):
+        config = self.transformers.BertConfig(**vars(small_config()))
+        return getattr(self.transformers, architecture)(config).eval()
+
+    @pytest.mark.parametrize("architecture", ["BertModel", "BertForMaskedLM", "BertForPreTraining"])
+    def test_what_transformers_wrote_loads(self, tmp_path, architecture):
+        import torch
+
+        peer = self.peer(architecture)
+        peer.save_pretrained(tmp_path)
+        model = Bert.from_pretrained(tmp_path, report=lambda line: None)
+        batch = random_batch(small_config(), lengths=(9,))
+        body = getattr(peer, "bert", peer)
+        with torch.no_grad():
+            expected = body(
+                torch.from_numpy(batch.token_ids[None].astype(np.int64)),
+                token_type_ids=torch.from_numpy(batch.segment_ids[None].astype(np.int64)),
+            )
+        hidden, _ = model.forward(batch)
+        assert np.abs(hidden - expected.last_hidden_state[0].numpy()).max() < 1e-5
+        if body.pooler is not None:
+            pooled, _ = model.pool(hidden[:1])
+            assert np.abs(pooled - expected.pooler_output.numpy()).max() < 1e-5
+
+    @pytest.mark.parametrize("architecture", ["AutoModel", "AutoModelForMaskedLM", "BertForPreTraining"])
+    def test_transformers_loads_what_minibert_wrote(self, folder, architecture):
+        _, info = getattr(self.transformers, architecture).from_pretrained(folder, output_loading_info=True)
+        assert not info["missing_keys"]
+        assert not info["mismatched_keys"]
