@@ -228,7 +228,8 @@ def test_version(capsys):
 def minibert(*argv: str, **options) -> subprocess.CompletedProcess:
     """Run `minibert argv` in a process of its own."""
     command = [sys.executable, "-m", "minibert", *argv]
-    return subprocess.run(command, cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=60, **options)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, timeout=60, **options)
 
 
 def test_the_process_exits_with_the_code_and_one_line():
