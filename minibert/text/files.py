@@ -98,7 +98,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
     Raises ValueError, naming file and line, for bytes that are not UTF-8, an empty line, or a token that is there
     twice; FileNotFoundError if there is no such file.
     """
-    lines = _read_text(Path(path)).replace("\r\n", "\n").split("\n")  # no splitlines: U+2028 may be a token
+    lines = [line.rstrip(" \t\r") for line in _read_text(Path(path)).split("\n")]  # splitlines would cut at U+2028
     if lines[-1] == "":
         lines.pop()
     if not lines:

@@ -92,7 +92,7 @@ class Tokenizer:
         self._chunks = re.compile(f"[^{character_set('WHITESPACE').regex}]+")
         self._words = word_pattern()
         # chunk (text between white space) -> its token ids, and their offsets in the chunk
-        self._known: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
+        self._known: dict[str, tuple[tuple[int, ...], tuple[tuple[int, int], ...]]] = {}
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -178,7 +178,7 @@ class Tokenizer:
         if end < len(text):
             yield text[end:], None, end
 
-    def _tokenize_chunk(self, chunk: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def _tokenize_chunk(self, chunk: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
         """Ids and offsets of a chunk of text without white space.
 
         Nothing that happens to a chunk depends on what surrounds it, so a chunk is worked out only once.
@@ -196,8 +196,9 @@ class Tokenizer:
                 spans.append((origins[first], origins[last] + 1))
         if len(self._known) >= _CACHE_LIMIT:
             self._known.clear()
-        self._known[chunk] = ids, spans
-        return ids, spans
+        # tuples of numbers, unlike lists, are soon left alone by Python's garbage collector
+        self._known[chunk] = tuple(ids), tuple(spans)
+        return self._known[chunk]
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Token ids to text: pieces are joined to words, words by spaces, and `.`, `,`, `!`, `?` to the word before.

@@ -17,7 +17,8 @@ ALPHABETS = {
     "Japanese and Korean": "あいうえおがぎぐげごぱぴぷアイウエオガギグパピプ゛゜ー한국어각힣ᄀ까ᅢᆨᆩ ",
     "emoji": "😀😂❤️👍👍🏽👨‍👩‍👧‍👦🏳️‍🌈🇩🇪🇫🇷#️⃣1️⃣☀☂✂️🫠🧑‍🚀‍\ufe0f\u20e3 ",
     "white space": " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000",
-    "control": "\x00\x01\x07\x08\x1b\x7f\x80\x9f\xad\u061c\u180e\u200b\u200c\u200d\u2060\ufeff\ufff9\ufffc\ufffd\ue000\U000e0001",
+    "control": "\x00\x01\x07\x08\x1b\x7f\x80\x9f\xad\u061c\u180e\u200b\u200c\u200d\u2060\ufeff"
+    "\ufff9\ufffc\ufffd\ue000\U000e0001",
     "punctuation": "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~¡§«¶·»¿‐–—‘’“”†…‰€£¥©®°±×÷\u037e\u0387\u1fef՚׀؉٪।៘᠆⁅⸺﴾︙﹖｡｟",
     "letters beyond Unicode 14": "\u1c89\u1c8aꟋꟌꟍꟚꟛꟜ𐵐𐵑𐵥𐵰𖺠𖺡𖺸𖺻",
     "mathematics and more": "𝐀𝑎ΩKÅℵⅣⅳⒶⓐ①½²₃ªº™㎏ﬃ𝄞𝅗𝅥𝅘𝅥𝅮𝅘𝅥𝅯",
@@ -60,8 +61,8 @@ def random_string(rng):
             pieces.append(any_character(rng))
         elif draw < 0.96:
             pieces.append(rng.choice([*SPECIAL_TOKENS, "[mask]", "[MASK", "CLS]", "[[SEP]]", "##", "don't"]))
-        elif draw < 0.961:
-            pieces.append(rng.choice(rng.choice(alphabets)) * rng.randrange(95, 106))
+        elif draw < 0.963:
+            pieces.append(rng.choice("aeτд國") * rng.choice([99, 100, 101]))
         else:
             pieces.append(rng.choice(" \n"))
     return "".join(pieces)
@@ -82,7 +83,7 @@ def telling_vocabulary(seed=0):
     characters = {c for text in ALPHABETS.values() for c in text} | {*MARKS, *COMPOSED, *CAPITALS, *PUNCTUATION}
     characters |= {part for c in characters for part in decompose(c)}
     characters |= {part for c in characters for part in lower(c)}
-    characters = sorted(c for c in characters if c not in "\n\r")
+    characters = sorted(c for c in characters if not c.isspace())  # transformers trims the lines of a vocab.txt
     pieces = {spelled for c in characters for spelled in (c, "##" + c) if rng.random() < 0.95}
     for text in ALPHABETS.values():
         letters = [c for c in text if not c.isspace()] or ["a"]
