@@ -5,7 +5,6 @@ held_out, examples (which tokens make a sequence), pairs (next-sentence predicti
 it together), baselines (what a model has to beat).
 """
 
-from minibert.data.baselines import baselines
 from minibert.data.batch import Batch, from_padded, to_padded
 from minibert.data.corpus import Document, read_corpus
 from minibert.data.pretraining import LengthPhase, PretrainingData, evaluation_batches, parse_phases
@@ -17,7 +16,6 @@ __all__ = [
     "LengthPhase",
     "PretrainingData",
     "Shards",
-    "baselines",
     "evaluation_batches",
     "from_padded",
     "parse_phases",

@@ -38,11 +38,13 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def _remove_abandoned(parent: Path, prefix: str) -> None:
     for path in parent.glob(glob.escape(prefix) + "*"):
         process = path.name.removeprefix(prefix)
-        if process.isdigit() and not _is_running(int(process)):
+        if process.isdigit() and (int(process) == os.getpid() or not _is_running(int(process))):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_running(process: int) -> bool:
+    if os.name == "nt":  # there is no asking there: os.kill would end the process
+        return True
     try:
         os.kill(process, 0)  # signal 0 only asks whether the process exists
     except ProcessLookupError:

@@ -2,8 +2,8 @@
 
 Devlin et al. 2019, section 3.1 and appendix A.2; the authors' create_pretraining_data.py.  As there:
 
-- A and B are spans of text: whole sentences in a row, gathered until they fill the sequence, and divided into A
-  and B between two sentences at random;
+- A and B are spans of text: sentences in a row, gathered until they fill the sequence, and divided into A and B
+  between two sentences at random;
 - in one example of ten a shorter length is drawn, since later tasks have short inputs too;
 - in half of the examples, B is replaced by text from *another* document.
 
@@ -47,8 +47,8 @@ class Pairs:
         self.size = int(self.ends[-1]) if len(self.ends) else 0
         if np.count_nonzero(counts) < 2:
             raise ValueError(
-                "sentence pairs need at least two documents of two sentences or more, since a random B comes from "
-                "another document; in a text file, blank lines separate documents"
+                "sentence pairs need at least two documents of two sentences or more (a random B comes from another "
+                f"document), and there are {np.count_nonzero(counts)}; in a text file, blank lines separate documents"
             )
 
     def parts(self, index, epochs, sequence_numbers, seed, step, stream):
@@ -65,17 +65,19 @@ class Pairs:
         # the budget: all of it, or a random part
         budget = np.where(happens(short, SHORT_SHARE), 2 + integer_below(short_budget, self.budget - 1), self.budget)
 
-        # gather sentences until they fill the budget or the document ends, but at least two; divide them
+        # A ends after one of the sentences that it takes to fill the budget, but not after the last of them
         end = np.searchsorted(starts, starts[sentence] + budget)
-        end = np.clip(end, sentence + 2, last)
+        end = np.clip(end, sentence + 2, last)  # two sentences at least, all from this document
         middle = sentence + 1 + integer_below(seam, end - sentence - 1)
         a_stop = b_start = starts[middle]
-        a_length, b_length = a_stop - starts[sentence], starts[end] - b_start
+        a_length = a_stop - starts[sentence]
 
-        # B ends where the budget does (a long A leaves it a quarter); or, when that is no cut, inside its last sentence
+        # B is the text that follows: the rest of the budget, or a quarter of it where A takes more than the others;
+        # where the document ends before that, B ends inside the last sentence, too
         room = np.maximum(budget - a_length, np.maximum(budget // 4, 1))
-        cut = integer_below(tail, starts[end] - starts[end - 1])
-        b_length = np.where(b_length > room, room, b_length - cut)
+        available = starts[last] - b_start
+        cut = integer_below(tail, starts[last] - starts[last - 1])
+        b_length = np.where(available >= room, room, available - cut)
 
         # lay out a random B, and give both the same length
         random_start, available = self._random_start(document, b_length, candidates)

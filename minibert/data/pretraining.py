@@ -87,6 +87,8 @@ class PretrainingData:
         """
         if steps < 1:
             raise ValueError(f"training needs at least 1 step, got {steps}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
         if not 0 < mask_rate <= 1:
             raise ValueError(f"mask_rate must be above 0 and at most 1, got {mask_rate}")
         self.documents, self.seed = documents, seed
@@ -136,7 +138,8 @@ class PretrainingData:
         positions = self.longest if self.random_positions and self.length_at(step) < self.longest else None
         stream = 2 * phase + TRAINING  # each phase has an order of its own
         batch = self._maker.batch(source, examples, self.seed, step, stream, positions)
-        return batch if count is None and first == 0 else batch.take(first, first + (count or sequences - first))
+        last = sequences if count is None else first + count
+        return batch if (first, last) == (0, sequences) else batch.take(first, last)
 
 
 def evaluation_batches(
@@ -155,10 +158,11 @@ def evaluation_batches(
     Up to `sequences` sequences (pairs, or windows) of the given length, in batches of about batch_tokens.
     Together they are one global batch: mlm_count and nsp_count are the counts of the whole set.
     """
-    source = (Pairs if pairs else Windows)(documents, length)
+    try:
+        source = (Pairs if pairs else Windows)(documents, length)
+    except ValueError as error:
+        raise ValueError(f"nothing to evaluate on among the {len(documents)} held-out documents: {error}") from None
     examples = np.arange(min(sequences, source.size))
-    if not len(examples):
-        raise ValueError("there is no held-out text to evaluate on")
     maker = SequenceMaker(documents.shards, tokenizer, mask_rate, whole_word)
     whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION)
     return whole.split(min(len(examples), -(-len(whole.token_ids) // batch_tokens)))
@@ -168,6 +172,7 @@ class SequenceMaker:
     """Turns examples into a Batch: their tokens with [CLS] and [SEP] between, positions, masks."""
 
     def __init__(self, shards, tokenizer, mask_rate, whole_word):
+        shards.check_vocabulary(tokenizer)
         self.shards, self.mask_rate, self.whole_word = shards, mask_rate, whole_word
         self.ids = MaskingIds.of(tokenizer)
         self.cls = np.array([tokenizer.cls_id], np.int32)

@@ -30,7 +30,6 @@ from minibert.data.tokenizing import tokenize_documents
 FORMAT = "minibert token shards, version 1"
 SHARD_TOKENS = 1 << 26  # a new shard begins when one has this many
 MANIFEST = "manifest.json"
-MANIFEST_KEYS = ("vocabulary", "dtype", "counts", "files")
 
 
 class Shards:
@@ -45,7 +44,7 @@ class Shards:
         self.folder = Path(folder)
         self.manifest = _read_manifest(self.folder)
         if tokenizer is not None:
-            self._check_vocabulary(tokenizer)
+            self.check_vocabulary(tokenizer)
         self._check_files(verify)
         self.sentence_starts = self._map("sentences.bin", np.dtype("<i8"))
         self.document_starts = self._map("documents.bin", np.dtype("<i8"))
@@ -85,7 +84,8 @@ class Shards:
     def _map(self, name, dtype):
         return np.asarray(np.memmap(self.folder / name, dtype, mode="r"))
 
-    def _check_vocabulary(self, tokenizer):
+    def check_vocabulary(self, tokenizer):
+        """Raise ValueError unless `tokenizer` gives the same ids as the one that made the shards."""
         if self.manifest["vocabulary"] != describe_vocabulary(tokenizer):
             raise ValueError(
                 f"the token shards in {self.folder} were made with another vocabulary or other tokenizer options: "
@@ -136,6 +136,7 @@ def write_shards(
             "counts": counts,
             "files": files.finish(),
         }
+        manifest["sha256"] = _manifest_sha256(manifest)
         files.append(MANIFEST, json.dumps(manifest, indent=2).encode())
         files.finish()
     return Shards(folder, verify=False)
@@ -162,7 +163,7 @@ def _write(tokenized, files, dtype, shard_tokens, progress):
         files.append("sentences.bin", (tokens + np.cumsum(lengths) - lengths).astype("<i8"))
         files.append("documents.bin", np.array([sentences], "<i8"))
         files.append("hashes.bin", np.array([stable_hash(document.group), stable_hash(document.name)], "<u8"))
-        record = {"name": document.name, "group": document.group, **document.metadata}
+        record = {"name": document.name, "group": document.group, "metadata": document.metadata}
         files.append("documents.jsonl", (json.dumps(record) + "\n").encode())
         in_shard += len(ids)
         tokens += len(ids)
@@ -213,11 +214,19 @@ def _read_manifest(folder):
         raise FileNotFoundError(f"there are no token shards in {folder}: {MANIFEST} is missing")
     try:
         manifest = json.loads(path.read_bytes())
-        if manifest["format"] == FORMAT and all(key in manifest for key in MANIFEST_KEYS):
+        if manifest["format"] == FORMAT and manifest["sha256"] == _manifest_sha256(manifest):
             return manifest
     except (ValueError, KeyError, TypeError):
         pass
-    raise ValueError(f"{path} is damaged or of another version (expected {FORMAT!r}): delete {folder}, write it anew")
+    raise ValueError(
+        f"{path} is damaged or of another version (expected {FORMAT}): delete the folder {folder} and write it anew"
+    )
+
+
+def _manifest_sha256(manifest):
+    """Of everything in the manifest but this checksum."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path):

@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 
 from minibert.data.masking import MaskingIds, first_pieces, mask_tokens
-from tests.data.helpers import ToyTokenizer, flat_batch
+from tests.data.helpers import ToyTokenizer, flat_batch, within_bounds
 
 TOKENIZER = ToyTokenizer()
 IDS = MaskingIds.of(TOKENIZER)
-
-
-def within_bounds(count, trials, probability, deviations=4.5):
-    return abs(count - trials * probability) <= deviations * np.sqrt(trials * probability * (1 - probability))
 
 
 def masked(lengths, seed=1, step=2, **options):

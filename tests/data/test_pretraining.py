@@ -1,0 +1,246 @@
+"""Pre-training batches: functions of (seed, step), the same however they are computed, and what options do."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from minibert.data.batch import Batch
+from minibert.data.examples import _turns
+from minibert.data.pretraining import (
+    LengthPhase,
+    PretrainingData,
+    evaluation_batches,
+    parse_phases,
+    phase_ends,
+)
+from tests.data.helpers import FIRST, ToyTokenizer, numbered_shards, random_lengths, within_bounds
+
+PHASES = parse_phases("16:0.4 64:0.4 128:0.2")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    lengths = random_lengths(60, most_sentences=80)
+    shards, tokenizer = numbered_shards(tmp_path_factory.mktemp("corpus") / "shards", lengths, shard_tokens=5000)
+    return shards, tokenizer
+
+
+def data_of(corpus, phases=PHASES, steps=100, seed=0, batch_tokens=1024, **options):
+    shards, tokenizer = corpus
+    return PretrainingData(shards.all(), tokenizer, phases, steps, seed, batch_tokens, **options)
+
+
+def assert_same(one: Batch, other: Batch):
+    for field in dataclasses.fields(Batch):
+        first, second = getattr(one, field.name), getattr(other, field.name)
+        assert np.array_equal(first, second) and type(first) is type(second), field.name
+
+
+def sequences_of(batch):
+    return np.split(batch.original_ids, batch.cu_seqlens[1:-1])
+
+
+def test_phases_by_shares_of_steps(corpus):
+    assert PHASES == [LengthPhase(16, 0.4), LengthPhase(64, 0.4), LengthPhase(128, 0.2)]
+    assert phase_ends(PHASES, 100) == [40, 80, 100]
+    assert phase_ends(PHASES, 1) == [0, 1, 1]
+    assert parse_phases("128") == [LengthPhase(128, 1.0)]
+    data = data_of(corpus)
+    assert [data.length_at(step) for step in (0, 39, 40, 79, 80, 99)] == [16, 16, 64, 64, 128, 128]
+    assert [data.sequences_at(step) for step in (0, 40, 80)] == [64, 16, 8]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("16:0.5 64:0.4", "sum to 1, got '16:0.5 64:0.4'"),
+        ("16:1.5 64:-0.5", "above 0"),
+        ("", "sum to 1"),
+        ("16:half 64:half", "'16:half' is no length:share"),
+        ("x", "'x' is no length:share"),
+    ],
+)
+def test_bad_phases_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_phases(text)
+
+
+@pytest.mark.parametrize("step, length, pairs", [(0, 16, False), (40, 64, True), (99, 128, True)])
+def test_what_a_batch_is_made_of(corpus, step, length, pairs):
+    _, tokenizer = corpus
+    batch = data_of(corpus).batch(step)
+    assert len(batch.token_ids) <= 1024 and batch.lengths.max() <= length
+    assert len(batch.sequence_numbers) == 1024 // length
+    assert (batch.nsp_labels is not None) == pairs
+    assert batch.nsp_count == (len(batch.sequence_numbers) if pairs else 0)
+    assert batch.mlm_count == len(batch.masked_positions) > 0
+    for i, sequence in enumerate(sequences_of(batch)):
+        separators = np.flatnonzero(sequence == tokenizer.sep_id)
+        assert sequence[0] == tokenizer.cls_id and separators[-1] == len(sequence) - 1
+        assert len(separators) == 1 + pairs and (sequence < FIRST).sum() == 2 + pairs
+        start, stop = batch.cu_seqlens[i : i + 2]
+        assert np.array_equal(batch.position_ids[start:stop], np.arange(stop - start))
+        in_b = np.arange(stop - start) > separators[0]
+        assert np.array_equal(batch.segment_ids[start:stop], in_b)
+        text = np.split(sequence, separators)  # [CLS] A, [SEP] B, [SEP]
+        for part in text[:-1]:
+            assert np.array_equal(np.diff(part[1:]), np.ones(len(part) - 2))  # a run of neighbouring tokens
+        if pairs:
+            follows = text[1][1] == text[0][-1] + 1
+            assert batch.nsp_labels[i] == (0 if follows else 1)
+
+
+def test_a_batch_depends_on_nothing_but_its_step(corpus):
+    data = data_of(corpus)
+    in_order = [data.batch(step) for step in range(0, 100, 9)]
+    _turns.cache_clear()
+    fresh = data_of(corpus)
+    for i in reversed(range(len(in_order))):
+        assert_same(fresh.batch(9 * i), in_order[i])
+    other = data_of(corpus, seed=1)
+    assert not np.array_equal(other.batch(0).token_ids, in_order[0].token_ids)
+
+
+@pytest.mark.parametrize("step", [0, 50, 90])
+@pytest.mark.parametrize("whole_word", [False, True])
+def test_processes_that_share_a_batch_make_the_same_one(corpus, step, whole_word):
+    data = data_of(corpus, whole_word=whole_word)
+    whole = data.batch(step)
+    sequences = data.sequences_at(step)
+    assert_same(data.batch(step, 0, sequences), whole)
+    for first, count in [(0, 3), (3, sequences - 3), (sequences - 1, 1)]:
+        part = data.batch(step, first, count)
+        assert_same(part, whole.take(first, first + count))
+        assert (part.mlm_count, part.nsp_count) == (whole.mlm_count, whole.nsp_count)
+    assert_same(data.batch(step, 5), whole.take(5, sequences))
+    with pytest.raises(ValueError, match="cannot take"):
+        data.batch(step, 0, 0)
+
+
+def test_an_epoch_covers_the_corpus(corpus):
+    shards, _ = corpus
+    data = data_of(corpus, parse_phases("16"), steps=1000)
+    size = data._sources[0].size
+    steps = -(-size // 64)
+    seen = np.concatenate([sequence[1:-1] for step in range(steps) for sequence in sequences_of(data.batch(step))])
+    counts = np.bincount(seen - FIRST, minlength=shards.all().tokens)
+    assert counts.min() >= 1  # the rest of the last batch belongs to the next epoch
+    assert counts.sum() - len(counts) <= 64 * 14
+
+
+def test_the_same_text_is_masked_anew_in_each_epoch(corpus):
+    shards, tokenizer = corpus
+    data = data_of(corpus, parse_phases("16"), steps=100_000)
+    size = data._sources[0].size
+    masked = np.zeros(shards.all().tokens, int)
+    steps = 10 * size // 64
+    for step in range(steps):
+        batch = data.batch(step)
+        masked += np.bincount(batch.masked_labels - FIRST, minlength=len(masked))
+    shares = np.bincount(masked, minlength=11)[:11] / len(masked)
+    expected = 0.15 * 0.85**9 * 10  # once in ten epochs
+    assert abs(shares[1] - expected) < 0.02 and abs(shares[0] - 0.85**10) < 0.02
+
+
+def test_masks_and_labels_of_many_batches_are_as_in_the_paper(corpus):
+    data = data_of(corpus, parse_phases("64:1"), steps=200)
+    batches = [data.batch(step) for step in range(200)]
+    ordinary = sum((batch.original_ids >= FIRST).sum() for batch in batches)
+    masked = sum(batch.mlm_count for batch in batches)
+    assert within_bounds(masked, ordinary, 0.15)
+    labels = np.concatenate([batch.nsp_labels for batch in batches])
+    assert within_bounds(labels.sum(), len(labels), 0.5)
+    for batch in batches:
+        assert np.all(batch.original_ids[batch.masked_positions] >= FIRST)
+
+
+def test_mask_rate_and_nsp_from(corpus):
+    data = data_of(corpus, mask_rate=0.5, nsp_from=16)
+    batch = data.batch(0)
+    assert batch.nsp_labels is not None and batch.mlm_count > 300
+    assert data_of(corpus, nsp_from=1000).batch(99).nsp_labels is None
+
+
+def test_random_positions(corpus):
+    plain, shifted = data_of(corpus), data_of(corpus, random_positions=True)
+    starts = []
+    for step in range(40):
+        one, other = plain.batch(step), shifted.batch(step)
+        assert np.array_equal(one.token_ids, other.token_ids)
+        offsets = other.position_ids[other.cls_positions]
+        assert np.array_equal(other.position_ids, one.position_ids + np.repeat(offsets, other.lengths))
+        starts.append(offsets)
+        assert other.position_ids.max() <= 127
+    starts = np.concatenate(starts)
+    assert starts.min() == 0 and len(np.unique(starts)) >= 113
+    counts = np.bincount(starts[starts <= 112], minlength=113)
+    assert np.abs(counts - counts.mean()).max() < 6 * np.sqrt(counts.mean())
+    assert_same(shifted.batch(90), plain.batch(90))  # the longest sequences begin at 0, as in use
+
+
+def test_training_and_evaluation_share_no_decision(corpus):
+    """Even with the same seed, step and examples."""
+    shards, tokenizer = corpus
+    data = data_of(corpus, parse_phases("64"), batch_tokens=640)
+    [evaluation] = evaluation_batches(shards.all(), tokenizer, 64, sequences=10, batch_tokens=640)
+    training = data.batch(0)
+    assert not np.array_equal(training.original_ids[:20], evaluation.original_ids[:20])
+    assert not np.array_equal(training.nsp_labels, evaluation.nsp_labels)
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_evaluation_is_fixed_and_one_global_batch(corpus, pairs):
+    shards, tokenizer = corpus
+    one = evaluation_batches(shards.all(), tokenizer, 64, sequences=200, batch_tokens=1000, pairs=pairs)
+    other = evaluation_batches(shards.all(), tokenizer, 64, sequences=200, batch_tokens=5000, pairs=pairs)
+    assert len(one) > len(other) > 1
+    for name in ("token_ids", "position_ids", "masked_labels", "sequence_numbers"):
+        joined = [np.concatenate([getattr(batch, name) for batch in batches]) for batches in (one, other)]
+        assert np.array_equal(*joined)
+    assert {batch.mlm_count for batch in one} == {sum(len(batch.masked_labels) for batch in one)}
+    assert {batch.nsp_count for batch in one} == {200 if pairs else 0}
+    assert np.array_equal(np.concatenate([batch.sequence_numbers for batch in one]), np.arange(200))
+
+
+def test_evaluation_takes_no_more_than_there_is(tmp_path):
+    shards, tokenizer = numbered_shards(tmp_path / "shards", [[5, 5, 5], [5, 5]])
+    batches = evaluation_batches(shards.all(), tokenizer, 16)
+    assert sum(len(batch.sequence_numbers) for batch in batches) == 3
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_tokens": 100}, "holds no sequence of 128"),
+        ({"batch_tokens": 1_000_000}, "corpus is too small: .* 62500 sequences of 16, and it has"),
+        ({"steps": 0}, "at least 1 step"),
+        ({"mask_rate": 0}, "mask_rate"),
+        ({"mask_rate": 1.5}, "mask_rate"),
+        ({"phases": [LengthPhase(16, 0.5)]}, "sum to 1"),
+        ({"phases": [LengthPhase(3, 1)]}, "too short"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+    ],
+)
+def test_bad_options_are_refused(corpus, options, message):
+    with pytest.raises(ValueError, match=message):
+        data_of(corpus, **options)
+
+
+def test_another_tokenizer_is_refused(corpus):
+    shards, _ = corpus
+    with pytest.raises(ValueError, match="another vocabulary"):
+        PretrainingData(shards.all(), ToyTokenizer(), PHASES, 100, 0, 1024)
+
+
+@pytest.mark.parametrize("step", [-1, 100])
+def test_steps_outside_are_refused(corpus, step):
+    with pytest.raises(ValueError, match="numbered 0 to 99"):
+        data_of(corpus).batch(step)
+
+
+def test_one_held_out_document_gives_no_pairs(tmp_path):
+    shards, tokenizer = numbered_shards(tmp_path / "shards", [[5, 5, 5]])
+    with pytest.raises(ValueError, match="1 held-out documents: sentence pairs need"):
+        evaluation_batches(shards.all(), tokenizer, 64)
+    assert len(evaluation_batches(shards.all(), tokenizer, 64, pairs=False)) == 1

@@ -1,0 +1,245 @@
+"""Token shards: what is written is read, by any number of processes, complete or absent, and damage is seen."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from minibert.data import tokenizing
+from minibert.data.corpus import Document
+from minibert.data.shards import Shards, write_shards
+from tests.data.helpers import FIRST, ToyTokenizer, numbered_documents, numbered_shards, random_lengths
+
+LENGTHS = random_lengths(40)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return numbered_shards(tmp_path_factory.mktemp("corpus") / "shards", LENGTHS, shard_tokens=1000)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_everything_is_read_back(corpus):
+    shards, _ = corpus
+    total = sum(map(sum, LENGTHS))
+    assert shards.manifest["counts"] == {"documents": 40, "sentences": sum(map(len, LENGTHS)), "tokens": total}
+    assert len([name for name in shards.manifest["files"] if name.startswith("tokens-")]) > 3
+    everything = shards.all()
+    assert everything.tokens == total and everything.sentences == sum(map(len, LENGTHS))
+    address = 0
+    for number, lengths in enumerate(LENGTHS):
+        assert np.array_equal(everything.read(number), FIRST + address + np.arange(sum(lengths)))
+        first = everything.first_sentences[number]
+        starts = shards.sentence_starts[first : first + len(lengths) + 1]
+        assert np.array_equal(starts, address + np.cumsum([0, *lengths]))
+        address += sum(lengths)
+    record = list(shards.records())[7]
+    assert record == {"name": "document 7", "group": "group 3", "metadata": {"number": 7}}
+
+
+@pytest.mark.parametrize("size, dtype", [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
+def test_ids_take_two_bytes_where_they_fit(tmp_path, size, dtype):
+    documents = [Document("a", "a", f"w5 w{size - 1}")]
+    shards = write_shards(documents, ToyTokenizer(size), tmp_path / "shards", processes=1)
+    assert shards.all().read(0).dtype == dtype and shards.all().read(0).tolist() == [5, size - 1]
+
+
+def test_sentences_and_documents_without_tokens_are_left_out(tmp_path):
+    documents = [Document("a", "a", "..."), Document("b", "b", "w5\n\n?!\n\nw6 w7"), Document("c", "c", "-")]
+    shards = write_shards(documents, ToyTokenizer(), tmp_path / "shards", processes=1)
+    assert shards.manifest["counts"] == {"documents": 1, "sentences": 2, "tokens": 3}
+    assert shards.sentence_starts.tolist() == [0, 1, 3] and shards.document_starts.tolist() == [0, 2]
+
+
+def test_several_processes_write_the_same_files(corpus, tmp_path, monkeypatch):
+    shards, tokenizer = corpus
+    monkeypatch.setattr(tokenizing, "CHUNK_CHARACTERS", 3000)
+    write_shards(numbered_documents(LENGTHS), tokenizer, tmp_path / "two", processes=2, shard_tokens=1000)
+    assert contents(tmp_path / "two") == contents(shards.folder)
+
+
+def test_groups_are_held_out_whole(corpus):
+    shards, _ = corpus
+    train, held_out = shards.split(0.2)
+    assert sorted([*train.numbers, *held_out.numbers]) == list(range(40))
+    assert len(held_out.groups) >= 1 and not set(train.groups) & set(held_out.groups)
+    assert [record["name"] for record in held_out.records()] == [f"document {i}" for i in held_out.numbers]
+    for index, number in enumerate(held_out.numbers):
+        assert np.array_equal(held_out.read(index), shards.all().read(number))
+
+
+def test_progress_counts_characters(tmp_path):
+    seen = []
+    documents = list(numbered_documents([[3, 4], [5]]))
+    write_shards(documents, ToyTokenizer(), tmp_path / "shards", progress=seen.append)
+    assert seen == [len(document.text) for document in documents]
+
+
+def test_only_a_few_chunks_are_under_way(monkeypatch):
+    """A corpus larger than memory is never read far ahead of what has been written."""
+    monkeypatch.setattr(tokenizing, "CHUNK_CHARACTERS", 1)
+    read = []
+
+    def documents():
+        for document in numbered_documents([[2]] * 200):
+            read.append(document)
+            yield document
+
+    for written, _ in enumerate(tokenizing.tokenize_documents(documents(), ToyTokenizer(), 2)):
+        assert len(read) <= written + tokenizing.FEWEST_CHUNKS + 2
+    assert len(read) == 200
+
+
+def damage(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "flipped bit":
+        data[len(data) // 2] ^= 1
+    elif how == "shorter":
+        del data[-1:]
+    elif how == "longer":
+        data += b"\0"
+    path.unlink()
+    if how != "missing":
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["flipped bit", "shorter", "longer", "missing"])
+def test_damage_to_any_file_is_seen(tmp_path, how):
+    shards, _ = numbered_shards(tmp_path / "shards", random_lengths(5))
+    whole = contents(shards.folder)
+    for name in whole:
+        damage(shards.folder / name, how)
+        expected = FileNotFoundError if (how, name) == ("missing", "manifest.json") else ValueError
+        if (how, name) == ("longer", "manifest.json"):
+            (shards.folder / name).write_bytes(whole[name] + b"}")
+        with pytest.raises(expected) as error:
+            Shards(shards.folder)
+        assert name in str(error.value) and "\n" not in str(error.value)
+        assert expected is FileNotFoundError or "write it anew" in str(error.value)
+        (shards.folder / name).write_bytes(whole[name])
+    assert len(Shards(shards.folder).all()) == 5
+
+
+def test_shards_of_another_vocabulary_are_refused(corpus):
+    shards, tokenizer = corpus
+    Shards(shards.folder, tokenizer)
+    other = ToyTokenizer(len(tokenizer), every=8)
+    cased = ToyTokenizer(len(tokenizer))
+    cased.lowercase = False
+    for wrong in (other, cased, ToyTokenizer(10)):
+        with pytest.raises(ValueError, match="another vocabulary"):
+            Shards(shards.folder, wrong)
+
+
+def test_existing_folders_are_not_touched(tmp_path):
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "mine").write_text("precious")
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_shards(numbered_documents([[3]]), ToyTokenizer(), tmp_path / "shards")
+    assert contents(tmp_path / "shards") == {"mine": b"precious"}
+
+
+def failing_documents():
+    yield from numbered_documents([[3, 4]])
+    raise ValueError("bad input")
+
+
+@pytest.mark.parametrize("documents", [failing_documents(), [], [Document("a", "a", "...")]])
+def test_a_failure_leaves_nothing(tmp_path, documents):
+    with pytest.raises(ValueError, match="bad input|holds no text"):
+        write_shards(documents, ToyTokenizer(), tmp_path / "shards")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device: could not write .*shards") as error:
+        write_shards(numbered_documents([[3, 4]]), ToyTokenizer(), tmp_path / "shards")
+    assert error.value.errno == 28
+    assert list(tmp_path.iterdir()) == []
+
+
+SLOW_WRITER = """
+import time
+from minibert.data.shards import write_shards
+from tests.data.helpers import ToyTokenizer, numbered_documents
+
+def documents():
+    for document in numbered_documents([[5] * 5] * 10_000):
+        yield document
+        time.sleep(0.001)
+
+from minibert.data import tokenizing
+tokenizing.CHUNK_CHARACTERS = 1000
+write_shards(documents(), ToyTokenizer(), {folder!r}, processes={processes})
+"""
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_killed_writer_leaves_no_shards_and_the_next_one_cleans_up(tmp_path, processes):
+    folder = tmp_path / "shards"
+    script = tmp_path / "writer.py"
+    script.write_text(
+        "if __name__ == '__main__':\n"
+        + "".join(f"    {line}\n" for line in SLOW_WRITER.format(folder=str(folder), processes=processes).splitlines())
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    writer = subprocess.Popen([sys.executable, str(script)], env=environment, cwd=os.getcwd())
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".shards.partial-*/tokens-00000.bin")):
+        assert writer.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert not folder.exists() and list(tmp_path.glob(".shards.partial-*"))
+    with pytest.raises(FileNotFoundError, match="no token shards"):
+        Shards(folder)
+    numbered_shards(folder, [[3, 4]])
+    assert not list(tmp_path.glob(".shards.partial-*"))
+    assert Shards(folder).manifest["counts"]["tokens"] == 7
+
+
+def test_a_folder_that_is_being_written_is_left_alone(tmp_path):
+    """Only what processes that are gone have left is removed."""
+    other = next(tmp_path.parent.glob("*")).name and os.getppid()
+    from minibert.data import folders
+
+    prefix = f".shards.partial-{folders.platform.node()}-"
+    (tmp_path / f"{prefix}{other}").mkdir()
+    (tmp_path / f"{prefix}notanumber").mkdir()
+    numbered_shards(tmp_path / "shards", [[3, 4]])
+    assert (tmp_path / f"{prefix}{other}").exists() and (tmp_path / f"{prefix}notanumber").exists()
+
+
+def test_the_manifest_tells_what_is_inside(corpus):
+    shards, tokenizer = corpus
+    manifest = json.loads((shards.folder / "manifest.json").read_text())
+    assert manifest["vocabulary"]["size"] == len(tokenizer) and manifest["vocabulary"]["lowercase"] is True
+    assert manifest["dtype"] == "<u2"
+    on_disk = {path.name for path in shards.folder.iterdir()}
+    assert on_disk == {*manifest["files"], "manifest.json"}
+
+
+def test_no_process_is_refused():
+    with pytest.raises(ValueError, match="at least 1 process"):
+        next(tokenizing.tokenize_documents([], ToyTokenizer(), 0))
+
+
+def test_a_process_that_dies_is_reported(tmp_path):
+    class Deadly(ToyTokenizer):
+        pass
+
+    with pytest.raises((RuntimeError, AttributeError)):  # a local class cannot be sent to another process
+        write_shards(numbered_documents([[3]] * 4), Deadly(), tmp_path / "shards", processes=2)
+    assert list(tmp_path.iterdir()) == []
