@@ -3,6 +3,8 @@
 import itertools
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -75,7 +77,7 @@ def _tokenize(texts, tokenizer):
 def _in_processes(chunks, tokenizer, processes):
     """The same as calling _tokenize for each chunk; at most two chunks per process are under way."""
     pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_keep_tokenizer, initargs=(tokenizer,)
+        processes, multiprocessing.get_context("spawn"), initializer=_begin_process, initargs=(tokenizer,)
     )
     under_way = deque()
     try:
@@ -95,10 +97,17 @@ def _in_processes(chunks, tokenizer, processes):
         pool.shutdown(cancel_futures=True)
 
 
-def _keep_tokenizer(tokenizer):
-    """Runs once in each new process."""
+def _begin_process(tokenizer):
+    """Runs once in each new process: keep the tokenizer, and end with the process that started this one."""
     global _tokenizer_of_this_process
     _tokenizer_of_this_process = tokenizer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that one, which then ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)  # it was killed: there is nobody left to work for
 
 
 def _tokenize_here(texts):

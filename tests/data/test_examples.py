@@ -26,9 +26,9 @@ def test_permutation_differs_by_seed_epoch_and_stream_and_is_random_access():
 
 def test_permutation_looks_random():
     """Every place is equally likely to come first; neighbours do not stay neighbours."""
-    firsts = np.array([permute(np.arange(2), 100, seed, 0) for seed in range(4000)])  # [4000, 2]
+    firsts = np.array([permute(np.arange(2), 100, seed, 0) for seed in range(1000)])  # [1000, 2]
     counts = np.bincount(firsts[:, 0], minlength=100)
-    assert ((counts - 40) ** 2 / 40).sum() < 99 + 5 * np.sqrt(2 * 99)  # chi-squared
+    assert ((counts - 10) ** 2 / 10).sum() < 99 + 5 * np.sqrt(2 * 99)  # chi-squared
     order = permute(np.arange(10_000), 10_000, 1, 1)
     assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.05
     assert abs(np.corrcoef(np.arange(10_000), order)[0, 1]) < 0.05

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -195,13 +196,13 @@ def test_a_killed_writer_leaves_no_shards_and_the_next_one_cleans_up(tmp_path, p
         + "".join(f"    {line}\n" for line in SLOW_WRITER.format(folder=str(folder), processes=processes).splitlines())
     )
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    writer = subprocess.Popen([sys.executable, str(script)], env=environment, cwd=os.getcwd())
+    writer = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".shards.partial-*/tokens-00000.bin")):
         assert writer.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     writer.send_signal(signal.SIGKILL)
-    writer.wait()
+    writer.communicate(timeout=30)  # its error output ends when the last process that holds it has ended
     assert not folder.exists() and list(tmp_path.glob(".shards.partial-*"))
     with pytest.raises(FileNotFoundError, match="no token shards"):
         Shards(folder)
@@ -212,14 +213,12 @@ def test_a_killed_writer_leaves_no_shards_and_the_next_one_cleans_up(tmp_path, p
 
 def test_a_folder_that_is_being_written_is_left_alone(tmp_path):
     """Only what processes that are gone have left is removed."""
-    other = next(tmp_path.parent.glob("*")).name and os.getppid()
-    from minibert.data import folders
-
-    prefix = f".shards.partial-{folders.platform.node()}-"
-    (tmp_path / f"{prefix}{other}").mkdir()
-    (tmp_path / f"{prefix}notanumber").mkdir()
+    prefix = f".shards.partial-{platform.node()}-"
+    running = [tmp_path / f"{prefix}{os.getppid()}", tmp_path / ".shards.partial-elsewhere-1"]
+    for folder in running:
+        folder.mkdir()
     numbered_shards(tmp_path / "shards", [[3, 4]])
-    assert (tmp_path / f"{prefix}{other}").exists() and (tmp_path / f"{prefix}notanumber").exists()
+    assert all(folder.exists() for folder in running)
 
 
 def test_the_manifest_tells_what_is_inside(corpus):
@@ -236,10 +235,23 @@ def test_no_process_is_refused():
         next(tokenizing.tokenize_documents([], ToyTokenizer(), 0))
 
 
-def test_a_process_that_dies_is_reported(tmp_path):
-    class Deadly(ToyTokenizer):
-        pass
+class DeadlyTokenizer(ToyTokenizer):
+    """Ends its process like one that was killed for its memory."""
 
-    with pytest.raises((RuntimeError, AttributeError)):  # a local class cannot be sent to another process
-        write_shards(numbered_documents([[3]] * 4), Deadly(), tmp_path / "shards", processes=2)
+    def tokenize_ids(self, text):
+        os._exit(1)
+
+
+class FailingTokenizer(ToyTokenizer):
+    def tokenize_ids(self, text):
+        raise ValueError("cannot tokenise this")
+
+
+@pytest.mark.parametrize(
+    "tokenizer, error, message",
+    [(DeadlyTokenizer(), RuntimeError, "has died"), (FailingTokenizer(), ValueError, "cannot tokenise this")],
+)
+def test_failures_in_other_processes_are_reported_and_leave_nothing(tmp_path, tokenizer, error, message):
+    with pytest.raises(error, match=message):
+        write_shards(numbered_documents([[3]] * 4), tokenizer, tmp_path / "shards", processes=2)
     assert list(tmp_path.iterdir()) == []
