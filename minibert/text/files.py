@@ -12,7 +12,6 @@ tokenizer.json go first, as transformers does.)
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from minibert.text.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -45,18 +44,20 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     special_tokens = [
         _content(config.get(role)) or default for role, default in zip(_ROLES, SPECIAL_TOKENS, strict=True)
     ]
-    added = _added_tokens(config, whole, source)
+    added = _added_tokens(config, whole, folder)
+    vocabulary += [token for token in added if token not in vocabulary]
     for token, token_id in added.items():
-        if token_id == len(vocabulary) and token not in vocabulary:
-            vocabulary.append(token)
-    named = [_content(token) for token in config.get("extra_special_tokens") or []]
+        if token_id not in (None, vocabulary.index(token)):
+            raise ValueError(
+                f"{source}: token {token!r} has id {vocabulary.index(token)} here, but was added with id {token_id}"
+            )
     try:
         return Tokenizer(
             vocabulary,
             **settings,
             model_max_length=int(config.get("model_max_length", 512)),
             special_tokens=special_tokens,
-            extra_special_tokens=[token for token in dict.fromkeys([*added, *named]) if token not in special_tokens],
+            extra_special_tokens=[token for token in added if token not in special_tokens],
         )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
@@ -146,18 +147,21 @@ def _vocabulary_of(whole: dict, path: Path) -> list[str]:
     return vocabulary
 
 
-def _added_tokens(config: dict, whole: dict, source: Path) -> dict[str, int]:
-    """token -> id of the tokens that are matched in the text before anything else, in ascending order of ids."""
+def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | None]:
+    """The tokens that are looked for in a text before anything else: token -> its id, or None if only named."""
     entries = [{**entry, "id": int(i)} for i, entry in (config.get("added_tokens_decoder") or {}).items()]
     entries += whole.get("added_tokens") or []
     for entry in entries:
-        flags = [f for f in ("lstrip", "rstrip", "single_word", "normalized") if entry.get(f)]
+        flags = [flag for flag in ("lstrip", "rstrip", "single_word", "normalized") if entry.get(flag)]
         if flags:
             raise ValueError(
-                f"{source.parent}: the added token {entry['content']!r} is marked {', '.join(flags)}, "
+                f"{folder}: the added token {entry['content']!r} is marked {', '.join(flags)}, "
                 "which minibert does not support; only plain special tokens"
             )
-    return {entry["content"]: entry["id"] for entry in sorted(entries, key=lambda entry: entry["id"])}
+    added = {entry["content"]: entry["id"] for entry in sorted(entries, key=lambda entry: entry["id"])}
+    named = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
+    names = map(_content, named.values() if isinstance(named, dict) else named)
+    return added | {name: None for name in names if name not in added}
 
 
 def _content(token: str | dict | None) -> str | None:
@@ -189,21 +193,13 @@ def _read_json(path: Path) -> dict:
 
 def _replace(path: Path, text: str) -> None:
     """Writes a file beside the old one, then puts it in its place."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    """The permissions that this process withholds from new files (it can only be read by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,7 +1,7 @@
 """Text to token ids and back: BERT's tokenizer.
 
-The text goes through four rooms: special tokens that are written in it are set aside, the rest is normalised
-(normalisation.py), cut into words, and each word into pieces of the vocabulary (wordpiece.py).
+Four steps: special tokens that are written in the text are set aside, the rest is normalised (normalisation.py)
+and cut into words, and each word into pieces of the vocabulary (wordpiece.py).
 Ids and offsets equal those of the `tokenizers` library's BERT tokenizer on every input.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.text.characters import character_set
 from minibert.text.normalisation import Normaliser
-from minibert.text.wordpiece import CONTINUATION, split_into_pieces, word_pattern
+from minibert.text.wordpiece import CONTINUATION, chunk_pattern, split_into_pieces, word_pattern
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_CACHE_LIMIT = 200_000  # distinct chunks of text whose tokens are remembered: some 100 MB at most
+_CACHE_LIMIT = 200_000  # distinct chunks of text whose tokens are remembered: some 100 MB at most,
+_CACHED_LENGTH = 40  # as longer ones (Chinese, say, which has no spaces) seldom come back and are not kept
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -89,8 +89,7 @@ class Tokenizer:
 
         self._longest = max(map(len, self.vocabulary))
         self._special = _any_of(self.vocabulary[token_id] for token_id in self.special_ids)
-        self._chunks = re.compile(f"[^{character_set('WHITESPACE').regex}]+")
-        self._words = word_pattern()
+        self._chunks, self._words = chunk_pattern(), word_pattern()
         # chunk (text between white space) -> its token ids, and their offsets in the chunk
         self._known: dict[str, tuple[tuple[int, ...], tuple[tuple[int, int], ...]]] = {}
 
@@ -181,7 +180,7 @@ class Tokenizer:
     def _tokenize_chunk(self, chunk: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
         """Ids and offsets of a chunk of text without white space.
 
-        Nothing that happens to a chunk depends on what surrounds it, so a chunk is worked out only once.
+        Nothing that happens to a chunk depends on what surrounds it, so a chunk is worked out once and remembered.
         """
         found = self._known.get(chunk)
         if found is not None:
@@ -196,19 +195,21 @@ class Tokenizer:
                 spans.append((origins[first], origins[last] + 1))
         if len(self._known) >= _CACHE_LIMIT:
             self._known.clear()
-        # tuples of numbers, unlike lists, are soon left alone by Python's garbage collector
-        self._known[chunk] = tuple(ids), tuple(spans)
-        return self._known[chunk]
+        found = tuple(ids), tuple(spans)  # tuples, unlike lists, are soon left alone by the garbage collector
+        if len(chunk) <= _CACHED_LENGTH:
+            self._known[chunk] = found
+        return found
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Token ids to text: pieces are joined to words, words by spaces, and `.`, `,`, `!`, `?` to the word before.
 
         Case, accents and the exact white space are gone.  Raises ValueError for an id outside the vocabulary.
         """
+        ids = [int(token_id) for token_id in ids]
+        if skip_special_tokens:
+            ids = [token_id for token_id in ids if token_id not in self.special_ids]
         text = ""
-        for position, token_id in enumerate(
-            token_id for token_id in map(int, ids) if not (skip_special_tokens and token_id in self.special_ids)
-        ):
+        for position, token_id in enumerate(ids):
             if not 0 <= token_id < len(self.vocabulary):
                 raise ValueError(f"token id {token_id} is outside the vocabulary: 0 .. {len(self.vocabulary) - 1}")
             token = self.vocabulary[token_id]

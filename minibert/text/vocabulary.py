@@ -7,14 +7,12 @@ the pair whose merge raises the likelihood of a language model most, which count
 """
 
 import heapq
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
-from minibert.text.characters import character_set
 from minibert.text.normalisation import Normaliser
 from minibert.text.tokenizer import SPECIAL_TOKENS, check_text
-from minibert.text.wordpiece import CONTINUATION, word_pattern
+from minibert.text.wordpiece import CONTINUATION, chunk_pattern, word_pattern
 
 Pair = tuple[int, int]  # the ids of two pieces, side by side in some word
 
@@ -70,8 +68,8 @@ def count_words(texts: Iterable[str], normaliser: Normaliser) -> Counter[str]:
     >>> count_words(["To be, or not to be"], Normaliser())
     Counter({'to': 2, 'be': 2, ',': 1, 'or': 1, 'not': 1})
     """
-    chunks = Counter()  # text between white space, as it stands: there are far fewer of them than of words
-    find_chunks = re.compile(f"[^{character_set('WHITESPACE').regex}]+").findall
+    chunks = Counter()  # the text between white space, as written: normalising each chunk once is far quicker
+    find_chunks = chunk_pattern().findall
     for text in texts:
         check_text(text)
         chunks.update(find_chunks(text))

@@ -13,6 +13,15 @@ CONTINUATION = "##"  # how a piece is spelled in the vocabulary when it does not
 MAX_WORD_LENGTH = 100  # characters; a longer "word" is no word, and becomes [UNK] whole
 
 
+def chunk_pattern() -> re.Pattern[str]:
+    """Matches each chunk of a text as it was written: a run without white space.
+
+    >>> chunk_pattern().findall("Don't\\tstop (now). ")
+    ["Don't", 'stop', '(now).']
+    """
+    return re.compile(f"[^{character_set('WHITESPACE').regex}]+")
+
+
 def word_pattern() -> re.Pattern[str]:
     """Matches each word of a normalised text: a punctuation mark alone, or a run without spaces and punctuation.
 

@@ -98,6 +98,23 @@ def test_special_tokens_written_as_objects_or_by_other_names(tmp_path):
     assert Tokenizer.load(tmp_path).special_tokens == ("<pad>", *SPECIAL_TOKENS[1:])
 
 
+def test_a_folder_in_the_older_form(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "a"]))
+    config = {
+        "tokenizer_class": "BertTokenizer",
+        "additional_special_tokens": ["<x>"],
+        "added_tokens_decoder": {"6": {"content": "<x>", "special": True}, "0": {"content": "[PAD]"}},
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.encode("a<x>").ids == [2, 5, 6, 3]
+    assert tokenizer.extra_special_tokens == ("<x>",)
+    config["added_tokens_decoder"]["9"] = config["added_tokens_decoder"].pop("6")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="'<x>' has id 6 here, but was added with id 9"):
+        Tokenizer.load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

