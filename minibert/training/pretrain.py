@@ -135,17 +135,18 @@ class Pretraining:
                 last = step == config.steps
                 if step % config.log_every == 0 or last or stop.signal:
                     self.read_losses()
+                if last:
+                    self.finish()
+                elif step % config.eval_every == 0:
+                    self.evaluate(step, config.eval_pairs, BLANKS_ON_THE_WAY)
+                # saved after its evaluation: a run that is resumed here has the whole record of the steps before
                 if step % config.save_every == 0 or last or stop.signal:
                     self.save(step)
                 if stop.signal and not last:
-                    break
-                if step % config.eval_every == 0 and not last:
-                    self.evaluate(step, config.eval_pairs, BLANKS_ON_THE_WAY)
-        if step < config.steps:
-            say("stopped", f"after step {step:,}, saved; go on with: {stop.how_to_resume}")
-            return stop.exit_code
-        stop.urgent = True
-        self.finish()
+                    say("stopped", f"after step {step:,}, saved; go on with: {stop.how_to_resume}")
+                    return stop.exit_code
+        say("model", f"{self.run} (a Hugging Face model folder); curves: {self.run / 'loss.png'}")
+        say("try", f'minibert fill {self.run} "the [MASK] of the union"')
         return 0
 
     def read_losses(self) -> None:
@@ -240,13 +241,9 @@ class Pretraining:
     def finish(self) -> None:
         """The last evaluation, beside the baselines."""
         result = self.evaluate(self.config.steps, self.config.final_pairs, BLANKS_AT_THE_END)
-        print()
-        for name, accuracy in self.baselines.items():
-            print(f"  {accuracy:6.1%}  {name}")
-        print(f"  {result.mlm_accuracy:6.1%}  this model, on the same {result.masked:,} held-out masked tokens")
-        print()
-        say("model", f"{self.run} (a Hugging Face model folder); curves: {self.run / 'loss.png'}")
-        say("try", f'minibert fill {self.run} "the [MASK] of the union"')
+        say("result", f"{result.masked:,} held-out masked tokens, guessed right by")
+        for name, accuracy in [*self.baselines.items(), ("this model", result.mlm_accuracy)]:
+            say("", f"{accuracy:6.1%}  {name}")
 
 
 def say(what: str, text: str) -> None:

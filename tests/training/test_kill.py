@@ -1,0 +1,74 @@
+"""kill -9 at random moments: whatever was going on, the run goes on as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minibert.training.metrics import read_metrics
+
+from .tiny import losses_of
+
+ROOT = Path(__file__).parents[2]
+KILLS = 20
+PROGRAM = """
+import sys, pathlib
+from minibert.models import PRESETS
+from minibert.training import pretrain
+from tests.training.tiny import PRESET, tiny_config
+PRESETS["tiny"] = PRESET
+corpus, run = sys.argv[1:]
+resume = pathlib.Path(run, "pretrain.json").exists()
+pretrain(tiny_config(corpus, run, steps=150, save_every=10, eval_every=50, resume=resume))
+"""
+
+
+def start(corpus, run):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(corpus), str(run)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(corpus, run):
+    process = start(corpus, run)
+    _, complaint = process.communicate(timeout=300)
+    assert process.returncode == 0, complaint.decode()
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_no_loss_and_no_weight(tmp_path, corpus):
+    whole = tmp_path / "whole"
+    began = time.perf_counter()
+    finish(corpus, whole)
+    duration = time.perf_counter() - began
+
+    generator, kills, runs = random.Random(0), 0, []
+    while kills < KILLS:
+        run = tmp_path / f"killed-{len(runs)}"
+        runs.append(run)
+        for _ in range(6):  # up to six kills a run, then it may finish
+            process = start(corpus, run)
+            time.sleep(duration * generator.uniform(0.1, 0.95))
+            process.send_signal(signal.SIGKILL)
+            _, complaint = process.communicate()
+            if process.returncode == 0:
+                break
+            assert process.returncode == -signal.SIGKILL, complaint.decode()
+            kills += 1
+        else:
+            finish(corpus, run)
+
+    for run in runs:
+        assert losses_of(read_metrics(run)) == losses_of(read_metrics(whole))
+        assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+        leftovers = [path for path in run.rglob(".*") if path.name != ".gitignore"]
+        assert not leftovers

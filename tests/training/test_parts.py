@@ -1,0 +1,180 @@
+"""The small parts: schedule, evaluation, checkpoints, record, signals."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from minibert.models import BertForPreTraining
+from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from minibert.training.evaluation import evaluate
+from minibert.training.interrupts import StopRequest
+from minibert.training.memory import keep_freed_memory
+from minibert.training.metrics import Metrics, plot_metrics, read_metrics, smooth
+from minibert.training.optimizer import AdamW, learning_rate_at
+
+from ..models.parity import random_batch, shaken, small_config
+
+
+def optimizer_of(model):
+    return AdamW(
+        model.parameters, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=False, max_norm=1.0
+    )
+
+
+def test_the_rate_rises_then_falls_linearly():
+    rates = [learning_rate_at(step, steps=100, highest=0.5, warmup=0.1) for step in range(100)]
+    assert np.allclose(rates[:10], 0.05 * np.arange(1, 11))
+    assert rates[10] == 0.5
+    assert np.allclose(np.diff(rates[10:]), -0.5 / 90)
+    assert rates[99] == pytest.approx(0.5 / 90)
+    assert learning_rate_at(0, steps=1, highest=0.5, warmup=0.0) == 0.5
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_an_evaluation_does_not_depend_on_how_its_set_is_cut(parts):
+    model, batch = shaken(BertForPreTraining(small_config())), random_batch(small_config())
+    whole, cut = evaluate(model, [batch]), evaluate(model, batch.split(parts))
+    assert (cut.mlm_accuracy, cut.nsp_accuracy, cut.masked, cut.pairs) == (
+        whole.mlm_accuracy, whole.nsp_accuracy, len(batch.masked_positions), 5,
+    )  # fmt: skip
+    assert cut.mlm_loss == pytest.approx(whole.mlm_loss, rel=1e-6)
+    assert cut.nsp_loss == pytest.approx(whole.nsp_loss, rel=1e-6)
+    assert whole.perplexity == pytest.approx(np.exp(whole.mlm_loss))
+
+
+def test_a_guess_among_equals_has_the_loss_of_a_guess():
+    """A model that knows nothing: log V nats, perplexity V."""
+    model = BertForPreTraining(small_config())
+    model.parameters.values.fill(0)
+    result = evaluate(model, [random_batch(small_config())])
+    assert result.mlm_loss == pytest.approx(np.log(103), rel=1e-6)
+    assert result.perplexity == pytest.approx(103, rel=1e-5)
+    assert result.nsp_loss == pytest.approx(np.log(2), rel=1e-6)
+
+
+def test_an_evaluation_without_pairs_says_none():
+    result = evaluate(shaken(BertForPreTraining(small_config())), [random_batch(small_config(), pairs=False)])
+    assert result.nsp_loss is None and result.nsp_accuracy is None and result.pairs == 0
+
+
+class TestCheckpoints:
+    def trained(self):
+        model = shaken(BertForPreTraining(small_config()))
+        optimizer = optimizer_of(model)
+        model.parameters.gradients[...] = 0.1
+        optimizer.step(1, 1e-3)
+        return model, optimizer
+
+    def test_everything_comes_back(self, tmp_path):
+        model, optimizer = self.trained()
+        folder = save_checkpoint(tmp_path, 7, model, optimizer, keep=2)
+        other = BertForPreTraining(small_config(), seed=5)
+        others = optimizer_of(other)
+        assert load_checkpoint(folder, other, others) == 7
+        assert np.array_equal(other.parameters.values, model.parameters.values)
+        assert np.array_equal(others.first_moment, optimizer.first_moment)
+        assert np.array_equal(others.second_moment, optimizer.second_moment)
+
+    def test_the_last_few_are_kept(self, tmp_path):
+        model, optimizer = self.trained()
+        for step in (1, 2, 30, 4):
+            save_checkpoint(tmp_path, step, model, optimizer, keep=2)
+        assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004", "step-00000030"]
+        save_checkpoint(tmp_path, 30, model, optimizer, keep=2)  # over one that is there
+        assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+    @pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors"])
+    def test_a_missing_file_is_told(self, tmp_path, name):
+        model, optimizer = self.trained()
+        folder = save_checkpoint(tmp_path, 1, model, optimizer, keep=1)
+        (folder / name).unlink()
+        with pytest.raises(ValueError, match=f"damaged: {name}"):
+            load_checkpoint(folder, model, optimizer)
+
+    def test_a_state_that_is_no_json_is_told(self, tmp_path):
+        model, optimizer = self.trained()
+        folder = save_checkpoint(tmp_path, 1, model, optimizer, keep=1)
+        (folder / "state.json").write_text("{}")
+        with pytest.raises(ValueError, match="state.json"):
+            load_checkpoint(folder, model, optimizer)
+
+    def test_another_models_checkpoint_is_refused(self, tmp_path):
+        folder = save_checkpoint(tmp_path, 1, *self.trained(), keep=1)
+        other = BertForPreTraining(small_config(intermediate_size=57))
+        with pytest.raises(ValueError, match="another model.*intermediate"):
+            load_checkpoint(folder, other, optimizer_of(other))
+
+
+class TestMetrics:
+    def write(self, run, steps):
+        metrics = Metrics(run, 0)
+        for step in steps:
+            values = dict(
+                mlm_loss=5 / step, mlm_accuracy=0.1, nsp_loss=None, nsp_accuracy=None, length=8 if step < 3 else 16
+            )
+            metrics.write("train", step, **values)
+        metrics.write("evaluation", steps[-1], mlm_loss=2.0, mlm_accuracy=0.2, nsp_loss=0.6, nsp_accuracy=0.7)
+
+    def test_later_lines_are_dropped_on_resume(self, tmp_path):
+        self.write(tmp_path, [1, 2, 3, 4])
+        Metrics(tmp_path, 2)
+        assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2]
+
+    def test_a_line_cut_in_a_crash_is_left_out(self, tmp_path):
+        self.write(tmp_path, [1])
+        with open(tmp_path / "metrics.jsonl", "a") as file:
+            file.write('{"kind": "tr')
+        assert len(read_metrics(tmp_path)) == 2
+
+    def test_the_plot_shows_what_was_recorded(self, tmp_path, monkeypatch):
+        from matplotlib.figure import Figure
+
+        self.write(tmp_path, [1, 2, 3, 4])
+        figures, honest = [], Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), honest(self, *a, **k))[1])
+        plot_metrics(tmp_path, "a title", {"guess": 0.25})
+        (figure,) = figures
+        loss, nsp_loss, accuracy, nsp_accuracy = figure.axes
+        assert figure.get_suptitle() == "a title"
+        assert [list(line.get_ydata()) for line in loss.lines[:1]] == [[5, 2.5, 5 / 3, 1.25]]
+        assert any(list(line.get_ydata()) == [20.0] for line in accuracy.lines)
+        assert any(list(line.get_ydata()) == [25.0, 25.0] for line in accuracy.lines)
+        for panel in figure.axes:
+            assert panel.get_ylabel().endswith(("(nats)", "(%)"))
+        assert accuracy.get_xlabel() == nsp_accuracy.get_xlabel() == "step"
+        assert [text.get_text() for text in nsp_loss.texts] == [" length 16"]
+
+    def test_smoothing_starts_at_the_first_value(self):
+        assert smooth([4.0, 4.0, 0.0]) == pytest.approx([4.0, 4.0, 3.8])
+
+
+class TestStopRequest:
+    def test_a_signal_is_noted_and_the_old_handlers_come_back(self):
+        before = signal.getsignal(signal.SIGTERM)
+        with StopRequest("go on") as stop:
+            stop.urgent = False
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.signal == signal.SIGTERM and stop.exit_code == 143
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_before_anything_needs_saving_it_stops_at_once(self):
+        with pytest.raises(KeyboardInterrupt, match="go on"), StopRequest("go on"):
+            signal.raise_signal(signal.SIGTERM)
+
+    def test_a_second_ctrl_c_does_not_wait(self):
+        with StopRequest("go on") as stop:
+            stop.urgent = False
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+
+def test_keeping_freed_memory_says_whether_it_worked():
+    assert keep_freed_memory() in (True, False)
+
+
+def test_a_record_is_json_lines(tmp_path):
+    Metrics(tmp_path, 0).write("train", 1, mlm_loss=0.5)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"kind": "train", "step": 1, "mlm_loss": 0.5}

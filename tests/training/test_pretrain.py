@@ -1,0 +1,299 @@
+"""A whole run: what it leaves behind, that it learns, and that it goes on exactly where it stopped."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from minibert.models import PRESETS, BertForPreTraining, fill_mask
+from minibert.models.huggingface import read_tensors
+from minibert.text import Tokenizer
+from minibert.training import PretrainConfig, pretrain
+from minibert.training.checkpoints import list_checkpoints
+from minibert.training.metrics import read_metrics
+from minibert.training.pretrain import Pretraining
+
+from .tiny import PRESET, losses_of, tiny_config
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, corpus):
+    """The folder of a run that was never interrupted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", PRESET)
+        run = tmp_path_factory.mktemp("whole") / "run"
+        assert pretrain(tiny_config(corpus, run)) == 0
+    return run
+
+
+def weights(run):
+    return read_tensors([run / "model.safetensors"])
+
+
+def assert_same_run(run, other):
+    assert losses_of(read_metrics(run)) == losses_of(read_metrics(other))
+    for name, value in weights(run).items():
+        assert np.array_equal(value, weights(other)[name]), name
+
+
+def test_a_run_leaves_a_model_folder_a_record_and_a_picture(whole_run):
+    names = {path.name for path in whole_run.iterdir()}
+    assert names == {
+        "checkpoints", "config.json", "corpus", "loss.png", "metrics.jsonl", "model.safetensors",
+        "pretrain.json", "tokenizer_config.json", "vocab.txt",
+    }  # fmt: skip
+    assert (whole_run / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in list_checkpoints(whole_run)] == ["step-00000008", "step-00000012"]
+    records = read_metrics(whole_run)
+    assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 13))
+    assert [r["step"] for r in records if r["kind"] == "evaluation"] == [6, 12]
+    assert [r["length"] for r in records if r["kind"] == "train"] == [8] * 6 + [32] * 6
+    assert [r["nsp_loss"] is None for r in records if r["kind"] == "train"] == [True] * 6 + [False] * 6
+
+
+def test_the_model_of_a_run_fills_blanks(whole_run):
+    model, tokenizer = BertForPreTraining.from_pretrained(whole_run), Tokenizer.load(whole_run)
+    (guesses,) = fill_mask(model, tokenizer, "the [MASK] follows the sailor", top=5)
+    assert len(guesses) == 5
+    probabilities = [probability for _, probability in guesses]
+    assert probabilities == sorted(probabilities, reverse=True) and 0 < sum(probabilities) <= 1
+    everything = fill_mask(model, tokenizer, "the [MASK] follows the [MASK]", top=len(tokenizer))
+    assert len(everything) == 2
+    for blank in everything:
+        assert sum(probability for _, probability in blank) == pytest.approx(1, abs=1e-5)
+
+
+def test_training_learns(tmp_path, corpus, monkeypatch):
+    """The loss falls by far more than knowing the frequent words gives."""
+    monkeypatch.setitem(PRESETS, "tiny", (1, 32, 4))
+    run = tmp_path / "run"
+    changes = dict(steps=300, batch_tokens=512, learning_rate=5e-3, dropout=0.0, eval_every=300, final_pairs=200)
+    pretrain(tiny_config(corpus, run, lengths=("16:1",), **changes))
+    first, *_, last = read_metrics(run)
+    assert last["kind"] == "evaluation"
+    assert first["mlm_loss"] - last["mlm_loss"] > 1.5
+    assert last["mlm_accuracy"] > 0.2  # the most frequent token is right in 10 %
+
+
+def stop_at(monkeypatch, step, how):
+    """Make a run meet `how()` when it comes to this step."""
+    from minibert.data.pretraining import PretrainingData
+
+    honest = PretrainingData.batch
+
+    def batch(self, number, *arguments, **options):
+        if number == step:
+            how()
+        return honest(self, number, *arguments, **options)
+
+    monkeypatch.setattr(PretrainingData, "batch", batch)
+
+
+@pytest.mark.parametrize("step", [0, 3, 4, 7, 11])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_and_resumed_is_the_same_run(
+    tmp_path, corpus, whole_run, monkeypatch, capsys, number, step
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, step, lambda: os.kill(os.getpid(), number))
+        code = pretrain(tiny_config(corpus, run))
+        stopped = step + 1 < 12
+        assert code == (128 + number if stopped else 0)
+    if stopped:
+        assert f"--out {run} --resume" in capsys.readouterr().out
+        assert read_metrics(run)[-1]["step"] == step + 1
+        assert pretrain(tiny_config(corpus, run, resume=True)) == 0
+    assert_same_run(run, whole_run)
+
+
+@pytest.mark.parametrize("step", [2, 5, 9])
+def test_a_run_that_died_is_the_same_run_once_resumed(tmp_path, corpus, whole_run, monkeypatch, step):
+    """Died without a word, as of a lost power cable: nothing after the last checkpoint counts."""
+
+    class Dead(BaseException):
+        pass
+
+    def die():
+        raise Dead
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, step, die)
+        with pytest.raises(Dead):
+            pretrain(tiny_config(corpus, run))
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "train", "st')  # a line cut in the middle
+    pretrain(tiny_config(corpus, run, resume=True))
+    assert_same_run(run, whole_run)
+
+
+def test_a_finished_run_that_is_resumed_stays_what_it_is(tmp_path, corpus):
+    run = tmp_path / "run"
+    pretrain(tiny_config(corpus, run))
+    before, records = weights(run), read_metrics(run)
+    assert pretrain(tiny_config(corpus, run, resume=True)) == 0
+    assert all(np.array_equal(before[name], value) for name, value in weights(run).items())
+    assert losses_of(read_metrics(run)) == losses_of(records)
+
+
+def test_micro_batches_train_the_same_model(tmp_path, corpus, whole_run):
+    """Gradients of the parts add up to those of the batch, to the rounding of float32."""
+    run = tmp_path / "run"
+    pretrain(tiny_config(corpus, run, accumulate=3))
+    expected = losses_of(read_metrics(whole_run))
+    for record, other in zip(losses_of(read_metrics(run)), expected, strict=True):
+        assert record["mlm_loss"] == pytest.approx(other["mlm_loss"], rel=1e-4)
+
+
+def test_another_seed_is_another_run(tmp_path, corpus, whole_run):
+    pretrain(tiny_config(corpus, tmp_path / "run", seed=1))
+    assert losses_of(read_metrics(tmp_path / "run")) != losses_of(read_metrics(whole_run))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_advice(tmp_path, corpus, monkeypatch):
+    run = tmp_path / "run"
+    honest = BertForPreTraining.losses
+
+    def spoilt(self, batch, dropout_key=None):
+        losses, cache = honest(self, batch, dropout_key)
+        return (losses._replace(mlm=np.float32("nan")) if dropout_key == (0, 6) else losses), cache
+
+    monkeypatch.setattr(BertForPreTraining, "losses", spoilt)
+    with pytest.raises(FloatingPointError, match=r"step 7; the last good checkpoint is .*step-00000004\. Try"):
+        pretrain(tiny_config(corpus, run))
+    assert [path.name for path in list_checkpoints(run)] == ["step-00000004"]
+
+
+class TestRefusals:
+    def refused(self, config, error, *words):
+        with pytest.raises(error) as caught:
+            pretrain(config)
+        assert "\n" not in str(caught.value)
+        for word in words:
+            assert word in str(caught.value)
+
+    def test_an_out_that_holds_a_run(self, corpus, whole_run):
+        self.refused(tiny_config(corpus, whole_run), FileExistsError, "holds a run", "--resume")
+
+    def test_an_out_that_holds_something_else(self, tmp_path, corpus):
+        (tmp_path / "thesis.tex").write_text("!")
+        self.refused(tiny_config(corpus, tmp_path), FileExistsError, "not empty")
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_nothing_to_resume(self, tmp_path, corpus):
+        self.refused(tiny_config(corpus, tmp_path, resume=True), FileNotFoundError, "no pre-training run")
+
+    @pytest.mark.parametrize(
+        "change, option", [(dict(seed=5), "--seed 0"), (dict(learning_rate=1.0), "--learning-rate")]
+    )
+    def test_a_resume_with_other_options(self, corpus, whole_run, change, option):
+        self.refused(tiny_config(corpus, whole_run, resume=True, **change), ValueError, option)
+
+    def test_a_damaged_checkpoint(self, tmp_path, corpus, monkeypatch):
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            stop_at(patch, 9, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            pretrain(tiny_config(corpus, run))
+        newest = list_checkpoints(run)[-1]
+        path = newest / "optimizer.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        self.refused(tiny_config(corpus, run, resume=True), ValueError, str(newest), "checksum", "delete")
+
+    def test_a_damaged_shard(self, tmp_path, corpus, monkeypatch):
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            stop_at(patch, 9, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            pretrain(tiny_config(corpus, run))
+        path = next((run / "corpus").glob("tokens-*.bin"))
+        path.write_bytes(path.read_bytes()[:-2] + b"\x07\x00")
+        self.refused(tiny_config(corpus, run, resume=True), ValueError, path.name)
+
+    def test_lengths_beyond_the_models_positions(self, tmp_path, corpus):
+        self.refused(tiny_config(corpus, tmp_path / "run", lengths=("64:1",)), ValueError, "64", "--max-positions 40")
+
+    def test_shares_that_do_not_sum_to_one(self, tmp_path, corpus):
+        self.refused(tiny_config(corpus, tmp_path / "run", lengths=("8:0.5", "32:0.2")), ValueError, "sum")
+
+    def test_more_micro_batches_than_sequences(self, tmp_path, corpus):
+        self.refused(tiny_config(corpus, tmp_path / "run", accumulate=5), ValueError, "--accumulate", "--batch-tokens")
+
+    def test_a_corpus_too_small_for_a_batch(self, tmp_path):
+        (tmp_path / "small.txt").write_text("One sentence. And two.\n\nOne more. And two more.\n\nA third. The end.\n")
+        config = tiny_config(tmp_path / "small.txt", tmp_path / "run", batch_tokens=4096)
+        self.refused(config, ValueError, "too small")
+
+    @pytest.mark.parametrize(
+        "change",
+        [dict(steps=0), dict(seed=-1), dict(learning_rate=0.0), dict(dropout=1.0), dict(mask_rate=0.0),
+         dict(warmup=1.0), dict(held_out=1.0), dict(weight_decay=-1.0), dict(init_std=0.0),
+         dict(learning_rate=float("nan"))],
+    )  # fmt: skip
+    def test_nonsense_numbers(self, tmp_path, corpus, change):
+        with pytest.raises(ValueError, match=next(iter(change)).replace("_", "[-_]")):
+            tiny_config(corpus, tmp_path / "run", **change)
+
+
+def test_a_full_disk_keeps_the_checkpoints_that_were_there(tmp_path, corpus, monkeypatch):
+    from minibert.training import checkpoints
+
+    run = tmp_path / "run"
+    honest, calls = checkpoints.save_tensors, []
+
+    def full(path, tensors):
+        calls.append(path)
+        if len(calls) > 3:  # the first checkpoint is two files; the second fails in the middle
+            raise OSError(28, "No space left on device", str(path))
+        honest(path, tensors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_tensors", full)
+        with pytest.raises(OSError, match="No space left"):
+            pretrain(tiny_config(corpus, run))
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000004"]
+    assert pretrain(tiny_config(corpus, run, resume=True)) == 0
+
+
+def test_options_come_back_from_the_runs_folder(tmp_path):
+    config = PretrainConfig(corpus=("a", "b"), seed=3, init_std=0.1)
+    config.save(tmp_path)
+    assert PretrainConfig.load(tmp_path) == config
+    assert PretrainConfig.defaults(["--out", str(tmp_path), "--resume"]) == dataclasses.replace(
+        config, out=str(tmp_path)
+    )
+    assert PretrainConfig.defaults([f"--out={tmp_path}"]) == PretrainConfig()
+    (tmp_path / "pretrain.json").write_text(json.dumps({"no": "option"}))
+    with pytest.raises(ValueError, match="damaged"):
+        PretrainConfig.load(tmp_path)
+
+
+def test_runs_without_a_name_are_numbered(tmp_path, monkeypatch, corpus):
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(corpus, "", steps=1, eval_pairs=1, final_pairs=1, lengths=("32:1",))
+    for _ in range(2):
+        pretrain(dataclasses.replace(config, out=None))
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["001", "002"]
+
+
+def test_standard_input_is_a_corpus(tmp_path, corpus, whole_run, monkeypatch):
+    with open(corpus, "rb") as file, monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", type("Stdin", (), {"buffer": file}))
+        assert pretrain(tiny_config("-", tmp_path / "run")) == 0
+    assert not (tmp_path / "run" / "stdin.txt").exists()
+    assert (tmp_path / "run" / "vocab.txt").read_bytes() == (whole_run / "vocab.txt").read_bytes()
+
+
+def test_the_evaluation_set_is_the_same_for_every_seed(tmp_path, corpus):
+    runs = []
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        runs.append(Pretraining(tiny_config(corpus, tmp_path / str(seed), seed=seed), tmp_path / str(seed)))
+    for one, other in zip(*(run.evaluation_set(8) for run in runs), strict=True):
+        assert np.array_equal(one.token_ids, other.token_ids)
+        assert np.array_equal(one.masked_positions, other.masked_positions)
+    assert runs[0].blanks == runs[1].blanks
