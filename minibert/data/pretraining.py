@@ -27,24 +27,29 @@ class LengthPhase:
     """Tokens of the longest sequences, [CLS] and [SEP] included."""
     share: float
     """Share of all training steps, 0 to 1."""
+    mask_rate: float | None = None
+    """Share of the tokens to predict in this phase; None: the rate of the whole training."""
 
 
 def parse_phases(text: str) -> list[LengthPhase]:
-    """Phases from a text like "16:0.45 64:0.30 128:0.25": length:share of steps, the shares summing to 1."""
+    """Phases from a text like "8:0.1:0.4 16:0.2 128:0.7": length:share of steps, and perhaps :mask_rate."""
     phases = []
     for item in text.replace(",", " ").split():
-        length, _, share = item.partition(":")
+        length, *shares = item.split(":")
         try:
-            phases.append(LengthPhase(int(length), float(share or 1)))
-        except ValueError:
+            phases.append(LengthPhase(int(length), *map(float, shares or ["1"])))
+        except (ValueError, TypeError):
             raise ValueError(
-                f"{item!r} is no length:share; the lengths are given like 16:0.45 64:0.30 128:0.25"
+                f"{item!r} is no length:share or length:share:mask_rate; give lengths like 8:0.1:0.4 16:0.2 128:0.7"
             ) from None
     return check_phases(phases)
 
 
 def check_phases(phases: Sequence[LengthPhase]) -> list[LengthPhase]:
-    """The phases as a list; ValueError when there are none, a share is not above 0, or they do not sum to 1."""
+    """The phases as a list; ValueError when there are none, or a share or a mask rate makes no sense."""
+    for phase in phases:
+        if phase.mask_rate is not None and not 0 < phase.mask_rate <= 1:
+            raise ValueError(f"mask_rate must be above 0 and at most 1, got {phase.mask_rate} at length {phase.length}")
     total = sum(phase.share for phase in phases)
     if not phases or not all(phase.share > 0 for phase in phases) or abs(total - 1) > 1e-6:
         given = " ".join(f"{phase.length}:{phase.share:g}" for phase in phases)
@@ -79,7 +84,7 @@ class PretrainingData:
 
         phases, steps: the lengths, and the number of steps that their shares divide.
         batch_tokens: tokens of a global batch: it has batch_tokens // length sequences of up to that length.
-        mask_rate: share of tokens to predict; whole_word: choose the pieces of a word together.
+        mask_rate: share of tokens to predict, in phases that do not name one of their own; whole_word: choose the pieces of a word together.
         nsp_from: sequences of this length and longer are sentence pairs, shorter ones are single windows.
         random_positions: sequences of phases shorter than the longest start at a random position, so that
         the embeddings of all positions are trained from the beginning.
@@ -96,7 +101,8 @@ class PretrainingData:
         self.steps, self.batch_tokens = steps, batch_tokens
         self.longest = max(phase.length for phase in phases)
         self.random_positions = random_positions
-        self._maker = SequenceMaker(documents.shards, tokenizer, mask_rate, whole_word)
+        self.mask_rate = mask_rate
+        self._maker = SequenceMaker(documents.shards, tokenizer, whole_word)
         self._sources = []
         for phase in self.phases:
             source = (Pairs if phase.length >= nsp_from else Windows)(documents, phase.length)
@@ -137,7 +143,8 @@ class PretrainingData:
         examples = (step - begun) * sequences + np.arange(sequences)  # [B]
         positions = self.longest if self.random_positions and self.length_at(step) < self.longest else None
         stream = 2 * phase + TRAINING  # each phase has an order of its own
-        batch = self._maker.batch(source, examples, self.seed, step, stream, positions)
+        mask_rate = self.phases[phase].mask_rate or self.mask_rate
+        batch = self._maker.batch(source, examples, self.seed, step, stream, mask_rate, positions)
         last = sequences if count is None else first + count
         return batch if (first, last) == (0, sequences) else batch.take(first, last)
 
@@ -163,22 +170,22 @@ def evaluation_batches(
     except ValueError as error:
         raise ValueError(f"nothing to evaluate on among the {len(documents)} held-out documents: {error}") from None
     examples = np.arange(min(sequences, source.size))
-    maker = SequenceMaker(documents.shards, tokenizer, mask_rate, whole_word)
-    whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION)
+    maker = SequenceMaker(documents.shards, tokenizer, whole_word)
+    whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION, mask_rate)
     return whole.split(min(len(examples), -(-len(whole.token_ids) // batch_tokens)))
 
 
 class SequenceMaker:
     """Turns examples into a Batch: their tokens with [CLS] and [SEP] between, positions, masks."""
 
-    def __init__(self, shards, tokenizer, mask_rate, whole_word):
+    def __init__(self, shards, tokenizer, whole_word):
         shards.check_vocabulary(tokenizer)
-        self.shards, self.mask_rate, self.whole_word = shards, mask_rate, whole_word
+        self.shards, self.whole_word = shards, whole_word
         self.ids = MaskingIds.of(tokenizer)
         self.cls = np.array([tokenizer.cls_id], np.int32)
         self.sep = np.array([tokenizer.sep_id], np.int32)
 
-    def batch(self, source, examples, seed, step, stream, positions=None) -> Batch:
+    def batch(self, source, examples, seed, step, stream, mask_rate, positions=None) -> Batch:
         """examples int64 [B]: their numbers since the phase began; positions: how many a sequence may start in."""
         numbers = np.arange(len(examples))  # [B], within the global batch
         index, epochs = in_epoch_order(examples, source.size, seed, stream)  # [B], [B]
@@ -194,7 +201,7 @@ class SequenceMaker:
 
         hidden_ids, masked_positions, masked_labels = mask_tokens(
             token_ids, cu_seqlens, numbers, self.ids, seed, step,
-            mask_rate=self.mask_rate, whole_word=self.whole_word, stream=stream,
+            mask_rate=mask_rate, whole_word=self.whole_word, stream=stream,
         )  # fmt: skip
         return Batch(
             token_ids=hidden_ids,

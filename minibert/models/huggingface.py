@@ -47,7 +47,8 @@ def load(model_class, folder, backend="reference", *, dtype="float32", report=No
         tensor = tensors[source]
         if tensor.shape != parameter.shape:
             raise ValueError(
-                f"{folder / WEIGHTS}: {source} has shape {list(tensor.shape)}, config.json asks for {list(parameter.shape)}"
+                f"{folder / WEIGHTS}: {source} has shape {list(tensor.shape)}, "
+                f"config.json asks for {list(parameter.shape)}"
             )
         parameter.value[...] = model.backend.array(tensor, dtype=dtype)
         taken.add(source)
@@ -88,8 +89,8 @@ def find_weights(folder: Path) -> list[Path]:
     pickles = [name for name in ("pytorch_model.bin", "model.pt", "tf_model.h5") if (folder / name).exists()]
     if pickles:
         raise ValueError(
-            f"{folder} holds its weights only as {pickles[0]}, a format that can run code when it is opened, so minibert "
-            'does not read it; convert it where you trust it: python -c "import transformers as t; '
+            f"{folder} holds its weights only as {pickles[0]}, a format that can run code when it is opened, so "
+            'minibert does not read it; convert it where you trust it: python -c "import transformers as t; '
             f"t.BertForPreTraining.from_pretrained('{folder}').save_pretrained('{folder}')\""
         )
     raise FileNotFoundError(f"{folder} holds no {WEIGHTS}; expected the folder of a trained model")

@@ -46,6 +46,7 @@ def test_phases_by_shares_of_steps(corpus):
     assert phase_ends(PHASES, 100) == [40, 80, 100]
     assert phase_ends(PHASES, 1) == [0, 1, 1]
     assert parse_phases("128") == [LengthPhase(128, 1.0)]
+    assert parse_phases("8:0.25:0.4 16:0.75") == [LengthPhase(8, 0.25, 0.4), LengthPhase(16, 0.75, None)]
     data = data_of(corpus)
     assert [data.length_at(step) for step in (0, 39, 40, 79, 80, 99)] == [16, 16, 64, 64, 128, 128]
     assert [data.sequences_at(step) for step in (0, 40, 80)] == [64, 16, 8]
@@ -58,12 +59,24 @@ def test_phases_by_shares_of_steps(corpus):
         ("16:1.5 64:-0.5", "above 0"),
         ("", "sum to 1"),
         ("16:half 64:half", "'16:half' is no length:share"),
+        ("16:0.5:0.2:1 64:0.5", "'16:0.5:0.2:1' is no length:share"),
+        ("16:0.5:1.2 64:0.5", "mask_rate must be above 0 and at most 1, got 1.2 at length 16"),
         ("x", "'x' is no length:share"),
     ],
 )
 def test_bad_phases_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_phases(text)
+
+
+def test_a_phase_may_have_a_mask_rate_of_its_own(corpus):
+    data = data_of(corpus, parse_phases("16:0.5:0.4 64:0.5"), steps=100)
+    for steps, rate in ((range(0, 50), 0.4), (range(50, 100), 0.15)):
+        batches = [data.batch(step) for step in steps]
+        candidates = sum(len(batch.token_ids) - 2 * len(batch.sequence_numbers) for batch in batches)
+        candidates -= sum(len(batch.sequence_numbers) for batch in batches if batch.nsp_labels is not None)
+        masked = sum(batch.mlm_count for batch in batches)
+        assert abs(masked - rate * candidates) < 5 * (rate * (1 - rate) * candidates) ** 0.5
 
 
 @pytest.mark.parametrize("step, length, pairs", [(0, 16, False), (40, 64, True), (99, 128, True)])

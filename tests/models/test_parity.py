@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minibert.models import BertForPreTraining
+from minibert.models import BertConfig, BertForPreTraining
 
 from .parity import as_transformers, peer_inputs, random_batch, shaken, small_config
 
@@ -11,9 +11,16 @@ torch = pytest.importorskip("torch", reason="parity needs the extra `peers`: PyT
 pytest.importorskip("transformers", reason="parity needs the extra `peers`: transformers is not installed")
 
 
-@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
-def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, activation):
-    config = small_config(hidden_act=activation)
+CONFIGS = {
+    "small, gelu": small_config(),
+    "small, tanh gelu": small_config(hidden_act="gelu_new"),
+    "mini": BertConfig.preset("mini", 1000, max_position_embeddings=64),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, name):
+    config = CONFIGS[name]
     model = shaken(BertForPreTraining(config, dtype="float64", seed=3))
     # float32 files carry 24 bits: round the weights first, so that both sides hold the same numbers
     model.parameters.values[...] = model.parameters.values.astype(np.float32)
