@@ -84,6 +84,42 @@ def test_every_likely_code_point_is_encoded_alike(name):
     assert_same(*both(SETTINGS[name]), list(in_context(LIKELY)))
 
 
+# The Universal Declaration of Human Rights, the beginning of article 1
+REAL_TEXT = [
+    "All human beings are born free and equal in dignity and rights.",
+    "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
+    "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền lợi.",
+    "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar. BÜTÜN İNSANLAR HÜR DOĞARLAR.",
+    "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα. ΟΛΟΙ ΟΙ ΑΝΘΡΩΠΟΙ",
+    "Все люди рождаются свободными и равными в своем достоинстве и правах. ЁЖИК, ЙОД",
+    "כל בני אדם נולדו בני חורין ושווים בערכם ובזכויותיהם.",
+    "يولد جميع الناس أحرارًا متساوين في الكرامة والحقوق.",
+    "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है।",
+    "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ",
+    "人人生而自由，在尊严和权利上一律平等。",
+    "すべての人間は、生れながらにして自由であり、かつ、尊厳と権利とについて平等である。",
+    "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.",
+    "ყველა ადამიანი იბადება თავისუფალი და თანასწორი თავისი ღირსებითა და უფლებებით.",
+    "Բոլոր մարդիկ ծնվում են ազատ ու հավասար իրենց արժանապատվությամբ ու իրավունքներով։",
+]
+
+
+@every_setting
+def test_real_text_in_fifteen_languages(settings):
+    from minibert.text import learn_vocabulary
+
+    texts = REAL_TEXT + [text.upper() for text in REAL_TEXT] + [" ".join(REAL_TEXT)]
+    vocabulary = learn_vocabulary(
+        texts,
+        1500,
+        lowercase=settings[0],
+        strip_accents=settings[1],
+        tokenize_chinese_chars=settings[2],
+        limit_alphabet=400,
+    )
+    assert_same(Tokenizer(vocabulary, *settings), peer_tokenizer(vocabulary, *settings), texts)
+
+
 def test_greek_final_sigma_is_lowered_like_any_other():
     tokenizer, peer = both(SETTINGS["uncased"])
     assert tokenizer.normaliser.normalise("ΟΔΟΣ ΣΑΣ")[0] == "οδοσ σασ" == peer.normalizer.normalize_str("ΟΔΟΣ ΣΑΣ")
