@@ -84,7 +84,8 @@ class PretrainingData:
 
         phases, steps: the lengths, and the number of steps that their shares divide.
         batch_tokens: tokens of a global batch: it has batch_tokens // length sequences of up to that length.
-        mask_rate: share of tokens to predict, in phases that do not name one of their own; whole_word: choose the pieces of a word together.
+        mask_rate: share of tokens to predict, in phases that do not name one of their own.
+        whole_word: choose the pieces of a word together.
         nsp_from: sequences of this length and longer are sentence pairs, shorter ones are single windows.
         random_positions: sequences of phases shorter than the longest start at a random position, so that
         the embeddings of all positions are trained from the beginning.
