@@ -8,6 +8,7 @@ import pytest
 
 from minibert.data import baselines as module
 from minibert.data.baselines import baselines
+from minibert.data.batch import from_padded
 from minibert.data.corpus import Document
 from minibert.data.pretraining import evaluation_batches
 from minibert.data.shards import write_shards
@@ -24,11 +25,15 @@ def shards_of(folder, documents, size=60):
 def random_documents(count, seed, size=60):
     generator = np.random.default_rng(seed)
     weights = 1 / np.arange(1, size - FIRST + 1)  # some tokens are frequent, some rare
-    ids = np.arange(FIRST, size)
-    return [
-        [generator.choice(ids, generator.integers(1, 12), p=weights / weights.sum()).tolist() for _ in range(20)]
-        for _ in range(count)
-    ]
+    weights /= weights.sum()
+
+    def sentence():
+        tokens = generator.choice(np.arange(FIRST, size), generator.integers(1, 12), p=weights)
+        for i in np.flatnonzero(generator.random(len(tokens)) < 0.5)[1:]:
+            tokens[i] = FIRST + (7 * tokens[i - 1]) % (size - FIRST)  # the left neighbour tells something
+        return tokens.tolist()
+
+    return [[sentence() for _ in range(20)] for _ in range(count)]
 
 
 def most_common(counter):
@@ -77,6 +82,13 @@ def test_neighbours_beyond_a_sequence_or_a_document_do_not_count(tmp_path):
     batches = evaluation_batches(held_out.all(), tokenizer, 16, pairs=False, mask_rate=1.0)
     # masked: 5 and 7, 5 and 6.  Most frequent: 6.  After [CLS]: 6; after 5: 7.  Between [CLS] and 7 ...: as after [CLS]
     assert baselines(train.all(), batches) == {"most frequent": 0.25, "left neighbour": 0.25, "both neighbours": 0.25}
+
+
+def test_the_token_before_a_sequence_is_no_neighbour(tmp_path):
+    train, _ = shards_of(tmp_path / "train", [[[5, 7]], [[6, 6, 6]]])
+    # two sequences, of the first tokens of which only the second is masked: the one before it ends in 5
+    batch = from_padded([[9, 5], [7, 9]], labels=[[-100, -100], [7, -100]])
+    assert set(baselines(train.all(), [batch]).values()) == {0.0}  # 6, the most frequent, and not 7, which follows 5
 
 
 def test_nothing_masked_is_refused(tmp_path):

@@ -33,6 +33,8 @@ def test_permutation_looks_random():
     assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.05
     assert abs(np.corrcoef(np.arange(10_000), order)[0, 1]) < 0.05
     assert (np.abs(np.diff(order)) == 1).sum() < 15  # two are expected by chance
+    counts = np.bincount(np.diff(order) % 100, minlength=100)  # 100: the left digits of the Feistel rounds
+    assert np.abs(counts - 100).max() < 6 * 10
 
 
 @pytest.mark.parametrize("index, size", [(5, 5), (-1, 5), (0, 0)])
