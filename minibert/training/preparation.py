@@ -93,7 +93,7 @@ def documents_of(config: PretrainConfig, run: Path):
             if not source.exists():
                 write_file(source, copy_standard_input)
         sources.append(source)
-    return read_corpus(sources)
+    return read_corpus(sources, document_per_file=config.document_per_file)
 
 
 def copy_standard_input(path: Path) -> None:
