@@ -87,10 +87,9 @@ class Pretraining:
             max_norm=config.clip,
         )
         self.blanks = pick_blanks(self.held_out, self.tokenizer, BLANKS_AT_THE_END)
-        guesses = baselines(train, self.evaluation_set(config.final_pairs))
-        self.baselines = {BASELINE_NAMES[name]: accuracy for name, accuracy in guesses.items()}
+        self.baselines = baselines(train, self.evaluation_set(config.final_pairs))
         for name, accuracy in self.baselines.items():
-            say("baseline", f"{accuracy:6.1%} of the held-out masked tokens: {name}")
+            say("baseline", f"{accuracy:6.1%} of the held-out masked tokens: {BASELINE_NAMES[name]}")
 
     def evaluation_set(self, pairs: int):
         """Fixed held-out batches at the final length; pairs where the training has them."""
@@ -242,8 +241,9 @@ class Pretraining:
         """The last evaluation, beside the baselines."""
         result = self.evaluate(self.config.steps, self.config.final_pairs, BLANKS_AT_THE_END)
         say("result", f"{result.masked:,} held-out masked tokens, guessed right by")
-        for name, accuracy in [*self.baselines.items(), ("this model", result.mlm_accuracy)]:
-            say("", f"{accuracy:6.1%}  {name}")
+        for name, accuracy in self.baselines.items():
+            say("", f"{accuracy:6.1%}  {BASELINE_NAMES[name]}")
+        say("", f"{result.mlm_accuracy:6.1%}  this model")
 
 
 def say(what: str, text: str) -> None:
