@@ -16,11 +16,21 @@ from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
 from minibert.files import write_file
 from minibert.models import BertConfig, BertForPreTraining
+from minibert.ops import load_backend
 from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
 
 CORPUS = "corpus"  # the folder of token shards within a run
 STDIN = "stdin.txt"  # standard input is read once, and needed twice
+
+
+def check_before_anything_is_written(config: PretrainConfig) -> None:
+    """Raise what is wrong with the options and the names of the sources, before there is a folder for the run."""
+    check_lengths(config)
+    load_backend(config.backend)
+    read_corpus(config.corpus or (DEFAULT_CORPUS,))  # opens nothing, but asks whether all sources are there
+    if config.vocab is not None:
+        Tokenizer.load(config.vocab)
 
 
 def check_lengths(config: PretrainConfig) -> list[LengthPhase]:

@@ -17,8 +17,15 @@ from minibert.training.interrupts import StopRequest
 from minibert.training.memory import keep_freed_memory
 from minibert.training.metrics import Metrics, plot_metrics
 from minibert.training.optimizer import AdamW, learning_rate_at
-from minibert.training.preparation import check_lengths, pick_blanks, prepare_model, prepare_shards, prepare_tokenizer
-from minibert.training.runs import how_to_resume, open_run
+from minibert.training.preparation import (
+    check_before_anything_is_written,
+    check_lengths,
+    pick_blanks,
+    prepare_model,
+    prepare_shards,
+    prepare_tokenizer,
+)
+from minibert.training.runs import discard, how_to_resume, open_run
 
 BASELINE_NAMES = {
     "most frequent": "most frequent token",
@@ -34,11 +41,19 @@ def pretrain(config: PretrainConfig) -> int:
     Raises ValueError, OSError and FloatingPointError (a loss that is no number) with one line for the user.
     """
     keep_freed_memory()
+    if not config.resume:
+        check_before_anything_is_written(config)
     run = open_run(config)
     with StopRequest(how_to_resume(run)) as stop:
-        if not config.resume:
-            config.save(run)
-        return Pretraining(config, run).train(stop)
+        try:
+            if not config.resume:
+                config.save(run)
+            pretraining = Pretraining(config, run)
+        except Exception:
+            if not config.resume:
+                discard(run)  # a mistake in the corpus, say: no half-made run stays behind
+            raise
+        return pretraining.train(stop)
 
 
 class Pretraining:
@@ -47,7 +62,7 @@ class Pretraining:
     def __init__(self, config: PretrainConfig, run: Path):
         self.config, self.run = config, run
         say("run", f"{run} ({'resumed' if config.resume else 'new'})")
-        self.phases = check_lengths(config)  # first of all: a mistake should not wait for the vocabulary
+        self.phases = check_lengths(config)
         self.tokenizer = prepare_tokenizer(config, run)
         self.model = prepare_model(config, self.tokenizer)
         say("vocabulary", f"{len(self.tokenizer):,} pieces, {'uncased' if self.tokenizer.lowercase else 'cased'}")

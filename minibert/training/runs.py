@@ -47,6 +47,11 @@ def fresh_folder(parent: Path) -> Path:
             number += 1
 
 
+def discard(run: Path) -> None:
+    """Remove a new run that could not be prepared."""
+    shutil.rmtree(run, ignore_errors=True)
+
+
 def sweep(run: Path) -> None:
     """Remove what a run that was killed left half-written; such names begin with a dot and end in .tmp or .old."""
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,8 +171,11 @@ def test_a_loss_that_is_no_number_stops_the_run_with_advice(tmp_path, corpus, mo
 
 class TestRefusals:
     def refused(self, config, error, *words):
+        """The error says all of it in one line, and a new run leaves nothing behind."""
+        was_there = Path(config.out).exists()
         with pytest.raises(error) as caught:
             pretrain(config)
+        assert Path(config.out).exists() == was_there
         assert "\n" not in str(caught.value)
         for word in words:
             assert word in str(caught.value)
@@ -222,6 +226,22 @@ class TestRefusals:
 
     def test_more_micro_batches_than_sequences(self, tmp_path, corpus):
         self.refused(tiny_config(corpus, tmp_path / "run", accumulate=5), ValueError, "--accumulate", "--batch-tokens")
+
+    def test_a_backend_that_is_not_there(self, tmp_path, corpus, monkeypatch):
+        from minibert.ops import backend
+
+        monkeypatch.setattr(backend, "backend_status", lambda: {"gpu": "no driver"})
+        self.refused(tiny_config(corpus, tmp_path / "run", backend="gpu"), RuntimeError, "no driver")
+
+    def test_a_missing_corpus(self, tmp_path):
+        self.refused(tiny_config(tmp_path / "none.txt", tmp_path / "run"), FileNotFoundError, "none.txt")
+
+    def test_a_corpus_that_is_not_utf8(self, tmp_path):
+        (tmp_path / "latin.txt").write_bytes(b"Caf\xe9 au lait.\n")
+        self.refused(tiny_config(tmp_path / "latin.txt", tmp_path / "run"), ValueError, "latin.txt", "offset 3")
+
+    def test_a_missing_vocabulary(self, tmp_path, corpus):
+        self.refused(tiny_config(corpus, tmp_path / "run", vocab=str(tmp_path)), FileNotFoundError, "vocab.txt")
 
     def test_a_corpus_too_small_for_a_batch(self, tmp_path):
         (tmp_path / "small.txt").write_text("One sentence. And two.\n\nOne more. And two more.\n\nA third. The end.\n")
