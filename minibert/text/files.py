@@ -11,9 +11,9 @@ tokenizer.json go first, as transformers does.)
 """
 
 import json
-import os
 from pathlib import Path
 
+from minibert.files import write_text
 from minibert.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 _ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in the order of SPECIAL_TOKENS
@@ -89,8 +89,8 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     }
     if tokenizer.extra_special_tokens:
         config["extra_special_tokens"] = list(tokenizer.extra_special_tokens)
-    _replace(folder / "vocab.txt", "".join(f"{token}\n" for token in tokenizer.vocabulary))
-    _replace(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "vocab.txt", "".join(f"{token}\n" for token in tokenizer.vocabulary))
+    write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
@@ -189,17 +189,3 @@ def _read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file beside the old one, then puts it in its place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -21,11 +21,7 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
     context = np.empty_like(query)  # [Nq, H]
     log_sums = np.empty((heads, len(query)), dtype=query.dtype)  # [A, Nq]
     for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
-        q, k, v = (
-            split_heads(query[queries], heads),
-            split_heads(key[keys], heads),
-            split_heads(value[keys], heads),
-        )
+        q, k, v = (split_heads(x, heads) for x in (query[queries], key[keys], value[keys]))  # [A, Tq or Tk, D]
         scores = attention_scores(q, k, positions_q[queries], causal)  # [A, Tq, Tk]
         highest = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
         exponentials = np.exp(scores - highest)  # [A, Tq, Tk]
@@ -35,18 +31,8 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
             probabilities = probabilities * probabilities_mask(dropout, sequence, queries, probabilities)
         context[queries] = merge_heads(probabilities @ v)
         log_sums[:, queries] = (highest + np.log(sums))[:, :, 0]
-    return context, (
-        query,
-        key,
-        value,
-        heads,
-        cu_seqlens_q,
-        cu_seqlens_k,
-        positions_q,
-        causal,
-        dropout,
-        log_sums,
-    )
+    arguments = query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout
+    return context, (*arguments, log_sums)
 
 
 def attention_backward(d_context, cache):
@@ -54,11 +40,7 @@ def attention_backward(d_context, cache):
     query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums = cache
     d_query, d_key, d_value = np.empty_like(query), np.empty_like(key), np.empty_like(value)
     for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
-        q, k, v = (
-            split_heads(query[queries], heads),
-            split_heads(key[keys], heads),
-            split_heads(value[keys], heads),
-        )
+        q, k, v = (split_heads(x, heads) for x in (query[queries], key[keys], value[keys]))  # [A, Tq or Tk, D]
         scores = attention_scores(q, k, positions_q[queries], causal)  # [A, Tq, Tk]
         probabilities = np.exp(scores - log_sums[:, queries, None])  # [A, Tq, Tk]
         dropped = probabilities
