@@ -17,8 +17,7 @@ def write_file(path, write: Callable[[Path], None]) -> None:
     os.close(handle)
     try:
         write(Path(temporary))
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        flush_to_disk(temporary)
         os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
     except BaseException:
@@ -29,6 +28,15 @@ def write_file(path, write: Callable[[Path], None]) -> None:
 def write_text(path, text: str) -> None:
     """Write a text file in UTF-8, complete or not at all."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def flush_to_disk(path) -> None:
+    """Have the operating system put a file, or a folder's list of names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def current_umask() -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.files import flush_to_disk
 from minibert.models.huggingface import read_tensors, save_tensors
 
 FOLDER = "checkpoints"
@@ -44,12 +45,12 @@ def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
             save_tensors(temporary / name, tensors)
         state = {"step": step, "sha256": {name: checksum(temporary / name) for name in files}}
         (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        flush(temporary / "state.json")
-        flush(temporary)
+        flush_to_disk(temporary / "state.json")
+        flush_to_disk(temporary)
         if folder.exists():  # a run that was resumed from an earlier step comes past here again
             remove(folder)
         os.rename(temporary, folder)
-        flush(folder.parent)
+        flush_to_disk(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -116,15 +117,6 @@ def checksum(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Have the operating system put a file, or a folder's list of names, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def remove(folder: Path) -> None:

@@ -58,9 +58,10 @@ class PretrainConfig:
     """Optimiser steps."""
     batch_tokens: int = 1024
     """Tokens in a batch; a batch holds batch_tokens // length sequences."""
-    lengths: tuple[str, ...] = ("16:0.40", "64:0.25", "128:0.35")
-    """Sequence lengths in tokens and their shares of the steps, LENGTH:SHARE, in order. Short sequences first: among 16
-    tokens a neighbour is easy to find, among 128 it is lost in the average (docs/pretraining.md)."""
+    lengths: tuple[str, ...] = ("8:0.1:0.4", "16:0.2:0.4", "64:0.2:0.25", "128:0.5")
+    """Sequence lengths in tokens, their shares of the steps, and perhaps a mask rate of their own, in order:
+    LENGTH:SHARE or LENGTH:SHARE:RATE. Short sequences first: among 8 tokens a neighbour is easy to find, among 128 it
+    is lost in the average; and more blanks at first mean more to learn from in a step (docs/pretraining.md)."""
     nsp_from: int = 64
     """Next-sentence pairs at this length and above; shorter sequences are windows of running text."""
     random_positions: bool = True
@@ -68,7 +69,7 @@ class PretrainConfig:
     accumulate: int = 1
     """Cut each batch into this many micro-batches and add up their gradients: less memory, the same result."""
 
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     """Highest learning rate, reached at the end of the warm-up."""
     warmup: float = 0.06
     """Share of the steps over which the learning rate rises from 0; then it falls to 0 linearly."""
@@ -96,7 +97,7 @@ class PretrainConfig:
     position_start: Literal["sinusoids", "normal"] = "sinusoids"
     """How position embeddings begin: sinusoids make neighbours alike from the first step; normal, as in the paper."""
     mask_rate: float = 0.15
-    """Share of the tokens to predict."""
+    """Share of the tokens to predict, where --lengths names no other, and in evaluations."""
     whole_word: bool = False
     """Mask all pieces of a word together."""
 
@@ -113,7 +114,7 @@ class PretrainConfig:
     keep: int = 2
     """Checkpoints to keep."""
     log_every: int = 10
-    """Steps between two lines of metrics.jsonl."""
+    """Steps between two looks at the losses, for the progress bar and for metrics.jsonl, which gets a line for each."""
 
     def __post_init__(self):
         at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"

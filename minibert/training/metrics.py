@@ -1,12 +1,13 @@
 """The record of a run: metrics.jsonl, one JSON object a line, and its picture, loss.png.
 
-A line is of kind "train" (means over the steps since the last such line) or "evaluation" (held-out text).
+A line is of kind "train" (one training step) or "evaluation" (held-out text).
 """
 
 import json
 from pathlib import Path
+from statistics import mean
 
-from minibert.files import write_file, write_text
+from minibert.files import flush_to_disk, write_file, write_text
 
 FILE = "metrics.jsonl"
 
@@ -25,6 +26,10 @@ class Metrics:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
+    def flush(self) -> None:
+        """Have the operating system put the record on the disk."""
+        flush_to_disk(self.path)
+
 
 def read_metrics(run) -> list[dict]:
     """The lines of RUN/metrics.jsonl; a last line that was cut off in a crash is left out."""
@@ -37,7 +42,8 @@ def read_metrics(run) -> list[dict]:
     return records
 
 
-COLOURS = {"training": "#9ecae1", "smoothed": "#08519c", "held out": "#d94801", "baseline": "#555555"}
+COLOURS = {"training": "#2171b5", "held out": "#d94801", "baseline": "#555555"}
+POINTS = 200  # of the training curves: each is the mean of the steps around it
 
 
 def plot_metrics(run, title: str, baselines: dict[str, float] | None = None) -> Path:
@@ -61,9 +67,8 @@ def plot_metrics(run, title: str, baselines: dict[str, float] | None = None) -> 
     }
     for panel, (key, name) in zip(panels.flat, names.items(), strict=True):
         scale = 100 if key.endswith("accuracy") else 1
-        steps, values = points(train, key, scale)
-        panel.plot(steps, values, color=COLOURS["training"], linewidth=0.7, label="training batches")
-        panel.plot(steps, smooth(values), color=COLOURS["smoothed"], linewidth=1.6, label="training, smoothed")
+        steps, values = averaged(*points(train, key, scale), max(len(train) // POINTS, 1))
+        panel.plot(steps, values, color=COLOURS["training"], linewidth=1.2, label="training batches")
         steps, values = points(evaluations, key, scale)
         panel.plot(steps, values, "o-", color=COLOURS["held out"], markersize=4, label="held-out documents")
         panel.set_ylabel(name)
@@ -94,13 +99,10 @@ def points(records, key, scale):
     return [record["step"] for record in chosen], [scale * record[key] for record in chosen]
 
 
-def smooth(values, memory=0.95):
-    """The exponential moving average, started at the first value."""
-    average, out = None, []
-    for value in values:
-        average = value if average is None else memory * average + (1 - memory) * value
-        out.append(average)
-    return out
+def averaged(steps, values, width):
+    """Means of each `width` points in a row."""
+    starts = range(0, len(values), width)
+    return [mean(steps[i : i + width]) for i in starts], [mean(values[i : i + width]) for i in starts]
 
 
 def mark_lengths(panel, train) -> None:

@@ -125,7 +125,7 @@ class Pretraining:
         step = self.load_last_checkpoint() if config.resume else 0
         self.metrics = Metrics(self.run, step)
         self.pending = []  # steps whose losses were not read yet: on a GPU, reading waits for the device
-        self.clock, self.tokens_since = time.perf_counter(), 0
+        self.clock = time.perf_counter()
         stop.urgent = False
         with (
             tqdm(total=config.steps, initial=step, unit="step", disable=None, dynamic_ncols=True) as self.bar,
@@ -144,19 +144,19 @@ class Pretraining:
                 norm = self.optimizer.step(step, rate)
 
                 self.pending.append((step, batch, losses, rate, norm))
-                self.tokens_since += len(batch.token_ids)
                 self.bar.update()
-                last = step == config.steps
-                if step % config.log_every == 0 or last or stop.signal:
+                # asked once: a signal that comes from here on is the next step's
+                last, stopping = step == config.steps, stop.signal is not None
+                if step % config.log_every == 0 or last:
                     self.read_losses()
                 if last:
                     self.finish()
                 elif step % config.eval_every == 0:
                     self.evaluate(step, config.eval_pairs, BLANKS_ON_THE_WAY)
                 # saved after its evaluation: a run that is resumed here has the whole record of the steps before
-                if step % config.save_every == 0 or last or stop.signal:
+                if step % config.save_every == 0 or last or stopping:
                     self.save(step)
-                if stop.signal and not last:
+                if stopping and not last:
                     say("stopped", f"after step {step:,}, saved; go on with: {stop.how_to_resume}")
                     return stop.exit_code
         say("model", f"{self.run} (a Hugging Face model folder); curves: {self.run / 'loss.png'}")
@@ -164,41 +164,28 @@ class Pretraining:
         return 0
 
     def read_losses(self) -> None:
-        """Fetch the losses of the pending steps, write a line of metrics.  FloatingPointError if one is no number."""
-        mlm = nsp = mlm_correct = nsp_correct = masked = pairs = pair_steps = 0
-        for step, batch, losses, _, norm in self.pending:
-            step_mlm, step_nsp = sum(float(part.mlm) for part in losses), sum(float(part.nsp) for part in losses)
-            if not math.isfinite(step_mlm + step_nsp + float(norm)):
-                raise FloatingPointError(self.explain_divergence(step))
-            mlm, nsp = mlm + step_mlm, nsp + step_nsp
-            mlm_correct += sum(int(part.mlm_correct) for part in losses)
-            nsp_correct += sum(int(part.nsp_correct) for part in losses)
-            masked, pairs = masked + batch.mlm_count, pairs + batch.nsp_count
-            pair_steps += batch.nsp_labels is not None
+        """Fetch the losses of the pending steps, write their lines.  FloatingPointError if one is no number."""
         if not self.pending:
             return
-        *_, rate, norm = self.pending[-1]
         now = time.perf_counter()
-        speed = self.tokens_since / (now - self.clock)
-        values = dict(
-            length=self.data.length_at(step - 1),
-            mlm_loss=mlm / len(self.pending),
-            mlm_accuracy=mlm_correct / max(masked, 1),
-            nsp_loss=nsp / pair_steps if pair_steps else None,
-            nsp_accuracy=nsp_correct / pairs if pairs else None,
-            learning_rate=rate,
-            gradient_norm=float(norm),
-        )
-        self.metrics.write("train", step, **values, tokens_per_second=round(speed))
-        shown = {
-            "length": values["length"],
-            "loss": f"{values['mlm_loss']:.3f}",
-            "mlm": f"{values['mlm_accuracy']:.1%}",
-        }
-        if pairs:
-            shown["nsp"] = f"{values['nsp_accuracy']:.0%}"
-        self.bar.set_postfix({**shown, "tokens/s": f"{speed:,.0f}"}, refresh=False)
-        self.pending, self.clock, self.tokens_since = [], now, 0
+        speed = sum(len(batch.token_ids) for _, batch, *_ in self.pending) / (now - self.clock)
+        for step, batch, parts, rate, norm in self.pending:
+            pairs = batch.nsp_labels is not None
+            values = dict(
+                length=self.data.length_at(step - 1),
+                mlm_loss=sum(float(part.mlm) for part in parts),
+                mlm_accuracy=sum(int(part.mlm_correct) for part in parts) / max(batch.mlm_count, 1),
+                nsp_loss=sum(float(part.nsp) for part in parts) if pairs else None,
+                nsp_accuracy=sum(int(part.nsp_correct) for part in parts) / batch.nsp_count if pairs else None,
+                learning_rate=rate,
+                gradient_norm=float(norm),
+            )
+            if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + values["gradient_norm"]):
+                raise FloatingPointError(self.explain_divergence(step))
+            self.metrics.write("train", step, **values, tokens_per_second=round(speed))
+        shown = {"length": values["length"], "loss": f"{values['mlm_loss']:.3f}"}
+        self.bar.set_postfix({**shown, "accuracy": f"{values['mlm_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}, False)
+        self.pending, self.clock = [], now
 
     def explain_divergence(self, step: int) -> str:
         """What to say when the loss of a step is no number."""
@@ -210,9 +197,11 @@ class Pretraining:
         )
 
     def save(self, step: int) -> None:
-        """A checkpoint, and the model for `minibert fill` and others."""
-        save_checkpoint(self.run, step, self.model, self.optimizer, self.config.keep)
+        """The model for `minibert fill` and others, and the checkpoint: what it stands for is there before it is."""
+        self.read_losses()  # a model whose loss is no number is not saved
+        self.metrics.flush()
         self.model.save_pretrained(self.run)
+        save_checkpoint(self.run, step, self.model, self.optimizer, self.config.keep)
 
     def load_last_checkpoint(self) -> int:
         """Go on from the newest checkpoint; returns the number of steps done, 0 where there is none."""

@@ -11,7 +11,7 @@ from minibert.training.checkpoints import list_checkpoints, load_checkpoint, sav
 from minibert.training.evaluation import evaluate
 from minibert.training.interrupts import StopRequest
 from minibert.training.memory import keep_freed_memory
-from minibert.training.metrics import Metrics, plot_metrics, read_metrics, smooth
+from minibert.training.metrics import Metrics, averaged, plot_metrics, read_metrics
 from minibert.training.optimizer import AdamW, learning_rate_at
 
 from ..models.parity import random_batch, shaken, small_config
@@ -146,8 +146,9 @@ class TestMetrics:
         assert accuracy.get_xlabel() == nsp_accuracy.get_xlabel() == "step"
         assert [text.get_text() for text in nsp_loss.texts] == [" length 16"]
 
-    def test_smoothing_starts_at_the_first_value(self):
-        assert smooth([4.0, 4.0, 0.0]) == pytest.approx([4.0, 4.0, 3.8])
+    def test_curves_are_means_of_neighbours(self):
+        assert averaged([1, 2, 3, 4, 5], [0.0, 4.0, 1.0, 1.0, 7.0], 2) == ([1.5, 3.5, 5], [2.0, 1.0, 7.0])
+        assert averaged([], [], 1) == ([], [])
 
 
 class TestStopRequest:

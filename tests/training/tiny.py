@@ -42,7 +42,7 @@ def tiny_config(corpus, out, **changes) -> PretrainConfig:
         eval_pairs=8,
         final_pairs=8,
         save_every=4,
-        log_every=1,
+        log_every=5,
     )
     return dataclasses.replace(PretrainConfig(), **{**values, **changes})
 
