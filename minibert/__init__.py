@@ -14,10 +14,13 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Bert": "minibert.models",
     "BertConfig": "minibert.models",
+    "BertForPreTraining": "minibert.models",
+    "PretrainConfig": "minibert.training",
     "Tokenizer": "minibert.text",
+    "pretrain": "minibert.training",
 }
 
-__all__ = ["Bert", "BertConfig", "Tokenizer", "__version__"]
+__all__ = ["Bert", "BertConfig", "BertForPreTraining", "PretrainConfig", "Tokenizer", "__version__", "pretrain"]
 
 
 def __getattr__(name: str):

@@ -35,7 +35,7 @@ COMMANDS = {
     "pretrain": Command(
         "learn a vocabulary and pre-train a BERT on text",
         "minibert.training.config:PretrainConfig",
-        "minibert.training.pretrain:pretrain",
+        "minibert.training.pretraining:pretrain",
     ),
     "vocab": Command(
         "learn a WordPiece vocabulary from text",

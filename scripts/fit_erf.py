@@ -19,9 +19,7 @@ def tail(u):
     z = 2 / t - 2
     if z < 60:
         return mp.erfc(z) * mp.exp(z * z) / t
-    terms = (
-        mp.fac2(2 * k - 1) * (-1) ** k / (2 * z * z) ** k for k in range(30)
-    )  # asymptotic series of erfc
+    terms = (mp.fac2(2 * k - 1) * (-1) ** k / (2 * z * z) ** k for k in range(30))  # asymptotic series of erfc
     return mp.fsum(terms) / (z * mp.sqrt(mp.pi)) / t
 
 

@@ -1,7 +1,9 @@
 """What all tests share: no window, no network, and the notebooks only where they are asked for."""
 
+import contextlib
 import importlib.util
 import os
+import resource
 
 import pytest
 
@@ -32,3 +34,19 @@ def backend(request):
     if reason:
         pytest.skip(f"backend {request.param}: {reason}")
     return load_backend(request.param)
+
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk():` no file of this process can grow beyond a few hundred bytes: writes fail in the middle."""
+
+    @contextlib.contextmanager
+    def enter(room=500):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return enter

@@ -7,8 +7,7 @@ from minibert.checks.gradients import Case
 from minibert.checks.op_cases import normal
 from minibert.data.batch import Batch, running_sum
 from minibert.models import BertConfig, BertForPreTraining
-from minibert.nn import Sequences
-from minibert.ops import Dropouts
+from minibert.nn import Dropouts, Sequences
 
 
 def model_case(name: str, shape: str, model, run, run_backward) -> Case:
@@ -72,7 +71,8 @@ def small_batch(random, pairs: bool, masked) -> Batch:
 @cases("encoder")
 def encoder(backend, random):
     """The stack of layers, all rows and only some rows of the last layer, both ways of looking."""
-    body = small_model(backend, random, dropout=0.0).bert
+    model = small_model(backend, random, dropout=0.0)
+    encoder = model.bert.encoder
     lengths, rows = (1, 7, 2), np.array([0, 2, 7, 8])
     cu_seqlens, numbers = running_sum(lengths), np.array([4, 5, 6])
     tokens = Sequences.of_batch(backend, cu_seqlens, numbers)
@@ -85,13 +85,13 @@ def encoder(backend, random):
         dropouts = Dropouts(rate, rate, KEY) if rate else None
 
         def run(x, chosen=chosen, causal=causal, dropouts=dropouts):
-            y, cache = body.encoder.forward(x, tokens, chosen, causal, dropouts)
+            y, cache = encoder.forward(x, tokens, chosen, causal, dropouts)
             return (y,), cache
 
         def run_backward(upstream, cache):
-            return body.encoder.backward(upstream[0], cache)
+            return encoder.backward(upstream[0], cache)
 
-        case = model_case("encoder", label, body, run, run_backward)
+        case = model_case("encoder", label, model, run, run_backward)
         case.inputs["x"] = normal(random, 10, 6)
         for name in [name for name in case.inputs if name != "x" and "encoder" not in name]:
             del case.inputs[name]  # embeddings and heads take no part

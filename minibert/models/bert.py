@@ -3,9 +3,9 @@
 import numpy as np
 
 from minibert.models.config import ACTIVATIONS, BertConfig
-from minibert.nn import Embeddings, Encoder, Linear, Parameters, Sequences
+from minibert.nn import Dropouts, Embeddings, Encoder, Linear, Parameters, Sequences
 from minibert.nn.parameters import sinusoids, truncated_normal
-from minibert.ops import Backend, Dropouts, load_backend
+from minibert.ops import Backend, load_backend
 from minibert.ops.dropout import EMBEDDINGS
 
 
@@ -21,13 +21,14 @@ class Model:
         backend: Backend | str = "reference",
         *,
         dtype="float32",
-        seed: int = 0,
+        seed: int | None = 0,
         position_start: str = "normal",
     ):
-        """Build the model and initialise it from the seed.
+        """Build the model and initialise it from the seed (None: leave zeros, for weights that are loaded next).
 
         backend: a Backend or its name; dtype: "float32" or "float64"; position_start: "normal", as in the paper, or
         "sinusoids" (positions that start as neighbours: small models learn the order of words far sooner).
+        Raises ValueError for another dtype or position_start.
         """
         self.config = config
         self.backend = load_backend(backend) if isinstance(backend, str) else backend
@@ -38,7 +39,8 @@ class Model:
         self.position_start = starts[position_start](config.initializer_range)
         self.build(self.parameters)
         self.parameters.allocate()
-        self.parameters.initialise(seed)
+        if seed is not None:
+            self.parameters.initialise(seed)
 
     def build(self, parameters: Parameters) -> None:
         raise NotImplementedError
@@ -57,11 +59,12 @@ class Model:
         save(self, folder)
 
 
-class Bert(Model):
-    """The body of BERT.  Inside another model its parameters are named "bert.…", alone they have no prefix."""
+class BertBody:
+    """Embeddings, encoder and pooler: what every BERT has, whatever its head."""
 
-    def build(self, parameters: Parameters, prefix: str = "") -> None:
-        config = self.config
+    def __init__(self, parameters: Parameters, config: BertConfig, prefix: str, position_start):
+        """prefix: what the parameters' names begin with, "bert." inside another model."""
+        self.config, self.backend = config, parameters.backend
         shape = dict(width=config.hidden_size, eps=config.layer_norm_eps, std=config.initializer_range)
         self.embeddings = Embeddings(
             parameters,
@@ -69,7 +72,7 @@ class Bert(Model):
             vocabulary=config.vocab_size,
             positions=config.max_position_embeddings,
             segments=config.type_vocab_size,
-            position_start=self.position_start,
+            position_start=position_start,
             **shape,
         )
         self.encoder = Encoder(
@@ -84,15 +87,6 @@ class Bert(Model):
         self.pooler = Linear(
             parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
         )
-
-    @classmethod
-    def inside(cls, model: Model, parameters: Parameters, prefix: str = "bert.") -> "Bert":
-        """The body as a part of a larger model, its parameters among that model's."""
-        body = cls.__new__(cls)
-        body.config, body.backend, body.parameters = model.config, model.backend, parameters
-        body.position_start = model.position_start
-        body.build(parameters, prefix)
-        return body
 
     def forward(self, batch, rows=None, dropout_key=None):
         """Encode a batch.
@@ -115,7 +109,7 @@ class Bert(Model):
             config = self.config
             dropouts = Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob, dropout_key)
         # the embeddings count as the layer behind the last one, only to have a site of their own
-        on_embeddings = dropouts and dropouts.at(config_site(self.config), EMBEDDINGS, tokens)
+        on_embeddings = dropouts and dropouts.at(self.config.num_hidden_layers, EMBEDDINGS, tokens)
         x, embeddings_cache = self.embeddings.forward(
             array(batch.token_ids), array(batch.position_ids), array(batch.segment_ids), on_embeddings
         )  # [N, H]
@@ -142,16 +136,36 @@ class Bert(Model):
     def check(self, batch) -> None:
         """Raise ValueError where a batch does not fit the model's tables; on the host, before anything is computed."""
         config = self.config
-        for name, ids, size in (
-            ("token id", batch.token_ids, config.vocab_size),
-            ("position", batch.position_ids, config.max_position_embeddings),
-            ("segment id", batch.segment_ids, config.type_vocab_size),
-        ):
-            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
-                worst = ids.max() if ids.max() >= size else ids.min()
-                raise ValueError(f"{name} {int(worst)} is outside the model's table of {size}")
+        check_ids("token id", batch.token_ids, config.vocab_size)
+        check_ids("position", batch.position_ids, config.max_position_embeddings)
+        check_ids("segment id", batch.segment_ids, config.type_vocab_size)
 
 
-def config_site(config: BertConfig) -> int:
-    """The layer number under which the embeddings' dropout counts."""
-    return config.num_hidden_layers
+def check_ids(name: str, ids: np.ndarray, size: int) -> None:
+    """Raise ValueError unless all ids are in 0 .. size - 1."""
+    if len(ids) and not 0 <= ids.min() <= ids.max() < size:
+        worst = ids.max() if ids.max() >= size else ids.min()
+        raise ValueError(f"{name} {worst} is outside the model's table of {size}")
+
+
+class Bert(Model):
+    """BERT without a head, for the features of its tokens and sentences."""
+
+    def build(self, parameters: Parameters) -> None:
+        self.body = BertBody(parameters, self.config, "", self.position_start)
+
+    def forward(self, batch, rows=None, dropout_key=None):
+        """hidden [N, H], or [R, H] for chosen rows, and the cache: see BertBody.forward."""
+        return self.body.forward(batch, rows, dropout_key)
+
+    def backward(self, d_hidden, cache) -> None:
+        """d_hidden as `hidden`: see BertBody.backward."""
+        self.body.backward(d_hidden, cache)
+
+    def pool(self, first):
+        """first [B, H], the output at each sequence's [CLS] -> pooled [B, H] and the cache."""
+        return self.body.pool(first)
+
+    def pool_backward(self, d_pooled, cache):
+        """d_pooled [B, H] -> d_first [B, H]."""
+        return self.body.pool_backward(d_pooled, cache)

@@ -1,10 +1,12 @@
 """The shape of a BERT: the numbers of `config.json`, under the names that Hugging Face gave them."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from minibert.files import write_text
+from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # their name -> our op
 
@@ -53,8 +55,13 @@ class BertConfig:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and field.name != "pad_token_id" and not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{field.name} is {value!r}; expected a whole number of at least 1")
+            least = 0 if field.name == "pad_token_id" else 1
+            if field.type is int and not (type(value) is int and value >= least):
+                raise ValueError(f"{field.name} is {value!r}; expected a whole number of at least {least}")
+            if field.type is float and not (type(value) in (int, float) and 0 <= value < math.inf):
+                raise ValueError(f"{field.name} is {value!r}; expected a number of at least 0")
+        if self.num_attention_heads > MOST_HEADS or self.num_hidden_layers >= MOST_LAYERS:
+            raise ValueError(f"at most {MOST_HEADS} heads and {MOST_LAYERS - 1} layers: dropout counts no further")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
@@ -62,7 +69,7 @@ class BertConfig:
         if self.hidden_act not in ACTIVATIONS:
             raise ValueError(f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}")
         for rate in (self.hidden_dropout_prob, self.attention_probs_dropout_prob):
-            if not 0 <= rate < 1:
+            if not rate < 1:
                 raise ValueError(f"a dropout rate of {rate} is outside 0 <= rate < 1")
 
     @classmethod
@@ -97,8 +104,14 @@ class BertConfig:
             raise ValueError(f"{path} describes a model of type {kind!r}; expected 'bert'")
         if values.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"{path}: position_embedding_type must be 'absolute', as in the paper")
+        for name in ("is_decoder", "add_cross_attention"):
+            if values.get(name):
+                raise ValueError(f"{path}: {name} is set, and minibert's BERT is an encoder, which looks both ways")
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known and value is not None})
+        try:
+            return cls(**{name: value for name, value in values.items() if name in known and value is not None})
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def save(self, folder, architecture: str = "BertForPreTraining") -> None:
         """Write FOLDER/config.json in the form that `transformers` reads; architecture: our class, by its name."""

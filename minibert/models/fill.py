@@ -3,7 +3,6 @@
 import numpy as np
 
 from minibert.data.batch import from_padded
-from minibert.ops.reference.losses import log_softmax
 
 
 def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
@@ -24,7 +23,8 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[tuple[str,
     segments = np.array([encoding.segment_ids])
     batch = from_padded(ids, token_type_ids=segments, labels=np.where(blanks, ids, -100))
     logits = model.backend.numpy(model.forward(batch)[0])  # [M, V]
-    probabilities = np.exp(log_softmax(logits))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # [M, V]
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # [M, top]
     return [
         [(tokenizer.vocabulary[piece], float(row[piece])) for piece in pieces]

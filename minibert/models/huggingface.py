@@ -34,7 +34,8 @@ def load(model_class, folder, backend="reference", *, dtype="float32", report=No
         raise FileNotFoundError(f"{folder} is not a folder; expected a model folder with config.json and {WEIGHTS}")
     config = BertConfig.load(folder)
     tensors = rename(read_tensors(find_weights(folder)))
-    model = model_class(config, backend, dtype=dtype)
+    model = model_class(config, backend, dtype=dtype, seed=None)
+    drop_tied_decoder(tensors, model, folder)
     report = report or log.warning
     fresh, taken = [], set()
     for name, parameter in model.parameters.all.items():
@@ -53,6 +54,7 @@ def load(model_class, folder, backend="reference", *, dtype="float32", report=No
         parameter.value[...] = model.backend.array(tensor, dtype=dtype)
         taken.add(source)
     if fresh:
+        model.parameters.initialise(0, fresh)
         report(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")
     if ignored := sorted(set(tensors) - taken):
         report(f"{folder}: ignored, since {model_class.__name__} has no such part: {', '.join(ignored)}")
@@ -72,10 +74,11 @@ def save(model, folder) -> None:
 
 
 def save_tensors(path, tensors: dict[str, np.ndarray]) -> None:
-    """Write a safetensors file, complete or not at all, marked as `transformers` expects it."""
-    from safetensors.numpy import save_file
+    """Write a safetensors file, marked as `transformers` expects it, complete or not at all (OSError: a full disk)."""
+    from safetensors.numpy import save
 
-    write_file(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
+    data = save(tensors, metadata={"format": "pt"})
+    write_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def find_weights(folder: Path) -> list[Path]:
@@ -84,7 +87,10 @@ def find_weights(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     index = folder / f"{WEIGHTS}.index.json"
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{index} is damaged: it names no files; fetch the model again") from None
         return [folder / shard for shard in shards]
     pickles = [name for name in ("pytorch_model.bin", "model.pt", "tf_model.h5") if (folder / name).exists()]
     if pickles:
@@ -121,19 +127,31 @@ def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
 
 
 def rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensors under today's names, without the copies that tied parameters left in the file."""
+    """Tensors under today's names."""
     renamed = {}
     for name, tensor in tensors.items():
         for old, new in OLD_ENDINGS.items():
             if name.endswith(old):
                 name = name.removesuffix(old) + new
         renamed[name] = tensor
-    if "cls.predictions.bias" not in renamed and "cls.predictions.decoder.bias" in renamed:
-        renamed["cls.predictions.bias"] = renamed["cls.predictions.decoder.bias"]
-    embedding = renamed.get("bert.embeddings.word_embeddings.weight", renamed.get("embeddings.word_embeddings.weight"))
-    decoder = renamed.get("cls.predictions.decoder.weight")
-    if decoder is not None and embedding is not None and not np.array_equal(decoder, embedding):
-        raise ValueError("cls.predictions.decoder.weight differs from the word embeddings: minibert ties the two")
-    for copy in ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"):
-        renamed.pop(copy, None)
     return renamed
+
+
+def drop_tied_decoder(tensors: dict[str, np.ndarray], model, folder: Path) -> None:
+    """Leave out the copies of tied parameters that some files hold.
+
+    Raises ValueError when the model has an MLM head and the file's decoder is not the embedding table.
+    """
+    bias = tensors.pop("cls.predictions.decoder.bias", None)
+    if bias is not None:
+        tensors.setdefault("cls.predictions.bias", bias)
+    decoder = tensors.pop("cls.predictions.decoder.weight", None)
+    if decoder is None or "cls.predictions.bias" not in model.parameters.all:
+        return
+    names = ("bert.embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight")
+    embedding = next((tensors[name] for name in names if name in tensors), decoder)
+    if not np.array_equal(decoder, embedding):
+        raise ValueError(
+            f"{folder / WEIGHTS}: cls.predictions.decoder.weight differs from the word embeddings, and minibert ties "
+            "the two; load this model with Bert, without its head"
+        )

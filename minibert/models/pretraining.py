@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.models.bert import Bert, Model
+from minibert.models.bert import BertBody, Model, check_ids
 from minibert.models.config import ACTIVATIONS
 from minibert.models.heads import MaskedLMHead, NextSentenceHead
 from minibert.nn import Parameters
@@ -31,7 +31,7 @@ class BertForPreTraining(Model):
 
     def build(self, parameters: Parameters) -> None:
         config = self.config
-        self.bert = Bert.inside(self, parameters)
+        self.bert = BertBody(parameters, config, "bert.", self.position_start)
         self.mlm_head = MaskedLMHead(
             parameters,
             "cls.predictions",
@@ -82,8 +82,14 @@ class BertForPreTraining(Model):
         self.bert.backward(d_hidden, bert_cache)
 
     def losses(self, batch, dropout_key=None):
-        """Both losses of a batch (paper, appendix A.2: the sum of the two means).  Returns Losses and the cache."""
+        """Both losses of a batch (paper, appendix A.2: the sum of the two means).  Returns Losses and the cache.
+
+        Raises ValueError when an id or a label is outside its table.
+        """
         ops = self.backend
+        check_ids("masked label", batch.masked_labels, self.config.vocab_size)
+        if batch.nsp_labels is not None:
+            check_ids("next-sentence label", batch.nsp_labels, 2)
         mlm_logits, nsp_logits, cache = self.forward(batch, dropout_key)
         labels = ops.array(batch.masked_labels)
         mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, labels, max(batch.mlm_count, 1))

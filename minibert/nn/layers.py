@@ -86,16 +86,17 @@ class Embeddings:
         tables = self.token.value, self.position.value, self.segment.value
         summed, embedding_cache = self.ops.embedding_forward(token_ids, position_ids, segment_ids, *tables)
         y, norm_cache = self.norm.forward(summed)
+        dropout_cache = None
         if dropout is not None:
-            y, dropout = self.ops.dropout_forward(y, dropout)
-        return y, (embedding_cache, norm_cache, dropout)
+            y, dropout_cache = self.ops.dropout_forward(y, dropout)
+        return y, (embedding_cache, norm_cache, dropout_cache)
 
     def backward(self, d_y, cache):
         """d_y [N, H] -> nothing: token ids have no gradient."""
-        embedding_cache, norm_cache, dropout = cache
-        if dropout is not None:
-            d_y = self.ops.dropout_backward(d_y, dropout)
-        d_summed = self.norm.backward(d_y, norm_cache)
+        embedding_cache, norm_cache, dropout_cache = cache
+        if dropout_cache is not None:
+            d_y = self.ops.dropout_backward(d_y, dropout_cache)
+        d_summed = self.norm.backward(d_y, norm_cache)  # [N, H]
         d_token, d_position, d_segment = self.ops.embedding_backward(d_summed, embedding_cache)
         self.token.gradient += d_token
         self.position.gradient += d_position

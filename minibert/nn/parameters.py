@@ -43,6 +43,8 @@ class Parameters:
 
     def __init__(self, backend, dtype="float32"):
         self.backend = backend
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype {dtype} is not supported; choose float32 or float64")
         self.dtype = np.dtype(dtype)
         self.all: dict[str, Parameter] = {}
         self.values = self.gradients = self.decayed = None
@@ -73,9 +75,9 @@ class Parameters:
             yield parameter, slice(begin, begin + parameter.size)
             begin += parameter.size
 
-    def initialise(self, seed: int) -> None:
-        """Fill every parameter with its start value: a function of the seed and the parameter's name alone."""
-        for parameter in self.all.values():
+    def initialise(self, seed: int, names=None) -> None:
+        """Fill parameters (all, or those named) with their start values: functions of the seed and the name alone."""
+        for parameter in self.all.values() if names is None else [self.all[name] for name in names]:
             key = [seed, *parameter.name.encode()]
             start = parameter.start(np.random.default_rng(key), parameter.shape)
             parameter.value[...] = self.backend.array(start, dtype=self.dtype)

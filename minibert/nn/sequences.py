@@ -10,35 +10,36 @@ import numpy as np
 class Sequences:
     """The layout of rows that stand for tokens: all tokens of a batch, or some chosen ones.
 
-    cu_seqlens  int32 [B + 1]: where each sequence's rows begin and end
-    numbers     int32 [B]: each sequence's number in the global batch (dropout counts with it)
-    sequences   int32 [rows]: `numbers` of the sequence that each row belongs to
-    positions   int32 [rows]: each row's position in its sequence
+    cu_seqlens          int32 [B + 1]: where each sequence's rows begin and end
+    sequence_numbers    int32 [B]: each sequence's number in the global batch (dropout counts with it)
+    row_sequences       int32 [rows]: the number of the sequence that each row belongs to
+    positions           int32 [rows]: each row's position in its sequence
     """
 
     cu_seqlens: Any
-    numbers: Any
-    sequences: Any
+    sequence_numbers: Any
+    row_sequences: Any
     positions: Any
 
     @classmethod
-    def of_batch(cls, backend, cu_seqlens, numbers) -> "Sequences":
-        """The layout of all tokens.  cu_seqlens [B + 1] and numbers [B] are NumPy arrays on the host."""
-        return cls._of_rows(backend, np.arange(cu_seqlens[-1]), cu_seqlens, numbers)
+    def of_batch(cls, backend, cu_seqlens, sequence_numbers) -> "Sequences":
+        """The layout of all tokens.  cu_seqlens [B + 1] and sequence_numbers [B] are NumPy arrays on the host."""
+        return cls.of_rows(backend, np.arange(cu_seqlens[-1]), cu_seqlens, sequence_numbers)
 
     @classmethod
-    def of_rows(cls, backend, rows, cu_seqlens, numbers) -> "Sequences":
-        """The layout of chosen tokens: rows [R] are ascending places in the flat batch, on the host."""
-        return cls._of_rows(backend, np.asarray(rows), cu_seqlens, numbers)
+    def of_rows(cls, backend, rows, cu_seqlens, sequence_numbers) -> "Sequences":
+        """The layout of chosen tokens: rows [R] are ascending places in the flat batch, on the host.
 
-    @classmethod
-    def _of_rows(cls, backend, rows, cu_seqlens, numbers):
-        cu_seqlens = np.asarray(cu_seqlens)
+        Raises ValueError when they are not ascending, or outside the batch.
+        """
+        rows, cu_seqlens, sequence_numbers = (np.asarray(array) for array in (rows, cu_seqlens, sequence_numbers))
+        if len(rows) and (rows[0] < 0 or rows[-1] >= cu_seqlens[-1] or np.any(rows[1:] <= rows[:-1])):
+            raise ValueError(f"rows must be ascending places below {cu_seqlens[-1]}, the number of tokens in the batch")
         owner = np.searchsorted(cu_seqlens, rows, side="right") - 1  # [R], which sequence of this batch
         arrays = (
             np.searchsorted(rows, cu_seqlens),  # how many of the rows come before each boundary
-            np.asarray(numbers),
-            np.asarray(numbers)[owner],
+            sequence_numbers,
+            sequence_numbers[owner],
             rows - cu_seqlens[owner],
         )
         return cls(*(backend.array(np.ascontiguousarray(array, dtype=np.int32)) for array in arrays))

@@ -21,11 +21,11 @@ class SelfAttention:
         self.output = Linear(parameters, f"{name}.output.dense", width, width, std)
         self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, eps)
 
-    def forward(self, x, x_q, keys, queries, causal, dropout):
+    def forward(self, x, x_q, tokens, asking, causal, dropout):
         """x [N, H], all tokens, give keys and values; x_q [Nq, H], the tokens that ask, are x itself or some of it.
 
-        keys, queries: the Sequences of x and of x_q; dropout: the function of `at_layer`.
-        Returns y [Nq, H] and the cache.
+        tokens, asking: the Sequences of x and of x_q; causal: no token sees one behind it; dropout: the function of
+        `at_layer`.  Returns y [Nq, H] and the cache.
         """
         q, q_cache = self.query.forward(x_q)  # [Nq, H]
         k, k_cache = self.key.forward(x)  # [N, H]
@@ -35,25 +35,25 @@ class SelfAttention:
             k,
             v,
             self.heads,
-            queries.cu_seqlens,
-            keys.cu_seqlens,
-            queries.positions,
+            asking.cu_seqlens,
+            tokens.cu_seqlens,
+            asking.positions,
             causal,
-            dropout(ATTENTION_PROBABILITIES, queries),
+            dropout(ATTENTION_PROBABILITIES, asking),
         )  # [Nq, H]
         projected, output_cache = self.output.forward(context)  # [Nq, H]
-        y, norm_cache = self.norm.add_forward(projected, x_q, dropout(ATTENTION_OUTPUT, queries))  # [Nq, H]
+        y, norm_cache = self.norm.add_forward(projected, x_q, dropout(ATTENTION_OUTPUT, asking))  # [Nq, H]
         return y, (q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache)
 
     def backward(self, d_y, cache):
         """d_y [Nq, H] -> d_x [N, H], d_x_q [Nq, H]."""
         q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache = cache
-        d_projected, d_residual = self.norm.add_backward(d_y, norm_cache)
-        d_context = self.output.backward(d_projected, output_cache)
-        d_q, d_k, d_v = self.ops.attention_backward(d_context, attention_cache)
+        d_projected, d_residual = self.norm.add_backward(d_y, norm_cache)  # [Nq, H] both
+        d_context = self.output.backward(d_projected, output_cache)  # [Nq, H]
+        d_q, d_k, d_v = self.ops.attention_backward(d_context, attention_cache)  # [Nq, H], [N, H], [N, H]
         # x reaches y through the keys and through the values; x_q through the queries and the residual
-        d_x = self.key.backward(d_k, k_cache) + self.value.backward(d_v, v_cache)
-        d_x_q = self.query.backward(d_q, q_cache) + d_residual
+        d_x = self.key.backward(d_k, k_cache) + self.value.backward(d_v, v_cache)  # [N, H]
+        d_x_q = self.query.backward(d_q, q_cache) + d_residual  # [Nq, H]
         return d_x, d_x_q
 
 
@@ -79,9 +79,9 @@ class FeedForward:
     def backward(self, d_y, cache):
         """d_y [N, H] -> d_x [N, H]."""
         up_cache, activation_cache, down_cache, norm_cache = cache
-        d_down, d_residual = self.norm.add_backward(d_y, norm_cache)
-        d_activated = self.down.backward(d_down, down_cache)
-        d_up = self.activate_backward(d_activated, activation_cache)
+        d_down, d_residual = self.norm.add_backward(d_y, norm_cache)  # [N, H] both
+        d_activated = self.down.backward(d_down, down_cache)  # [N, F]
+        d_up = self.activate_backward(d_activated, activation_cache)  # [N, F]
         return self.up.backward(d_up, up_cache) + d_residual
 
 
@@ -100,17 +100,17 @@ class EncoderLayer:
 
         tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), when only those rows are read.
         """
-        rows, queries = chosen or (None, tokens)
+        rows, asking = chosen or (None, tokens)
         x_q, gather_cache = (x, None) if rows is None else self.ops.gather_rows_forward(x, rows)
-        attended, attention_cache = self.attention.forward(x, x_q, tokens, queries, causal, dropout)
-        y, feed_forward_cache = self.feed_forward.forward(attended, queries, dropout)
+        attended, attention_cache = self.attention.forward(x, x_q, tokens, asking, causal, dropout)
+        y, feed_forward_cache = self.feed_forward.forward(attended, asking, dropout)
         return y, (gather_cache, attention_cache, feed_forward_cache)
 
     def backward(self, d_y, cache):
         """d_y [N or R, H] -> d_x [N, H]."""
         gather_cache, attention_cache, feed_forward_cache = cache
-        d_attended = self.feed_forward.backward(d_y, feed_forward_cache)
-        d_x, d_x_q = self.attention.backward(d_attended, attention_cache)
+        d_attended = self.feed_forward.backward(d_y, feed_forward_cache)  # [N or R, H]
+        d_x, d_x_q = self.attention.backward(d_attended, attention_cache)  # [N, H], [N or R, H]
         # x_q = x, or x[rows]
         return d_x + (d_x_q if gather_cache is None else self.ops.gather_rows_backward(d_x_q, gather_cache))
 

@@ -11,6 +11,6 @@ ask which one they have.
 """
 
 from minibert.ops.backend import BACKENDS, OPS, Backend, backend_status, load_backend
-from minibert.ops.dropout import Dropout, Dropouts
+from minibert.ops.dropout import Dropout
 
-__all__ = ["BACKENDS", "OPS", "Backend", "Dropout", "Dropouts", "backend_status", "load_backend"]
+__all__ = ["BACKENDS", "OPS", "Backend", "Dropout", "backend_status", "load_backend"]

@@ -20,8 +20,13 @@ STEPS_OF_RATE = 1 << 16  # sixteen bits to a decision: rates are multiples of 2*
 EMBEDDINGS, ATTENTION_PROBABILITIES, ATTENTION_OUTPUT, FEED_FORWARD_OUTPUT, TASK_HEAD = range(5)
 
 
+MOST_LAYERS, MOST_HEADS = 1 << 15, 1 << 8  # that a site has room for
+
+
 def dropout_site(layer: int, which: int) -> int:
-    """The site of one dropout; attention adds the number of the head to it (at most 256 heads)."""
+    """The site of one dropout; attention adds the number of the head to it.  ValueError for too large a layer."""
+    if not 0 <= layer < MOST_LAYERS:
+        raise ValueError(f"layer {layer} has no dropout site of its own; there are {MOST_LAYERS}")
     return (layer << 16) | (which << 8)
 
 
@@ -32,7 +37,7 @@ class Dropout:
     rate        the share of values to drop, 0 <= rate < 1
     key         (seed, step)
     site        see `dropout_site`
-    sequences   int32 [rows] (in attention [B]): number of each row's sequence in the global batch
+    sequences   int32 [rows], in attention [B]: number of each row's sequence in the global batch
     positions   int32 [rows]: position of each row in its sequence (in attention: of each query)
     """
 
@@ -55,26 +60,3 @@ class Dropout:
     def scale(self) -> float:
         """What kept values are multiplied by, so that the expectation stays what it was."""
         return STEPS_OF_RATE / (STEPS_OF_RATE - self.threshold)
-
-
-@dataclass(frozen=True)
-class Dropouts:
-    """All dropouts of one step: their rates and the step's key.  `at` gives the one of a place in the model.
-
-    hidden      rate after the embeddings and after each sub-layer
-    attention   rate on the attention probabilities
-    key         (seed, step)
-    """
-
-    hidden: float
-    attention: float
-    key: tuple[int, int]
-
-    def at(self, layer: int, which: int, rows) -> Dropout | None:
-        """The Dropout of one place, or None where the rate is 0.  rows: the minibert.nn.Sequences of its input."""
-        in_attention = which == ATTENTION_PROBABILITIES
-        rate = self.attention if in_attention else self.hidden
-        if rate == 0:
-            return None
-        sequences = rows.numbers if in_attention else rows.sequences
-        return Dropout(rate, self.key, dropout_site(layer, which), sequences, rows.positions)

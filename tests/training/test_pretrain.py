@@ -1,5 +1,6 @@
 """A whole run: what it leaves behind, that it learns, and that it goes on exactly where it stopped."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,7 +16,7 @@ from minibert.text import Tokenizer
 from minibert.training import PretrainConfig, pretrain
 from minibert.training.checkpoints import list_checkpoints
 from minibert.training.metrics import read_metrics
-from minibert.training.pretrain import Pretraining
+from minibert.training.pretraining import Pretraining
 
 from .tiny import PRESET, losses_of, tiny_config
 
@@ -259,24 +260,17 @@ class TestRefusals:
             tiny_config(corpus, tmp_path / "run", **change)
 
 
-def test_a_full_disk_keeps_the_checkpoints_that_were_there(tmp_path, corpus, monkeypatch):
-    from minibert.training import checkpoints
-
+def test_a_full_disk_keeps_the_checkpoints_that_were_there(tmp_path, corpus, whole_run, monkeypatch, full_disk):
     run = tmp_path / "run"
-    honest, calls = checkpoints.save_tensors, []
-
-    def full(path, tensors):
-        calls.append(path)
-        if len(calls) > 3:  # the first checkpoint is two files; the second fails in the middle
-            raise OSError(28, "No space left on device", str(path))
-        honest(path, tensors)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save_tensors", full)
-        with pytest.raises(OSError, match="No space left"):
+    with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
+        # from step 6 on, nothing larger than the record so far can be written
+        stop_at(patch, 6, lambda: stack.enter_context(full_disk(room=8000)))
+        with pytest.raises(OSError):
             pretrain(tiny_config(corpus, run))
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000004"]
+    assert not list(run.glob(".*.tmp"))
     assert pretrain(tiny_config(corpus, run, resume=True)) == 0
+    assert_same_run(run, whole_run)
 
 
 def test_options_come_back_from_the_runs_folder(tmp_path):

@@ -39,16 +39,15 @@ def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
     Returns y [N, H] and the cache that add_layernorm_backward takes.
     Source: Vaswani et al. 2017, sections 3.1 and 5.4.
     """
-    if dropout is not None:
-        x, dropout = dropout_forward(x, dropout)
-    y, cache = layernorm_forward(residual + x, weight, bias, eps)
-    return y, (cache, dropout)
+    dropped, dropout_cache = (x, None) if dropout is None else dropout_forward(x, dropout)  # [N, H]
+    y, norm_cache = layernorm_forward(residual + dropped, weight, bias, eps)  # [N, H]
+    return y, (norm_cache, dropout_cache)
 
 
 def add_layernorm_backward(d_y, cache):
     """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H]."""
-    cache, dropout = cache
+    norm_cache, dropout_cache = cache
     # y = layernorm(residual + dropout(x)): a sum hands its gradient to both of its terms
-    d_residual, d_weight, d_bias = layernorm_backward(d_y, cache)
-    d_x = d_residual if dropout is None else dropout_backward(d_residual, dropout)
+    d_residual, d_weight, d_bias = layernorm_backward(d_y, norm_cache)
+    d_x = d_residual if dropout_cache is None else dropout_backward(d_residual, dropout_cache)  # [N, H]
     return d_x, d_residual, d_weight, d_bias

@@ -1,0 +1,29 @@
+"""All dropouts of one step, by their place in the model."""
+
+from dataclasses import dataclass
+
+from minibert.nn.sequences import Sequences
+from minibert.ops.dropout import ATTENTION_PROBABILITIES, Dropout, dropout_site
+
+
+@dataclass(frozen=True)
+class Dropouts:
+    """All dropouts of one step: their rates and the step's key.  `at` gives the one of a place in the model.
+
+    hidden      rate after the embeddings and after each sub-layer
+    attention   rate on the attention probabilities
+    key         (seed, step)
+    """
+
+    hidden: float
+    attention: float
+    key: tuple[int, int]
+
+    def at(self, layer: int, which: int, rows: Sequences) -> Dropout | None:
+        """The Dropout of one place, or None where the rate is 0.  rows: the Sequences of its input."""
+        in_attention = which == ATTENTION_PROBABILITIES
+        rate = self.attention if in_attention else self.hidden
+        if rate == 0:
+            return None
+        sequences = rows.sequence_numbers if in_attention else rows.row_sequences
+        return Dropout(rate, self.key, dropout_site(layer, which), sequences, rows.positions)
