@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # that of SIGTERM, say
     except USER_ERRORS as error:
         if debug:
             traceback.print_exc()

@@ -20,9 +20,12 @@ def write_file(path, write: Callable[[Path], None]) -> None:
         flush_to_disk(temporary)
         os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is None and error.errno:  # a write that fails does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+    finally:
+        Path(temporary).unlink(missing_ok=True)  # gone already where all went well
 
 
 def write_text(path, text: str) -> None:

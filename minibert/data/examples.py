@@ -74,8 +74,10 @@ class Windows:
     divided at random between the first and the last of them.  A document of up to w tokens is one window.
     """
 
+    SHORTEST = 4  # tokens
+
     def __init__(self, documents, length):
-        if length < 4:
+        if length < self.SHORTEST:
             raise ValueError(f"sequences of {length} tokens are too short: [CLS], two tokens and [SEP] are 4")
         self.documents = documents
         self.width = length - 2

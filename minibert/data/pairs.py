@@ -37,8 +37,10 @@ class Pairs:
     times in an epoch, in other company each time.
     """
 
+    SHORTEST = 5  # tokens
+
     def __init__(self, documents, length):
-        if length < 5:
+        if length < self.SHORTEST:
             raise ValueError(f"pairs of {length} tokens are too short: [CLS], A, [SEP], B and [SEP] are 5")
         self.documents = documents
         self.budget = length - 3  # tokens of A and B together

@@ -23,6 +23,7 @@ from minibert.files import flush_to_disk
 from minibert.models.huggingface import read_tensors, save_tensors
 
 FOLDER = "checkpoints"
+FILES = ("model.safetensors", "optimizer.safetensors")
 
 
 def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
@@ -30,7 +31,7 @@ def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
 
     Raises OSError (a full disk, say); the checkpoints that were there before stay as they were.
     """
-    folder = run / FOLDER / f"step-{step:08d}"
+    folder = run / FOLDER / folder_name(step)
     folder.parent.mkdir(exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
@@ -77,6 +78,8 @@ def load_checkpoint(folder: Path, model, optimizer) -> int:
         step, checksums = int(state["step"]), dict(state["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(folder, f"state.json cannot be read: {error}") from None
+    if folder.name != folder_name(step) or set(checksums) != set(FILES):
+        raise damaged(folder, "state.json is not what was written")
     for name, expected in checksums.items():
         if not (folder / name).is_file():
             raise damaged(folder, f"{name} is missing")
@@ -90,6 +93,10 @@ def load_checkpoint(folder: Path, model, optimizer) -> int:
         }
         fill(model.parameters, getattr(optimizer, moment), tensors, folder)
     return step
+
+
+def folder_name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def damaged(folder: Path, what: str) -> ValueError:

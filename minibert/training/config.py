@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -123,6 +124,12 @@ class PretrainConfig:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if self.seed < 0:
             raise ValueError(f"--seed is {self.seed}; expected 0 or more")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"--{field.name.replace('_', '-')} is {value}; expected a number")
+        if self.vocab_size < 6:
+            raise ValueError(f"--vocab-size is {self.vocab_size}; expected more than the 5 special tokens")
         for name in ("learning_rate", "adam_eps", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected more than 0")

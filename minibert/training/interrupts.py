@@ -3,13 +3,21 @@
 import signal
 
 
+class Stopped(KeyboardInterrupt):
+    """A run that had nothing to save was stopped; exit_code: what a shell reports of a program that a signal ended."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 class StopRequest:
     """While entered, notes SIGINT and SIGTERM instead of dying of them.
 
     signal      None, or the number of the signal that came
-    urgent      True while nothing needs saving: a signal then raises KeyboardInterrupt at once
+    urgent      True while nothing needs saving: a signal then raises Stopped at once
 
-    A second Ctrl-C always raises KeyboardInterrupt.
+    A second Ctrl-C always raises Stopped.
     """
 
     def __init__(self, how_to_resume: str):
@@ -32,7 +40,7 @@ class StopRequest:
 
     def handle(self, number, _frame):
         if self.urgent or (self.signal is not None and number == signal.SIGINT):
-            raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}; go on with: {self.how_to_resume}")
+            raise Stopped(number, f"stopped by {signal.Signals(number).name}; go on with: {self.how_to_resume}")
         self.signal = number
 
     @property

@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, read_corpus
 from minibert.data.documents import DocumentSet
+from minibert.data.examples import Windows
+from minibert.data.pairs import Pairs
 from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
 from minibert.files import write_file
@@ -36,10 +38,18 @@ def check_before_anything_is_written(config: PretrainConfig) -> None:
 def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
     """The phases of --lengths.  Raises ValueError when the model, or a batch, is too short for them."""
     phases = parse_phases(" ".join(config.lengths))
+    for phase in phases:
+        source = Pairs if phase.length >= config.nsp_from else Windows
+        if phase.length < source.SHORTEST:
+            raise ValueError(f"--lengths has {phase.length} tokens; expected at least {source.SHORTEST} there")
     longest = max(phase.length for phase in phases)
     if longest > config.max_positions:
         raise ValueError(
             f"--lengths has {longest} tokens, more than --max-positions {config.max_positions}; raise that"
+        )
+    if config.batch_tokens < longest:
+        raise ValueError(
+            f"--batch-tokens {config.batch_tokens} holds no sequence of {longest} tokens (--lengths); raise it"
         )
     if config.accumulate > config.batch_tokens // longest:
         raise ValueError(
@@ -75,12 +85,7 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
 
 
 def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTraining:
-    """The model of the run, as it is before the first step.  Raises ValueError when it is too short for --lengths."""
-    longest = max(phase.length for phase in parse_phases(" ".join(config.lengths)))
-    if longest > config.max_positions:
-        raise ValueError(
-            f"--lengths has {longest} tokens, more than --max-positions {config.max_positions}; raise that"
-        )
+    """The model of the run, as it is before the first step."""
     shape = BertConfig.preset(
         config.size,
         len(tokenizer),
@@ -123,12 +128,13 @@ def progress_bar(name: str, **options) -> tqdm:
     return tqdm(desc=name, disable=None, leave=False, dynamic_ncols=True, **options)
 
 
-def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, seed: int = 1) -> list[tuple[str, str]]:
+def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest: int) -> list[tuple[str, str]]:
     """Held-out sentences with one word replaced by [MASK], and that word: the same ones at every evaluation.
 
-    Sentences of 8 to 20 pieces; the word is one piece, no punctuation, and of four letters or more.
+    Sentences of 8 to 20 pieces that fit in `longest` tokens; the word is one piece, no punctuation, and of four letters
+    or more.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(1)
     starts = held_out.shards.sentence_starts
     blanks = []
     for document in random.permutation(len(held_out)):
@@ -141,8 +147,11 @@ def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, seed: i
             if 8 <= len(ids) <= 20 and hidden and tokenizer.unk_id not in ids:
                 place = int(random.choice(hidden))
                 left, right = tokenizer.decode(ids[:place]), tokenizer.decode(ids[place + 1 :])
-                blanks.append((f"{left} [MASK] {right}", words[place]))
-                break
+                text = f"{left} [MASK] {right}"
+                again = tokenizer.encode(text).ids  # what fill_mask will see
+                if len(again) <= longest and again.count(tokenizer.mask_id) == 1:
+                    blanks.append((text, words[place]))
+                    break
         if len(blanks) == count:
             break
     return blanks

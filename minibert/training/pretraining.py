@@ -25,7 +25,7 @@ from minibert.training.preparation import (
     prepare_shards,
     prepare_tokenizer,
 )
-from minibert.training.runs import discard, how_to_resume, open_run
+from minibert.training.runs import discard, how_to_resume, locked, open_run, sweep
 
 BASELINE_NAMES = {
     "most frequent": "most frequent token",
@@ -43,15 +43,14 @@ def pretrain(config: PretrainConfig) -> int:
     keep_freed_memory()
     if not config.resume:
         check_before_anything_is_written(config)
-    run = open_run(config)
-    with StopRequest(how_to_resume(run)) as stop:
+    run, made = open_run(config)
+    with StopRequest(how_to_resume(run)) as stop, locked(run):
         try:
-            if not config.resume:
-                config.save(run)
+            sweep(run)
             pretraining = Pretraining(config, run)
         except Exception:
             if not config.resume:
-                discard(run)  # a mistake in the corpus, say: no half-made run stays behind
+                discard(run, made)  # a mistake in the corpus, say: no half-made run stays behind
             raise
         return pretraining.train(stop)
 
@@ -101,7 +100,7 @@ class Pretraining:
             bias_correction=config.bias_correction,
             max_norm=config.clip,
         )
-        self.blanks = pick_blanks(self.held_out, self.tokenizer, BLANKS_AT_THE_END)
+        self.blanks = pick_blanks(self.held_out, self.tokenizer, BLANKS_AT_THE_END, config.max_positions)
         self.baselines = baselines(train, self.evaluation_set(config.final_pairs))
         for name, accuracy in self.baselines.items():
             say("baseline", f"{accuracy:6.1%} of the held-out masked tokens: {BASELINE_NAMES[name]}")
@@ -202,6 +201,7 @@ class Pretraining:
         self.metrics.flush()
         self.model.save_pretrained(self.run)
         save_checkpoint(self.run, step, self.model, self.optimizer, self.config.keep)
+        self.clock = time.perf_counter()  # neither saving
 
     def load_last_checkpoint(self) -> int:
         """Go on from the newest checkpoint; returns the number of steps done, 0 where there is none."""
@@ -212,6 +212,7 @@ class Pretraining:
 
     def evaluate(self, step: int, pairs: int, blanks: int):
         """Measure on held-out documents, fill a few blanks, draw the curves."""
+        self.read_losses()
         result = evaluate(self.model, self.evaluation_set(pairs))
         self.metrics.write(
             "evaluation",
@@ -238,7 +239,7 @@ class Pretraining:
             f"minibert pretrain: {self.config.size}, {self.config.steps:,} steps of {self.config.batch_tokens:,} tokens"
         )
         plot_metrics(self.run, title, self.baselines)
-        self.clock = time.perf_counter()  # evaluation is not training time
+        self.clock = time.perf_counter()  # nor evaluating is training time
         return result
 
     def finish(self) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from minibert.training import pretrain
 from minibert.training.metrics import read_metrics
 
-from .tiny import losses_of
+from .tiny import losses_of, tiny_config
 
 ROOT = Path(__file__).parents[2]
 KILLS = 20
@@ -70,5 +71,46 @@ def test_twenty_kills_change_no_loss_and_no_weight(tmp_path, corpus):
     for run in runs:
         assert losses_of(read_metrics(run)) == losses_of(read_metrics(whole))
         assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-        leftovers = [path for path in run.rglob(".*") if path.name != ".gitignore"]
-        assert not leftovers
+        assert not list(run.rglob(".*"))  # nothing half-written
+    assert len(runs) < KILLS  # several kills hit one run
+
+
+class Dead(BaseException):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_death_around_every_rename_changes_nothing(tmp_path, corpus, monkeypatch, moment):
+    """Files and folders come into being by renaming: die just before or just after each of them, then go on."""
+    whole = tmp_path / "whole"
+    renames = count_renames(monkeypatch, None, moment, lambda: pretrain(tiny_config(corpus, whole)))
+    assert renames > 15
+    for number in range(renames):
+        run = tmp_path / str(number)
+        with pytest.raises(Dead):
+            count_renames(monkeypatch, number, moment, lambda run=run: pretrain(tiny_config(corpus, run)))
+        resume = (run / "pretrain.json").exists()
+        assert pretrain(tiny_config(corpus, run, resume=resume)) == 0
+        assert losses_of(read_metrics(run)) == losses_of(read_metrics(whole)), number
+        assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes(), number
+
+
+def count_renames(monkeypatch, last, moment, action) -> int:
+    """Run `action`, die at rename number `last` (None: never); returns how many there were."""
+    count = 0
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace"):
+
+            def mortal(*arguments, honest=getattr(os, name)):
+                nonlocal count
+                here, count = count, count + 1
+                if here == last and moment == "before":
+                    raise Dead
+                honest(*arguments)
+                if here == last:
+                    raise Dead
+
+            patch.setattr(os, name, mortal)
+        action()
+    return count

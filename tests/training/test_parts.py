@@ -1,6 +1,7 @@
 """The small parts: schedule, evaluation, checkpoints, record, signals."""
 
 import json
+import platform
 import signal
 
 import numpy as np
@@ -93,10 +94,12 @@ class TestCheckpoints:
         with pytest.raises(ValueError, match=f"damaged: {name}"):
             load_checkpoint(folder, model, optimizer)
 
-    def test_a_state_that_is_no_json_is_told(self, tmp_path):
+    @pytest.mark.parametrize("change", [None, dict(step=70), dict(sha256={})])
+    def test_a_state_that_was_not_written_so_is_told(self, tmp_path, change):
         model, optimizer = self.trained()
-        folder = save_checkpoint(tmp_path, 1, model, optimizer, keep=1)
-        (folder / "state.json").write_text("{}")
+        folder = save_checkpoint(tmp_path, 7, model, optimizer, keep=1)
+        state = json.loads((folder / "state.json").read_text())
+        (folder / "state.json").write_text("{" if change is None else json.dumps({**state, **change}))
         with pytest.raises(ValueError, match="state.json"):
             load_checkpoint(folder, model, optimizer)
 
@@ -161,8 +164,9 @@ class TestStopRequest:
         assert signal.getsignal(signal.SIGTERM) is before
 
     def test_before_anything_needs_saving_it_stops_at_once(self):
-        with pytest.raises(KeyboardInterrupt, match="go on"), StopRequest("go on"):
+        with pytest.raises(KeyboardInterrupt, match="go on") as caught, StopRequest("go on"):
             signal.raise_signal(signal.SIGTERM)
+        assert caught.value.exit_code == 143
 
     def test_a_second_ctrl_c_does_not_wait(self):
         with StopRequest("go on") as stop:
@@ -172,8 +176,9 @@ class TestStopRequest:
                 signal.raise_signal(signal.SIGINT)
 
 
-def test_keeping_freed_memory_says_whether_it_worked():
-    assert keep_freed_memory() in (True, False)
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives freed memory back at once")
+def test_freed_memory_is_kept_where_the_c_library_is_glibc():
+    assert keep_freed_memory()
 
 
 def test_a_record_is_json_lines(tmp_path):

@@ -17,6 +17,7 @@ from minibert.training import PretrainConfig, pretrain
 from minibert.training.checkpoints import list_checkpoints
 from minibert.training.metrics import read_metrics
 from minibert.training.pretraining import Pretraining
+from minibert.training.runs import locked
 
 from .tiny import PRESET, losses_of, tiny_config
 
@@ -151,6 +152,11 @@ def test_micro_batches_train_the_same_model(tmp_path, corpus, whole_run):
         assert record["mlm_loss"] == pytest.approx(other["mlm_loss"], rel=1e-4)
 
 
+def test_a_model_with_few_positions_gets_blanks_that_fit(tmp_path, corpus):
+    config = tiny_config(corpus, tmp_path / "run", lengths=("12:1",), max_positions=12, nsp_from=12)
+    assert pretrain(config) == 0
+
+
 def test_another_seed_is_another_run(tmp_path, corpus, whole_run):
     pretrain(tiny_config(corpus, tmp_path / "run", seed=1))
     assert losses_of(read_metrics(tmp_path / "run")) != losses_of(read_metrics(whole_run))
@@ -189,6 +195,16 @@ class TestRefusals:
         self.refused(tiny_config(corpus, tmp_path), FileExistsError, "not empty")
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
+    def test_a_run_that_another_process_is_training(self, corpus, whole_run):
+        with locked(whole_run):
+            self.refused(tiny_config(corpus, whole_run, resume=True), RuntimeError, "another process")
+
+    def test_an_empty_folder_of_the_users_stays(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "latin.txt").write_bytes(b"Caf\xe9 au lait.\n")
+        self.refused(tiny_config(tmp_path / "latin.txt", tmp_path / "run"), ValueError, "latin.txt")
+        assert not list((tmp_path / "run").iterdir())
+
     def test_nothing_to_resume(self, tmp_path, corpus):
         self.refused(tiny_config(corpus, tmp_path, resume=True), FileNotFoundError, "no pre-training run")
 
@@ -222,6 +238,13 @@ class TestRefusals:
     def test_lengths_beyond_the_models_positions(self, tmp_path, corpus):
         self.refused(tiny_config(corpus, tmp_path / "run", lengths=("64:1",)), ValueError, "64", "--max-positions 40")
 
+    @pytest.mark.parametrize("length", [0, 3])
+    def test_lengths_without_room_for_a_token(self, tmp_path, corpus, length):
+        self.refused(tiny_config(corpus, tmp_path / "run", lengths=(f"{length}:1",)), ValueError, f"{length} tokens")
+
+    def test_batches_shorter_than_a_sequence(self, tmp_path, corpus):
+        self.refused(tiny_config(corpus, tmp_path / "run", batch_tokens=16), ValueError, "--batch-tokens 16", "32")
+
     def test_shares_that_do_not_sum_to_one(self, tmp_path, corpus):
         self.refused(tiny_config(corpus, tmp_path / "run", lengths=("8:0.5", "32:0.2")), ValueError, "sum")
 
@@ -252,7 +275,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "change",
         [dict(steps=0), dict(seed=-1), dict(learning_rate=0.0), dict(dropout=1.0), dict(mask_rate=0.0),
-         dict(warmup=1.0), dict(held_out=1.0), dict(weight_decay=-1.0), dict(init_std=0.0),
+         dict(warmup=1.0), dict(weight_decay=float("nan")), dict(learning_rate=float("inf")), dict(vocab_size=5),
+         dict(held_out=1.0), dict(weight_decay=-1.0), dict(init_std=0.0),
          dict(learning_rate=float("nan"))],
     )  # fmt: skip
     def test_nonsense_numbers(self, tmp_path, corpus, change):
