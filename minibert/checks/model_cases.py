@@ -1,4 +1,4 @@
-"""The cases of the encoder and of the whole pre-training loss: every parameter, through all layers."""
+"""The cases of every layer, of the encoder and of the whole pre-training loss: all parameters, through all layers."""
 
 import numpy as np
 
@@ -8,33 +8,53 @@ from minibert.checks.op_cases import normal
 from minibert.data.batch import Batch, running_sum
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn import Dropouts, Sequences
+from minibert.nn.transformer import at_layer
+from minibert.ops.dropout import EMBEDDINGS
+
+LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # of the three sequences in all cases: their tokens, and what they are called
+TOKENS = sum(LENGTHS)
+ROWS = np.array([0, 2, 7, 8])  # some of the tokens, where only some are read
 
 
-def model_case(name: str, shape: str, model, run, run_backward) -> Case:
-    """A case whose inputs are all parameters of a model, and perhaps x.
+def model_case(name: str, shape: str, model, run, run_backward, own="", **arrays) -> Case:
+    """A case whose inputs are parameters of a model, and arrays that one of its layers takes.
 
-    run(x) -> outputs, cache and run_backward(upstream, cache) -> d_x or None use the model's present parameters.
+    run(**arrays) -> tuple of outputs, cache; run_backward(tuple of upstream gradients, cache) -> {array: gradient};
+    both use the model's present parameters.  own: the prefix, or prefixes, of the parameters to check; default all.
     """
     backend, parameters = model.backend, model.parameters
+    checked = [parameter for parameter in parameters.all.values() if parameter.name.startswith(own)]
 
     def forward(values):
-        x = backend.array(values["x"]) if "x" in values else None
-        for name in values.keys() - {"x"}:
-            parameters[name].value[...] = backend.array(values[name])
-        outputs, cache = run(x)
+        for parameter in checked:
+            parameter.value[...] = backend.array(values[parameter.name])
+        outputs, cache = run(**{name: backend.array(values[name]) for name in arrays})
         return tuple(backend.numpy(y) for y in outputs), cache
 
     def backward(upstream, cache):
         parameters.zero_gradients()
-        d_x = run_backward(tuple(backend.array(u) for u in upstream), cache)
-        gradients = {parameter.name: backend.numpy(parameter.gradient).copy() for parameter in parameters.all.values()}
-        return gradients if d_x is None else {**gradients, "x": backend.numpy(d_x)}
+        others = run_backward(tuple(backend.array(u) for u in upstream), cache)
+        gradients = {parameter.name: backend.numpy(parameter.gradient).copy() for parameter in checked}
+        return gradients | {name: backend.numpy(gradient) for name, gradient in others.items()}
 
-    inputs = {parameter.name: backend.numpy(parameter.value).copy() for parameter in parameters.all.values()}
-    return Case(name, shape, inputs, forward, backward)
+    inputs = {parameter.name: backend.numpy(parameter.value).copy() for parameter in checked}
+    return Case(name, shape, {**inputs, **arrays}, forward, backward)
 
 
-def small_model(backend, random, dropout: float):
+def layer_case(name: str, shape: str, model, forward, backward, own, x) -> Case:
+    """The case of a layer of one input and one output: forward(x) -> y, cache and backward(d_y, cache) -> d_x."""
+
+    def run(x):
+        y, cache = forward(x)
+        return (y,), cache
+
+    def run_backward(upstream, cache):
+        return {"x": backward(upstream[0], cache)}
+
+    return model_case(name, shape, model, run, run_backward, own, x=x)
+
+
+def small_model(backend, random, dropout: float = 0.0, **changes):
     """A BERT of about a thousand parameters, none of them zero or one."""
     config = BertConfig(
         vocab_size=11,
@@ -45,6 +65,7 @@ def small_model(backend, random, dropout: float):
         max_position_embeddings=8,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
+        **changes,
     )
     model = BertForPreTraining(config, backend, dtype="float64")
     model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
@@ -53,13 +74,12 @@ def small_model(backend, random, dropout: float):
 
 def small_batch(random, pairs: bool, masked) -> Batch:
     """Sequences of 1, 7 and 2 tokens, some masked, with NSP labels of both kinds."""
-    lengths = (1, 7, 2)
     return Batch(
-        token_ids=random.integers(0, 11, 10).astype(np.int32),
-        segment_ids=random.integers(0, 2, 10).astype(np.int32),
-        position_ids=np.concatenate([np.arange(length) for length in lengths]).astype(np.int32),
-        cu_seqlens=running_sum(lengths),
-        sequence_numbers=np.array([4, 5, 6]),
+        token_ids=random.integers(0, 11, TOKENS).astype(np.int32),
+        segment_ids=random.integers(0, 2, TOKENS).astype(np.int32),
+        position_ids=np.concatenate([np.arange(length) for length in LENGTHS]).astype(np.int32),
+        cu_seqlens=running_sum(LENGTHS),
+        sequence_numbers=np.array(NUMBERS),
         masked_positions=np.array(masked, np.int32),
         masked_labels=random.integers(0, 11, len(masked)).astype(np.int32),
         nsp_labels=np.array([0, 1, 1], np.int32) if pairs else None,
@@ -68,15 +88,116 @@ def small_batch(random, pairs: bool, masked) -> Batch:
     )
 
 
+def layouts(backend) -> tuple[Sequences, Sequences]:
+    """The Sequences of all tokens, and of ROWS."""
+    cu_seqlens = running_sum(LENGTHS)
+    return Sequences.of_batch(backend, cu_seqlens, NUMBERS), Sequences.of_rows(backend, ROWS, cu_seqlens, NUMBERS)
+
+
+def dropouts_at(rate: float, layer: int):
+    """What the encoder hands to that layer: see minibert.nn.transformer.at_layer."""
+    return at_layer(Dropouts(rate, rate, KEY) if rate else None, layer)
+
+
+@cases("embeddings")
+def embeddings(backend, random):
+    """Ids that are looked up often, once and never."""
+    tokens, _ = layouts(backend)
+    token_ids = backend.array(np.array([3, 7, 3, 0, 10, 3, 7, 7, 1, 3], np.int32))
+    segment_ids = backend.array(np.array([0, 0, 0, 0, 1, 1, 1, 0, 0, 1], np.int32))
+    for label, rate in (("ids repeated", 0), ("ids repeated, dropout", 0.3)):
+        model = small_model(backend, random)
+        dropout = dropouts_at(rate, 2)(EMBEDDINGS, tokens)
+
+        def run(layer=model.bert.embeddings, dropout=dropout):
+            y, cache = layer.forward(token_ids, tokens.positions, segment_ids, dropout)
+            return (y,), cache
+
+        def run_backward(upstream, cache, layer=model.bert.embeddings):
+            layer.backward(upstream[0], cache)
+            return {}
+
+        yield model_case("embeddings", label, model, run, run_backward, "bert.embeddings")
+
+
+@cases("self_attention")
+def self_attention(backend, random):
+    """All tokens ask, and x has two gradients that add up; or a few rows ask, which are an input of their own."""
+    tokens, few = layouts(backend)
+    own = "bert.encoder.layer.1.attention"
+    for label, asking, causal, rate in (
+        ("all rows", tokens, False, 0),
+        ("all rows, causal, dropout", tokens, True, 0.3),
+        ("few rows ask, dropout", few, False, 0.3),
+    ):
+        model = small_model(backend, random)
+        x = dict(x=normal(random, TOKENS, 6))
+        if asking is few:
+            x["x_q"] = normal(random, len(ROWS), 6)
+
+        def run(x, x_q=None, layer=model.bert.encoder.layers[1].attention, asking=asking, causal=causal, rate=rate):
+            y, cache = layer.forward(x, x if x_q is None else x_q, tokens, asking, causal, dropouts_at(rate, 1))
+            return (y,), cache
+
+        def run_backward(upstream, cache, layer=model.bert.encoder.layers[1].attention, asking=asking):
+            d_x, d_x_q = layer.backward(upstream[0], cache)
+            return {"x": d_x + d_x_q} if asking is tokens else {"x": d_x, "x_q": d_x_q}
+
+        yield model_case("self_attention", label, model, run, run_backward, own, **x)
+
+
+@cases("feed_forward")
+def feed_forward(backend, random):
+    tokens, few = layouts(backend)
+    prefix = "bert.encoder.layer.0"
+    for label, hidden_act, rows, rate in (
+        ("gelu, dropout", "gelu", tokens, 0.3),
+        ("gelu_new, few rows", "gelu_new", few, 0),
+    ):
+        model = small_model(backend, random, hidden_act=hidden_act)
+        layer = model.bert.encoder.layers[0].feed_forward
+
+        def forward(x, layer=layer, rows=rows, rate=rate):
+            return layer.forward(x, rows, dropouts_at(rate, 0))
+
+        own = f"{prefix}.intermediate", f"{prefix}.output"
+        x = normal(random, len(rows.positions), 6)
+        yield layer_case("feed_forward", label, model, forward, layer.backward, own, x)
+
+
+@cases("pooler")
+def pooler(backend, random):
+    model = small_model(backend, random)
+    body = model.bert
+    yield layer_case("pooler", "B=3", model, body.pool, body.pool_backward, "bert.pooler", normal(random, 3, 6))
+
+
+@cases("mlm_head")
+def mlm_head(backend, random):
+    """With both forms of GELU, and with the decoder's share of the tied embedding table."""
+    own = "cls.predictions", "bert.embeddings.word_embeddings"
+    for hidden_act in ("gelu", "gelu_new"):
+        model = small_model(backend, random, hidden_act=hidden_act)
+        head = model.mlm_head
+        x = normal(random, 4, 6)
+        yield layer_case("mlm_head", f"M=4, {hidden_act}", model, head.forward, head.backward, own, x)
+
+
+@cases("nsp_head")
+def nsp_head(backend, random):
+    model = small_model(backend, random)
+    head = model.nsp_head
+    x = normal(random, 3, 6)
+    yield layer_case("nsp_head", "B=3", model, head.forward, head.backward, "cls.seq_relationship", x)
+
+
 @cases("encoder")
 def encoder(backend, random):
     """The stack of layers, all rows and only some rows of the last layer, both ways of looking."""
-    model = small_model(backend, random, dropout=0.0)
-    encoder = model.bert.encoder
-    lengths, rows = (1, 7, 2), np.array([0, 2, 7, 8])
-    cu_seqlens, numbers = running_sum(lengths), np.array([4, 5, 6])
-    tokens = Sequences.of_batch(backend, cu_seqlens, numbers)
-    some = backend.array(rows, np.int32), Sequences.of_rows(backend, rows, cu_seqlens, numbers)
+    model = small_model(backend, random)
+    stack = model.bert.encoder
+    tokens, few = layouts(backend)
+    some = backend.array(ROWS, np.int32), few
     for label, chosen, causal, rate in (
         ("all rows", None, False, 0),
         ("causal, dropout", None, True, 0.3),
@@ -84,18 +205,11 @@ def encoder(backend, random):
     ):
         dropouts = Dropouts(rate, rate, KEY) if rate else None
 
-        def run(x, chosen=chosen, causal=causal, dropouts=dropouts):
-            y, cache = encoder.forward(x, tokens, chosen, causal, dropouts)
-            return (y,), cache
+        def forward(x, chosen=chosen, causal=causal, dropouts=dropouts):
+            return stack.forward(x, tokens, chosen, causal, dropouts)
 
-        def run_backward(upstream, cache):
-            return encoder.backward(upstream[0], cache)
-
-        case = model_case("encoder", label, model, run, run_backward)
-        case.inputs["x"] = normal(random, 10, 6)
-        for name in [name for name in case.inputs if name != "x" and "encoder" not in name]:
-            del case.inputs[name]  # embeddings and heads take no part
-        yield case
+        x = normal(random, TOKENS, 6)
+        yield layer_case("encoder", label, model, forward, stack.backward, "bert.encoder", x)
 
 
 @cases("pretraining")
@@ -106,11 +220,12 @@ def pretraining(backend, random):
         batch = small_batch(random, pairs, masked=(0, 3, 4, 9) if pairs else (3, 4, 9))
         key = KEY if rate else None
 
-        def run(_x, model=model, batch=batch, key=key):
+        def run(model=model, batch=batch, key=key):
             losses, cache = model.losses(batch, key)
             return (losses.total,), cache
 
         def run_backward(upstream, cache, model=model):
             model.losses_backward(cache, float(upstream[0]))
+            return {}
 
         yield model_case("pretraining", label, model, run, run_backward)

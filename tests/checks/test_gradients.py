@@ -1,5 +1,7 @@
 """Every gradient equals finite differences; and each of these checks can fail."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from minibert.ops import load_backend
 from minibert.ops.backend import PAIRS
 from minibert.ops.reference import attention as reference_attention
 
+LAYERS = ("embeddings", "self_attention", "feed_forward", "pooler", "mlm_head", "nsp_head")
 WHOLE_MODELS = ("encoder", "pretraining")
 
 
@@ -22,8 +25,17 @@ def test_gradients(backend, name):
     assert not failed
 
 
-def test_every_op_has_a_check():
-    assert set(PAIRS) | set(WHOLE_MODELS) == set(CASES)
+def test_every_op_and_every_layer_has_a_check_in_the_tables_order():
+    assert set(list(CASES)[: len(PAIRS)]) == set(PAIRS)
+    assert tuple(CASES)[len(PAIRS) :] == LAYERS + WHOLE_MODELS
+
+
+def test_the_layers_together_check_every_parameter():
+    def parameters(names):
+        found = {argument for name in names for case in cases_of(name, load_backend()) for argument in case.inputs}
+        return {re.sub(r"layer\.\d", "layer.n", name) for name in found if "." in name}
+
+    assert parameters(LAYERS) == parameters(["pretraining"]) >= parameters(["encoder"])
 
 
 # ----------------------------------------------------------------------------------------- planted bugs
