@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from minibert.training import PretrainConfig, pretrain
+from minibert.training.checkpoints import FOLDER as CHECKPOINTS
+from minibert.training.checkpoints import folder_name
 from minibert.training.metrics import read_metrics
 
 SCHEDULES = {
@@ -29,7 +31,7 @@ def main():
     parser.add_argument("--out", default="schedules", help="folder for the runs")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 3e-3], help="learning rates")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--schedules", type=int, nargs="+", default=[0, 1, 2], help="which of the three, from 0")
     parser.add_argument("--vocab", help="folder with a vocabulary, so that not every run learns its own")
     options = parser.parse_args()
@@ -43,7 +45,8 @@ def main():
 
 def run(options, name, rate, seed):
     """One run; returns its last evaluation."""
-    folder = Path(options.out) / f"{SCHEDULES[name][0].partition(':')[0]}-rate{rate:g}-seed{seed}"
+    schedule = "_".join(SCHEDULES[name]).replace(":", "-")
+    folder = Path(options.out) / f"{schedule}-steps{options.steps}-rate{rate:g}-seed{seed}"
     config = PretrainConfig(
         out=str(folder),
         vocab=options.vocab,
@@ -54,7 +57,7 @@ def run(options, name, rate, seed):
         eval_every=options.steps,
         final_pairs=500,
     )
-    if not (folder / "loss.png").exists():
+    if not (folder / CHECKPOINTS / folder_name(options.steps)).exists():
         with contextlib.redirect_stdout(io.StringIO()):
             pretrain(replace(config, resume=(folder / "pretrain.json").exists()))
     return [record for record in read_metrics(folder) if record["kind"] == "evaluation"][-1]

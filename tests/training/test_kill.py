@@ -99,18 +99,21 @@ def test_death_around_every_rename_changes_nothing(tmp_path, corpus, monkeypatch
 def count_renames(monkeypatch, last, moment, action) -> int:
     """Run `action`, die at rename number `last` (None: never); returns how many there were."""
     count = 0
+
+    def mortal(honest):
+        def rename(*arguments):
+            nonlocal count
+            here, count = count, count + 1
+            if here == last and moment == "before":
+                raise Dead
+            honest(*arguments)
+            if here == last:
+                raise Dead
+
+        return rename
+
     with monkeypatch.context() as patch:
         for name in ("rename", "replace"):
-
-            def mortal(*arguments, honest=getattr(os, name)):
-                nonlocal count
-                here, count = count, count + 1
-                if here == last and moment == "before":
-                    raise Dead
-                honest(*arguments)
-                if here == last:
-                    raise Dead
-
-            patch.setattr(os, name, mortal)
+            patch.setattr(os, name, mortal(getattr(os, name)))
         action()
     return count
