@@ -59,7 +59,9 @@ def run(options, name, rate, seed):
     )
     if not (folder / CHECKPOINTS / folder_name(options.steps)).exists():
         with contextlib.redirect_stdout(io.StringIO()):
-            pretrain(replace(config, resume=(folder / "pretrain.json").exists()))
+            code = pretrain(replace(config, resume=(folder / "pretrain.json").exists()))
+        if code:
+            raise SystemExit(code)  # stopped; the next call goes on from there
     return [record for record in read_metrics(folder) if record["kind"] == "evaluation"][-1]
 
 
