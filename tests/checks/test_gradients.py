@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from minibert.checks import CASES, TOLERANCE, Case, cases_of, check_gradients
-from minibert.nn import EncoderLayer, SelfAttention
-from minibert.ops import load_backend
+from minibert.models.bert import BertBody
+from minibert.models.heads import MaskedLMHead
+from minibert.nn import Embeddings, EncoderLayer, LayerNorm, SelfAttention
+from minibert.ops import load_backend, reference
 from minibert.ops.backend import PAIRS
 from minibert.ops.reference import attention as reference_attention
 
@@ -124,6 +126,36 @@ def test_an_attention_backward_that_forgets_a_step_is_caught(monkeypatch):
     assert not all(result.passed for result in check_gradients(case))
 
 
+# ------------------------------------------------------------------- planted bugs in layers and models
+
+
+def wrong_tensors(name, shape, *tensors):
+    """Those of some tensors of one case whose gradients are wrong; the others stay as they are: quick, and enough."""
+    (case,) = (case for case in cases_of(name, load_backend()) if case.shape == shape)
+    kept = {tensor: case.inputs[tensor] for tensor in tensors}
+
+    def forward(values):
+        return case.forward({**case.inputs, **values})
+
+    small = Case(case.name, case.shape, kept, forward, case.backward)
+    return {result.argument for result in check_gradients(small) if not result.passed}
+
+
+def forget(monkeypatch, layer, *names):
+    """Plant a bug: the layer's backward no longer adds to the gradients of these parameters, such as "segment"."""
+    honest = layer.backward
+
+    def planted(self, d_y, cache):
+        parameters = [getattr(self, name) for name in names]
+        before = [parameter.gradient.copy() for parameter in parameters]
+        result = honest(self, d_y, cache)
+        for parameter, gradient in zip(parameters, before, strict=True):
+            parameter.gradient[...] = gradient
+        return result
+
+    monkeypatch.setattr(layer, "backward", planted)
+
+
 def forget_the_residual(self, d_y, cache):
     q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache = cache
     d_projected, _ = self.norm.add_backward(d_y, norm_cache)
@@ -138,20 +170,118 @@ def forget_the_keys(self, d_y, cache):
     return d_x_q if gather_cache is None else self.ops.gather_rows_backward(d_x_q, gather_cache)
 
 
-@pytest.mark.parametrize("name", WHOLE_MODELS)
+@pytest.mark.parametrize("name, shape", [("encoder", "all rows"), ("pretraining", "MLM and NSP")])
 @pytest.mark.parametrize("layer, bug", [(SelfAttention, forget_the_residual), (EncoderLayer, forget_the_keys)])
-def test_a_forgotten_path_in_a_layer_is_caught(monkeypatch, name, layer, bug):
+def test_a_forgotten_path_in_a_layer_is_caught(monkeypatch, name, shape, layer, bug):
+    first_layer = "bert.encoder.layer.0.attention.self.value.weight"
     monkeypatch.setattr(layer, "backward", bug)
-    case = cases_of(name, load_backend())[0]
-    first_layer = "encoder.layer.0.attention.self.value.weight"
-    kept = {key: value for key, value in case.inputs.items() if key.endswith(first_layer)}
+    assert wrong_tensors(name, shape, first_layer) == {first_layer}
 
-    # only one tensor is measured, the others stay as they are: quick, and enough
-    def forward(values):
-        return case.forward({**case.inputs, **values})
 
-    small = Case(case.name, case.shape, kept, forward, case.backward)
-    assert not all(result.passed for result in check_gradients(small))
+TOKEN, POSITION, SEGMENT = (f"bert.embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
+BOTH_LOSSES = "MLM and NSP"
+
+
+@pytest.mark.parametrize("name, shape", [("mlm_head", "M=4, gelu"), ("pretraining", BOTH_LOSSES)])
+def test_a_tied_decoder_that_forgets_its_share_of_the_table_is_caught(monkeypatch, name, shape):
+    others = "cls.predictions.bias", "cls.predictions.transform.LayerNorm.bias"
+    forget(monkeypatch, MaskedLMHead, "embedding")
+    assert wrong_tensors(name, shape, TOKEN, *others) == {TOKEN}
+
+
+def test_a_decoder_that_overwrites_what_the_table_has_is_caught(monkeypatch):
+    """The other way round: `=` in the place of `+=` in the embeddings, which come last."""
+    honest = Embeddings.backward
+
+    def overwrite(self, d_y, cache):
+        self.token.gradient[...] = 0
+        honest(self, d_y, cache)
+
+    monkeypatch.setattr(Embeddings, "backward", overwrite)
+    assert wrong_tensors("pretraining", BOTH_LOSSES, TOKEN, SEGMENT) == {TOKEN}
+
+
+def test_a_path_from_the_next_sentence_loss_that_ends_at_the_pooler_is_caught(monkeypatch):
+    monkeypatch.setattr(BertBody, "pool_backward", without_d_first)
+    below, above = "bert.encoder.layer.1.output.LayerNorm.bias", "cls.seq_relationship.bias"
+    assert wrong_tensors("pretraining", BOTH_LOSSES, below, SEGMENT, above) == {below, SEGMENT}
+    assert wrong_tensors("pretraining", "MLM alone", below) == set()  # only pairs take that path
+    assert wrong_tensors("pooler", "B=3", "x", "bert.pooler.dense.weight") == {"x"}
+
+
+def without_d_first(self, d_pooled, cache, honest=BertBody.pool_backward):
+    return 0 * honest(self, d_pooled, cache)
+
+
+@pytest.mark.parametrize("table, tensor", [("segment", SEGMENT), ("position", POSITION), ("token", TOKEN)])
+@pytest.mark.parametrize("name, shape", [("embeddings", "ids repeated"), ("pretraining", BOTH_LOSSES)])
+def test_a_forgotten_table_of_the_embeddings_is_caught(monkeypatch, name, shape, table, tensor):
+    forget(monkeypatch, Embeddings, table)
+    assert wrong_tensors(name, shape, SEGMENT, POSITION, TOKEN) == {tensor}
+
+
+NORMS = {
+    "embeddings": ("ids repeated", "bert.embeddings.LayerNorm"),
+    "self_attention": ("all rows", "bert.encoder.layer.1.attention.output.LayerNorm"),
+    "feed_forward": ("gelu, dropout", "bert.encoder.layer.0.output.LayerNorm"),
+    "mlm_head": ("M=4, gelu", "cls.predictions.transform.LayerNorm"),
+}
+
+
+@pytest.mark.parametrize("parameter", ["weight", "bias"])
+@pytest.mark.parametrize("name", NORMS)
+def test_a_forgotten_parameter_of_a_layer_norm_is_caught(monkeypatch, name, parameter):
+    shape, norm = NORMS[name]
+    forget(monkeypatch, LayerNorm, parameter)  # alone
+    honest = LayerNorm.add_backward
+
+    def add_backward(self, d_y, cache):  # and after a residual connection
+        before = getattr(self, parameter).gradient.copy()
+        result = honest(self, d_y, cache)
+        getattr(self, parameter).gradient[...] = before
+        return result
+
+    monkeypatch.setattr(LayerNorm, "add_backward", add_backward)
+    tensors = f"{norm}.weight", f"{norm}.bias"
+    assert wrong_tensors(name, shape, *tensors) == {f"{norm}.{parameter}"}
+    kept = "bert.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.bias"
+    assert wrong_tensors("pretraining", BOTH_LOSSES, *kept) == {f"bert.embeddings.LayerNorm.{parameter}"}
+
+
+VALUE, QUERY = (f"bert.encoder.layer.1.attention.self.{name}.bias" for name in ("value", "query"))
+
+
+def test_an_attention_backward_that_ignores_causal_is_caught(monkeypatch):
+    honest = reference_attention.attention_backward
+
+    def sees_everything(d_context, cache):
+        *arguments, _causal, dropout, log_sums = cache
+        return honest(d_context, (*arguments, False, dropout, log_sums))
+
+    monkeypatch.setattr(reference, "attention_backward", sees_everything)
+    assert wrong_tensors("self_attention", "all rows", VALUE, QUERY) == set()
+    assert wrong_tensors("self_attention", "all rows, causal, dropout", VALUE, QUERY) == {VALUE, QUERY}
+    assert wrong_tensors("encoder", "causal, dropout", VALUE, QUERY) == {VALUE, QUERY}
+    assert "value" in wrong_tensors("attention", "causal", "value")
+
+
+def test_an_attention_backward_that_forgets_dropout_on_the_way_to_the_values_is_caught(monkeypatch):
+    """d_value comes from a pass without dropout, the other two from the right one."""
+    honest = reference_attention.attention_backward
+
+    def undropped_values(d_context, cache):
+        *arguments, _dropout, log_sums = cache
+        d_query, d_key, _ = honest(d_context, cache)
+        return d_query, d_key, honest(d_context, (*arguments, None, log_sums))[2]
+
+    monkeypatch.setattr(reference, "attention_backward", undropped_values)
+    assert wrong_tensors("self_attention", "all rows", VALUE, QUERY) == set()
+    assert wrong_tensors("self_attention", "few rows ask, dropout", VALUE, QUERY) == {VALUE}
+    assert wrong_tensors("pretraining", "MLM and NSP, dropout", VALUE, QUERY) == {VALUE}
+    assert wrong_tensors("attention", "dropout", "value") == {"value"}
+
+
+# ------------------------------------------------------------------------------------ the check itself
 
 
 def test_a_gradient_that_is_no_number_fails():
