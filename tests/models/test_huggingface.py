@@ -8,7 +8,7 @@ import pytest
 from minibert.models import Bert, BertConfig, BertForPreTraining
 from minibert.models.huggingface import read_tensors, save_tensors
 
-from .parity import random_batch, shaken, small_config
+from .parity import peer_inputs, random_batch, shaken, small_config
 
 
 @pytest.fixture
@@ -79,13 +79,23 @@ def test_without_a_report_the_lines_are_logged(folder, caplog):
 
 @pytest.mark.parametrize("bits", ["float16", "bfloat16"])
 def test_half_precision_files_load(folder, bits):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    kind = np.float16 if bits == "float16" else ml_dtypes.bfloat16
+    kind = np.float16 if bits == "float16" else pytest.importorskip("ml_dtypes").bfloat16
     before = tensors_of(folder)
     rewrite(folder, lambda tensors: {name: value.astype(kind) for name, value in tensors.items()})
     model = BertForPreTraining.from_pretrained(folder)
     for name, value in before.items():
         assert np.array_equal(model.parameters[name].value, value.astype(kind).astype(np.float32)), name
+
+
+def test_a_head_whose_bias_is_named_after_the_decoder_alone_loads(folder):
+    """Versions of transformers differ in which of the two names of the one bias they write."""
+
+    def only_the_decoders(tensors):
+        bias = tensors.pop("cls.predictions.bias")
+        return {**tensors, "cls.predictions.decoder.bias": bias}
+
+    rewrite(folder, only_the_decoders)
+    assert same_logits(folder)
 
 
 def test_a_tied_decoder_that_was_saved_too_is_no_surplus_and_an_untied_one_is_refused(folder):
@@ -98,6 +108,27 @@ def test_a_tied_decoder_that_was_saved_too_is_no_surplus_and_an_untied_one_is_re
     rewrite(folder, lambda tensors: with_decoder(tensors, 2))
     with pytest.raises(ValueError, match="ties"):
         BertForPreTraining.from_pretrained(folder)
+    batch = random_batch(small_config())
+    expected, _ = shaken(BertForPreTraining(small_config())).bert.forward(batch)
+    assert np.array_equal(Bert.from_pretrained(folder, report=lambda line: None).forward(batch)[0], expected)
+
+
+def in_shards(folder) -> dict:
+    """Cut the folder's file in two, as transformers does with large models; returns what its index says."""
+    tensors = tensors_of(folder)
+    names = sorted(tensors)
+    shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for shard, own in shards.items():
+        save_tensors(folder / shard, {name: tensors[name] for name in own})
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {name: shard for shard, own in shards.items() for name in own}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return index
+
+
+def test_a_model_in_shards_loads(folder):
+    in_shards(folder)
+    assert same_logits(folder)
 
 
 class TestRefusals:
@@ -128,6 +159,17 @@ class TestRefusals:
         path.write_bytes(path.read_bytes()[:-100])
         self.refused(folder, ValueError, "model.safetensors", "damaged")
 
+    @pytest.mark.parametrize("index", ["", "{", "[]", "null", "{}", '{"weight_map": 3}', '{"weight_map": ["a"]}'])
+    def test_a_damaged_index(self, folder, index):
+        in_shards(folder)
+        (folder / "model.safetensors.index.json").write_text(index)
+        self.refused(folder, ValueError, "model.safetensors.index.json", "damaged")
+
+    def test_an_index_that_names_a_missing_file(self, folder):
+        in_shards(folder)
+        (folder / "model-00002-of-00002.safetensors").unlink()
+        self.refused(folder, FileNotFoundError, "model-00002-of-00002.safetensors", "index")
+
     def test_another_shape(self, folder):
         rewrite(folder, lambda tensors: {**tensors, "bert.pooler.dense.bias": np.zeros(3, np.float32)})
         self.refused(folder, ValueError, "bert.pooler.dense.bias", "[3]", "[24]")
@@ -144,12 +186,17 @@ class TestRefusals:
             (dict(hidden_act="relu"), "relu"),
             (dict(position_embedding_type="relative_key"), "absolute"),
             (dict(num_hidden_layers=0), "num_hidden_layers"),
+            (dict(is_decoder=True), "is_decoder"),
+            (dict(add_cross_attention=True), "add_cross_attention"),
+            (dict(hidden_dropout_prob="0.1"), "hidden_dropout_prob is '0.1'"),
+            (dict(attention_probs_dropout_prob=True), "attention_probs_dropout_prob"),
+            (dict(hidden_size="24"), "hidden_size"),
         ],
     )
     def test_another_architecture(self, folder, change, word):
         values = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**values, **change}))
-        self.refused(folder, ValueError, word)
+        self.refused(folder, ValueError, word, str(folder / "config.json"))
 
     def test_a_config_that_is_no_json(self, folder):
         (folder / "config.json").write_text("{")
@@ -171,6 +218,17 @@ def test_base_has_the_papers_number_of_parameters():
     tiny = BertForPreTraining(BertConfig.preset("tiny", 100))
     body = sum(p.size for p in tiny.parameters.all.values() if p.name.startswith("bert."))
     assert body == tiny.config.parameter_count()
+
+
+def shaken_peer(peer, seed=1, std=0.1):
+    """A model of transformers with noise on every parameter: with its own start, biases are zero and norms one."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in peer.parameters():
+            parameter += std * torch.randn(parameter.shape, generator=generator)
+    return peer
 
 
 class TestTransformers:
@@ -204,6 +262,24 @@ class TestTransformers:
         if body.pooler is not None:
             pooled, _ = model.pool(hidden[:1])
             assert np.abs(pooled - expected.pooler_output.numpy()).max() < 1e-5
+
+    @pytest.mark.parametrize("bits", ["float32", "float16", "bfloat16"])
+    def test_what_transformers_wrote_loads_with_both_heads(self, tmp_path, bits):
+        import torch
+
+        peer = shaken_peer(self.peer("BertForPreTraining")).to(getattr(torch, bits))
+        peer.save_pretrained(tmp_path)
+        # the file holds rounded weights: both sides compute with those, in float32
+        peer = peer.to(torch.float32)
+        model = BertForPreTraining.from_pretrained(tmp_path, report=pytest.fail)
+        batch = random_batch(small_config())
+        inputs = peer_inputs(batch)
+        with torch.no_grad():
+            expected = peer(**inputs)
+        mlm_logits, nsp_logits, _ = model.forward(batch)
+        peer_mlm_logits = expected.prediction_logits[inputs["labels"] != -100]
+        assert np.abs(mlm_logits - peer_mlm_logits.numpy()).max() < 1e-5
+        assert np.abs(nsp_logits - expected.seq_relationship_logits.numpy()).max() < 1e-5
 
     @pytest.mark.parametrize("architecture", ["AutoModel", "AutoModelForMaskedLM", "BertForPreTraining"])
     def test_transformers_loads_what_minibert_wrote(self, folder, architecture):
