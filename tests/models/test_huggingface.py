@@ -168,7 +168,7 @@ class TestRefusals:
     def test_an_index_that_names_a_missing_file(self, folder):
         in_shards(folder)
         (folder / "model-00002-of-00002.safetensors").unlink()
-        self.refused(folder, FileNotFoundError, "model-00002-of-00002.safetensors", "index")
+        self.refused(folder, FileNotFoundError, "model-00002-of-00002.safetensors", "the index names it")
 
     def test_another_shape(self, folder):
         rewrite(folder, lambda tensors: {**tensors, "bert.pooler.dense.bias": np.zeros(3, np.float32)})
