@@ -88,7 +88,7 @@ def find_weights(folder: Path) -> list[Path]:
     index = folder / f"{WEIGHTS}.index.json"
     if index.is_file():
         try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            shards = sorted({Path(name).name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{index} is damaged: it names no files; fetch the model again") from None
         return [folder / shard for shard in shards]

@@ -159,7 +159,9 @@ class TestRefusals:
         path.write_bytes(path.read_bytes()[:-100])
         self.refused(folder, ValueError, "model.safetensors", "damaged")
 
-    @pytest.mark.parametrize("index", ["", "{", "[]", "null", "{}", '{"weight_map": 3}', '{"weight_map": ["a"]}'])
+    @pytest.mark.parametrize(
+        "index", ["", "{", "[]", "null", "{}", '{"weight_map": 3}', '{"weight_map": ["a"]}', '{"weight_map": {"a": 1}}']
+    )
     def test_a_damaged_index(self, folder, index):
         in_shards(folder)
         (folder / "model.safetensors.index.json").write_text(index)
