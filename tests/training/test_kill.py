@@ -50,7 +50,7 @@ def test_twenty_kills_change_no_loss_and_no_weight(tmp_path, corpus):
     whole = tmp_path / "whole"
     began = time.perf_counter()
     finish(corpus, whole)
-    duration = time.perf_counter() - began
+    duration = min(time.perf_counter() - began, 6)  # seconds; on a busy machine a run need not come to its end
 
     generator, kills, runs = random.Random(0), 0, []
     while kills < KILLS:
