@@ -7,7 +7,9 @@ def linear_forward(x, weight, bias):
     x [N, in]; weight [out, in] (the layout of PyTorch and of Hugging Face files); bias [out].
     Returns y [N, out] and the cache that linear_backward takes.
     """
-    return x @ weight.T + bias, (x, weight)
+    y = x @ weight.T  # [N, out]
+    y += bias  # in place: the logits of a vocabulary are large
+    return y, (x, weight)
 
 
 def linear_backward(d_y, cache):

@@ -30,7 +30,8 @@ def cross_entropy_backward(d_loss, cache):
     # loss = -log softmax(logits)[label] / count: the gradient is the softmax, minus one at the label
     d_logits = np.exp(log_probabilities)  # [M, V]
     d_logits[np.arange(len(labels)), labels] -= 1
-    return d_logits * (d_loss / count)
+    d_logits *= d_loss / count
+    return d_logits
 
 
 def mse_forward(prediction, target, count):
