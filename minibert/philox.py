@@ -25,9 +25,7 @@ SITE_MASKING = DATA_SITES + 1  # which pieces are chosen, and what stands in the
 SITE_ORDER = DATA_SITES + 2  # the order of the examples in an epoch
 SITE_WINDOW = DATA_SITES + 3  # where the first window of an epoch starts
 SITE_PAIR = DATA_SITES + 4  # short or not, where A ends, true or random, where the random B starts
-SITE_TRUNCATION = DATA_SITES + 5  # front or back, when a pair is too long
 SITE_POSITION = DATA_SITES + 6  # position of the first token of a short window
-SITE_EVALUATION = DATA_SITES + 7  # which examples the held-out evaluation takes
 
 _BLOCK = 1 << 14  # counters mixed at once: four words of 64 bits each, so that a block stays in the cache
 _32 = np.uint64(32)
