@@ -23,6 +23,7 @@ from minibert.ops.reference.linear import linear_backward, linear_forward
 from minibert.ops.reference.losses import (
     cosine_backward,
     cosine_forward,
+    count_correct,
     cross_entropy_backward,
     cross_entropy_forward,
     kl_divergence_backward,
@@ -46,6 +47,7 @@ __all__ = [
     "attention_forward",
     "cosine_backward",
     "cosine_forward",
+    "count_correct",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout_backward",

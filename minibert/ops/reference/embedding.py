@@ -15,26 +15,27 @@ def embedding_forward(token_ids, position_ids, segment_ids, token_weight, positi
     return y, (token_ids, position_ids, segment_ids, shapes)
 
 
-def embedding_backward(d_y, cache):
+def embedding_backward(d_y, cache, d_token_weight=None, d_position_weight=None, d_segment_weight=None):
     """d_y [N, H] -> d_token_weight [V, H], d_position_weight [positions, H], d_segment_weight [segments, H].
 
-    A row that was looked up k times receives the sum of k gradients: a scatter-add.
+    A row that was looked up k times receives the sum of k gradients: a scatter-add.  A gradient that is given is added
+    to, in place.
     """
     token_ids, position_ids, segment_ids, (token_shape, position_shape, segment_shape) = cache
     # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
     return (
-        scatter_add(d_y, token_ids, token_shape),
-        scatter_add(d_y, position_ids, position_shape),
-        scatter_add(d_y, segment_ids, segment_shape),
+        scatter_add(d_y, token_ids, token_shape, d_token_weight),
+        scatter_add(d_y, position_ids, position_shape, d_position_weight),
+        scatter_add(d_y, segment_ids, segment_shape, d_segment_weight),
     )
 
 
-def scatter_add(rows, ids, shape):
-    """A matrix of zeros to whose row ids[i] rows[i] is added, for every i.
+def scatter_add(rows, ids, shape, out=None):
+    """Add rows[i] to row ids[i] of a matrix, for every i: of `out`, in place, or of zeros.
 
     rows [N, H]; ids integers [N]; shape of the result.  (`out[ids] += rows` would keep only the last of equal ids.)
     """
-    out = np.zeros(shape, dtype=rows.dtype)
+    out = np.zeros(shape, dtype=rows.dtype) if out is None else out
     # np.add.at(out, ids, rows), as one long vector: NumPy adds to single numbers ten times faster than to rows
     width = shape[1]
     flat_ids = np.asarray(ids, dtype=np.int64)[:, None] * width + np.arange(width)  # [N, H]

@@ -12,11 +12,23 @@ def linear_forward(x, weight, bias):
     return y, (x, weight)
 
 
-def linear_backward(d_y, cache):
-    """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out]."""
+def linear_backward(d_y, cache, d_x=None, d_weight=None, d_bias=None):
+    """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
+
+    A gradient that is given is added to, in place: a parameter that is used twice has the sum of two gradients.
+    """
     x, weight = cache
     # y = x @ weight.T + bias
-    d_x = d_y @ weight  # [N, in]
-    d_weight = d_y.T @ x  # [out, in]
-    d_bias = d_y.sum(axis=0)  # [out]
-    return d_x, d_weight, d_bias
+    return (
+        add_to(d_x, d_y @ weight),  # [N, in]
+        add_to(d_weight, d_y.T @ x),  # [out, in]
+        add_to(d_bias, d_y.sum(axis=0)),  # [out]
+    )
+
+
+def add_to(given, gradient):
+    """The gradient, or where another is given already, that one, to which it is added."""
+    if given is None:
+        return gradient
+    given += gradient
+    return given

@@ -34,6 +34,14 @@ def cross_entropy_backward(d_loss, cache):
     return d_logits
 
 
+def count_correct(logits, labels):
+    """How many rows have their highest logit at their label.
+
+    logits [M, V]; labels integers [M].  Of equal logits the first counts as the highest.  Returns an integer (0-d).
+    """
+    return (logits.argmax(axis=1) == labels).sum()
+
+
 def mse_forward(prediction, target, count):
     """Squared error, summed and divided by count.
 

@@ -14,11 +14,11 @@ def gather_rows_forward(x, rows):
     return x[rows], (rows, x.shape)
 
 
-def gather_rows_backward(d_y, cache):
-    """d_y [M, H] -> d_x [N, H]: zero for rows that nobody took."""
+def gather_rows_backward(d_y, cache, d_x=None):
+    """d_y [M, H] -> d_x [N, H]: zero for rows that nobody took.  A d_x that is given is added to, in place."""
     rows, shape = cache
     # y = x[rows]
-    return scatter_add(d_y, rows, shape)
+    return scatter_add(d_y, rows, shape, d_x)
 
 
 def mean_pool_forward(x, cu_seqlens):

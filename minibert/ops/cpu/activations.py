@@ -1,0 +1,111 @@
+"""Activations, number by number."""
+
+import math
+
+from minibert.ops.cpu.compiler import helper, kernel, piece, prange, threads
+from minibert.ops.cpu.elementary import exponential, normal
+from minibert.ops.cpu.memory import empty
+
+
+def gelu_forward(x):
+    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass computes the distribution again."""
+    y = empty(x.shape, x.dtype)
+    gelu(x.reshape(-1), y.reshape(-1), threads())
+    return y, x
+
+
+def gelu_backward(d_y, x):
+    """d_y [...] -> d_x [...]."""
+    d_x = empty(x.shape, x.dtype)
+    gelu_slope(d_y.reshape(-1), x.reshape(-1), d_x.reshape(-1), threads())
+    return d_x
+
+
+@kernel
+def gelu(x, y, parts):
+    for part in prange(parts):
+        first, last = piece(len(x), part, parts)
+        for i in range(first, last):
+            cdf, _ = normal(x[i])
+            y[i] = x[i] * cdf
+
+
+@kernel
+def gelu_slope(d_y, x, d_x, parts):
+    for part in prange(parts):
+        first, last = piece(len(x), part, parts)
+        for i in range(first, last):
+            # y = x * cdf(x), and the derivative of cdf is the density
+            cdf, density = normal(x[i])
+            d_x[i] = d_y[i] * (cdf + x[i] * density)
+
+
+def gelu_tanh_forward(x):
+    """y = 0.5 * x * (1 + tanh(u)): see minibert.ops.reference.activations."""
+    y = empty(x.shape, x.dtype)
+    gelu_tanh(x.reshape(-1), y.reshape(-1), threads())
+    return y, x
+
+
+def gelu_tanh_backward(d_y, x):
+    """d_y [...] -> d_x [...]."""
+    d_x = empty(x.shape, x.dtype)
+    gelu_tanh_slope(d_y.reshape(-1), x.reshape(-1), d_x.reshape(-1), threads())
+    return d_x
+
+
+@helper
+def twice_slope(x):
+    """u = sqrt(2 / pi) * (x + 0.044715 * x**3) -> 2 * u and 2 * du / dx."""
+    number = type(x)
+    factor, cubic, one, three = number(2 * math.sqrt(2 / math.pi)), number(0.044715), number(1), number(3)
+    squared = x * x
+    return factor * (x + cubic * x * squared), factor * (one + three * cubic * squared)
+
+
+@kernel
+def gelu_tanh(x, y, parts):
+    for part in prange(parts):
+        first, last = piece(len(x), part, parts)
+        for i in range(first, last):
+            # 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses nothing where tanh is near -1
+            twice_u, _ = twice_slope(x[i])
+            y[i] = x[i] / (type(x[i])(1) + exponential(-twice_u))
+
+
+@kernel
+def gelu_tanh_slope(d_y, x, d_x, parts):
+    for part in prange(parts):
+        first, last = piece(len(x), part, parts)
+        for i in range(first, last):
+            one = type(x[i])(1)
+            twice_u, d_twice_u = twice_slope(x[i])
+            # y = x * s with s = 1 / (1 + exp(-2 * u)), whose slope is s * (1 - s) times that of 2 * u
+            s = one / (one + exponential(-twice_u))
+            d_x[i] = d_y[i] * (s + x[i] * s * (one - s) * d_twice_u)
+
+
+def tanh_forward(x):
+    """x [...] -> y [...].  In BERT: the pooler, for one token of each sequence."""
+    y = empty(x.shape, x.dtype)
+    tanh(x.reshape(-1), y.reshape(-1))
+    return y, y
+
+
+def tanh_backward(d_y, y):
+    """d_y [...] -> d_x [...]."""
+    d_x = empty(y.shape, y.dtype)
+    tanh_slope(d_y.reshape(-1), y.reshape(-1), d_x.reshape(-1))
+    return d_x
+
+
+@kernel
+def tanh(x, y):
+    for i in prange(len(x)):
+        y[i] = math.tanh(x[i])
+
+
+@kernel
+def tanh_slope(d_y, y, d_x):
+    for i in prange(len(y)):
+        d_x[i] = d_y[i] * (1 - y[i] * y[i])

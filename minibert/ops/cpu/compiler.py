@@ -1,0 +1,125 @@
+"""How the CPU backend's functions are compiled, and where the machine code is kept.
+
+    @kernel     what an op calls from Python: compiled on its first use, its `prange` loops shared among threads
+    @helper     what kernels call: compiled into them, never called from Python
+
+Numba's own cache watches only the file of the function that was compiled.  A kernel is made of helpers from other files
+too, so an edit there would go unnoticed and yesterday's code would run.  Here the cache is a folder whose name is a hash
+of *all* source files of this backend: after any edit there is another folder.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numba
+from numba import njit, prange
+
+# Of the liberties that a compiler may take with floating-point numbers, the kernels allow two.  Neither changes what
+# infinity and NaN do.  "contract": a * b + c in one instruction, with one rounding instead of two.  "reassoc", for
+# functions that add up a row (`summing`): partial sums in the lanes of a vector.
+CONTRACT, REASSOCIATE = {"contract"}, {"contract", "reassoc"}
+OPTIONS = dict(nogil=True, error_model="numpy")  # "numpy": dividing by zero is no exception, so loops vectorise
+# only prange is wanted of Numba's parallel transformations; to look for the others takes longer than to compile
+PRANGE = dict(prange=True, comprehension=False, reduction=False, inplace_binop=False, setitem=False, numpy=False)
+PRANGE |= dict(stencil=False, fusion=False)
+ROWS = 64  # that one thread works on at a time, where sums over rows must not depend on the number of threads
+KEPT = 4  # folders of earlier versions that stay in the cache, for who goes back and forth between two
+SECONDS = 20  # what compiling everything for one dtype takes at most, on one slow core
+
+
+def source_hash() -> str:
+    """A hash of every source file of this backend."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_root() -> Path:
+    """Where compiled kernels are kept: MINIBERT_CACHE, or the user's folder for caches."""
+    if "MINIBERT_CACHE" in os.environ:
+        return Path(os.environ["MINIBERT_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minibert"
+
+
+def open_cache() -> Path | None:
+    """The folder for this version's machine code, made if need be; None, and one warning, where nothing can be written.
+
+    Folders of versions that have not been used for longest are removed.
+    """
+    try:
+        root = cache_root() / "kernels"
+        folder = root / source_hash()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        os.utime(folder)
+        for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT + 1 :]:
+            shutil.rmtree(old, ignore_errors=True)
+        return folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        warnings.warn(
+            f"the compiled kernels cannot be kept ({error}): each run compiles them again. "
+            "Name a folder that can be written in MINIBERT_CACHE",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+__all__ = ["chunks_of", "helper", "kernel", "piece", "prange", "rows_of", "summing", "threads"]
+CACHE = open_cache()
+
+
+def announce_compilation() -> None:
+    """Say so, once, when the kernels of this version have not been compiled on this machine yet."""
+    if CACHE is None or not any(CACHE.rglob("*.nbi")):
+        kept = "" if CACHE is None else f" (kept in {CACHE})"
+        print(f"minibert: compiling the CPU kernels, up to {SECONDS} seconds, once{kept}", file=sys.stderr, flush=True)
+
+
+def helper(function):
+    """A function that kernels call; it becomes a part of them."""
+    return njit(fastmath=CONTRACT, **OPTIONS)(function)
+
+
+def summing(function):
+    """A helper that adds up numbers in whatever order is fastest: always the same one on the same processor."""
+    return njit(fastmath=REASSOCIATE, **OPTIONS)(function)
+
+
+def kernel(function):
+    """A function that an op calls.  Its arguments are C-contiguous arrays and numbers."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here and now, and by nobody else
+    try:
+        return njit(parallel=PRANGE, fastmath=CONTRACT, cache=CACHE is not None, **OPTIONS)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def threads() -> int:
+    """How many threads a kernel's loops are shared among."""
+    return numba.get_num_threads()
+
+
+@helper
+def piece(length, part, parts):
+    """Where piece number `part` begins and ends when `length` things are cut into `parts` pieces."""
+    return length * part // parts, length * (part + 1) // parts
+
+
+@helper
+def chunks_of(x):
+    """How many chunks of ROWS rows a matrix has."""
+    return (len(x) + ROWS - 1) // ROWS
+
+
+@helper
+def rows_of(chunk, x):
+    """The rows of a chunk."""
+    return range(chunk * ROWS, min((chunk + 1) * ROWS, len(x)))

@@ -1,0 +1,70 @@
+"""Dropout whose mask is counted, not stored: see minibert.ops.dropout for which bits decide."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minibert.ops.cpu.compiler import chunks_of, helper, kernel, prange, rows_of
+from minibert.ops.cpu.memory import empty
+from minibert.ops.cpu.random_bits import row_bits
+from minibert.philox import key_words
+
+
+class Drops(NamedTuple):
+    """A minibert.ops.Dropout as kernels take it; without dropout, a threshold of 0 keeps every value."""
+
+    threshold: int  # 0 .. 65535, int64
+    scale: float  # float64
+    key: np.ndarray  # uint64 [2]
+    site: int
+    sequences: np.ndarray  # int32 [rows], in attention [B]
+    positions: np.ndarray  # int32 [rows]
+
+
+NOTHING = Drops(0, 1.0, np.zeros(2, np.uint64), 0, np.zeros(1, np.int32), np.zeros(1, np.int32))
+
+
+def as_drops(dropout) -> Drops:
+    """dropout a minibert.ops.Dropout or None."""
+    if dropout is None:
+        return NOTHING
+    key = np.array(key_words(*dropout.key), np.uint64)
+    sequences, positions = (np.ascontiguousarray(n, np.int32) for n in (dropout.sequences, dropout.positions))
+    return Drops(dropout.threshold, dropout.scale, key, dropout.site, sequences, positions)
+
+
+def dropout_forward(x, dropout):
+    """y = x * mask: see minibert.ops.reference.dropout."""
+    y = empty(x.shape, x.dtype)
+    drop(x, as_drops(dropout), y)
+    return y, dropout
+
+
+def dropout_backward(d_y, dropout):
+    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
+    d_x = empty(d_y.shape, d_y.dtype)
+    drop(d_y, as_drops(dropout), d_x)
+    return d_x
+
+
+@kernel
+def drop(x, drops, y):
+    for chunk in prange(chunks_of(x)):
+        words = words_for(x)
+        for i in rows_of(chunk, x):
+            drop_row(x[i], drops, i, words, y[i])
+
+
+@helper
+def drop_row(x, drops, i, words, y):
+    """y [H] = row x [H], number i of its array, times its mask."""
+    scale = type(x[0])(drops.scale)
+    bits = row_bits(drops.key, drops.site, drops.sequences[i], drops.positions[i], len(x), words)
+    for j in range(len(x)):
+        y[j] = x[j] * scale if bits[j] >= drops.threshold else type(x[0])(0)
+
+
+@helper
+def words_for(x):
+    """Room for the random words of one row of x: see row_bits."""
+    return np.empty((x.shape[1] + 7) // 8 * 4, np.uint32)

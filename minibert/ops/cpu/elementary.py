@@ -1,0 +1,110 @@
+"""Exponential and normal distribution for kernels: without branches or tables, so that a loop of them vectorises.
+
+A call of the C library's `exp` for each number would stop the compiler from working on eight numbers at once, and take
+ten times as long.  The errors are a few units in the last place: tests/ops/test_elementary.py measures them.
+"""
+
+from dataclasses import dataclass
+from math import factorial, log, pi, sqrt
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from minibert.ops.cpu.compiler import CONTRACT
+from minibert.ops.reference.normal import CHEBYSHEV, TERMS
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the functions need to know of a floating-point type."""
+
+    number: type
+    integer: type  # of as many bits
+    fraction_bits: int
+    bias: int  # of the exponent: 2**n is the bit pattern (n + bias) << fraction_bits
+    lowest: float  # below, the exponential rounds to zero
+    highest: float  # above, it overflows to infinity
+    ln2_high: float  # ln 2 in so few bits that its products with an exponent are exact
+    ln2_low: float  # what is missing
+    terms: int  # of the Taylor series, so that the first one left out is below the rounding
+
+
+FLOAT32 = Format(np.float32, np.int32, 23, 127, -105.0, 89.0, 0.693115234375, 3.1946184945309415e-05, 8)
+FLOAT64 = Format(np.float64, np.int64, 52, 1023, -747.0, 710.0, 0.6931471803691238, 1.9082149292705877e-10, 14)
+
+
+def exponential_in(f: Format):
+    """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded, and |r| <= ln 2 / 2, so that a short Taylor series will do."""
+    number, integer, fraction_bits, bias = f.number, f.integer, f.fraction_bits, f.bias
+    lowest, highest, half, log2_e = number(f.lowest), number(f.highest), number(0.5), number(1 / log(2))
+    ln2_high, ln2_low = number(f.ln2_high), number(f.ln2_low)
+    taylor = np.array([1 / factorial(k) for k in reversed(range(f.terms))], number)
+    terms = f.terms
+
+    def exponential(x):
+        x = lowest if x < lowest else x  # comparisons with NaN are false: it stays
+        x = highest if x > highest else x
+        n = np.floor(x * log2_e + half)
+        r = x - n * ln2_high - n * ln2_low
+        p = taylor[0]
+        for k in range(1, terms):
+            p = p * r + taylor[k]
+        # 2**n as the product of two powers, since near the ends of the range neither infinity nor zero is near enough
+        first = integer(n) >> 1
+        second = integer(n) - first
+        return (
+            p
+            * integer((first + bias) << fraction_bits).view(number)
+            * integer((second + bias) << fraction_bits).view(number)
+        )
+
+    return exponential
+
+
+def exponential(x):
+    """e**x, in kernels; float32 or float64.  NaN, infinities, overflow and underflow as in NumPy."""
+    raise NotImplementedError("only in compiled kernels")
+
+
+OF_TYPE = {types.float32: exponential_in(FLOAT32), types.float64: exponential_in(FLOAT64)}
+
+
+@overload(exponential, jit_options=dict(fastmath=CONTRACT))
+def _exponential(x):
+    return OF_TYPE[x]
+
+
+def normal_in(f: Format):
+    """The series of minibert.ops.reference.normal, for one number."""
+    number = f.number
+    zero, half, one, two, root = number(0), number(0.5), number(1), number(2), number(sqrt(0.5))
+    peak = number(sqrt(0.5 / pi))
+    chebyshev = np.array(CHEBYSHEV[: TERMS[np.dtype(number)]][::-1], number)
+    terms = len(chebyshev)
+
+    def normal(x):
+        z = abs(x) * root
+        bell = exponential(-z * z)
+        t = two / (two + z)
+        u = two * t - one
+        last, before = chebyshev[0], zero
+        for k in range(1, terms - 1):
+            last, before = two * u * last - before + chebyshev[k], last
+        tail = half * t * bell * (u * last - before + chebyshev[terms - 1])
+        return tail if x < zero else one - tail, bell * peak
+
+    return normal
+
+
+def normal(x):
+    """The standard normal distribution at x, in kernels: the probability of values below x, and the density."""
+    raise NotImplementedError("only in compiled kernels")
+
+
+NORMAL_OF_TYPE = {types.float32: normal_in(FLOAT32), types.float64: normal_in(FLOAT64)}
+
+
+@overload(normal, jit_options=dict(fastmath=CONTRACT))
+def _normal(x):
+    return NORMAL_OF_TYPE[x]

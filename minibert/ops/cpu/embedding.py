@@ -1,0 +1,44 @@
+"""The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
+
+from minibert.ops.cpu.compiler import kernel, piece, prange, threads
+from minibert.ops.cpu.memory import empty, zeros
+
+
+def embedding_forward(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+    """The sum of three rows for each token: see minibert.ops.reference.embedding."""
+    y = empty((len(token_ids), token_weight.shape[1]), token_weight.dtype)
+    look_up(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight, y)
+    shapes = token_weight.shape, position_weight.shape, segment_weight.shape
+    return y, (token_ids, position_ids, segment_ids, shapes)
+
+
+def embedding_backward(d_y, cache, d_token_weight=None, d_position_weight=None, d_segment_weight=None):
+    """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference."""
+    token_ids, position_ids, segment_ids, shapes = cache
+    given = d_token_weight, d_position_weight, d_segment_weight
+    tables = [zeros(shape, d_y.dtype) if g is None else g for shape, g in zip(shapes, given, strict=True)]
+    for ids, table in zip((token_ids, position_ids, segment_ids), tables, strict=True):
+        scatter_add(d_y, ids, table, threads())
+    return tuple(tables)
+
+
+@kernel
+def look_up(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight, y):
+    # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
+    for i in prange(len(y)):
+        row = y[i]
+        token, position = token_weight[token_ids[i]], position_weight[position_ids[i]]
+        segment = segment_weight[segment_ids[i]]
+        for j in range(len(row)):
+            row[j] = token[j] + position[j] + segment[j]
+
+
+@kernel
+def scatter_add(rows, ids, table, parts):
+    """Row ids[i] of the table receives rows[i], in the order of i: each thread adds some of the features."""
+    for part in prange(parts):
+        left, right = piece(table.shape[1], part, parts)
+        for i in range(len(ids)):
+            row, sums = rows[i], table[ids[i]]
+            for j in range(left, right):
+                sums[j] += row[j]

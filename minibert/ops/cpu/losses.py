@@ -1,0 +1,227 @@
+"""Losses, row by row: see minibert.ops.reference.losses for the formulas, and for what `count` is."""
+
+import numpy as np
+
+from minibert.ops.cpu.compiler import helper, kernel, prange, summing
+from minibert.ops.cpu.elementary import exponential
+from minibert.ops.cpu.memory import empty
+
+LANES = 16  # maxima kept side by side
+
+
+def cross_entropy_forward(logits, labels, count):
+    """loss = sum(log_sum - logits[label]) / count.  logits [M, V], labels int32 [M]."""
+    losses, log_sums = np.empty(len(logits), logits.dtype), np.empty(len(logits), logits.dtype)
+    surprise(logits, labels, losses, log_sums)
+    return losses.sum() / logits.dtype.type(count), (logits, labels, log_sums, count)
+
+
+def cross_entropy_backward(d_loss, cache):
+    """d_loss (0-d) -> d_logits [M, V]."""
+    logits, labels, log_sums, count = cache
+    d_logits = empty(logits.shape, logits.dtype)
+    surprise_slope(float(d_loss) / count, logits, labels, log_sums, d_logits)
+    return d_logits
+
+
+@kernel
+def surprise(logits, labels, losses, log_sums):
+    for i in prange(len(logits)):
+        log_sums[i] = log_sum_of_exponentials(logits[i])
+        losses[i] = log_sums[i] - logits[i, labels[i]]
+
+
+@kernel
+def surprise_slope(factor, logits, labels, log_sums, d_logits):
+    for i in prange(len(logits)):
+        surprise_slope_of_row(factor, logits[i], labels[i], log_sums[i], d_logits[i])
+
+
+@helper
+def surprise_slope_of_row(factor, row, label, log_sum, d_row):
+    # loss = -log softmax(logits)[label]: the gradient is the softmax, minus one at the label
+    scale = type(row[0])(factor)
+    for j in range(len(row)):
+        d_row[j] = scale * exponential(row[j] - log_sum)
+    d_row[label] -= scale
+
+
+@helper
+def log_sum_of_exponentials(row):
+    """log(sum(exp(row))) without overflow; row [V]."""
+    highest = maximum(row)
+    return highest + np.log(sum_of_exponentials(row, highest))
+
+
+@helper
+def maximum(row):
+    """The largest number of a row [V].
+
+    Kept in LANES columns, so that the loop vectorises: a compiler may not reorder maxima, because of NaN.
+    """
+    lanes = np.full(LANES, row[0])
+    whole = len(row) // LANES * LANES
+    for start in range(0, whole, LANES):
+        for lane in range(LANES):
+            x = row[start + lane]
+            lanes[lane] = x if x > lanes[lane] else lanes[lane]
+    highest = lanes[0]
+    for x in lanes:
+        highest = x if x > highest else highest
+    for j in range(whole, len(row)):
+        highest = row[j] if row[j] > highest else highest
+    return highest
+
+
+@summing
+def sum_of_exponentials(row, highest):
+    total = type(row[0])(0)
+    for j in range(len(row)):
+        total += exponential(row[j] - highest)
+    return total
+
+
+def count_correct(logits, labels):
+    """How many rows of logits [M, V] are highest at their label, the first of equals as `argmax` has it; 0-d int."""
+    correct = np.empty(len(logits), np.int64)
+    is_highest(logits, labels, correct)
+    return correct.sum()
+
+
+@kernel
+def is_highest(logits, labels, correct):
+    for i in prange(len(logits)):
+        row, label = logits[i], labels[i]
+        higher = 0
+        for j in range(label):
+            higher += row[j] >= row[label]
+        for j in range(label + 1, len(row)):
+            higher += row[j] > row[label]
+        correct[i] = higher == 0
+
+
+def mse_forward(prediction, target, count):
+    """loss = sum((prediction - target)**2) / count."""
+    difference = empty(prediction.shape, prediction.dtype)
+    total = squared_difference(prediction.reshape(-1), target.reshape(-1), difference.reshape(-1))
+    return prediction.dtype.type(total / count), (difference, count)
+
+
+def mse_backward(d_loss, cache):
+    """d_loss (0-d) -> d_prediction [...]."""
+    difference, count = cache
+    d_prediction = empty(difference.shape, difference.dtype)
+    multiple(2 * float(d_loss) / count, difference.reshape(-1), d_prediction.reshape(-1))
+    return d_prediction
+
+
+@kernel
+def squared_difference(prediction, target, difference):
+    for i in prange(len(difference)):
+        difference[i] = prediction[i] - target[i]
+    return sum_of_squares(difference)
+
+
+@kernel
+def multiple(factor, x, y):
+    for i in prange(len(x)):
+        y[i] = factor * x[i]
+
+
+@summing
+def sum_of_squares(x):
+    """In float64, whatever x is."""
+    total = 0.0
+    for i in range(len(x)):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
+    """loss = KL(teacher || student) * temperature**2 / count, both softened.  Logits [M, V]."""
+    dtype = student_logits.dtype
+    losses, log_sums = np.empty(len(student_logits), dtype), np.empty((2, len(student_logits)), dtype)
+    divergence(student_logits, teacher_logits, temperature, losses, log_sums)
+    cache = student_logits, teacher_logits, log_sums, temperature, count
+    return dtype.type(losses.sum() * temperature**2 / count), cache
+
+
+def kl_divergence_backward(d_loss, cache):
+    """d_loss (0-d) -> d_student_logits [M, V]."""
+    student_logits, teacher_logits, log_sums, temperature, count = cache
+    d_student_logits = empty(student_logits.shape, student_logits.dtype)
+    factor = float(d_loss) * temperature / count
+    divergence_slope(factor, student_logits, teacher_logits, temperature, log_sums, d_student_logits)
+    return d_student_logits
+
+
+@kernel
+def divergence(student_logits, teacher_logits, temperature, losses, log_sums):
+    for i in prange(len(losses)):
+        number = type(losses[0])
+        student, teacher, cooling = student_logits[i], teacher_logits[i], number(1 / temperature)
+        log_sums[0, i] = log_sum_of_exponentials(student * cooling)
+        log_sums[1, i] = log_sum_of_exponentials(teacher * cooling)
+        losses[i] = divergence_of_row(student, teacher, cooling, log_sums[0, i], log_sums[1, i])
+
+
+@summing
+def divergence_of_row(student, teacher, cooling, student_log_sum, teacher_log_sum):
+    total = type(student[0])(0)
+    for j in range(len(student)):
+        log_teacher = teacher[j] * cooling - teacher_log_sum
+        total += exponential(log_teacher) * (log_teacher - (student[j] * cooling - student_log_sum))
+    return total
+
+
+@kernel
+def divergence_slope(factor, student_logits, teacher_logits, temperature, log_sums, d_student_logits):
+    for i in prange(len(student_logits)):
+        # d KL / d log_student = -teacher; through the log-softmax: student - teacher; through logits / temperature
+        number = type(student_logits[0, 0])
+        cooling, scale = number(1 / temperature), number(factor)
+        student, teacher, d_row = student_logits[i], teacher_logits[i], d_student_logits[i]
+        student_log_sum, teacher_log_sum = log_sums[0, i], log_sums[1, i]
+        for j in range(len(student)):
+            likely = exponential(student[j] * cooling - student_log_sum)
+            d_row[j] = scale * (likely - exponential(teacher[j] * cooling - teacher_log_sum))
+
+
+def cosine_forward(x, target, count):
+    """loss = sum(1 - cosine of each row) / count.  x, target [M, H]."""
+    norms, cosines = np.empty((2, len(x)), x.dtype), np.empty(len(x), x.dtype)
+    angles(x, target, norms, cosines)
+    return x.dtype.type((1 - cosines).sum() / count), (x, target, norms, cosines, count)
+
+
+def cosine_backward(d_loss, cache):
+    """d_loss (0-d) -> d_x [M, H]."""
+    x, target, norms, cosines, count = cache
+    d_x = empty(x.shape, x.dtype)
+    turn(float(d_loss) / count, x, target, norms, cosines, d_x)
+    return d_x
+
+
+@kernel
+def angles(x, target, norms, cosines):
+    for i in prange(len(x)):
+        number = type(cosines[0])
+        norms[0, i], norms[1, i] = number(np.sqrt(sum_of_squares(x[i]))), number(np.sqrt(sum_of_squares(target[i])))
+        cosines[i] = cosine_of_rows(x[i], target[i], norms[0, i], norms[1, i])
+
+
+@summing
+def cosine_of_rows(x, target, x_norm, target_norm):
+    total = type(x[0])(0)
+    for j in range(len(x)):
+        total += (x[j] / x_norm) * (target[j] / target_norm)
+    return total
+
+
+@kernel
+def turn(factor, x, target, norms, cosines, d_x):
+    for i in prange(len(x)):
+        # cosine = x_unit . target_unit; only the part of target_unit at right angles to x can turn x
+        scale = type(cosines[0])(factor) / norms[0, i]
+        for j in range(x.shape[1]):
+            d_x[i, j] = scale * (x[i, j] / norms[0, i] * cosines[i] - target[i, j] / norms[1, i])

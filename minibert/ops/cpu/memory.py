@@ -1,0 +1,86 @@
+"""Where the arrays of the CPU backend come from: blocks of memory that are used again once no array refers to them.
+
+A training step asks for the same large arrays as the step before.  The C library would give each of them back to the
+system when it is freed, and pay for it anew in page faults.
+"""
+
+import sys
+import threading
+from math import prod
+
+import numpy as np
+
+SMALLEST = 1 << 15  # bytes; smaller arrays come from NumPy
+LINE = 64  # bytes: a line of the cache, where every array starts
+MOST_WASTE = 2  # a block serves arrays of at least half its size
+FORGOTTEN = 4096  # requests, some dozens of steps, after which a block that nobody wanted is let go
+
+
+class Block:
+    """Some memory; every array that is made from it refers to `memory`, which is how we know whether it is free."""
+
+    def __init__(self, size: int):
+        step = 1 << max(size.bit_length() - 4, 6)  # in few sizes, so that batches of almost the same length share them
+        self.size = -(-size // step) * step
+        self.memory = np.empty(self.size + LINE, np.uint8)
+        self.start = -self.memory.ctypes.data % LINE
+        self.last_used = 0
+
+    @property
+    def free(self) -> bool:
+        return sys.getrefcount(self.memory) == 2  # this Block's, and the argument of getrefcount
+
+    def array(self, shape, dtype, size: int) -> np.ndarray:
+        return self.memory[self.start : self.start + size].view(dtype).reshape(shape)
+
+
+class Buffers:
+    """All blocks, by ascending size."""
+
+    def __init__(self):
+        self.blocks: list[Block] = []
+        self.requests = 0
+        self.lock = threading.Lock()
+
+    def empty(self, shape, dtype) -> np.ndarray:
+        """An array [shape] that holds whatever was there before; C-contiguous."""
+        dtype = np.dtype(dtype)
+        size = prod(shape) * dtype.itemsize
+        if size < SMALLEST:
+            return np.empty(shape, dtype)
+        with self.lock:
+            self.requests += 1
+            block = self.find(size) or self.add(size)
+            block.last_used = self.requests
+            return block.array(shape, dtype, size)
+
+    def find(self, size: int) -> Block | None:
+        """The smallest free block that is large enough and not much too large."""
+        for block in self.blocks:
+            if size <= block.size <= MOST_WASTE * size and block.free:
+                return block
+        return None
+
+    def add(self, size: int) -> Block:
+        """A new block; those that were not wanted for long go."""
+        self.blocks = [b for b in self.blocks if b.last_used > self.requests - FORGOTTEN or not b.free]
+        block = Block(size)
+        self.blocks.append(block)
+        self.blocks.sort(key=lambda b: b.size)
+        return block
+
+    @property
+    def nbytes(self) -> int:
+        """All memory that is held, taken or free."""
+        return sum(block.size for block in self.blocks)
+
+
+BUFFERS = Buffers()
+empty = BUFFERS.empty
+
+
+def zeros(shape, dtype) -> np.ndarray:
+    """An array [shape] of zeros."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array

@@ -1,0 +1,41 @@
+"""Philox4x32-10 in kernels: the same bits as minibert.philox, see there for what they are.
+
+Words of 32 bits are held in numbers of 64, where their products fit: four counters at a time in a vector of 256 bits.
+"""
+
+import numpy as np
+
+from minibert.ops.cpu.compiler import helper
+from minibert.philox import LOW_WORD, MULTIPLIERS, ROUNDS, WEYL
+
+LOW, HALF_WORD = np.uint64(LOW_WORD), np.uint64(32)
+FIRST_MULTIPLIER, SECOND_MULTIPLIER = (np.uint64(m) for m in MULTIPLIERS)
+FIRST_WEYL, SECOND_WEYL = (np.uint64(w) for w in WEYL)
+
+
+@helper
+def philox(c0, c1, c2, c3, k0, k1):
+    """Four random words for one counter and one key; all uint64 below 2**32."""
+    for _ in range(ROUNDS):
+        product0, product1 = c0 * FIRST_MULTIPLIER, c2 * SECOND_MULTIPLIER
+        c0 = (product1 >> HALF_WORD) ^ c1 ^ k0
+        c2 = (product0 >> HALF_WORD) ^ c3 ^ k1
+        c1, c3 = product1 & LOW, product0 & LOW
+        k0, k1 = (k0 + FIRST_WEYL) & LOW, (k1 + SECOND_WEYL) & LOW
+    return c0, c1, c2, c3
+
+
+@helper
+def row_bits(key, site, sequence, position, features, words):
+    """The sixteen bits that decide on each feature of one row: uint16 [features or more], a view into words.
+
+    key uint64 [2]; words uint32 [4 * groups], where groups of eight features share one call of Philox.
+    """
+    k0, k1, c1, c2, c3 = key[0], key[1], np.uint64(position), np.uint64(sequence), np.uint64(site)
+    for group in range((features + 7) // 8):
+        w0, w1, w2, w3 = philox(np.uint64(group), c1, c2, c3, k0, k1)
+        words[4 * group] = w0
+        words[4 * group + 1] = w1
+        words[4 * group + 2] = w2
+        words[4 * group + 3] = w3
+    return words.view(np.uint16)

@@ -1,0 +1,62 @@
+"""Choosing rows, and averaging them: from the tokens of a batch to the few that a loss reads."""
+
+import numpy as np
+
+from minibert.ops.cpu.compiler import kernel, prange, threads
+from minibert.ops.cpu.embedding import scatter_add
+from minibert.ops.cpu.memory import empty, zeros
+
+
+def gather_rows_forward(x, rows):
+    """y = x[rows]: see minibert.ops.reference.rows."""
+    y = empty((len(rows), x.shape[1]), x.dtype)
+    take(x, rows, y)
+    return y, (rows, x.shape)
+
+
+def gather_rows_backward(d_y, cache, d_x=None):
+    """d_y [M, H] -> d_x [N, H], added to what is given."""
+    rows, shape = cache
+    d_x = zeros(shape, d_y.dtype) if d_x is None else d_x
+    scatter_add(d_y, rows, d_x, threads())
+    return d_x
+
+
+def mean_pool_forward(x, cu_seqlens):
+    """y = the mean of each sequence's rows: see minibert.ops.reference.rows."""
+    if (np.diff(cu_seqlens) < 1).any():
+        raise ValueError("mean_pool: a sequence without tokens has no mean; leave it out of the batch")
+    y = empty((len(cu_seqlens) - 1, x.shape[1]), x.dtype)
+    pool(x, cu_seqlens, y)
+    return y, cu_seqlens
+
+
+def mean_pool_backward(d_y, cu_seqlens):
+    """d_y [B, H] -> d_x [N, H]."""
+    d_x = empty((cu_seqlens[-1], d_y.shape[1]), d_y.dtype)
+    share(d_y, cu_seqlens, d_x)
+    return d_x
+
+
+@kernel
+def take(x, rows, y):
+    for i in prange(len(rows)):
+        y[i] = x[rows[i]]
+
+
+@kernel
+def pool(x, cu_seqlens, y):
+    for b in prange(len(y)):
+        row = y[b]
+        row[:] = 0
+        for i in range(cu_seqlens[b], cu_seqlens[b + 1]):
+            row += x[i]
+        row /= type(row[0])(cu_seqlens[b + 1] - cu_seqlens[b])
+
+
+@kernel
+def share(d_y, cu_seqlens, d_x):
+    for b in prange(len(d_y)):
+        row = d_y[b] / type(d_y[b, 0])(cu_seqlens[b + 1] - cu_seqlens[b])
+        for i in range(cu_seqlens[b], cu_seqlens[b + 1]):
+            d_x[i] = row
