@@ -27,7 +27,11 @@ PAIRS = (
     "kl_divergence",
     "cosine",
 )
-OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + ("count_correct", "adamw", "global_norm")
+OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + (
+    "count_correct",
+    "adamw",
+    "global_norm",
+)
 
 
 class Backend:

@@ -2,7 +2,9 @@
 
 import math
 
-from minibert.ops.cpu.compiler import helper, kernel, piece, prange, threads
+import numpy as np
+
+from minibert.ops.cpu.compiler import inlined, kernel, piece, prange, threads
 from minibert.ops.cpu.elementary import exponential, normal
 from minibert.ops.cpu.memory import empty
 
@@ -24,7 +26,7 @@ def gelu_backward(d_y, x):
 @kernel
 def gelu(x, y, parts):
     for part in prange(parts):
-        first, last = piece(len(x), part, parts)
+        first, last = piece(len(x), np.int64(part), parts)
         for i in range(first, last):
             cdf, _ = normal(x[i])
             y[i] = x[i] * cdf
@@ -33,7 +35,7 @@ def gelu(x, y, parts):
 @kernel
 def gelu_slope(d_y, x, d_x, parts):
     for part in prange(parts):
-        first, last = piece(len(x), part, parts)
+        first, last = piece(len(x), np.int64(part), parts)
         for i in range(first, last):
             # y = x * cdf(x), and the derivative of cdf is the density
             cdf, density = normal(x[i])
@@ -54,7 +56,7 @@ def gelu_tanh_backward(d_y, x):
     return d_x
 
 
-@helper
+@inlined
 def twice_slope(x):
     """u = sqrt(2 / pi) * (x + 0.044715 * x**3) -> 2 * u and 2 * du / dx."""
     number = type(x)
@@ -66,7 +68,7 @@ def twice_slope(x):
 @kernel
 def gelu_tanh(x, y, parts):
     for part in prange(parts):
-        first, last = piece(len(x), part, parts)
+        first, last = piece(len(x), np.int64(part), parts)
         for i in range(first, last):
             # 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses nothing where tanh is near -1
             twice_u, _ = twice_slope(x[i])
@@ -76,7 +78,7 @@ def gelu_tanh(x, y, parts):
 @kernel
 def gelu_tanh_slope(d_y, x, d_x, parts):
     for part in prange(parts):
-        first, last = piece(len(x), part, parts)
+        first, last = piece(len(x), np.int64(part), parts)
         for i in range(first, last):
             one = type(x[i])(1)
             twice_u, d_twice_u = twice_slope(x[i])

@@ -8,16 +8,19 @@ keys run down the columns, eight queries side by side in a vector, and so does d
 neighbouring keys of one query.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minibert.ops.cpu.blas import (
     as_many_blas_threads_as,
+    block,
     multiply,
     multiply_by_transposed,
     multiply_transposed,
     one_blas_thread,
 )
-from minibert.ops.cpu.compiler import helper, kernel, prange, summing, threads
+from minibert.ops.cpu.compiler import helper, inlined, kernel, prange, summing, threads
 from minibert.ops.cpu.dropout import as_drops
 from minibert.ops.cpu.elementary import exponential
 from minibert.ops.cpu.memory import empty
@@ -28,132 +31,157 @@ LANES = 8  # queries that fill a vector of 256 bits in float32
 KEYS_PER_CALL = 8  # whose dropout one call of Philox settles
 
 
+class Layout(NamedTuple):
+    """What attention needs to know of a batch beside its numbers: see the reference."""
+
+    heads: int
+    cu_seqlens_q: np.ndarray
+    cu_seqlens_k: np.ndarray
+    positions_q: np.ndarray
+    causal: bool
+
+
+class Room(NamedTuple):
+    """Each thread's room to work on a block of queries."""
+
+    matrices: np.ndarray
+    """[threads, 1 or 2, T, QUERIES]: the scores, and in the backward pass their gradients"""
+    numbers: np.ndarray
+    """[threads, 2, QUERIES]: two numbers for each query"""
+    places: np.ndarray
+    """uint64 [threads, QUERIES]: the queries' positions, which dropout counts by"""
+    words: np.ndarray
+    """uint32 [threads, 4, QUERIES]: the random words that settle KEYS_PER_CALL keys of each query"""
+
+
 def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
     """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments."""
     context = empty(query.shape, query.dtype)
     log_sums = empty((heads, len(query)), query.dtype)  # [A, Nq]
-    layout = heads, cu_seqlens_q, cu_seqlens_k, positions_q, bool(causal), as_drops(dropout)
-    forward(query, key, value, *layout, context, log_sums, *workspace(1, layout, query.dtype))
-    return context, (query, key, value, layout, context, log_sums)
+    layout = Layout(heads, cu_seqlens_q, cu_seqlens_k, positions_q, bool(causal))
+    drops = as_drops(dropout)
+    forward(query, key, value, layout, drops, context, log_sums, shares(layout), room_for(layout, 1, query.dtype))
+    return context, (query, key, value, layout, drops, context, log_sums)
 
 
 def attention_backward(d_context, cache):
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
-    query, key, value, layout, context, log_sums = cache
-    gradients = [empty(x.shape, x.dtype) for x in (query, key, value)]
-    inputs = d_context, query, key, value, context, log_sums
-    backward(*inputs, *layout, *gradients, *workspace(2, layout, query.dtype))
-    return tuple(gradients)
+    query, key, value, layout, drops, context, log_sums = cache
+    d_query, d_key, d_value = (empty(x.shape, x.dtype) for x in (query, key, value))
+    room = room_for(layout, 2, query.dtype)
+    backward(
+        d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, shares(layout), room
+    )  # fmt: skip
+    return d_query, d_key, d_value
 
 
-def workspace(matrices, layout, dtype):
-    """Which heads of which sequences each thread takes, and its room for one block of queries.
+def shares(layout: Layout):
+    """int64 [threads + 1]: thread p takes the tasks shares[p] .. shares[p + 1]; task t is head t // B of sequence t % B.
 
-    Returns bounds int64 [parts + 1]: thread p takes the tasks bounds[p] .. bounds[p + 1], where task number t is head
-    t // B of sequence t % B; matrices [parts, matrices, T, QUERIES]; numbers [parts, 2, QUERIES], two for each query;
-    places uint64 [parts, QUERIES]; words uint32 [parts, 4, QUERIES].
+    The cuts are where the work, queries times keys, is cut into equal parts.
     """
-    heads, cu_seqlens_q, cu_seqlens_k = layout[:3]
-    parts, lengths = threads(), np.diff(cu_seqlens_k)
-    work = np.tile(np.cumsum(np.diff(cu_seqlens_q) * lengths + 1.0), heads)
-    work += np.repeat(np.arange(heads), len(lengths)) * work[len(lengths) - 1]  # [A * B], done with each task
-    bounds = np.searchsorted(work, work[-1] * np.arange(parts + 1) / parts - work[-1] * 1e-9)
-    bounds[-1] = len(work)
-    return (
-        bounds,
-        empty((parts, matrices, int(lengths.max()), QUERIES), dtype),
-        np.zeros((parts, 2, QUERIES), dtype),
-        np.zeros((parts, QUERIES), np.uint64),
-        np.empty((parts, 4, QUERIES), np.uint32),
+    lengths_q, lengths_k = np.diff(layout.cu_seqlens_q), np.diff(layout.cu_seqlens_k)
+    work = np.cumsum(np.tile(lengths_q * lengths_k + 1.0, layout.heads))  # [A * B], up to and with each task
+    cuts = np.searchsorted(work, work[-1] * np.arange(1, threads()) / threads() + 0.5)
+    return np.concatenate([[0], cuts, [len(work)]])
+
+
+def room_for(layout: Layout, matrices: int, dtype) -> Room:
+    longest = int(np.diff(layout.cu_seqlens_k).max())
+    return Room(
+        empty((threads(), matrices, longest, QUERIES), dtype),
+        np.zeros((threads(), 2, QUERIES), dtype),
+        np.zeros((threads(), QUERIES), np.uint64),
+        np.empty((threads(), 4, QUERIES), np.uint32),
     )
 
 
 @kernel
-def forward(
-    query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, drops, context, log_sums,
-    bounds, matrices, numbers, places, words,
-):  # fmt: skip
+def forward(query, key, value, layout, drops, context, log_sums, shares, room):
     before = one_blas_thread()
-    sequences, width = len(cu_seqlens_k) - 1, query.shape[1] // heads
-    for part in prange(len(matrices)):
-        highest, sums = numbers[part, 0], numbers[part, 1]
-        for task in range(bounds[part], bounds[part + 1]):
-            head, b = task // sequences, task % sequences
-            left, right = head * width, (head + 1) * width
-            top, bottom = cu_seqlens_k[b], cu_seqlens_k[b + 1]
-            scores = matrices[part, 0, : bottom - top]  # [T, QUERIES]
-            for start in range(cu_seqlens_q[b], cu_seqlens_q[b + 1], QUERIES):
-                stop = min(start + QUERIES, cu_seqlens_q[b + 1])
-                queries = stop - start
-                multiply_by_transposed(
-                    1.0, key[top:bottom, left:right], query[start:stop, left:right], 0.0, scores[:, :queries]
-                )
-                if causal:
-                    hide_what_lies_behind(scores, positions_q[start:stop])
-                note_places(drops, start, stop, places[part])
-                softmax(scores, width**-0.5, queries, drops, drops.site + head, b, places[part], words[part], highest, sums)
-                out = context[start:stop, left:right]  # [queries, D]
-                multiply_transposed(1.0, scores[:, :queries], value[top:bottom, left:right], 0.0, out)
-                for i in range(queries):
-                    log_sums[head, start + i] = highest[i] + np.log(sums[i])
-                    share = type(sums[0])(drops.scale) / sums[i]
-                    row = context[start + i]
-                    for j in range(left, right):
-                        row[j] *= share
+    for part in prange(len(shares) - 1):
+        for task in range(shares[part], shares[part + 1]):
+            attend(query, key, value, layout, drops, context, log_sums, np.int64(task), room, np.int64(part))
     as_many_blas_threads_as(before)
 
 
 @helper
-def hide_what_lies_behind(scores, positions):
-    """Minus infinity where a key's position, its row's number, is greater than the query's; positions [queries]."""
-    for k in range(len(scores)):
-        row = scores[k]
-        for i in range(len(positions)):
-            if k > positions[i]:
-                row[i] = -np.inf
+def attend(query, key, value, layout, drops, context, log_sums, task, room, part):
+    """One head of one sequence: its part of context [Nq, H] and of log_sums [A, Nq]."""
+    head, b, left, width = head_and_sequence(task, query, layout)
+    top, keys = layout.cu_seqlens_k[b], layout.cu_seqlens_k[b + 1] - layout.cu_seqlens_k[b]
+    highest, sums, scores = room.numbers[part, 0], room.numbers[part, 1], room.matrices[part, 0]
+    zero, one = type(sums[0])(0), type(sums[0])(1)
+    k, v, s = block(key, top, left), block(value, top, left), block(scores, 0, 0)
+    for start in range(layout.cu_seqlens_q[b], layout.cu_seqlens_q[b + 1], QUERIES):
+        queries = min(QUERIES, layout.cu_seqlens_q[b + 1] - start)
+        q, out = block(query, start, left), block(context, start, left)
+        multiply_by_transposed(keys, queries, width, one, k, q, zero, s)  # [T, queries] = [T, D] @ [queries, D].T
+        prepare(scores, keys, queries, layout, drops, start, room.places[part])
+        softmax(scores, keys, queries, width**-0.5, drops, head, b, room, part)
+        multiply_transposed(queries, width, keys, one, s, v, zero, out)  # [queries, D] = [T, queries].T @ [T, D]
+        for i in range(queries):
+            log_sums[head, start + i] = highest[i] + np.log(sums[i])
+            share = type(sums[0])(drops.scale) / sums[i]
+            for j in range(left, left + width):
+                context[start + i, j] *= share
 
 
-@helper
-def in_full_vectors(queries):
-    """The number of columns that are computed: garbage beyond the queries is never read, and costs nothing."""
-    return (queries + LANES - 1) // LANES * LANES
+@inlined
+def head_and_sequence(task, query, layout):
+    """A task's head, its sequence, the head's first feature, and how many it has, D."""
+    sequences, width = len(layout.cu_seqlens_k) - 1, query.shape[1] // layout.heads
+    head = task // sequences
+    return head, task % sequences, head * width, width
 
 
-@helper
-def note_places(drops, start, stop, places):
-    """The positions of the queries start to stop, as dropout counts them; places uint64 [QUERIES]."""
+@inlined
+def prepare(scores, keys, queries, layout, drops, start, places):
+    """Hide from each query (they begin at number start) the keys behind its position, where causal; note the places."""
+    if layout.causal:
+        for k in range(keys):
+            for i in range(queries):
+                if k > layout.positions_q[start + i]:
+                    scores[k, i] = -np.inf
     if drops.threshold > 0:
-        for i in range(stop - start):
+        for i in range(queries):
             places[i] = drops.positions[start + i]
 
 
-@helper
-def draw(drops, site, b, group, columns, places, words):
-    """The random words that decide on KEYS_PER_CALL keys of each query: words uint32 [4, QUERIES]."""
-    k0, k1 = drops.key[0], drops.key[1]
-    group, sequence, site = np.uint64(group), np.uint64(drops.sequences[b]), np.uint64(site)
+@inlined
+def in_full_vectors(queries):
+    """How many columns are computed: what stands beyond the queries is never read, and costs nothing."""
+    return (queries + LANES - 1) // LANES * LANES
+
+
+@inlined
+def draw(drops, head, b, group, columns, places, words):
+    """The random words of KEYS_PER_CALL keys, for each query: words uint32 [4, QUERIES]."""
+    k0, k1, sequence, site = drops.key[0], drops.key[1], np.uint64(drops.sequences[b]), np.uint64(drops.site + head)
     first, second, third, fourth = words[0], words[1], words[2], words[3]
     for i in range(columns):
-        first[i], second[i], third[i], fourth[i] = philox(group, places[i], sequence, site, k0, k1)
+        first[i], second[i], third[i], fourth[i] = philox(np.uint64(group), places[i], sequence, site, k0, k1)
+
+
+@inlined
+def decision(word, k):
+    """The sixteen bits that decide on key k: an odd key's are the upper half of the word."""
+    return (word >> np.uint32(16 * (k % 2))) & np.uint32(0xFFFF)
 
 
 @helper
-def decision(word, shift):
-    """Sixteen bits of a word."""
-    return (word >> shift) & np.uint32(0xFFFF)
+def softmax(scores, keys, queries, scale, drops, head, b, room, part):
+    """From scores [T, QUERIES] to exp(scale * score - highest), some of them dropped.
 
-
-@helper
-def softmax(scores, scale, queries, drops, site, b, places, words, highest, sums):
-    """exp(scale * (score - highest)) in the place of the scores [T, QUERIES], some dropped, and their sums undropped.
-
-    highest, sums [QUERIES]: scale times the maximum over the keys, and the sum.
+    keys, queries: how many there are.  Writes highest, the maximum over the keys of scale * score, and the sums of what was not
+    dropped yet, to the thread's numbers.
     """
     columns, number = in_full_vectors(queries), type(scores[0, 0])
-    scale = number(scale)
+    scale, threshold = number(scale), np.uint32(drops.threshold)
+    highest, sums, places, words = room.numbers[part, 0], room.numbers[part, 1], room.places[part], room.words[part]
     for i in range(columns):
         highest[i], sums[i] = -np.inf, 0
-    for k in range(len(scores)):
+    for k in range(keys):
         row = scores[k]
         for i in range(queries, columns):
             row[i] = 0
@@ -161,93 +189,116 @@ def softmax(scores, scale, queries, drops, site, b, places, words, highest, sums
             highest[i] = row[i] if row[i] > highest[i] else highest[i]
     for i in range(columns):
         highest[i] *= scale
-    for k in range(len(scores)):
+    for k in range(keys):
         row = scores[k]
         for i in range(columns):
             row[i] = exponential(row[i] * scale - highest[i])
         for i in range(columns):
             sums[i] += row[i]
-        if drops.threshold > 0:
+        if threshold > 0:
             if k % KEYS_PER_CALL == 0:
-                draw(drops, site, b, k // KEYS_PER_CALL, columns, places, words)
-            word, shift = words[k % KEYS_PER_CALL // 2], np.uint32(16 * (k % 2))
-            threshold = np.uint32(drops.threshold)
+                draw(drops, head, b, k // KEYS_PER_CALL, columns, places, words)
+            word = words[k % KEYS_PER_CALL // 2]
             for i in range(columns):
-                row[i] = row[i] if decision(word[i], shift) >= threshold else number(0)
+                row[i] = row[i] if decision(word[i], k) >= threshold else number(0)
 
 
 @kernel
-def backward(
-    d_context, query, key, value, context, log_sums, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, drops,
-    d_query, d_key, d_value, bounds, matrices, numbers, places, words,
-):  # fmt: skip
+def backward(d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, shares, room):
     before = one_blas_thread()
-    sequences, width = len(cu_seqlens_k) - 1, query.shape[1] // heads
-    for part in prange(len(matrices)):
-        logs, means = numbers[part, 0], numbers[part, 1]
-        for task in range(bounds[part], bounds[part + 1]):
-            head, b = task // sequences, task % sequences
-            left, right = head * width, (head + 1) * width
-            top, bottom = cu_seqlens_k[b], cu_seqlens_k[b + 1]
-            k, v = key[top:bottom, left:right], value[top:bottom, left:right]  # [T, D]
-            d_k, d_v = d_key[top:bottom, left:right], d_value[top:bottom, left:right]  # [T, D]
-            if cu_seqlens_q[b] == cu_seqlens_q[b + 1]:  # nobody asks in this sequence
-                d_k[:] = 0
-                d_v[:] = 0
-            for start in range(cu_seqlens_q[b], cu_seqlens_q[b + 1], QUERIES):
-                stop = min(start + QUERIES, cu_seqlens_q[b + 1])
-                queries, keep = stop - start, 0.0 if start == cu_seqlens_q[b] else 1.0
-                q, d_out = query[start:stop, left:right], d_context[start:stop, left:right]  # [queries, D]
-                p, d_p = matrices[part, 0, : bottom - top], matrices[part, 1, : bottom - top]  # [T, QUERIES]
-                multiply_by_transposed(1.0, k, q, 0.0, p[:, :queries])  # the scores, once more
-                # context = dropped @ v
-                multiply_by_transposed(1.0, v, d_out, 0.0, d_p[:, :queries])
-                if causal:
-                    hide_what_lies_behind(p, positions_q[start:stop])
-                note_places(drops, start, stop, places[part])
-                for i in range(queries):
-                    logs[i] = log_sums[head, start + i]
-                    means[i] = dot(d_context[start + i], context[start + i], left, right)
-                softmax_slope(p, d_p, width**-0.5, queries, drops, drops.site + head, b, places[part], words[part], logs, means)
-                multiply(1.0, p[:, :queries], d_out, keep, d_v)
-                # scores = q @ k.T / sqrt(D)
-                multiply(1.0, d_p[:, :queries], q, keep, d_k)
-                multiply_transposed(1.0, d_p[:, :queries], k, 0.0, d_query[start:stop, left:right])
+    for part in prange(len(shares) - 1):
+        for task in range(shares[part], shares[part + 1]):
+            attend_backward(
+                d_context,
+                query,
+                key,
+                value,
+                layout,
+                drops,
+                context,
+                log_sums,
+                d_query,
+                d_key,
+                d_value,
+                np.int64(task),
+                room,
+                np.int64(part),
+            )
     as_many_blas_threads_as(before)
 
 
 @helper
-def softmax_slope(p, d_p, scale, queries, drops, site, b, places, words, logs, means):
-    """From scores p and gradients d_p of the dropped probabilities to dropped probabilities p and gradients d_p of q @ k.T.
+def attend_backward(
+    d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, task, room, part
+):  # fmt: skip
+    """One head of one sequence: its parts of d_query [Nq, H], d_key and d_value [N, H]."""
+    head, b, left, width = head_and_sequence(task, query, layout)
+    top, keys = layout.cu_seqlens_k[b], layout.cu_seqlens_k[b + 1] - layout.cu_seqlens_k[b]
+    log_sum, mean, scores, d_scores = (
+        room.numbers[part, 0],
+        room.numbers[part, 1],
+        room.matrices[part, 0],
+        room.matrices[part, 1],
+    )
+    zero, one = type(mean[0])(0), type(mean[0])(1)
+    k, v, s, d_s = block(key, top, left), block(value, top, left), block(scores, 0, 0), block(d_scores, 0, 0)
+    d_k, d_v = block(d_key, top, left), block(d_value, top, left)
+    keep = zero  # the first block of queries overwrites d_k and d_v, the others add to them
+    if layout.cu_seqlens_q[b] == layout.cu_seqlens_q[b + 1]:  # nobody asks in this sequence
+        for i in range(top, top + keys):
+            for j in range(left, left + width):
+                d_key[i, j], d_value[i, j] = 0, 0
+    for start in range(layout.cu_seqlens_q[b], layout.cu_seqlens_q[b + 1], QUERIES):
+        queries = min(QUERIES, layout.cu_seqlens_q[b + 1] - start)
+        q, d_q, d_out = block(query, start, left), block(d_query, start, left), block(d_context, start, left)
+        multiply_by_transposed(keys, queries, width, one, k, q, zero, s)  # the scores, once more
+        # context = dropped @ v
+        multiply_by_transposed(keys, queries, width, one, v, d_out, zero, d_s)
+        prepare(scores, keys, queries, layout, drops, start, room.places[part])
+        for i in range(queries):
+            log_sum[i] = log_sums[head, start + i]
+            mean[i] = inner_product(d_context[start + i], context[start + i], left, left + width)
+        softmax_slope(scores, d_scores, keys, queries, width**-0.5, drops, head, b, room, part)
+        multiply(keys, width, queries, one, s, d_out, keep, d_v)
+        # scores = q @ k.T / sqrt(D)
+        multiply(keys, width, queries, one, d_s, q, keep, d_k)
+        multiply_transposed(queries, width, keys, one, d_s, k, zero, d_q)
+        keep = one
 
-    p, d_p [T, QUERIES]; logs [QUERIES]: the softmax's denominators; means [QUERIES]: each query's mean of d_p under its
-    probabilities, which equals d_context . context (Dao et al. 2022, appendix B.4).
+
+@helper
+def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, room, part):
+    """From scores p and gradients d_p of dropped probabilities, to dropped probabilities p and gradients d_p of q @ k.T.
+
+    p, d_p [T, QUERIES].  Reads for each query, from the thread's numbers, the log of its softmax's
+    denominator, and the mean of its d_p under its dropped probabilities: that is d_context . context (Dao et al. 2022,
+    appendix B.4).
     """
     columns, number = in_full_vectors(queries), type(p[0, 0])
-    scale, kept = number(scale), number(drops.scale)
-    for k in range(len(p)):
+    scale, kept, threshold = number(scale), number(drops.scale), np.uint32(drops.threshold)
+    log_sum, mean, places, words = room.numbers[part, 0], room.numbers[part, 1], room.places[part], room.words[part]
+    for k in range(keys):
         row, d_row = p[k], d_p[k]
         for i in range(queries, columns):
             row[i], d_row[i] = 0, 0
         for i in range(columns):
-            row[i] = exponential(row[i] * scale - logs[i])
-        if drops.threshold > 0:
+            row[i] = exponential(row[i] * scale - log_sum[i])
+        if threshold > 0:
             if k % KEYS_PER_CALL == 0:
-                draw(drops, site, b, k // KEYS_PER_CALL, columns, places, words)
-            word, shift = words[k % KEYS_PER_CALL // 2], np.uint32(16 * (k % 2))
-            threshold = np.uint32(drops.threshold)
+                draw(drops, head, b, k // KEYS_PER_CALL, columns, places, words)
+            word = words[k % KEYS_PER_CALL // 2]
             for i in range(columns):
-                dropped = row[i] * kept if decision(word[i], shift) >= threshold else number(0)
-                d_row[i] = scale * (dropped * d_row[i] - row[i] * means[i])
+                dropped = row[i] * kept if decision(word[i], k) >= threshold else number(0)
+                d_row[i] = scale * (dropped * d_row[i] - row[i] * mean[i])
                 row[i] = dropped
         else:
             for i in range(columns):
-                d_row[i] = scale * row[i] * (d_row[i] - means[i])
+                d_row[i] = scale * row[i] * (d_row[i] - mean[i])
 
 
 @summing
-def dot(x, y, left, right):
-    """The inner product of features left to right of two rows."""
+def inner_product(x, y, left, right):
+    """Of features left .. right of two rows."""
     total = type(x[0])(0)
     for j in range(left, right):
         total += x[j] * y[j]

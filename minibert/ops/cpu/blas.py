@@ -8,7 +8,6 @@ product is used while it is still in the cache.  `multiply` and its two siblings
 
 import ctypes
 import ctypes.util
-import itertools
 import os
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from numba import types
 from numba.core import typing
 from numba.extending import overload
 
-from minibert.ops.cpu.compiler import helper
+from minibert.ops.cpu.compiler import helper, inlined
 
 # What the functions of a library are called: `{}` stands for the name, "cblas_sgemm".  A BLAS whose whole numbers have
 # 64 bits marks its names with 64; one of 32 bits does not.
@@ -99,9 +98,9 @@ def external(name: str, result, *arguments):
 
 
 def external_gemm(name: str, number):
-    """The product of two matrices for numbers of one type: see `gemm` for its arguments."""
+    """c = alpha * a @ b + beta * c for numbers of one type; matrices are given by address and row stride."""
     order_and_transpositions, sizes = [types.int32] * 3, [INTEGER] * 3
-    matrices = [number, types.voidptr, INTEGER, types.voidptr, INTEGER, number, types.voidptr, INTEGER]
+    matrices = [number, types.intp, INTEGER, types.intp, INTEGER, number, types.intp, INTEGER]
     return external(name, types.void, *order_and_transpositions, *sizes, *matrices)
 
 
@@ -110,24 +109,16 @@ dgemm = external_gemm("cblas_dgemm", types.float64)
 
 
 def gemm(a_form, b_form, m, n, k, alpha, a, b, beta, c):
-    """c = alpha * a @ b + beta * c, where a and b may stand transposed in memory; rows may lie apart (lda, ldb, ldc).
-
-    In kernels only.  a [m, k], b [k, n], c [m, n]; float32 or float64, the numbers of a row next to each other.
-    """
+    """One product of blocks, in kernels: the type of alpha and beta, float32 or float64, is that of the matrices."""
     raise NotImplementedError("only in compiled kernels")
 
 
-@overload(gemm, jit_options=dict(fastmath=False), inline="never")
+@overload(gemm)
 def _gemm(a_form, b_form, m, n, k, alpha, a, b, beta, c):
-    product, number = (sgemm, np.float32) if c.dtype == types.float32 else (dgemm, np.float64)
-    size = number().itemsize
+    product = sgemm if alpha == types.float32 else dgemm
 
     def call(a_form, b_form, m, n, k, alpha, a, b, beta, c):
-        product(
-            ROW_MAJOR, a_form, b_form, m, n, k,
-            number(alpha), a.ctypes, a.strides[0] // size, b.ctypes, b.strides[0] // size,
-            number(beta), c.ctypes, c.strides[0] // size,
-        )  # fmt: skip
+        product(ROW_MAJOR, a_form, b_form, m, n, k, alpha, a[0], a[1], b[0], b[1], beta, c[0], c[1])
 
     return call
 
@@ -160,32 +151,28 @@ else:
         set_threads(before)
 
 
-@helper
-def is_empty_sum(terms, beta, c):
-    """Where a product has no terms to add (no token, say): c = beta * c here, since the BLAS refuses such matrices."""
-    if terms == 0:
-        for i in range(c.shape[0]):
-            for j in range(c.shape[1]):
-                c[i, j] = 0 if beta == 0 else beta * c[i, j]
-    return terms == 0
+@inlined
+def block(matrix, i, j):
+    """A block of a matrix for the products below: the address of its first number, [i, j], and the length of a row."""
+    return matrix.ctypes.data + i * matrix.strides[0] + j * matrix.itemsize, max(matrix.shape[1], 1)
 
 
 @helper
-def multiply(alpha, a, b, beta, c):
+def multiply(m, n, k, alpha, a, b, beta, c):
     """c [m, n] = alpha * a [m, k] @ b [k, n] + beta * c."""
-    if c.size and not is_empty_sum(a.shape[1], beta, c):
-        gemm(PLAIN, PLAIN, c.shape[0], c.shape[1], a.shape[1], alpha, a, b, beta, c)
+    if m > 0 and n > 0:
+        gemm(PLAIN, PLAIN, m, n, k, alpha, a, b, beta, c)
 
 
 @helper
-def multiply_by_transposed(alpha, a, b, beta, c):
+def multiply_by_transposed(m, n, k, alpha, a, b, beta, c):
     """c [m, n] = alpha * a [m, k] @ b.T + beta * c, with b [n, k]."""
-    if c.size and not is_empty_sum(a.shape[1], beta, c):
-        gemm(PLAIN, TRANSPOSED, c.shape[0], c.shape[1], a.shape[1], alpha, a, b, beta, c)
+    if m > 0 and n > 0:
+        gemm(PLAIN, TRANSPOSED, m, n, k, alpha, a, b, beta, c)
 
 
 @helper
-def multiply_transposed(alpha, a, b, beta, c):
+def multiply_transposed(m, n, k, alpha, a, b, beta, c):
     """c [m, n] = alpha * a.T @ b + beta * c, with a [k, m] and b [k, n]."""
-    if c.size and not is_empty_sum(a.shape[0], beta, c):
-        gemm(TRANSPOSED, PLAIN, c.shape[0], c.shape[1], a.shape[0], alpha, a, b, beta, c)
+    if m > 0 and n > 0:
+        gemm(TRANSPOSED, PLAIN, m, n, k, alpha, a, b, beta, c)

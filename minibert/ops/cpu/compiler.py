@@ -24,6 +24,8 @@ from numba import njit, prange
 # functions that add up a row (`summing`): partial sums in the lanes of a vector.
 CONTRACT, REASSOCIATE = {"contract"}, {"contract", "reassoc"}
 OPTIONS = dict(nogil=True, error_model="numpy")  # "numpy": dividing by zero is no exception, so loops vectorise
+WITHIN = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for functions that Python never calls
+INLINED = dict(fastmath=CONTRACT, forceinline=True, **WITHIN, **OPTIONS)
 # only prange is wanted of Numba's parallel transformations; to look for the others takes longer than to compile
 PRANGE = dict(prange=True, comprehension=False, reduction=False, inplace_binop=False, setitem=False, numpy=False)
 PRANGE |= dict(stencil=False, fusion=False)
@@ -71,7 +73,7 @@ def open_cache() -> Path | None:
         return None
 
 
-__all__ = ["chunks_of", "helper", "kernel", "piece", "prange", "rows_of", "summing", "threads"]
+__all__ = ["chunks_of", "helper", "inlined", "kernel", "piece", "prange", "rows_of", "summing", "threads"]
 CACHE = open_cache()
 
 
@@ -83,13 +85,18 @@ def announce_compilation() -> None:
 
 
 def helper(function):
-    """A function that kernels call; it becomes a part of them."""
-    return njit(fastmath=CONTRACT, **OPTIONS)(function)
+    """A function that kernels call; it is compiled into them."""
+    return njit(fastmath=CONTRACT, **WITHIN, **OPTIONS)(function)
+
+
+def inlined(function):
+    """A small helper for the body of a loop, which vectorises only if it calls nothing."""
+    return njit(inline="always", **OPTIONS)(function)
 
 
 def summing(function):
     """A helper that adds up numbers in whatever order is fastest: always the same one on the same processor."""
-    return njit(fastmath=REASSOCIATE, **OPTIONS)(function)
+    return njit(fastmath=REASSOCIATE, **WITHIN, **OPTIONS)(function)
 
 
 def kernel(function):
@@ -97,7 +104,9 @@ def kernel(function):
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here and now, and by nobody else
     try:
-        return njit(parallel=PRANGE, fastmath=CONTRACT, cache=CACHE is not None, **OPTIONS)(function)
+        return njit(parallel=PRANGE, fastmath=CONTRACT, no_cfunc_wrapper=True, cache=CACHE is not None, **OPTIONS)(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = before
 
@@ -107,19 +116,19 @@ def threads() -> int:
     return numba.get_num_threads()
 
 
-@helper
+@inlined
 def piece(length, part, parts):
     """Where piece number `part` begins and ends when `length` things are cut into `parts` pieces."""
     return length * part // parts, length * (part + 1) // parts
 
 
-@helper
+@inlined
 def chunks_of(x):
     """How many chunks of ROWS rows a matrix has."""
     return (len(x) + ROWS - 1) // ROWS
 
 
-@helper
+@inlined
 def rows_of(chunk, x):
     """The rows of a chunk."""
     return range(chunk * ROWS, min((chunk + 1) * ROWS, len(x)))

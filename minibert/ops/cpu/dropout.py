@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minibert.ops.cpu.compiler import chunks_of, helper, kernel, prange, rows_of
+from minibert.ops.cpu.compiler import chunks_of, inlined, kernel, prange, rows_of
 from minibert.ops.cpu.memory import empty
 from minibert.ops.cpu.random_bits import row_bits
 from minibert.philox import key_words
@@ -51,11 +51,11 @@ def dropout_backward(d_y, dropout):
 def drop(x, drops, y):
     for chunk in prange(chunks_of(x)):
         words = words_for(x)
-        for i in rows_of(chunk, x):
+        for i in rows_of(np.int64(chunk), x):
             drop_row(x[i], drops, i, words, y[i])
 
 
-@helper
+@inlined
 def drop_row(x, drops, i, words, y):
     """y [H] = row x [H], number i of its array, times its mask."""
     scale = type(x[0])(drops.scale)
@@ -64,7 +64,7 @@ def drop_row(x, drops, i, words, y):
         y[j] = x[j] * scale if bits[j] >= drops.threshold else type(x[0])(0)
 
 
-@helper
+@inlined
 def words_for(x):
     """Room for the random words of one row of x: see row_bits."""
     return np.empty((x.shape[1] + 7) // 8 * 4, np.uint32)

@@ -10,8 +10,9 @@ from math import factorial, log, pi, sqrt
 import numpy as np
 from numba import types
 from numba.extending import overload
+from numpy.polynomial.chebyshev import cheb2poly
 
-from minibert.ops.cpu.compiler import CONTRACT
+from minibert.ops.cpu.compiler import INLINED
 from minibert.ops.reference.normal import CHEBYSHEV, TERMS
 
 
@@ -70,28 +71,28 @@ def exponential(x):
 OF_TYPE = {types.float32: exponential_in(FLOAT32), types.float64: exponential_in(FLOAT64)}
 
 
-@overload(exponential, jit_options=dict(fastmath=CONTRACT))
+@overload(exponential, jit_options=INLINED)
 def _exponential(x):
     return OF_TYPE[x]
 
 
 def normal_in(f: Format):
-    """The series of minibert.ops.reference.normal, for one number."""
+    """The series of minibert.ops.reference.normal, written in powers of u, whose sum is a single chain of operations."""
     number = f.number
     zero, half, one, two, root = number(0), number(0.5), number(1), number(2), number(sqrt(0.5))
     peak = number(sqrt(0.5 / pi))
-    chebyshev = np.array(CHEBYSHEV[: TERMS[np.dtype(number)]][::-1], number)
-    terms = len(chebyshev)
+    powers = cheb2poly(CHEBYSHEV[: TERMS[np.dtype(number)]])[::-1].astype(number)
+    terms = len(powers)
 
     def normal(x):
         z = abs(x) * root
         bell = exponential(-z * z)
         t = two / (two + z)
         u = two * t - one
-        last, before = chebyshev[0], zero
-        for k in range(1, terms - 1):
-            last, before = two * u * last - before + chebyshev[k], last
-        tail = half * t * bell * (u * last - before + chebyshev[terms - 1])
+        p = powers[0]
+        for k in range(1, terms):
+            p = p * u + powers[k]
+        tail = half * t * bell * p
         return tail if x < zero else one - tail, bell * peak
 
     return normal
@@ -105,6 +106,6 @@ def normal(x):
 NORMAL_OF_TYPE = {types.float32: normal_in(FLOAT32), types.float64: normal_in(FLOAT64)}
 
 
-@overload(normal, jit_options=dict(fastmath=CONTRACT))
+@overload(normal, jit_options=INLINED)
 def _normal(x):
     return NORMAL_OF_TYPE[x]

@@ -1,5 +1,7 @@
 """The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
 
+import numpy as np
+
 from minibert.ops.cpu.compiler import kernel, piece, prange, threads
 from minibert.ops.cpu.memory import empty, zeros
 
@@ -37,7 +39,7 @@ def look_up(token_ids, position_ids, segment_ids, token_weight, position_weight,
 def scatter_add(rows, ids, table, parts):
     """Row ids[i] of the table receives rows[i], in the order of i: each thread adds some of the features."""
     for part in prange(parts):
-        left, right = piece(table.shape[1], part, parts)
+        left, right = piece(table.shape[1], np.int64(part), parts)
         for i in range(len(ids)):
             row, sums = rows[i], table[ids[i]]
             for j in range(left, right):

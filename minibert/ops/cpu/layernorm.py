@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minibert.ops.cpu.compiler import ROWS, chunks_of, kernel, prange, rows_of, summing
+from minibert.ops.cpu.compiler import ROWS, chunks_of, helper, kernel, prange, rows_of, summing
 from minibert.ops.cpu.dropout import NOTHING, as_drops, drop_row, words_for
 from minibert.ops.cpu.memory import empty
 
@@ -45,39 +45,58 @@ def normalised(x, residual, weight, bias, eps, drops):
 def forward(x, residual, weight, bias, eps, drops, y, x_hat, rstd):
     for chunk in prange(chunks_of(x)):
         words = words_for(x)
-        for i in rows_of(chunk, x):
-            row, y_row = x_hat[i], y[i]
-            if drops.threshold > 0:
-                drop_row(x[i], drops, i, words, row)
-            else:
-                row[:] = x[i]
-            if len(residual) > 0:
-                row += residual[i]
-            mean, rstd[i] = mean_and_rstd(row, eps)
-            for j in range(len(row)):
-                row[j] = (row[j] - mean) * rstd[i]
-                y_row[j] = row[j] * weight[j] + bias[j]
+        for i in rows_of(np.int64(chunk), x):
+            rstd[i] = normalise(x, residual, weight, bias, eps, drops, y[i], x_hat[i], i, words)
+
+
+@helper
+def normalise(x, residual, weight, bias, eps, drops, y, x_hat, i, words):
+    """Row i of x [N, H], and of residual if there is one, to rows y and x_hat [H]; returns its rstd."""
+    if drops.threshold > 0:
+        drop_row(x[i], drops, i, words, x_hat)
+    else:
+        for j in range(len(y)):
+            x_hat[j] = x[i, j]
+    if len(residual) > 0:
+        for j in range(len(y)):
+            x_hat[j] += residual[i, j]
+    mean, rstd = mean_and_rstd(x_hat, eps)
+    for j in range(len(y)):
+        x_hat[j] = (x_hat[j] - mean) * rstd
+        y[j] = x_hat[j] * weight[j] + bias[j]
+    return rstd
 
 
 @kernel
 def backward(d_y, x_hat, rstd, weight, drops, d_x, d_residual, d_weights, d_biases):
     for chunk in prange(chunks_of(d_y)):
         words = words_for(d_y)
-        d_weight, d_bias = d_weights[chunk], d_biases[chunk]
-        d_weight[:] = 0
-        d_bias[:] = 0
-        for i in rows_of(chunk, d_y):
-            d_y_row, x_hat_row, d_row = d_y[i], x_hat[i], d_residual[i]
-            # y = x_hat * weight + bias
-            for j in range(len(weight)):
-                d_weight[j] += d_y_row[j] * x_hat_row[j]
-                d_bias[j] += d_y_row[j]
-            # x_hat = (x - mean) * rstd: x reaches x_hat directly, through the mean, and through the variance
-            through_mean, through_variance = two_means(d_y_row, weight, x_hat_row)
-            for j in range(len(weight)):
-                d_row[j] = rstd[i] * (d_y_row[j] * weight[j] - through_mean - x_hat_row[j] * through_variance)
+        add_up_parameters(d_y, x_hat, np.int64(chunk), d_weights[chunk], d_biases[chunk])
+        for i in rows_of(np.int64(chunk), d_y):
+            normalise_backward(d_y[i], x_hat[i], rstd[i], weight, d_residual[i])
             if drops.threshold > 0:
-                drop_row(d_row, drops, i, words, d_x[i])
+                drop_row(d_residual[i], drops, i, words, d_x[i])
+
+
+@helper
+def add_up_parameters(d_y, x_hat, chunk, d_weight, d_bias):
+    """What the rows of one chunk add to d_weight and d_bias [H]."""
+    for j in range(len(d_bias)):
+        d_weight[j], d_bias[j] = 0, 0
+    for i in rows_of(chunk, d_y):
+        # y = x_hat * weight + bias
+        for j in range(len(d_bias)):
+            d_weight[j] += d_y[i, j] * x_hat[i, j]
+            d_bias[j] += d_y[i, j]
+
+
+@helper
+def normalise_backward(d_y, x_hat, rstd, weight, d_x):
+    """One row [H] of the gradient."""
+    # x_hat = (x - mean) * rstd: x reaches x_hat directly, through the mean, and through the variance
+    through_mean, through_variance = two_means(d_y, weight, x_hat)
+    for j in range(len(d_y)):
+        d_x[j] = rstd * (d_y[j] * weight[j] - through_mean - x_hat[j] * through_variance)
 
 
 @summing

@@ -1,13 +1,16 @@
 """The linear layer: matrix products cut among threads.  Nine tenths of BERT's arithmetic is in here."""
 
+import numpy as np
+
 from minibert.ops.cpu.blas import (
     as_many_blas_threads_as,
+    block,
     multiply,
     multiply_by_transposed,
     multiply_transposed,
     one_blas_thread,
 )
-from minibert.ops.cpu.compiler import helper, kernel, piece, prange, threads
+from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
 from minibert.ops.cpu.memory import empty
 
 
@@ -21,58 +24,72 @@ def linear_forward(x, weight, bias):
 def linear_backward(d_y, cache, d_x=None, d_weight=None, d_bias=None):
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference."""
     x, weight = cache
-    keep = [0.0 if given is None else 1.0 for given in (d_x, d_weight, d_bias)]
+    keep = np.array([0 if given is None else 1 for given in (d_x, d_weight, d_bias)], x.dtype)
     d_x = empty(x.shape, x.dtype) if d_x is None else d_x
     d_weight = empty(weight.shape, x.dtype) if d_weight is None else d_weight
     d_bias = empty(weight.shape[:1], x.dtype) if d_bias is None else d_bias
-    backward(d_y, x, weight, d_x, d_weight, d_bias, *keep, threads())
+    backward(d_y, x, weight, d_x, d_weight, d_bias, keep, threads())
     return d_x, d_weight, d_bias
 
 
 @kernel
 def forward(x, weight, bias, y, parts):
-    """Each thread computes a block of y [N, out]: some of its rows or, where those are fewer, some of its columns."""
     before = one_blas_thread()
     for part in prange(parts):
-        top, bottom, left, right = block_of(y.shape, part, parts)
-        for i in range(top, bottom):  # the product is added to the bias: as quick as adding it to zero
-            row = y[i]
-            for j in range(left, right):
-                row[j] = bias[j]
-        multiply_by_transposed(1.0, x[top:bottom], weight[left:right], 1.0, y[top:bottom, left:right])
+        forward_block(x, weight, bias, y, np.int64(part), parts)
     as_many_blas_threads_as(before)
+
+
+@helper
+def forward_block(x, weight, bias, y, part, parts):
+    """A block of y [N, out]: some of its rows or, where those are fewer, some of its columns."""
+    top, bottom, left, right = block_of(y, part, parts)
+    for i in range(top, bottom):  # the product is added to the bias: as quick as adding it to zero
+        for j in range(left, right):
+            y[i, j] = bias[j]
+    rows, columns, one = bottom - top, right - left, type(bias[0])(1)
+    x_block, weight_block, y_block = block(x, top, 0), block(weight, left, 0), block(y, top, left)
+    multiply_by_transposed(rows, columns, x.shape[1], one, x_block, weight_block, one, y_block)
 
 
 @kernel
-def backward(d_y, x, weight, d_x, d_weight, d_bias, keep_x, keep_weight, keep_bias, parts):
-    """Each thread computes its blocks of d_x and d_weight, and its features of d_bias."""
+def backward(d_y, x, weight, d_x, d_weight, d_bias, keep, parts):
     before = one_blas_thread()
     for part in prange(parts):
-        # y = x @ weight.T + bias
-        top, bottom, left, right = block_of(d_x.shape, part, parts)
-        multiply(1.0, d_y[top:bottom], weight[:, left:right], keep_x, d_x[top:bottom, left:right])
-        top, bottom, left, right = block_of(d_weight.shape, part, parts)
-        multiply_transposed(1.0, d_y[:, top:bottom], x[:, left:right], keep_weight, d_weight[top:bottom, left:right])
-        add_up_columns(d_y, *piece(len(d_bias), part, parts), keep_bias, d_bias)
+        backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, np.int64(part), parts)
     as_many_blas_threads_as(before)
 
 
 @helper
-def block_of(shape, part, parts):
+def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
+    """A block of d_x, a block of d_weight, and some features of d_bias; keep: what there is of the three is times that."""
+    # y = x @ weight.T + bias
+    one = type(keep[0])(1)
+    top, bottom, left, right = block_of(d_x, part, parts)
+    d_y_block, weight_block, d_x_block = block(d_y, top, 0), block(weight, 0, left), block(d_x, top, left)
+    multiply(bottom - top, right - left, d_y.shape[1], one, d_y_block, weight_block, keep[0], d_x_block)
+    top, bottom, left, right = block_of(d_weight, part, parts)
+    d_y_block, x_block, d_weight_block = block(d_y, 0, top), block(x, 0, left), block(d_weight, top, left)
+    multiply_transposed(bottom - top, right - left, len(d_y), one, d_y_block, x_block, keep[1], d_weight_block)
+    left, right = piece(len(d_bias), part, parts)
+    add_up_columns(d_y, left, right, keep[2], d_bias)
+
+
+@inlined
+def block_of(matrix, part, parts):
     """The rows and columns of one thread's block of a matrix, which is cut along its longer side."""
-    if shape[0] >= shape[1]:
-        top, bottom = piece(shape[0], part, parts)
-        return top, bottom, 0, shape[1]
-    left, right = piece(shape[1], part, parts)
-    return 0, shape[0], left, right
+    if matrix.shape[0] >= matrix.shape[1]:
+        top, bottom = piece(matrix.shape[0], part, parts)
+        return top, bottom, 0, matrix.shape[1]
+    left, right = piece(matrix.shape[1], part, parts)
+    return 0, matrix.shape[0], left, right
 
 
-@helper
+@inlined
 def add_up_columns(matrix, left, right, keep, sums):
     """sums[j] = keep * sums[j] + the sum of column j, row by row."""
     for j in range(left, right):
         sums[j] = keep * sums[j] if keep else 0
     for i in range(len(matrix)):
-        row = matrix[i]
         for j in range(left, right):
-            sums[j] += row[j]
+            sums[j] += matrix[i, j]

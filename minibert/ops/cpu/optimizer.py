@@ -39,7 +39,7 @@ def update(values, gradients, first_moment, second_moment, decayed, numbers, par
     )  # fmt: skip
     one, zero = type(clip)(1), type(clip)(0)
     for part in prange(parts):
-        first, last = piece(len(values), part, parts)
+        first, last = piece(len(values), np.int64(part), parts)
         for i in range(first, last):
             gradient = gradients[i] * clip
             mean = first_moment[i] + (one - beta1) * (gradient - first_moment[i])

@@ -5,7 +5,7 @@ Words of 32 bits are held in numbers of 64, where their products fit: four count
 
 import numpy as np
 
-from minibert.ops.cpu.compiler import helper
+from minibert.ops.cpu.compiler import inlined
 from minibert.philox import LOW_WORD, MULTIPLIERS, ROUNDS, WEYL
 
 LOW, HALF_WORD = np.uint64(LOW_WORD), np.uint64(32)
@@ -13,7 +13,7 @@ FIRST_MULTIPLIER, SECOND_MULTIPLIER = (np.uint64(m) for m in MULTIPLIERS)
 FIRST_WEYL, SECOND_WEYL = (np.uint64(w) for w in WEYL)
 
 
-@helper
+@inlined
 def philox(c0, c1, c2, c3, k0, k1):
     """Four random words for one counter and one key; all uint64 below 2**32."""
     for _ in range(ROUNDS):
@@ -25,7 +25,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@helper
+@inlined
 def row_bits(key, site, sequence, position, features, words):
     """The sixteen bits that decide on each feature of one row: uint16 [features or more], a view into words.
 

@@ -41,7 +41,8 @@ def mean_pool_backward(d_y, cu_seqlens):
 @kernel
 def take(x, rows, y):
     for i in prange(len(rows)):
-        y[i] = x[rows[i]]
+        for j in range(x.shape[1]):
+            y[i, j] = x[rows[i], j]
 
 
 @kernel
