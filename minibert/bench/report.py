@@ -126,7 +126,7 @@ def contenders_text(report: dict) -> str:
     work, first = report["workload"], report["first"]
     lines = [
         work["title"],
-        f"medians of {work['repeats']} turns of {work['steps']} steps, taken in turn; a step's shortest and longest",
+        f"medians over turns of {work['steps']} steps, {work['repeats']} for each contender; the ratio is {first} over it",
         "",
         f"{'':20} {work['unit'] + '/s':>11} {'ms a step':>9} {'min':>8} {'max':>8} {'ratio':>7} {'peak memory':>12}",
     ]
@@ -158,8 +158,8 @@ def ops_text(report: dict) -> str:
         f"{report['contenders'][report['first']]['step_ms']['median']:9.2f} "
         f"{step['gflops']:9,.1f} {step['share_of_sgemm']:9.0%}",
         "",
-        f"GFLOP/s: the {step['product_gflop']:.1f} GFLOP of matrix products that a step needs, worked out from shapes "
-        "(attention's backward",
-        "pass with the scores that it computes again); GB/s: each input and output moved once, an estimate",
+        f"GFLOP/s counts the {step['product_gflop']:.1f} GFLOP of matrix products that a step needs, worked out from",
+        "shapes (attention's backward pass with the scores that it computes again); GB/s is an estimate: each input and",
+        "output moved once.",
     ]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import numpy as np
 
 SUFFIXES = (".png", ".svg", ".pdf")
 INK, ROOF, PRODUCTS, OTHERS = "#333333", "#999999", "#0072b2", "#d55e00"  # of Okabe and Ito's palette
+DOT = 7  # half the width of a dot, in pixels
 SMALLEST_SHARE = 0.005  # an op that takes less of the step than this is left out
 
 
@@ -86,12 +87,14 @@ def draw_roofs(axes, peak: float, bandwidth: float, left: float, right: float) -
 
 
 def place_labels(axes, dots: dict[str, dict]) -> None:
-    """Write each dot's name beside it, at the nearest place where it covers neither a dot nor another label."""
+    """Write each dot's name beside it, at the nearest place where it covers no dot, no roof and no other label."""
     renderer = axes.figure.canvas.get_renderer()
     at = {name: axes.transData.transform((dot["intensity"], dot["speed"])) for name, dot in dots.items()}
-    taken = [text.get_window_extent(renderer) for text in axes.texts] + [axes.get_legend().get_window_extent(renderer)]
+    taken = [text.get_window_extent(renderer) for text in (*axes.texts, axes.get_legend())]
+    taken += [around(pixel, DOT) for pixel in at.values()]
+    taken += [around(pixel, 1) for pixel in roof_pixels(axes)]
     frame = axes.get_window_extent(renderer)
-    for name in sorted(dots, key=lambda name: -at[name][1]):  # from the top of the picture down
+    for name in sorted(dots, key=lambda name: -crowding(at, name)):  # those with the least choice first
         for distance, side in ((distance, side) for distance in range(9, 160, 6) for side in directions()):
             offset = distance * side
             label = axes.annotate(
@@ -102,13 +105,30 @@ def place_labels(axes, dots: dict[str, dict]) -> None:
             # the text's own box: that of the annotation would hold the line to its dot as well
             box = label.get_tightbbox(renderer) if label.arrow_patch is None else text_box(label, renderer)
             wider = box.expanded(1.05, 1.2)
-            free = not any(wider.overlaps(other) for other in taken) and not any(
-                wider.contains(*dot) for dot in at.values()
-            )
+            free = not any(wider.overlaps(other) for other in taken)
             if free and frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1):
                 taken.append(wider)
                 break
             label.remove()
+
+
+def around(pixel, reach: float):
+    """The square around a point of the picture."""
+    from matplotlib.transforms import Bbox
+
+    return Bbox([pixel - np.array([reach, reach]), pixel + np.array([reach, reach])])
+
+
+def roof_pixels(axes):
+    """Points along the roofs, densely enough that no label fits between two."""
+    x, y = axes.lines[0].get_data()
+    dense = np.geomspace(x[0], x[-1], 400)
+    return axes.transData.transform(np.column_stack([dense, np.exp(np.interp(np.log(dense), np.log(x), np.log(y)))]))
+
+
+def crowding(at: dict[str, np.ndarray], name: str) -> float:
+    """How near the other dots are; at: where each dot is, in pixels."""
+    return sum(1 / (1 + np.linalg.norm(at[name] - at[other])) for other in at if other != name)
 
 
 def directions():
