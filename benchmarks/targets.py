@@ -90,7 +90,8 @@ def as_markdown(reports: dict[str, list[dict]]) -> str:
     machine = next(iter(reports.values()))[0]["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     lines = [
-        f"{machine['processor']}, {machine['threads']} threads, {machine['system']}; {versions}; BLAS {machine['blas']}",
+        f"{machine['processor']}, {machine['threads']} threads, {machine['system']}",
+        f"({versions}; BLAS {machine['blas']})",
         "",
         "| workload | speed | figure | measured (range) | target | reached |",
         "|---|---|---|---|---|---|",

@@ -39,8 +39,12 @@ def missing() -> list[str]:
 def contender(workload: Workload, name: str):
     """The inputs of a turn, one for each step, and the function that computes a step from its input.
 
-    name: of a contender in FAMILIES.  Raises RuntimeError where torch.compile has no C++ compiler.
+    name: of a contender in FAMILIES.  Raises ValueError for another name, RuntimeError where torch.compile has no C++
+    compiler.
     """
+    names = [name for of_family in FAMILIES[workload.kind].values() for name in of_family]
+    if name not in names:
+        raise ValueError(f"there is no contender {name!r} in {workload.kind}; choose one of {', '.join(names)}")
     family, _, attention = name.partition("-")
     if attention == "compile":
         check_compiler()

