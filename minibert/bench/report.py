@@ -159,7 +159,8 @@ def ops_text(report: dict) -> str:
         f"{step['gflops']:9,.1f} {step['share_of_sgemm']:9.0%}",
         "",
         f"GFLOP/s counts the {step['product_gflop']:.1f} GFLOP of matrix products that a step needs, worked out from",
-        "shapes (attention's backward pass with the scores that it computes again); GB/s is an estimate: each input",
-        "and output moved once.",
+        "shapes; GB/s is an estimate: each input and output moved once.",
     ]
+    if "attention_backward" in report["ops"]:
+        lines.append("Attention's backward pass needs the scores again, which the forward pass does not keep.")
     return "\n".join(lines)
