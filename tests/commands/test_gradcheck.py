@@ -8,7 +8,7 @@ from minibert.checks import CASES
 
 
 def test_right_gradients_give_a_table_and_0(capsys):
-    assert cli.main(["gradcheck", "tanh", "layernorm"]) == 0
+    assert cli.main(["gradcheck", "tanh", "layernorm", "--backend", "reference"]) == 0
     heading, *rows, _, verdict = capsys.readouterr().out.splitlines()
     assert heading.split() == ["op", "argument", "shape", "largest", "relative", "error", "verdict"]
     assert {row.split()[0] for row in rows} == {"tanh", "layernorm"}

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from minibert.ops.cpu.blas import (
+from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
+from minibert.ops.cpu.memory import empty
+from minibert.ops.cpu.products import (
     as_many_blas_threads_as,
     block,
     multiply,
@@ -10,8 +12,6 @@ from minibert.ops.cpu.blas import (
     multiply_transposed,
     one_blas_thread,
 )
-from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
-from minibert.ops.cpu.memory import empty
 
 
 def linear_forward(x, weight, bias):
@@ -62,7 +62,10 @@ def backward(d_y, x, weight, d_x, d_weight, d_bias, keep, parts):
 
 @helper
 def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
-    """A block of d_x, a block of d_weight, and some features of d_bias; keep: what there is of the three is times that."""
+    """A block of d_x, a block of d_weight, and some features of d_bias.
+
+    keep [3]: for each of the three 1 where the gradient is added to what is there, 0 where it takes its place.
+    """
     # y = x @ weight.T + bias
     one = type(keep[0])(1)
     top, bottom, left, right = block_of(d_x, part, parts)
