@@ -122,9 +122,13 @@ def attend(query, key, value, layout, drops, context, log_sums, task, room, part
         multiply_transposed(queries, width, keys, one, s, v, zero, out)  # [queries, D] = [T, queries].T @ [T, D]
         for i in range(queries):
             log_sums[head, start + i] = highest[i] + np.log(sums[i])
-            share = type(sums[0])(drops.scale) / sums[i]
-            for j in range(left, left + width):
-                context[start + i, j] *= share
+            multiply_row(context[start + i, left : left + width], type(one)(drops.scale) / sums[i])
+
+
+@helper
+def multiply_row(row, factor):
+    for j in range(len(row)):
+        row[j] *= factor
 
 
 @inlined
@@ -257,7 +261,8 @@ def attend_backward(
         prepare(scores, keys, queries, layout, drops, start, room.places[part])
         for i in range(queries):
             log_sum[i] = log_sums[head, start + i]
-            mean[i] = inner_product(d_context[start + i], context[start + i], left, left + width)
+            features = slice(left, left + width)
+            mean[i] = inner_product(d_context[start + i, features], context[start + i, features])
         softmax_slope(scores, d_scores, keys, queries, width**-0.5, drops, head, b, room, part)
         multiply(keys, width, queries, one, s, d_out, keep, d_v)
         # scores = q @ k.T / sqrt(D)
@@ -297,9 +302,9 @@ def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, room, part):
 
 
 @summing
-def inner_product(x, y, left, right):
-    """Of features left .. right of two rows."""
+def inner_product(x, y):
+    """Of two rows [D]."""
     total = type(x[0])(0)
-    for j in range(left, right):
+    for j in range(len(x)):
         total += x[j] * y[j]
     return total

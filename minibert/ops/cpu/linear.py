@@ -44,9 +44,11 @@ def forward(x, weight, bias, y, parts):
 def forward_block(x, weight, bias, y, part, parts):
     """A block of y [N, out]: some of its rows or, where those are fewer, some of its columns."""
     top, bottom, left, right = block_of(y, part, parts)
+    features = bias[left:right]
     for i in range(top, bottom):  # the product is added to the bias: as quick as adding it to zero
-        for j in range(left, right):
-            y[i, j] = bias[j]
+        row = y[i, left:right]
+        for j in range(len(row)):
+            row[j] = features[j]
     rows, columns, one = bottom - top, right - left, type(bias[0])(1)
     x_block, weight_block, y_block = block(x, top, 0), block(weight, left, 0), block(y, top, left)
     multiply_by_transposed(rows, columns, x.shape[1], one, x_block, weight_block, one, y_block)
@@ -75,7 +77,7 @@ def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
     d_y_block, x_block, d_weight_block = block(d_y, 0, top), block(x, 0, left), block(d_weight, top, left)
     multiply_transposed(bottom - top, right - left, len(d_y), one, d_y_block, x_block, keep[1], d_weight_block)
     left, right = piece(len(d_bias), part, parts)
-    add_up_columns(d_y, left, right, keep[2], d_bias)
+    add_up_columns(d_y, left, keep[2], d_bias[left:right])
 
 
 @inlined
@@ -88,11 +90,12 @@ def block_of(matrix, part, parts):
     return 0, matrix.shape[0], left, right
 
 
-@inlined
-def add_up_columns(matrix, left, right, keep, sums):
-    """sums[j] = keep * sums[j] + the sum of column j, row by row."""
-    for j in range(left, right):
+@helper
+def add_up_columns(matrix, left, keep, sums):
+    """sums[j] = keep * sums[j] + the sum of column left + j, row by row."""
+    for j in range(len(sums)):
         sums[j] = keep * sums[j] if keep else 0
     for i in range(len(matrix)):
-        for j in range(left, right):
-            sums[j] += matrix[i, j]
+        row = matrix[i, left : left + len(sums)]
+        for j in range(len(sums)):
+            sums[j] += row[j]
