@@ -52,6 +52,11 @@ COMMANDS = {
         "minibert.commands.gradcheck:GradcheckConfig",
         "minibert.commands.gradcheck:gradcheck",
     ),
+    "bench": Command(
+        "measure speed, memory and the time of each op, beside PyTorch",
+        "minibert.commands.bench:BenchConfig",
+        "minibert.commands.bench:bench",
+    ),
     "info": Command(
         "show versions, backends, threads and optional packages",
         "minibert.info:InfoConfig",

@@ -1,0 +1,137 @@
+"""Contenders: worker processes that take turns, A B C A B C, so that a drift of the machine's speed hits all of them.
+
+What counts are medians over the turns, and ratios within each turn.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import median
+
+import minibert
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class ContenderError(RuntimeError):
+    """A contender that did not start, or ended early; says why in one line."""
+
+
+class Contender:
+    """One worker process: see minibert.bench.worker for what it can be asked."""
+
+    def __init__(self, name: str, workload: Path, threads: int):
+        """Start it, and wait until it is ready.  Raises ContenderError where it does not start."""
+        self.name = name
+        self.complaints = tempfile.TemporaryFile()  # its standard error
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "minibert.bench.worker", name, str(workload), str(threads)],
+            env=worker_environment(threads),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.complaints,
+        )
+        try:
+            self._answer()
+        except BaseException:
+            self.stop()
+            raise
+
+    def ask(self, question: str):
+        """What it answers.  Raises ContenderError where it has ended."""
+        try:
+            self.process.stdin.write(question + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it ended; the answer says why
+        return self._answer()
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            code = self.process.wait()
+            raise ContenderError(f"ended with exit code {code}{self._last_complaint()}")
+        answer = json.loads(line)
+        if isinstance(answer, dict) and "error" in answer:
+            raise ContenderError(answer["error"])
+        return answer
+
+    def _last_complaint(self) -> str:
+        self.complaints.seek(0)
+        lines = self.complaints.read().decode(errors="replace").split("\n")
+        return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+        with suppress(BrokenPipeError):  # a question that it did not live to read
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.complaints.close()
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a worker: our own, this minibert first on the path, and the number of threads."""
+    here = str(Path(minibert.__file__).parents[1])
+    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+
+
+@contextmanager
+def started(names: Iterable[str], workload: Path, threads: int, left_out: dict[str, str], tell: Callable[[str], None]):
+    """`with started(...) as contenders:` {name: Contender}, all of them ended afterwards, whatever happens.
+
+    Those that do not start are left out, and left_out tells why; tell: is told what is going on.
+    """
+    contenders: dict[str, Contender] = {}
+    try:
+        for name in names:
+            tell(f"starting {name}")
+            try:
+                contenders[name] = Contender(name, workload, threads)
+            except ContenderError as error:
+                left_out[name] = str(error)
+        yield contenders
+    finally:
+        for contender in contenders.values():
+            contender.stop()
+
+
+def take_turns(
+    contenders: Mapping[str, Contender], repeats: int, left_out: dict[str, str], tell: Callable[[str], None]
+) -> dict[str, list]:
+    """The answers of each contender in `repeats` turns that count, after one that warms up.
+
+    One that ends early is left out altogether, and left_out tells why.
+    """
+    turns = {name: [] for name in contenders}
+    for turn in range(repeats + 1):
+        for name in list(turns):
+            tell(f"turn {turn} of {repeats}: {name}" if turn else f"warming up: {name}")
+            try:
+                answer = contenders[name].ask("turn")
+            except ContenderError as error:
+                left_out[name] = str(error)
+                del turns[name]
+                continue
+            if turn:
+                turns[name].append(answer)
+    return turns
+
+
+def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """How many times as fast we are: the median over the turns of the ratio within a turn."""
+    return median(our / their for our, their in zip(ours, theirs, strict=True))
+
+
+def best_of(names: Iterable[str], speeds: Mapping[str, Sequence[float]]) -> str | None:
+    """The contender with the highest median speed among `names`; None where none of them took part."""
+    present = [name for name in names if name in speeds]
+    return max(present, key=lambda name: median(speeds[name]), default=None)

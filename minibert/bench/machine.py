@@ -1,0 +1,60 @@
+"""The machine that is measured on: its name, and what it can do at most."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from minibert import info
+
+SIDE = 2048  # of the square matrices: large enough that a BLAS is at its best, and 16 MB each
+COPIED = 128 << 20  # bytes: more than the caches hold
+TRIES = 3  # the best of them counts: a limit is what the machine does undisturbed
+
+
+class Machine:
+    """Measures the two roofs of the roofline: matrix products and copies, with all of the threads."""
+
+    def __init__(self, threads: int):
+        """threads: for the copy; products take as many as the BLAS was told by the environment."""
+        random = np.random.default_rng(0)
+        self.left, self.right = random.standard_normal((2, SIDE, SIDE), dtype=np.float32)
+        self.product = np.empty_like(self.left)
+        self.source, self.target = np.ones((2, threads, COPIED // threads), np.uint8)
+        self.pool = ThreadPoolExecutor(threads)
+
+    def turn(self) -> dict[str, float]:
+        """{"sgemm": GFLOP/s of a product in float32, "bandwidth": GB/s of a copy, what is read plus what is written}"""
+        multiply = min(seconds(self.multiply) for _ in range(TRIES))
+        copy = min(seconds(self.copy) for _ in range(TRIES))
+        return {"sgemm": 2 * SIDE**3 / multiply / 1e9, "bandwidth": 2 * self.source.nbytes / copy / 1e9}
+
+    def multiply(self) -> None:
+        np.matmul(self.left, self.right, out=self.product)
+
+    def copy(self) -> None:
+        list(self.pool.map(np.copyto, self.target, self.source))
+
+
+def seconds(function) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def describe(threads: int) -> dict:
+    """What to print beside a measurement: {"processor", "cores", "threads", "system", "blas", "versions"}."""
+    facts = info.collect()
+    blas = facts["blas"]
+    kernels = f", its kernels for {blas['kernels for']}" if blas["kernels for"] else ""
+    packages = ("numpy", "numba", "torch", "transformers")
+    versions = {package: info.installed_version(package) for package in packages}
+    return {
+        "processor": facts["processor"]["name"],
+        "cores": facts["processor"]["cores usable"],
+        "threads": threads,
+        "system": facts["versions"]["system"],
+        "blas": f"{blas['library']} {blas['version']}{kernels}",
+        "versions": {"minibert": facts["versions"]["minibert"], "python": facts["versions"]["python"], **versions},
+    }

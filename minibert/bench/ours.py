@@ -1,0 +1,59 @@
+"""The contender minibert: a training step or a batch of inference on one of its backends."""
+
+import itertools
+
+from minibert.bench.workload import Workload
+from minibert.models import Bert, BertConfig, BertForPreTraining
+from minibert.ops import Backend
+from minibert.training.memory import keep_freed_memory
+from minibert.training.optimizer import AdamW
+
+# of all contenders' optimiser
+LEARNING_RATE, WEIGHT_DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
+
+
+def contender(workload: Workload, backend: Backend | str):
+    """The inputs of a turn, one for each step, and the function that computes a step from its input."""
+    keep_freed_memory()
+    config = BertConfig(**workload.model)
+    make = training_step if workload.kind == "training" else inference_step
+    return workload.batches, make(config, backend)
+
+
+def training_step(config: BertConfig, backend):
+    """Forward, backward, clipping and AdamW."""
+    model = BertForPreTraining(config, backend)
+    beta1, beta2 = BETAS
+    optimizer = AdamW(
+        model.parameters,
+        beta1=beta1,
+        beta2=beta2,
+        eps=EPS,
+        weight_decay=WEIGHT_DECAY,
+        bias_correction=True,
+        max_norm=CLIP,
+    )
+    numbers = itertools.count()
+
+    def step(batch):
+        number = next(numbers)
+        model.parameters.zero_gradients()
+        losses, cache = model.losses(batch, dropout_key=(0, number))
+        model.losses_backward(cache)
+        optimizer.step(number + 1, LEARNING_RATE)
+        return losses.total
+
+    return step
+
+
+def inference_step(config: BertConfig, backend):
+    """The hidden states of all tokens, and their mean in each sentence."""
+    model = Bert(config, backend)
+    ops = model.backend
+
+    def step(batch):
+        hidden, _ = model.forward(batch)  # [N, H]
+        pooled, _ = ops.mean_pool_forward(hidden, ops.array(batch.cu_seqlens))  # [B, H]
+        return pooled
+
+    return step

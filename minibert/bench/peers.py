@@ -1,0 +1,150 @@
+"""The contenders of PyTorch: transformers' BERT as its users run it, and as a careful user would.
+
+This is the one file of minibert that imports a peer, inside its functions and in a process of its own: PyTorch and
+transformers are the extra `peers`, and only here to be compared with.
+
+    stock     training: padded batches, logits of the whole vocabulary at all positions; inference: batches as they come
+    tuned     training: the masked-language head only on the masked positions
+    sorted    inference: sentences sorted by length before they are cut into batches, so that less is padded
+
+Each with its own way of attention: eager, sdpa (PyTorch's fused one), or compile (sdpa under torch.compile).
+"""
+
+import os
+import shutil
+from importlib.util import find_spec
+
+from minibert.bench.ours import BETAS, CLIP, EPS, LEARNING_RATE, WEIGHT_DECAY
+from minibert.bench.workload import Workload
+from minibert.data.batch import Batch, to_padded
+
+# kind of workload -> family -> its contenders; the best of a family stands for it
+FAMILIES = {
+    "training": {
+        "stock": ("stock-eager", "stock-sdpa"),
+        "tuned": ("tuned-eager", "tuned-sdpa", "tuned-compile"),
+    },
+    "inference": {
+        "stock": ("stock-eager", "stock-sdpa"),
+        "sorted": ("sorted-eager", "sorted-sdpa"),
+    },
+}
+
+
+def missing() -> list[str]:
+    """The packages of the extra that are not installed."""
+    return [package for package in ("torch", "transformers") if find_spec(package) is None]
+
+
+def contender(workload: Workload, name: str):
+    """The inputs of a turn, one for each step, and the function that computes a step from its input.
+
+    name: of a contender in FAMILIES.  Raises ValueError for another name, RuntimeError where torch.compile has no C++
+    compiler.
+    """
+    names = [name for of_family in FAMILIES[workload.kind].values() for name in of_family]
+    if name not in names:
+        raise ValueError(f"there is no contender {name!r} in {workload.kind}; choose one of {', '.join(names)}")
+    family, _, attention = name.partition("-")
+    if attention == "compile":
+        check_compiler()
+    config = dict(workload.model, attn_implementation="eager" if attention == "eager" else "sdpa")
+    if workload.kind == "inference":
+        batches = workload.sorted_batches if family == "sorted" else workload.batches
+        return [inference_inputs(batch) for batch in batches], inference_step(config)
+    inputs = {"stock": stock_inputs, "tuned": tuned_inputs}[family]
+    step = training_step(config, family, compiled=attention == "compile")
+    return [inputs(batch) for batch in workload.batches], step
+
+
+def check_compiler() -> None:
+    """Raise RuntimeError where torch.compile cannot work: on the processor it writes C++."""
+    wanted = [os.environ.get("CXX"), "g++", "clang++", "c++"]
+    if not any(shutil.which(compiler) for compiler in wanted if compiler):
+        raise RuntimeError("torch.compile needs a C++ compiler (g++), and there is none")
+
+
+def tensors(arrays: dict) -> dict:
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def stock_inputs(batch: Batch) -> dict:
+    """The arguments of transformers.BertForPreTraining."""
+    padded = to_padded(batch)
+    del padded["position_ids"]  # its own default
+    return tensors(padded)
+
+
+def tuned_inputs(batch: Batch) -> dict:
+    """The same, but for the labels: the masked tokens' places in the padded batch [M], and their ids [M]."""
+    inputs = stock_inputs(batch)
+    labels = inputs.pop("labels").flatten()  # [B * T]
+    masked = (labels != -100).nonzero().flatten()  # [M]
+    return {**inputs, "masked": masked, "masked_labels": labels[masked]}
+
+
+def inference_inputs(batch: Batch) -> dict:
+    """The arguments of transformers.BertModel."""
+    padded = to_padded(batch)
+    return tensors({name: padded[name] for name in ("input_ids", "attention_mask", "token_type_ids")})
+
+
+def training_step(config: dict, family: str, compiled: bool):
+    """Forward, backward, clipping and AdamW: a function of the inputs."""
+    import torch
+    import transformers
+
+    model = transformers.BertForPreTraining(transformers.BertConfig(**config)).train()
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(decay_groups(model), lr=LEARNING_RATE, betas=BETAS, eps=EPS, fused=True)
+
+    def stock_loss(inputs):
+        return model(**inputs).loss
+
+    def tuned_loss(inputs):
+        inputs = dict(inputs)
+        masked, labels, follows = (inputs.pop(name) for name in ("masked", "masked_labels", "next_sentence_label"))
+        hidden, pooled = model.bert(**inputs, return_dict=False)[:2]  # [B, T, H], [B, H]
+        logits = model.cls.predictions(hidden.flatten(0, 1)[masked])  # [M, V]
+        cross_entropy = torch.nn.functional.cross_entropy
+        return cross_entropy(logits, labels) + cross_entropy(model.cls.seq_relationship(pooled), follows)
+
+    loss_of = {"stock": stock_loss, "tuned": tuned_loss}[family]
+    if compiled:
+        loss_of = torch.compile(loss_of)
+
+    def step(inputs):
+        loss = loss_of(inputs)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    return step
+
+
+def decay_groups(model) -> list[dict]:
+    """The parameters with weight decay, and the biases and layer norms without."""
+    weights, others = [], []
+    for name, parameter in model.named_parameters():
+        (others if "bias" in name or "LayerNorm" in name else weights).append(parameter)
+    return [dict(params=weights, weight_decay=WEIGHT_DECAY), dict(params=others, weight_decay=0.0)]
+
+
+def inference_step(config: dict):
+    """The hidden states of all tokens, and their mean in each sentence, padding left out: a function of the inputs."""
+    import torch
+    import transformers
+
+    model = transformers.BertModel(transformers.BertConfig(**config), add_pooling_layer=False).eval()
+
+    @torch.inference_mode()
+    def step(inputs):
+        hidden = model(**inputs).last_hidden_state  # [B, T, H]
+        mask = inputs["attention_mask"].unsqueeze(2).to(hidden.dtype)  # [B, T, 1]
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1)  # [B, H]
+
+    return step

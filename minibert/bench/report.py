@@ -1,0 +1,165 @@
+"""The report of a measurement: a dictionary that is written as JSON, and the same as text for people."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from minibert.bench.contenders import best_of, median_ratio
+from minibert.bench.peers import FAMILIES
+from minibert.bench.workload import Workload
+
+
+def summarise(
+    workload: Workload,
+    first: str,
+    machine: dict,
+    machine_turns: list[dict],
+    turns: dict[str, list[dict]],
+    memory: dict[str, float],
+    profiles: list[dict],
+    left_out: dict[str, str],
+    repeats: int,
+) -> dict:
+    """The report.
+
+    first: the contender minibert, whom the others' ratios are of; machine: see minibert.bench.machine.describe;
+    machine_turns, turns: the answers in each turn; memory: peaks in MB; profiles: turns of `first` under the timer;
+    left_out: contenders that did not run, and why.
+    """
+    sgemm = [turn["sgemm"] for turn in machine_turns]
+    bandwidth = [turn["bandwidth"] for turn in machine_turns]
+    speeds = {name: [workload.count / sum(turn["seconds"]) for turn in of_one] for name, of_one in turns.items()}
+    contenders = {
+        name: contender_summary(turns[name], speeds[name], speeds[first], memory[name]) for name in turns
+    }  # fmt: skip
+    best = {}
+    for family, names in FAMILIES[workload.kind].items():
+        if name := best_of(names, speeds):
+            best[family] = {"contender": name, **contenders[name]}
+    ops = ops_summary(profiles, median(sgemm))
+    return {
+        "machine": {**machine, "sgemm_gflops": median(sgemm), "bandwidth_gb_s": median(bandwidth)},
+        "workload": {
+            "kind": workload.kind,
+            "title": workload.title,
+            "unit": workload.unit,
+            "count": workload.count,
+            "steps": len(workload.batches),
+            "repeats": repeats,
+            "model": workload.model,
+        },
+        "first": first,
+        "contenders": contenders,
+        "best": best,
+        "step": step_summary(turns[first], sgemm, profiles, ops),
+        "ops": ops,
+        "left_out": left_out,
+    }
+
+
+def contender_summary(turns: list[dict], speeds: Sequence[float], ours: Sequence[float], memory: float) -> dict:
+    """What one contender did; "ratio" is how many times as fast minibert is."""
+    steps = [1e3 * seconds for turn in turns for seconds in turn["seconds"]]
+    return {
+        "per_second": median(speeds),
+        "step_ms": {"median": median(steps), "min": min(steps), "max": max(steps)},
+        "ratio": median_ratio(ours, speeds),
+        "peak_memory_mb": memory,
+        "turns_per_second": list(speeds),
+    }
+
+
+def ops_summary(profiles: list[dict], sgemm: float) -> dict[str, dict]:
+    """What each op takes in a step, the slowest first; medians over the profiled turns."""
+    summary = {}
+    for name, tally in profiles[0]["ops"].items():
+        steps = profiles[0]["steps"]
+        seconds = median(profile["ops"][name]["seconds"] for profile in profiles) / steps
+        speed = tally["flops"] / steps / seconds / 1e9
+        summary[name] = {
+            "calls": tally["calls"] / steps,
+            "ms": 1e3 * seconds,
+            "product_gflop": tally["flops"] / steps / 1e9,
+            "elementwise_gflop": tally["elementwise"] / steps / 1e9,
+            "moved_gb": tally["bytes"] / steps / 1e9,
+            "gflops": speed,
+            "share_of_sgemm": speed / sgemm,
+        }
+    return dict(sorted(summary.items(), key=lambda item: -item[1]["ms"]))
+
+
+def step_summary(turns: list[dict], sgemm: Sequence[float], profiles: list[dict], ops: dict[str, dict]) -> dict:
+    """The whole step: the products that it needs, by the time that all of it takes.
+
+    "between_ops_ms" is what the profiled steps took outside of any op.
+    """
+    flops = sum(tally["flops"] for tally in profiles[0]["ops"].values())  # in a turn
+    speeds = [flops / sum(turn["seconds"]) / 1e9 for turn in turns]
+    profiled = 1e3 * median(profile["seconds"] for profile in profiles) / profiles[0]["steps"]
+    return {
+        "product_gflop": flops / profiles[0]["steps"] / 1e9,
+        "gflops": median(speeds),
+        "share_of_sgemm": median_ratio(speeds, sgemm),
+        "between_ops_ms": max(0.0, profiled - sum(op["ms"] for op in ops.values())),
+    }
+
+
+def as_text(report: dict) -> str:
+    """The report for people."""
+    return "\n\n".join(part for part in (machine_text(report), contenders_text(report), ops_text(report)) if part)
+
+
+def machine_text(report: dict) -> str:
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return "\n".join(
+        [
+            f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores, {machine['system']}",
+            versions,
+            f"BLAS {machine['blas']}",
+            f"sgemm {machine['sgemm_gflops']:,.0f} GFLOP/s (2048 x 2048), "
+            f"copy {machine['bandwidth_gb_s']:,.1f} GB/s, both measured between the turns",
+        ]
+    )
+
+
+def contenders_text(report: dict) -> str:
+    work, first = report["workload"], report["first"]
+    lines = [
+        work["title"],
+        f"medians over the turns, {work['repeats']} of {work['steps']} steps each; ratio: {first} over it",
+        "",
+        f"{'':20} {work['unit'] + '/s':>11} {'ms a step':>9} {'min':>8} {'max':>8} {'ratio':>7} {'peak memory':>12}",
+    ]
+    for name, one in report["contenders"].items():
+        step = one["step_ms"]
+        lines.append(
+            f"{name:20} {one['per_second']:11,.0f} {step['median']:9,.1f} {step['min']:8,.1f} {step['max']:8,.1f} "
+            f"{one['ratio']:6.2f}x {one['peak_memory_mb']:9,.0f} MB"
+        )
+    lines += [f"{name:20} left out: {reason}" for name, reason in report["left_out"].items()]
+    lines += [
+        f"{family:20} {first} is {best['ratio']:.2f} times as fast ({best['contender']} is the best of them), "
+        f"with {report['contenders'][first]['peak_memory_mb'] / best['peak_memory_mb']:.0%} of its memory"
+        for family, best in report["best"].items()
+    ]
+    return "\n".join(lines)
+
+
+def ops_text(report: dict) -> str:
+    step = report["step"]
+    lines = [f"{'op, in one step':26} {'calls':>6} {'ms':>9} {'GFLOP/s':>9} {'of sgemm':>9} {'GB/s':>7}"]
+    for name, op in report["ops"].items():
+        products = f"{op['gflops']:9,.1f} {op['share_of_sgemm']:9.0%}" if op["product_gflop"] else f"{'':19}"
+        moved = op["moved_gb"] / op["ms"] * 1e3
+        lines.append(f"{name:26} {op['calls']:6.0f} {op['ms']:9.2f} {products} {moved:7.1f}")
+    lines += [
+        f"{'between the ops':26} {'':6} {step['between_ops_ms']:9.2f}",
+        f"{'the step as a whole':26} {'':6} "
+        f"{report['contenders'][report['first']]['step_ms']['median']:9.2f} "
+        f"{step['gflops']:9,.1f} {step['share_of_sgemm']:9.0%}",
+        "",
+        f"GFLOP/s counts the {step['product_gflop']:.1f} GFLOP of matrix products that a step needs, worked out from",
+        "shapes (attention's backward pass with the scores that it computes again); GB/s is an estimate: each input",
+        "and output moved once.",
+    ]
+    return "\n".join(lines)

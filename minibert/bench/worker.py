@@ -1,0 +1,79 @@
+"""The worker's side of a contender: `python -m minibert.bench.worker NAME WORKLOAD THREADS`.
+
+It answers a line with a line of JSON: "turn" with {"seconds": [of each step]} (the machine: its two speeds), "memory"
+with megabytes, "profile" with what each op took in one more turn.  First it says "ready", after one step, so that what
+cannot work fails before anything is measured.  The last answer of a worker that fails is {"error": in one line}.
+"""
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+from minibert.bench.machine import Machine, seconds
+from minibert.bench.workload import Workload
+
+
+def main(name: str, path: str, threads: str) -> int:
+    # libraries may print: what they print goes to standard error, and only answers to standard output
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(value) -> None:
+        print(json.dumps(value), file=answers, flush=True)
+
+    try:
+        commands = machine_commands(int(threads)) if name == "machine" else contender_commands(name, path)
+        answer("ready")
+        for line in sys.stdin:
+            answer(commands[line.strip()]())
+    except Exception as error:  # whatever it is, it is the end of this contender, and not of the others
+        answer({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
+        return 1
+    return 0
+
+
+def machine_commands(threads: int) -> dict:
+    machine = Machine(threads)
+    return {"turn": machine.turn, "memory": peak_memory}
+
+
+def contender_commands(name: str, path: str) -> dict:
+    """What a contender answers to; it has made one step already."""
+    workload = Workload.load(path)
+    family, _, variant = name.partition("-")
+    if family == "minibert":
+        from minibert.bench import ours, profile
+
+        inputs, step = ours.contender(workload, variant)
+        profiler = profile.Profiler(workload, variant)
+        extra = {"profile": profiler.turn}
+    else:
+        from minibert.bench import peers
+
+        inputs, step = peers.contender(workload, name)
+        extra = {}
+    step(inputs[0])
+
+    def turn() -> dict:
+        return {"seconds": [seconds(lambda one=one: step(one)) for one in inputs]}
+
+    return {"turn": turn, "memory": peak_memory, **extra}
+
+
+def peak_memory() -> float:
+    """The most memory that this process had in use at one time, in MB (of a million bytes)."""
+    try:
+        # not getrusage: after fork and exec, that is never less than what the parent had in use
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:  # not Linux
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (peak if sys.platform == "darwin" else peak * 1024) / 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

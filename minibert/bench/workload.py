@@ -1,0 +1,159 @@
+"""What the contenders compute: real batches from the default corpus, the same for all of them."""
+
+import pickle
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minibert.data.batch import Batch, running_sum
+from minibert.data.corpus import DEFAULT_CORPUS, read_corpus
+from minibert.data.pairs import Pairs
+from minibert.data.pretraining import LengthPhase, PretrainingData
+from minibert.data.shards import write_shards
+from minibert.data.tokenizing import tokenize_documents
+from minibert.models import BertConfig
+from minibert.text import Tokenizer, learn_vocabulary
+
+STEPS = 4  # training steps in one turn
+EVERY = 6  # batches are made of every sixth document: more than enough for them, and tokenised in a second
+
+# inference: MiniLM's shape, and batches as a user's service would see them
+MINILM = dict(
+    vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+)  # fmt: skip
+INFERENCE_VOCABULARY = 8192  # pieces to learn; the rows of MiniLM's table that are left over stay unused
+SENTENCES, SENTENCES_PER_BATCH = 1000, 32
+SHORTEST_SENTENCE, LONGEST_SENTENCE = 5, 60  # tokens, with [CLS] and [SEP]
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """One turn's work."""
+
+    kind: str
+    """"training" or "inference" """
+    title: str
+    """What it is, in one line."""
+    model: dict
+    """The fields of a BertConfig."""
+    batches: list[Batch]
+    """One step each."""
+    sorted_batches: list[Batch] | None = None
+    """Inference only: the same sentences, cut into batches after they were sorted by length."""
+
+    @property
+    def unit(self) -> str:
+        """What speed counts by the second."""
+        return "tokens" if self.kind == "training" else "sentences"
+
+    @property
+    def count(self) -> int:
+        """How many of them one turn computes; padding is not counted."""
+        if self.kind == "training":
+            return sum(len(batch.token_ids) for batch in self.batches)
+        return sum(len(batch.sequence_numbers) for batch in self.batches)
+
+    def save(self, path: Path) -> None:
+        """Write it for the workers, into a folder of our own."""
+        path.write_bytes(pickle.dumps(self))
+
+    @staticmethod
+    def load(path) -> "Workload":
+        """Read what `save` wrote."""
+        return pickle.loads(Path(path).read_bytes())
+
+
+def training_workload(size: str, vocab_size: int, batch: int, length: int, dropout: float) -> Workload:
+    """STEPS batches of sentence pairs for a model of one of the named sizes.
+
+    batch: sequences in a batch; length: tokens of the longest.
+    Raises ValueError for an unknown size or a length or vocabulary that is too small, ModuleNotFoundError without the
+    default corpus.
+    """
+    rates = dict(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+    model = BertConfig.preset(size, vocab_size, **rates)  # the cheap checks first
+    documents = list(read_corpus([DEFAULT_CORPUS]))
+    tokenizer = padded_tokenizer(documents, vocab_size)
+    with tempfile.TemporaryDirectory() as folder:
+        shards = write_shards(documents[::EVERY], tokenizer, Path(folder) / "shards", processes=1)
+        phases = [LengthPhase(length, 1.0)]
+        data = PretrainingData(
+            shards.all(), tokenizer, phases, STEPS, 0, batch * length, nsp_from=Pairs.SHORTEST
+        )  # fmt: skip
+        batches = [data.batch(step) for step in range(STEPS)]
+    title = (
+        f"training step: {size}, vocabulary {vocab_size:,}, {batch} sentence pairs of up to {length} tokens, "
+        f"dropout {dropout:g}"
+    )
+    return Workload("training", title, vars(model), batches)
+
+
+def padded_tokenizer(documents, vocab_size: int) -> Tokenizer:
+    """A tokenizer learnt from the documents, of exactly vocab_size entries: a small corpus gives fewer, the rest is
+    filled up with names that no text has."""
+    vocabulary = learn_vocabulary((document.text for document in documents), vocab_size)
+    return Tokenizer(vocabulary + [f"[unused{i}]" for i in range(vocab_size - len(vocabulary))])
+
+
+def inference_workload() -> Workload:
+    """SENTENCES sentences of 5 to 60 tokens for an encoder of MiniLM's shape.
+
+    Raises ModuleNotFoundError without the default corpus.
+    """
+    documents = list(read_corpus([DEFAULT_CORPUS]))
+    tokenizer = padded_tokenizer(documents, INFERENCE_VOCABULARY)
+    ids = cut_sentences(documents[::EVERY], tokenizer)
+    title = (
+        f"inference: MiniLM's shape (6 layers, 384 wide, 12 heads), {SENTENCES:,} sentences of {SHORTEST_SENTENCE} to "
+        f"{LONGEST_SENTENCE} tokens in batches of {SENTENCES_PER_BATCH}"
+    )
+    return inference_workload_of(ids, MINILM, SENTENCES_PER_BATCH, title)
+
+
+def inference_workload_of(sentences: list[np.ndarray], model: dict, per_batch: int, title: str) -> Workload:
+    """The Workload of sentences that are token ids already: batches as they come, and sorted by length."""
+    by_length = sorted(sentences, key=len)
+    return Workload("inference", title, model, in_batches(sentences, per_batch), in_batches(by_length, per_batch))
+
+
+def cut_sentences(documents, tokenizer: Tokenizer) -> list[np.ndarray]:
+    """SENTENCES sentences, in the corpus's order, each cut to a length that is drawn evenly from 5 to 60 tokens.
+
+    Sentences that are shorter than the length drawn are passed over, so that lengths stay even.
+    """
+    random = np.random.default_rng(0)
+    found, wanted = [], random.integers(SHORTEST_SENTENCE, LONGEST_SENTENCE + 1, SENTENCES)
+    for _, ids, lengths in tokenize_documents(documents, tokenizer, processes=1):
+        for end, length in zip(np.cumsum(lengths), lengths, strict=True):
+            room = wanted[len(found)] - 2  # tokens beside [CLS] and [SEP]
+            if length >= room:
+                words = ids[end - length : end - length + room]
+                found.append(np.concatenate([[tokenizer.cls_id], words, [tokenizer.sep_id]]).astype(np.int32))
+                if len(found) == SENTENCES:
+                    return found
+    raise ValueError(f"the default corpus gave only {len(found)} of {SENTENCES} sentences; install it again")
+
+
+def in_batches(sentences: list[np.ndarray], per_batch: int) -> list[Batch]:
+    """Sentences, each its token ids int32 [T], laid end to end in batches of up to per_batch, in the order given."""
+    return [flat_batch(sentences[start : start + per_batch]) for start in range(0, len(sentences), per_batch)]
+
+
+def flat_batch(sentences: list[np.ndarray]) -> Batch:
+    """One Batch of sentences without anything to predict."""
+    lengths = np.array([len(sentence) for sentence in sentences])  # [B]
+    nothing = np.empty(0, np.int32)
+    return Batch(
+        token_ids=np.concatenate(sentences).astype(np.int32),
+        segment_ids=np.zeros(lengths.sum(), np.int32),
+        position_ids=np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+        cu_seqlens=running_sum(lengths),
+        sequence_numbers=np.arange(len(sentences), dtype=np.int64),
+        masked_positions=nothing,
+        masked_labels=nothing,
+        nsp_labels=None,
+        mlm_count=0,
+        nsp_count=0,
+    )

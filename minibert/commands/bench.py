@@ -1,0 +1,131 @@
+"""`minibert bench`: how fast minibert is on this machine, beside PyTorch, and where the time goes."""
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tqdm import tqdm
+
+from minibert.bench import peers, roofline, workload
+from minibert.bench.measure import contenders_of, measure
+from minibert.bench.report import as_text
+from minibert.data.pairs import Pairs
+from minibert.files import write_text
+from minibert.ops.threads import usable_cores
+from minibert.ops import load_backend
+
+LONGEST = 512  # positions of the model
+STANDARD_OUTPUT = "-"
+THREADS = tyro.conf.arg(metavar="INT", help_behavior_hint="(default: all cores that it may use)")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure a training step, or inference, on the default corpus: speed, memory, time of each op.
+
+    Where PyTorch and transformers are installed, the same model is measured there too, in turns. Let nothing else run
+    meanwhile.
+    """
+
+    size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "mini"
+    """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
+    24/1024/16."""
+    vocab_size: int = 8192
+    """Entries of the vocabulary."""
+    batch: int = 16
+    """Sequences in a batch."""
+    length: int = 128
+    """Tokens of the longest sequences."""
+    dropout: float = 0.1
+    """Dropout rate after sub-layers and on attention."""
+    inference: bool = False
+    """Measure inference instead: MiniLM's shape, 1,000 sentences of 5 to 60 tokens in batches of 32; the five options
+    above play no part."""
+    backend: Literal["cpu", "reference"] = "cpu"
+    """Which minibert: cpu (Numba) or reference (NumPy)."""
+    threads: Annotated[int | None, THREADS] = None
+    """Threads of each contender."""
+    repeats: int = 5
+    """Turns that count, after one that warms up; figures are medians over them."""
+    peers: bool = True
+    """Measure transformers with PyTorch too, where they are installed."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the figures to this file too; - prints them instead of the tables."""
+    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw the roofline into this file (.png, .svg or .pdf): each op's speed beside the machine's limits."""
+
+    def __post_init__(self):
+        for name in ("batch", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}; expected at least 1")
+        if self.vocab_size < 300:  # special tokens, and the characters of the corpus, alone and within a word
+            raise ValueError(f"--vocab-size is {self.vocab_size}; expected at least 300")
+        if not Pairs.SHORTEST <= self.length <= LONGEST:
+            raise ValueError(f"--length is {self.length}; expected {Pairs.SHORTEST} to {LONGEST}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout is {self.dropout}; expected 0 <= … < 1")
+        if self.threads is not None and not 1 <= self.threads <= (usable_cores() or self.threads):
+            raise ValueError(f"--threads is {self.threads}; expected 1 to {usable_cores()}, the cores it may use")
+        if self.plot is not None and Path(self.plot).suffix not in roofline.SUFFIXES:
+            raise ValueError(f"--plot is {self.plot}; expected a file name in {', '.join(roofline.SUFFIXES)}")
+
+
+def bench(config: BenchConfig) -> None:
+    """Measure, print the tables, write what --json and --plot ask for.
+
+    Raises, before anything is measured: OSError where a file could not be written, ModuleNotFoundError without the
+    default corpus, RuntimeError without the backend.
+    """
+    for option, path in (("--json", config.json), ("--plot", config.plot)):
+        if path not in (None, STANDARD_OUTPUT):
+            check_writable(option, Path(path))
+    report = run(config)
+    if config.json == STANDARD_OUTPUT:
+        print(json.dumps(report, indent=2))
+    else:
+        print(as_text(report))
+        if config.json is not None:
+            write_text(config.json, json.dumps(report, indent=2) + "\n")
+    if config.plot is not None:
+        roofline.draw(report, config.plot)
+
+
+def run(config: BenchConfig) -> dict:
+    """Measure what `config` describes; returns the report (minibert.bench.report)."""
+    load_backend(config.backend)
+    if config.peers and (missing := peers.missing()):
+        print(f'peers are left out: {", ".join(missing)} not installed: pip install -e ".[peers]"', file=sys.stderr)
+    # disable=None: only where somebody looks at a terminal
+    with tqdm(bar_format="{desc} ({elapsed})", leave=False, disable=None) as bar:
+        bar.set_description_str("making batches")
+        work = make_workload(config)
+        return measure(
+            work,
+            contenders_of(work.kind, config.backend, config.peers),
+            threads=config.threads or usable_cores() or 1,
+            repeats=config.repeats,
+            tell=bar.set_description_str,
+        )
+
+
+def make_workload(config: BenchConfig) -> workload.Workload:
+    """The Workload that `config` describes."""
+    if config.inference:
+        return workload.inference_workload()
+    return workload.training_workload(config.size, config.vocab_size, config.batch, config.length, config.dropout)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Raise OSError or ValueError, naming the option, where a file cannot be written."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{option} {path} is not a regular file; expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OSError(f"{option} {path} cannot be written: {error.strerror}") from None
