@@ -3,7 +3,6 @@
 The answer to "what do you run it on?", for a bug report or beside a measurement.
 """
 
-import ctypes
 import json
 import os
 import platform
@@ -15,6 +14,8 @@ import numpy as np
 
 from minibert import __version__
 from minibert.ops import backend_status
+from minibert.ops.blas import find_blas
+from minibert.ops.threads import usable_cores
 
 CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib", "tyro")
 
@@ -112,13 +113,6 @@ def processor_name() -> str | None:
     return platform.processor() or None
 
 
-def usable_cores() -> int | None:
-    """How many cores this process may run on; a container or a batch system often grants fewer than all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
 def numba_threads() -> int | None:
     """How many threads a parallel Numba function uses unless told otherwise, None without Numba."""
     try:
@@ -132,29 +126,8 @@ def blas() -> dict[str, str | int | None]:
     """NumPy's BLAS: its name and version as NumPy was built; where it is OpenBLAS, what it does on this machine."""
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     facts = {"library": built.get("name"), "version": built.get("version"), "threads": None, "kernels for": None}
-    openblas = _loaded_openblas()
-    if openblas is not None:
-        library, name = openblas
-        facts["threads"] = getattr(library, name.format("get_num_threads"))()
-        core_name = getattr(library, name.format("get_corename"))
-        core_name.restype = ctypes.c_char_p
-        facts["kernels for"] = core_name().decode()
-    return facts
-
-
-def _loaded_openblas() -> tuple[ctypes.CDLL, str] | None:
-    """The OpenBLAS that NumPy's wheel carries, and the pattern of its functions' names; None for another BLAS.
-
-    Opening a library that is already loaded gives the same one again.
-    """
-    package = Path(np.__file__).parent
-    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):  # Linux and Windows; macOS
-        for path in sorted(folder.glob("*openblas*")):
-            try:
-                library = ctypes.CDLL(str(path))
-            except OSError:
-                continue
-            for name in ("scipy_openblas_{}64_", "openblas_{}64_", "openblas_{}"):
-                if hasattr(library, name.format("get_num_threads")):
-                    return library, name
-    return None
+    try:
+        library = find_blas()
+    except OSError:
+        return facts
+    return facts | {"threads": library.threads(), "kernels for": library.kernels_for()}

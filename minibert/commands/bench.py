@@ -15,8 +15,8 @@ from minibert.bench.measure import contenders_of, measure
 from minibert.bench.report import as_text
 from minibert.data.pairs import Pairs
 from minibert.files import write_text
-from minibert.info import usable_cores
 from minibert.ops import load_backend
+from minibert.ops.threads import usable_cores
 
 LONGEST = 512  # positions of the model
 STANDARD_OUTPUT = "-"

@@ -24,8 +24,8 @@ class FillConfig:
     """Texts, each with at least one [MASK]; quote them, since they hold spaces and brackets."""
     top: int = 5
     """How many words to show for each blank."""
-    backend: Literal["reference", "cpu", "gpu"] = "reference"
-    """What computes: reference (NumPy), cpu (Numba) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu"] = "cpu"
+    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
 
     def __post_init__(self):
         if self.top < 1:

@@ -24,8 +24,8 @@ class GradcheckConfig:
 
     op: Annotated[tuple[str, ...], tyro.conf.Positional, OP] = ()
     """Ops, layers or models to check, by name, such as layernorm; a wrong name shows them all."""
-    backend: Literal["reference", "cpu", "gpu"] = "reference"
-    """Whose gradients to check: reference (NumPy), cpu (Numba) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu"] = "cpu"
+    """Whose gradients to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     seed: int = 0
     """Seed of the inputs and of the random upstream gradient."""
 

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from minibert.data.corpus import Document
+from minibert.ops.threads import usable_cores
 from minibert.text import split_sentences
 
 CHUNK_CHARACTERS = 1 << 20  # what a process tokenises at a time: a fraction of a second of work
@@ -34,7 +35,7 @@ def tokenize_documents(
     first = list(itertools.islice(chunks, FEWEST_CHUNKS))
     chunks = itertools.chain(first, chunks)
     if processes is None:
-        processes = 1 if len(first) < FEWEST_CHUNKS else available_cores()
+        processes = 1 if len(first) < FEWEST_CHUNKS else usable_cores()
     tokenized = (
         ((chunk, _tokenize([document.text for document in chunk], tokenizer)) for chunk in chunks)
         if processes == 1
@@ -44,11 +45,6 @@ def tokenize_documents(
         for document, (ids, lengths) in zip(chunk, results, strict=True):
             if len(ids):
                 yield document, ids, lengths
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:

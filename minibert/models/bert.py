@@ -5,7 +5,7 @@ import numpy as np
 from minibert.models.config import ACTIVATIONS, BertConfig
 from minibert.nn import Dropouts, Embeddings, Encoder, Linear, Parameters, Sequences
 from minibert.nn.parameters import sinusoids, truncated_normal
-from minibert.ops import Backend, load_backend
+from minibert.ops import DEFAULT, Backend, load_backend
 from minibert.ops.dropout import EMBEDDINGS
 
 
@@ -18,7 +18,7 @@ class Model:
     def __init__(
         self,
         config: BertConfig,
-        backend: Backend | str = "reference",
+        backend: Backend | str = DEFAULT,
         *,
         dtype="float32",
         seed: int | None = 0,
@@ -46,7 +46,7 @@ class Model:
         raise NotImplementedError
 
     @classmethod
-    def from_pretrained(cls, folder, backend: Backend | str = "reference", *, dtype="float32", report=None):
+    def from_pretrained(cls, folder, backend: Backend | str = DEFAULT, *, dtype="float32", report=None):
         """A model with the weights of a Hugging Face folder; see minibert.models.huggingface.load."""
         from minibert.models.huggingface import load
 

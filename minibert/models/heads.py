@@ -31,9 +31,9 @@ class MaskedLMHead:
     def backward(self, d_logits, cache):
         """d_logits [M, V] -> d_x [M, H]."""
         dense_cache, activation_cache, norm_cache, decoder_cache = cache
-        d_normed, d_embedding, d_bias = self.ops.linear_backward(d_logits, decoder_cache)
-        self.embedding.gradient += d_embedding  # the input side of the table adds its own part later
-        self.bias.gradient += d_bias
+        # the input side of the table adds its own part of the gradient later
+        gradients = self.embedding.gradient, self.bias.gradient
+        d_normed, _, _ = self.ops.linear_backward(d_logits, decoder_cache, None, *gradients)
         d_activated = self.norm.backward(d_normed, norm_cache)
         d_dense = self.activate_backward(d_activated, activation_cache)
         return self.dense.backward(d_dense, dense_cache)

@@ -13,6 +13,7 @@ import numpy as np
 
 from minibert.files import write_file
 from minibert.models.config import BertConfig
+from minibert.ops import DEFAULT
 
 WEIGHTS = "model.safetensors"
 OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
@@ -21,7 +22,7 @@ NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 log = logging.getLogger("minibert")
 
 
-def load(model_class, folder, backend="reference", *, dtype="float32", report=None):
+def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None):
     """A model of `model_class` with the weights of a folder.
 
     report: a function that gets one line on each tensor group that was initialised afresh or ignored; without one

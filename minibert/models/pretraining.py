@@ -78,7 +78,7 @@ class BertForPreTraining(Model):
             first_cache, pool_cache, nsp_cache = nsp_caches
             d_pooled = self.nsp_head.backward(d_nsp_logits, nsp_cache)
             d_first = self.bert.pool_backward(d_pooled, pool_cache)
-            d_hidden = d_hidden + ops.gather_rows_backward(d_first, first_cache)
+            d_hidden = ops.gather_rows_backward(d_first, first_cache, d_hidden)
         self.bert.backward(d_hidden, bert_cache)
 
     def losses(self, batch, dropout_key=None):
@@ -93,13 +93,13 @@ class BertForPreTraining(Model):
         mlm_logits, nsp_logits, cache = self.forward(batch, dropout_key)
         labels = ops.array(batch.masked_labels)
         mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, labels, max(batch.mlm_count, 1))
-        mlm_correct = (mlm_logits.argmax(axis=1) == labels).sum()
+        mlm_correct = ops.count_correct(mlm_logits, labels)
         nsp = nsp_correct = ops.xp.zeros((), dtype=mlm.dtype)
         nsp_cache = None
         if nsp_logits is not None:
             labels = ops.array(batch.nsp_labels)
             nsp, nsp_cache = ops.cross_entropy_forward(nsp_logits, labels, max(batch.nsp_count, 1))
-            nsp_correct = (nsp_logits.argmax(axis=1) == labels).sum()
+            nsp_correct = ops.count_correct(nsp_logits, labels)
         return Losses(mlm + nsp, mlm, nsp, mlm_correct, nsp_correct), (mlm_cache, nsp_cache, cache)
 
     def losses_backward(self, cache, scale: float = 1.0) -> None:

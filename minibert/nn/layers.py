@@ -18,12 +18,9 @@ class Linear:
         """x [N, in] -> y [N, out]."""
         return self.ops.linear_forward(x, self.weight.value, self.bias.value)
 
-    def backward(self, d_y, cache):
-        """d_y [N, out] -> d_x [N, in]."""
-        d_x, d_weight, d_bias = self.ops.linear_backward(d_y, cache)
-        self.weight.gradient += d_weight
-        self.bias.gradient += d_bias
-        return d_x
+    def backward(self, d_y, cache, d_x=None):
+        """d_y [N, out] -> d_x [N, in], added to the d_x that is given, if one is."""
+        return self.ops.linear_backward(d_y, cache, d_x, self.weight.gradient, self.bias.gradient)[0]
 
 
 class LayerNorm:
@@ -97,7 +94,5 @@ class Embeddings:
         if dropout_cache is not None:
             d_y = self.ops.dropout_backward(d_y, dropout_cache)
         d_summed = self.norm.backward(d_y, norm_cache)  # [N, H]
-        d_token, d_position, d_segment = self.ops.embedding_backward(d_summed, embedding_cache)
-        self.token.gradient += d_token
-        self.position.gradient += d_position
-        self.segment.gradient += d_segment
+        tables = self.token.gradient, self.position.gradient, self.segment.gradient
+        self.ops.embedding_backward(d_summed, embedding_cache, *tables)

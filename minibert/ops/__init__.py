@@ -10,7 +10,7 @@ Each op exists once per backend under the same name:
 ask which one they have.
 """
 
-from minibert.ops.backend import BACKENDS, OPS, Backend, backend_status, load_backend
+from minibert.ops.backend import BACKENDS, DEFAULT, OPS, Backend, backend_status, load_backend
 from minibert.ops.dropout import Dropout
 
-__all__ = ["BACKENDS", "OPS", "Backend", "Dropout", "backend_status", "load_backend"]
+__all__ = ["BACKENDS", "DEFAULT", "OPS", "Backend", "Dropout", "backend_status", "load_backend"]

@@ -6,10 +6,13 @@ from types import ModuleType
 
 import numpy as np
 
-BACKENDS = ("reference", "cpu", "gpu")
+from minibert.ops.blas import find_blas
 
-# Every op of the house.  A backend is complete when its module has all of them; The last three have no backward, all others
-# are pairs.
+BACKENDS = ("reference", "cpu", "gpu")
+DEFAULT = "cpu"
+
+# Every op of the house.  A backend is complete when its module has all of them.  The last three have no
+# backward, all others are pairs.
 PAIRS = (
     "linear",
     "embedding",
@@ -62,7 +65,7 @@ class Backend:
         return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
 
 
-def load_backend(name: str = "reference") -> Backend:
+def load_backend(name: str = DEFAULT) -> Backend:
     """The backend of that name, its modules imported only now.
 
     Raises ValueError for a name that is no backend, RuntimeError for one that this machine or version lacks.
@@ -72,7 +75,10 @@ def load_backend(name: str = "reference") -> Backend:
     reason = backend_status()[name]
     if reason:
         raise RuntimeError(f"backend {name!r} is not available: {reason}")
-    return Backend(name, importlib.import_module(f"minibert.ops.{name}"))
+    module = importlib.import_module(f"minibert.ops.{name}")
+    if hasattr(module, "prepare"):  # what takes time and is needed once: compiling, say
+        module.prepare()
+    return Backend(name, module)
 
 
 def backend_status() -> dict[str, str | None]:
@@ -80,5 +86,12 @@ def backend_status() -> dict[str, str | None]:
     status = {}
     for name in BACKENDS:
         written = importlib.util.find_spec(f"minibert.ops.{name}") is not None
-        status[name] = None if written else "not part of this version of minibert yet; use --backend reference"
+        status[name] = None if written else "not part of this version of minibert yet; use --backend cpu"
+    if importlib.util.find_spec("numba") is None:
+        status["cpu"] = "Numba is not installed: pip install numba"
+    else:
+        try:
+            find_blas()
+        except OSError as error:
+            status["cpu"] = str(error)
     return status

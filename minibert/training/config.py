@@ -12,6 +12,7 @@ import tyro
 from minibert.files import write_text
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
+HOW_IT_WAS_CALLED = "out", "resume", "threads"  # options that are not part of what a run is
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class PretrainConfig:
     """Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped."""
     seed: int = 0
     """Seed of the weights, the order, the pairs, the masks and the dropout."""
-    backend: Literal["reference", "cpu", "gpu"] = "reference"
-    """What computes: reference (NumPy), cpu (Numba) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu"] = "cpu"
+    """What computes: cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
+    threads: int | None = None
+    """Threads that compute on the CPU; by default one for each core that this process may use."""
 
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
@@ -119,8 +122,8 @@ class PretrainConfig:
 
     def __post_init__(self):
         at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
-        for name in (*at_least_one.split(), "max_positions"):
-            if getattr(self, name) < 1:
+        for name in (*at_least_one.split(), "max_positions", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if self.seed < 0:
             raise ValueError(f"--seed is {self.seed}; expected 0 or more")
@@ -149,7 +152,8 @@ class PretrainConfig:
     def save(self, folder) -> None:
         """Remember the options in the run's folder."""
         values = dataclasses.asdict(self)
-        del values["out"], values["resume"]  # where the run lies, and how it was called, is not what it is
+        for name in HOW_IT_WAS_CALLED:
+            del values[name]
         write_text(Path(folder) / OPTIONS, json.dumps(values, indent=2) + "\n")
 
     @classmethod
@@ -181,7 +185,7 @@ class PretrainConfig:
         """Raise ValueError when this call would continue a run with other options than it was started with."""
         for field in dataclasses.fields(self):
             here, there = getattr(self, field.name), getattr(stored, field.name)
-            if field.name not in ("out", "resume") and here != there:
+            if field.name not in HOW_IT_WAS_CALLED and here != there:
                 option = f"--{field.name.replace('_', '-')}"
                 raise ValueError(
                     f"{self.out} was started with {option} {there}, this call says {here}; "

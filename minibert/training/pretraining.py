@@ -10,6 +10,7 @@ from tqdm import tqdm
 from minibert.data.baselines import baselines
 from minibert.data.pretraining import PretrainingData, evaluation_batches
 from minibert.models import fill_mask
+from minibert.ops.threads import use_threads
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.config import PretrainConfig
 from minibert.training.evaluation import evaluate
@@ -41,6 +42,7 @@ def pretrain(config: PretrainConfig) -> int:
     Raises ValueError, OSError and FloatingPointError (a loss that is no number) with one line for the user.
     """
     keep_freed_memory()
+    use_threads(config.threads)
     if not config.resume:
         check_before_anything_is_written(config)
     run, made = open_run(config)

@@ -34,7 +34,9 @@ def test_every_op_and_every_layer_has_a_check_in_the_tables_order():
 
 def test_the_layers_together_check_every_parameter():
     def parameters(names):
-        found = {argument for name in names for case in cases_of(name, load_backend()) for argument in case.inputs}
+        found = {
+            argument for name in names for case in cases_of(name, load_backend("reference")) for argument in case.inputs
+        }
         return {re.sub(r"layer\.\d", "layer.n", name) for name in found if "." in name}
 
     assert parameters(LAYERS) == parameters(["pretraining"]) >= parameters(["encoder"])
@@ -64,15 +66,15 @@ def with_largest(gradient, factor):
 @pytest.mark.parametrize("bug", BUGS)
 @pytest.mark.parametrize("op", PAIRS)
 def test_a_bug_in_any_one_gradient_of_an_op_is_caught(op, bug):
-    honest = getattr(load_backend(), f"{op}_backward")
-    arguments = [result.argument for result in check_gradients(cases_of(op, load_backend())[0])]
+    honest = getattr(load_backend("reference"), f"{op}_backward")
+    arguments = [result.argument for result in check_gradients(cases_of(op, load_backend("reference"))[0])]
     for wrong in range(len(arguments)):
 
         def planted(d_y, cache, wrong=wrong):
             gradients = as_tuple(honest(d_y, cache))
             return tuple(BUGS[bug](g) if i == wrong else g for i, g in enumerate(gradients))
 
-        backend = load_backend()
+        backend = load_backend("reference")
         setattr(backend, f"{op}_backward", planted)
         some = cases_of(op, backend)[:2]
         caught = {result.argument for case in some for result in check_gradients(case) if not result.passed}
@@ -87,7 +89,7 @@ def layernorm_without_its_third_term(d_y, cache):
 
 
 def test_a_layer_norm_without_its_third_term_is_caught_since_the_upstream_gradient_is_random():
-    backend = load_backend()
+    backend = load_backend("reference")
     backend.layernorm_backward = layernorm_without_its_third_term
     assert any(result.argument == "x" and not result.passed for result in results("layernorm", backend))
 
@@ -95,7 +97,7 @@ def test_a_layer_norm_without_its_third_term_is_caught_since_the_upstream_gradie
 def test_an_upstream_gradient_of_ones_would_not_see_it():
     """Why it must be random: with ones, and a weight of one, the missing term is zero."""
     x, ones = np.random.default_rng(0).standard_normal((5, 7)), np.ones(7)
-    backend = load_backend()
+    backend = load_backend("reference")
     _, cache = backend.layernorm_forward(x, ones, np.zeros(7), 1e-12)
     right, wrong = (
         backend.layernorm_backward(np.ones((5, 7)), cache),
@@ -114,7 +116,7 @@ def test_an_attention_backward_that_forgets_a_step_is_caught(monkeypatch):
         mask = honest(dropout, sequence, queries, probabilities)
         return mask if len(calls) % 2 else np.ones_like(mask)
 
-    backend = load_backend()
+    backend = load_backend("reference")
     backward = backend.attention_backward
     backend.attention_backward = lambda d, cache: tuple(
         g * f for g, f in zip(backward(d, cache), (3**0.5, 1, 1), strict=True)
@@ -122,7 +124,7 @@ def test_an_attention_backward_that_forgets_a_step_is_caught(monkeypatch):
     assert {r.argument for r in results("attention", backend) if not r.passed} == {"query"}
 
     monkeypatch.setattr(reference_attention, "probabilities_mask", other_mask_in_backward)
-    case = [case for case in cases_of("attention", load_backend()) if "dropout" in case.shape][0]
+    case = [case for case in cases_of("attention", load_backend("reference")) if "dropout" in case.shape][0]
     assert not all(result.passed for result in check_gradients(case))
 
 
@@ -131,7 +133,7 @@ def test_an_attention_backward_that_forgets_a_step_is_caught(monkeypatch):
 
 def wrong_tensors(name, shape, *tensors):
     """Those of some tensors of one case whose gradients are wrong; the others stay as they are: quick, and enough."""
-    (case,) = (case for case in cases_of(name, load_backend()) if case.shape == shape)
+    (case,) = (case for case in cases_of(name, load_backend("reference")) if case.shape == shape)
     kept = {tensor: case.inputs[tensor] for tensor in tensors}
 
     def forward(values):
@@ -285,13 +287,13 @@ def test_an_attention_backward_that_forgets_dropout_on_the_way_to_the_values_is_
 
 
 def test_a_gradient_that_is_no_number_fails():
-    case = cases_of("tanh", load_backend())[0]
+    case = cases_of("tanh", load_backend("reference"))[0]
     broken = Case(case.name, case.shape, case.inputs, case.forward, lambda d_y, cache: {"x": d_y * np.nan})
     assert not any(result.passed for result in check_gradients(broken))
 
 
 def test_a_gradient_of_another_shape_is_an_error():
-    case = cases_of("gelu", load_backend())[1]
+    case = cases_of("gelu", load_backend("reference"))[1]
     broken = Case(case.name, case.shape, case.inputs, case.forward, lambda d_y, cache: {"x": d_y.T})
     with pytest.raises(ValueError, match="shape"):
         check_gradients(broken)

@@ -19,9 +19,9 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, name):
+def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, backend, name):
     config = CONFIGS[name]
-    model = shaken(BertForPreTraining(config, dtype="float64", seed=3))
+    model = shaken(BertForPreTraining(config, backend, dtype="float64", seed=3))
     # float32 files carry 24 bits: round the weights first, so that both sides hold the same numbers
     model.parameters.values[...] = model.parameters.values.astype(np.float32)
     batch = random_batch(config)
@@ -48,9 +48,9 @@ def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, name):
         assert np.abs(parameter.gradient - expected).max() <= 1e-9 * largest, name
 
 
-def test_the_file_gives_the_same_logits_in_float32(tmp_path):
+def test_the_file_gives_the_same_logits_in_float32(tmp_path, backend):
     config = small_config()
-    model = shaken(BertForPreTraining(config, seed=3))
+    model = shaken(BertForPreTraining(config, backend, seed=3))
     batch = random_batch(config)
     peer = as_transformers(model, tmp_path, torch.float32)
     with torch.no_grad():

@@ -39,6 +39,14 @@ from minibert.ops.cpu.rows import (
     mean_pool_forward,
 )
 
+
+def prepare() -> None:
+    """Compile the kernels, if they have not been yet: see minibert.ops.cpu.warmup."""
+    from minibert.ops.cpu.warmup import compile_all
+
+    compile_all()
+
+
 __all__ = [
     "adamw",
     "add_layernorm_backward",

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minibert.ops.cpu.compiler import inlined, kernel, piece, prange, threads
+from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
 from minibert.ops.cpu.elementary import exponential, normal
 from minibert.ops.cpu.memory import empty
 
@@ -27,19 +27,29 @@ def gelu_backward(d_y, x):
 def gelu(x, y, parts):
     for part in prange(parts):
         first, last = piece(len(x), np.int64(part), parts)
-        for i in range(first, last):
-            cdf, _ = normal(x[i])
-            y[i] = x[i] * cdf
+        gelu_of(x[first:last], y[first:last])
+
+
+@helper
+def gelu_of(x, y):
+    for i in range(len(x)):
+        cdf, _ = normal(x[i])
+        y[i] = x[i] * cdf
 
 
 @kernel
 def gelu_slope(d_y, x, d_x, parts):
     for part in prange(parts):
         first, last = piece(len(x), np.int64(part), parts)
-        for i in range(first, last):
-            # y = x * cdf(x), and the derivative of cdf is the density
-            cdf, density = normal(x[i])
-            d_x[i] = d_y[i] * (cdf + x[i] * density)
+        gelu_slope_of(d_y[first:last], x[first:last], d_x[first:last])
+
+
+@helper
+def gelu_slope_of(d_y, x, d_x):
+    for i in range(len(x)):
+        # y = x * cdf(x), and the derivative of cdf is the density
+        cdf, density = normal(x[i])
+        d_x[i] = d_y[i] * (cdf + x[i] * density)
 
 
 def gelu_tanh_forward(x):
@@ -69,22 +79,32 @@ def twice_slope(x):
 def gelu_tanh(x, y, parts):
     for part in prange(parts):
         first, last = piece(len(x), np.int64(part), parts)
-        for i in range(first, last):
-            # 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses nothing where tanh is near -1
-            twice_u, _ = twice_slope(x[i])
-            y[i] = x[i] / (type(x[i])(1) + exponential(-twice_u))
+        gelu_tanh_of(x[first:last], y[first:last])
+
+
+@helper
+def gelu_tanh_of(x, y):
+    for i in range(len(x)):
+        # 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses nothing where tanh is near -1
+        twice_u, _ = twice_slope(x[i])
+        y[i] = x[i] / (type(x[i])(1) + exponential(-twice_u))
 
 
 @kernel
 def gelu_tanh_slope(d_y, x, d_x, parts):
     for part in prange(parts):
         first, last = piece(len(x), np.int64(part), parts)
-        for i in range(first, last):
-            one = type(x[i])(1)
-            twice_u, d_twice_u = twice_slope(x[i])
-            # y = x * s with s = 1 / (1 + exp(-2 * u)), whose slope is s * (1 - s) times that of 2 * u
-            s = one / (one + exponential(-twice_u))
-            d_x[i] = d_y[i] * (s + x[i] * s * (one - s) * d_twice_u)
+        gelu_tanh_slope_of(d_y[first:last], x[first:last], d_x[first:last])
+
+
+@helper
+def gelu_tanh_slope_of(d_y, x, d_x):
+    for i in range(len(x)):
+        one = type(x[i])(1)
+        twice_u, d_twice_u = twice_slope(x[i])
+        # y = x * s with s = 1 / (1 + exp(-2 * u)), whose slope is s * (1 - s) times that of 2 * u
+        s = one / (one + exponential(-twice_u))
+        d_x[i] = d_y[i] * (s + x[i] * s * (one - s) * d_twice_u)
 
 
 def tanh_forward(x):

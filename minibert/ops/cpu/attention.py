@@ -12,7 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minibert.ops.cpu.blas import (
+from minibert.ops.cpu.compiler import helper, inlined, kernel, prange, summing, threads
+from minibert.ops.cpu.dropout import as_drops
+from minibert.ops.cpu.elementary import exponential
+from minibert.ops.cpu.memory import empty
+from minibert.ops.cpu.products import (
     as_many_blas_threads_as,
     block,
     multiply,
@@ -20,10 +24,6 @@ from minibert.ops.cpu.blas import (
     multiply_transposed,
     one_blas_thread,
 )
-from minibert.ops.cpu.compiler import helper, inlined, kernel, prange, summing, threads
-from minibert.ops.cpu.dropout import as_drops
-from minibert.ops.cpu.elementary import exponential
-from minibert.ops.cpu.memory import empty
 from minibert.ops.cpu.random_bits import philox
 
 QUERIES = 64  # in a block, a multiple of LANES
@@ -76,9 +76,9 @@ def attention_backward(d_context, cache):
 
 
 def shares(layout: Layout):
-    """int64 [threads + 1]: thread p takes the tasks shares[p] .. shares[p + 1]; task t is head t // B of sequence t % B.
+    """Which tasks each thread takes, int64 [threads + 1]: thread p those from shares[p] to shares[p + 1].
 
-    The cuts are where the work, queries times keys, is cut into equal parts.
+    Task t is head t // B of sequence t % B.  The cuts divide the work, queries times keys, into equal parts.
     """
     lengths_q, lengths_k = np.diff(layout.cu_seqlens_q), np.diff(layout.cu_seqlens_k)
     work = np.cumsum(np.tile(lengths_q * lengths_k + 1.0, layout.heads))  # [A * B], up to and with each task
@@ -122,9 +122,13 @@ def attend(query, key, value, layout, drops, context, log_sums, task, room, part
         multiply_transposed(queries, width, keys, one, s, v, zero, out)  # [queries, D] = [T, queries].T @ [T, D]
         for i in range(queries):
             log_sums[head, start + i] = highest[i] + np.log(sums[i])
-            share = type(sums[0])(drops.scale) / sums[i]
-            for j in range(left, left + width):
-                context[start + i, j] *= share
+            multiply_row(context[start + i, left : left + width], type(one)(drops.scale) / sums[i])
+
+
+@helper
+def multiply_row(row, factor):
+    for j in range(len(row)):
+        row[j] *= factor
 
 
 @inlined
@@ -173,8 +177,8 @@ def decision(word, k):
 def softmax(scores, keys, queries, scale, drops, head, b, room, part):
     """From scores [T, QUERIES] to exp(scale * score - highest), some of them dropped.
 
-    keys, queries: how many there are.  Writes highest, the maximum over the keys of scale * score, and the sums of what was not
-    dropped yet, to the thread's numbers.
+    keys, queries: how many there are.  Writes highest, the maximum over the keys of scale * score, and the sums of
+    what was not dropped yet, to the thread's numbers.
     """
     columns, number = in_full_vectors(queries), type(scores[0, 0])
     scale, threshold = number(scale), np.uint32(drops.threshold)
@@ -257,7 +261,8 @@ def attend_backward(
         prepare(scores, keys, queries, layout, drops, start, room.places[part])
         for i in range(queries):
             log_sum[i] = log_sums[head, start + i]
-            mean[i] = inner_product(d_context[start + i], context[start + i], left, left + width)
+            features = slice(left, left + width)
+            mean[i] = inner_product(d_context[start + i, features], context[start + i, features])
         softmax_slope(scores, d_scores, keys, queries, width**-0.5, drops, head, b, room, part)
         multiply(keys, width, queries, one, s, d_out, keep, d_v)
         # scores = q @ k.T / sqrt(D)
@@ -268,9 +273,9 @@ def attend_backward(
 
 @helper
 def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, room, part):
-    """From scores p and gradients d_p of dropped probabilities, to dropped probabilities p and gradients d_p of q @ k.T.
+    """From scores and gradients of the dropped probabilities, to those probabilities and gradients of q @ k.T.
 
-    p, d_p [T, QUERIES].  Reads for each query, from the thread's numbers, the log of its softmax's
+    p, d_p [T, QUERIES], both ways.  Reads for each query, from the thread's numbers, the log of its softmax's
     denominator, and the mean of its d_p under its dropped probabilities: that is d_context . context (Dao et al. 2022,
     appendix B.4).
     """
@@ -297,9 +302,9 @@ def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, room, part):
 
 
 @summing
-def inner_product(x, y, left, right):
-    """Of features left .. right of two rows."""
+def inner_product(x, y):
+    """Of two rows [D]."""
     total = type(x[0])(0)
-    for j in range(left, right):
+    for j in range(len(x)):
         total += x[j] * y[j]
     return total

@@ -2,16 +2,17 @@
 
     @kernel     what an op calls from Python: compiled on its first use, its `prange` loops shared among threads
     @helper     what kernels call: compiled into them, never called from Python
+    @inlined    the same, for a few lines
+    @summing    the same, for sums, whose order does not matter
 
-Numba's own cache watches only the file of the function that was compiled.  A kernel is made of helpers from other files
-too, so an edit there would go unnoticed and yesterday's code would run.  Here the cache is a folder whose name is a hash
-of *all* source files of this backend: after any edit there is another folder.
+Numba's own cache watches only the file of the function that was compiled.  A kernel is made of helpers from other
+files too, so an edit there would go unnoticed and yesterday's code would run.  Here the cache is a folder whose name is
+a hash of *all* source files that a kernel may be made of: after any edit there is another folder.
 """
 
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -19,26 +20,29 @@ from pathlib import Path
 import numba
 from numba import njit, prange
 
+from minibert.ops.blas import find_blas
+
 # Of the liberties that a compiler may take with floating-point numbers, the kernels allow two.  Neither changes what
 # infinity and NaN do.  "contract": a * b + c in one instruction, with one rounding instead of two.  "reassoc", for
 # functions that add up a row (`summing`): partial sums in the lanes of a vector.
 CONTRACT, REASSOCIATE = {"contract"}, {"contract", "reassoc"}
 OPTIONS = dict(nogil=True, error_model="numpy")  # "numpy": dividing by zero is no exception, so loops vectorise
 WITHIN = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for functions that Python never calls
-INLINED = dict(fastmath=CONTRACT, forceinline=True, **WITHIN, **OPTIONS)
+INLINED = dict(fastmath=CONTRACT, forceinline=True)  # for `overload`: a loop that calls a function does not vectorise
 # only prange is wanted of Numba's parallel transformations; to look for the others takes longer than to compile
 PRANGE = dict(prange=True, comprehension=False, reduction=False, inplace_binop=False, setitem=False, numpy=False)
 PRANGE |= dict(stencil=False, fusion=False)
 ROWS = 64  # that one thread works on at a time, where sums over rows must not depend on the number of threads
 KEPT = 4  # folders of earlier versions that stay in the cache, for who goes back and forth between two
-SECONDS = 20  # what compiling everything for one dtype takes at most, on one slow core
+SECONDS = 20  # what compiling the kernels of a training step takes at most on two cores
 
 
 def source_hash() -> str:
-    """A hash of every source file of this backend."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    """A hash of every file of `minibert.ops` and of the random generator; and of how the BLAS is called."""
+    ops = Path(__file__).parent.parent
+    digest = hashlib.sha256(str(find_blas().bits).encode())
+    for path in sorted([*ops.rglob("*.py"), ops.parent / "philox.py"]):
+        digest.update(str(path.relative_to(ops.parent)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -77,20 +81,13 @@ __all__ = ["chunks_of", "helper", "inlined", "kernel", "piece", "prange", "rows_
 CACHE = open_cache()
 
 
-def announce_compilation() -> None:
-    """Say so, once, when the kernels of this version have not been compiled on this machine yet."""
-    if CACHE is None or not any(CACHE.rglob("*.nbi")):
-        kept = "" if CACHE is None else f" (kept in {CACHE})"
-        print(f"minibert: compiling the CPU kernels, up to {SECONDS} seconds, once{kept}", file=sys.stderr, flush=True)
-
-
 def helper(function):
     """A function that kernels call; it is compiled into them."""
     return njit(fastmath=CONTRACT, **WITHIN, **OPTIONS)(function)
 
 
 def inlined(function):
-    """A small helper for the body of a loop, which vectorises only if it calls nothing."""
+    """A small helper that is copied into its callers: a loop that calls a function does not vectorise."""
     return njit(inline="always", **OPTIONS)(function)
 
 

@@ -58,10 +58,10 @@ def drop(x, drops, y):
 @inlined
 def drop_row(x, drops, i, words, y):
     """y [H] = row x [H], number i of its array, times its mask."""
-    scale = type(x[0])(drops.scale)
+    scale, zero, threshold = type(x[0])(drops.scale), type(x[0])(0), np.uint16(drops.threshold)
     bits = row_bits(drops.key, drops.site, drops.sequences[i], drops.positions[i], len(x), words)
     for j in range(len(x)):
-        y[j] = x[j] * scale if bits[j] >= drops.threshold else type(x[0])(0)
+        y[j] = x[j] * scale if bits[j] >= threshold else zero
 
 
 @inlined

@@ -36,7 +36,7 @@ FLOAT64 = Format(np.float64, np.int64, 52, 1023, -747.0, 710.0, 0.69314718036912
 
 
 def exponential_in(f: Format):
-    """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded, and |r| <= ln 2 / 2, so that a short Taylor series will do."""
+    """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded; r is at most ln 2 / 2, and a short Taylor series will do."""
     number, integer, fraction_bits, bias = f.number, f.integer, f.fraction_bits, f.bias
     lowest, highest, half, log2_e = number(f.lowest), number(f.highest), number(0.5), number(1 / log(2))
     ln2_high, ln2_low = number(f.ln2_high), number(f.ln2_low)
@@ -77,7 +77,7 @@ def _exponential(x):
 
 
 def normal_in(f: Format):
-    """The series of minibert.ops.reference.normal, written in powers of u, whose sum is a single chain of operations."""
+    """The series of minibert.ops.reference.normal, but in powers of u: their sum is one chain of operations."""
     number = f.number
     zero, half, one, two, root = number(0), number(0.5), number(1), number(2), number(sqrt(0.5))
     peak = number(sqrt(0.5 / pi))

@@ -41,6 +41,6 @@ def scatter_add(rows, ids, table, parts):
     for part in prange(parts):
         left, right = piece(table.shape[1], np.int64(part), parts)
         for i in range(len(ids)):
-            row, sums = rows[i], table[ids[i]]
-            for j in range(left, right):
+            row, sums = rows[i, left:right], table[ids[i], left:right]
+            for j in range(len(sums)):
                 sums[j] += row[j]

@@ -24,7 +24,10 @@ def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
 
 
 def add_layernorm_backward(d_y, cache):
-    """d_y [N, H] -> d_x [N, H], d_residual [N, H] (the same array where nothing is dropped), d_weight [H], d_bias [H]."""
+    """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
+
+    Where nothing is dropped, d_x and d_residual are the same array.
+    """
     x_hat, rstd, weight, drops = cache
     d_residual = empty(x_hat.shape, x_hat.dtype)
     d_x = empty(x_hat.shape, x_hat.dtype) if drops.threshold else d_residual

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from minibert.ops.cpu.blas import (
+from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
+from minibert.ops.cpu.memory import empty
+from minibert.ops.cpu.products import (
     as_many_blas_threads_as,
     block,
     multiply,
@@ -10,8 +12,6 @@ from minibert.ops.cpu.blas import (
     multiply_transposed,
     one_blas_thread,
 )
-from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
-from minibert.ops.cpu.memory import empty
 
 
 def linear_forward(x, weight, bias):
@@ -44,9 +44,11 @@ def forward(x, weight, bias, y, parts):
 def forward_block(x, weight, bias, y, part, parts):
     """A block of y [N, out]: some of its rows or, where those are fewer, some of its columns."""
     top, bottom, left, right = block_of(y, part, parts)
+    features = bias[left:right]
     for i in range(top, bottom):  # the product is added to the bias: as quick as adding it to zero
-        for j in range(left, right):
-            y[i, j] = bias[j]
+        row = y[i, left:right]
+        for j in range(len(row)):
+            row[j] = features[j]
     rows, columns, one = bottom - top, right - left, type(bias[0])(1)
     x_block, weight_block, y_block = block(x, top, 0), block(weight, left, 0), block(y, top, left)
     multiply_by_transposed(rows, columns, x.shape[1], one, x_block, weight_block, one, y_block)
@@ -62,7 +64,10 @@ def backward(d_y, x, weight, d_x, d_weight, d_bias, keep, parts):
 
 @helper
 def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
-    """A block of d_x, a block of d_weight, and some features of d_bias; keep: what there is of the three is times that."""
+    """A block of d_x, a block of d_weight, and some features of d_bias.
+
+    keep [3]: for each of the three 1 where the gradient is added to what is there, 0 where it takes its place.
+    """
     # y = x @ weight.T + bias
     one = type(keep[0])(1)
     top, bottom, left, right = block_of(d_x, part, parts)
@@ -72,7 +77,7 @@ def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
     d_y_block, x_block, d_weight_block = block(d_y, 0, top), block(x, 0, left), block(d_weight, top, left)
     multiply_transposed(bottom - top, right - left, len(d_y), one, d_y_block, x_block, keep[1], d_weight_block)
     left, right = piece(len(d_bias), part, parts)
-    add_up_columns(d_y, left, right, keep[2], d_bias)
+    add_up_columns(d_y, left, keep[2], d_bias[left:right])
 
 
 @inlined
@@ -85,11 +90,12 @@ def block_of(matrix, part, parts):
     return 0, matrix.shape[0], left, right
 
 
-@inlined
-def add_up_columns(matrix, left, right, keep, sums):
-    """sums[j] = keep * sums[j] + the sum of column j, row by row."""
-    for j in range(left, right):
+@helper
+def add_up_columns(matrix, left, keep, sums):
+    """sums[j] = keep * sums[j] + the sum of column left + j, row by row."""
+    for j in range(len(sums)):
         sums[j] = keep * sums[j] if keep else 0
     for i in range(len(matrix)):
-        for j in range(left, right):
-            sums[j] += matrix[i, j]
+        row = matrix[i, left : left + len(sums)]
+        for j in range(len(sums)):
+            sums[j] += row[j]

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from minibert.ops.cpu.compiler import kernel, piece, prange, threads
+from minibert.ops.cpu.compiler import helper, kernel, piece, prange, threads
 from minibert.ops.cpu.losses import sum_of_squares
 
+# Numbers that both halves of an update work on, one after the other: with all five arrays in one loop, the compiler
+# gives up on proving that no two of them overlap, and does not vectorise.
+IN_CACHE = 1 << 12
 SLICE = 1 << 14  # numbers whose squares are added up at a time, so that the sum depends on no number of threads
 
 
@@ -34,20 +37,35 @@ def adamw(
 
 @kernel
 def update(values, gradients, first_moment, second_moment, decayed, numbers, parts):
-    clip, learning_rate, beta1, beta2, eps, weight_decay, correction1, correction2 = (
-        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], numbers[7],
-    )  # fmt: skip
-    one, zero = type(clip)(1), type(clip)(0)
     for part in prange(parts):
         first, last = piece(len(values), np.int64(part), parts)
-        for i in range(first, last):
-            gradient = gradients[i] * clip
-            mean = first_moment[i] + (one - beta1) * (gradient - first_moment[i])
-            square = second_moment[i] + (one - beta2) * (gradient * gradient - second_moment[i])
-            change = (mean / correction1) / (np.sqrt(square / correction2) + eps)
-            decay = weight_decay if decayed[i] else zero
-            values[i] -= learning_rate * (change + decay * values[i])
-            first_moment[i], second_moment[i] = mean, square
+        for start in range(first, last, IN_CACHE):
+            stop = min(start + IN_CACHE, last)
+            mean, square = first_moment[start:stop], second_moment[start:stop]
+            update_moments(gradients[start:stop], mean, square, numbers)
+            update_values(values[start:stop], mean, square, decayed[start:stop], numbers)
+
+
+@helper
+def update_moments(gradients, mean, square, numbers):
+    """The running means of the gradient and of its square."""
+    clip, one, beta1, beta2 = numbers[0], type(numbers[0])(1), numbers[2], numbers[3]
+    for i in range(len(gradients)):
+        gradient = gradients[i] * clip
+        mean[i] += (one - beta1) * (gradient - mean[i])
+        square[i] += (one - beta2) * (gradient * gradient - square[i])
+
+
+@helper
+def update_values(values, mean, square, decayed, numbers):
+    """A step against the mean gradient, in units of its root mean square, and the decay."""
+    learning_rate, eps, weight_decay, correction1, correction2 = (
+        numbers[1], numbers[4], numbers[5], numbers[6], numbers[7],
+    )  # fmt: skip
+    for i in range(len(values)):
+        change = (mean[i] / correction1) / (np.sqrt(square[i] / correction2) + eps)
+        decay = weight_decay if decayed[i] else type(eps)(0)
+        values[i] -= learning_rate * (change + decay * values[i])
 
 
 def global_norm(gradients):

@@ -1,92 +1,20 @@
-"""The C interface of the BLAS that NumPy already brings, as functions that Numba's kernels can call.
+"""Matrix products in kernels: the C interface of the BLAS that NumPy brings, called by Numba's threads.
 
 Nine tenths of BERT's arithmetic are matrix products, and a good BLAS runs them near the processor's limit.  NumPy calls
-it for whole matrices only, with threads of the BLAS's own.  The kernels here call it for *parts* of a matrix, each from
-one of Numba's threads: so there is one pool of threads and not two that fight over the cores, and what comes out of a
-product is used while it is still in the cache.  `multiply` and its two siblings are all that they need.
+it for whole matrices only, with threads of the BLAS's own.  Kernels call it for *blocks* of a matrix, each from one of
+Numba's threads: so there is one pool of threads and not two that fight over the cores, and attention multiplies the
+small matrices of one head in one thread, which uses them while they are still in its cache.
 """
 
-import ctypes
-import ctypes.util
-import os
-import sys
-from pathlib import Path
-
 import llvmlite.binding
-import numpy as np
 from numba import types
 from numba.core import typing
 from numba.extending import overload
 
+from minibert.ops.blas import GET_THREADS, SET_THREADS, find_blas
 from minibert.ops.cpu.compiler import helper, inlined
 
-# What the functions of a library are called: `{}` stands for the name, "cblas_sgemm".  A BLAS whose whole numbers have
-# 64 bits marks its names with 64; one of 32 bits does not.
-NAMES = (("scipy_{}64_", 64), ("{}64_", 64), ("{}_64", 64), ("scipy_{}", 32), ("{}", 32))
-
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # of the C interface
-
-
-class Blas:
-    """One BLAS library.
-
-    path        where it lies
-    pattern     how its names are made, see NAMES
-    bits        of its whole numbers, 64 or 32
-    """
-
-    get_threads, set_threads = "openblas_get_num_threads", "openblas_set_num_threads"
-
-    def __init__(self, path: str):
-        self.path = path
-        self.library = ctypes.CDLL(path)
-        for self.pattern, self.bits in NAMES:
-            if hasattr(self.library, self.pattern.format("cblas_sgemm")):
-                return
-        raise OSError(f"{path} has no C interface to BLAS")
-
-    def address(self, name: str) -> int:
-        """Where a function of the C interface, "cblas_sgemm", lies in memory."""
-        return ctypes.cast(getattr(self.library, self.pattern.format(name)), ctypes.c_void_p).value
-
-    def threads(self, wanted: int | None = None) -> int | None:
-        """How many threads its products use when NumPy calls them, after setting that; None where it does not tell."""
-        if not hasattr(self.library, self.pattern.format(self.get_threads)):
-            return None
-        if wanted is not None:
-            getattr(self.library, self.pattern.format(self.set_threads))(wanted)
-        return getattr(self.library, self.pattern.format(self.get_threads))()
-
-
-def candidates():
-    """Paths of libraries that may be a BLAS: NumPy's own first, then the system's."""
-    if "MINIBERT_BLAS" in os.environ:
-        yield os.environ["MINIBERT_BLAS"]
-        return
-    package = Path(np.__file__).parent
-    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):  # of the wheels for Linux, for macOS
-        yield from map(str, sorted(folder.glob("*openblas*")))
-    if sys.platform == "darwin":
-        yield "/System/Library/Frameworks/Accelerate.framework/Accelerate"
-    for name in ("cblas", "openblas", "mkl_rt", "blas"):
-        if found := ctypes.util.find_library(name):
-            yield found
-
-
-def find_blas() -> Blas:
-    """The first candidate that has what is needed.  Raises OSError where there is none."""
-    reasons = []
-    for path in candidates():
-        try:
-            return Blas(path)
-        except OSError as error:
-            reasons.append(str(error))
-    raise OSError(
-        "no BLAS with a C interface was found; install NumPy from a wheel, or name a library in MINIBERT_BLAS"
-        + "".join(f" ({reason})" for reason in reasons)
-    )
-
-
 BLAS = find_blas()
 INTEGER = types.int64 if BLAS.bits == 64 else types.int32
 
@@ -135,8 +63,8 @@ if BLAS.threads() is None:
         """The way back."""
 
 else:
-    get_threads = external(BLAS.get_threads, types.int32)
-    set_threads = external(BLAS.set_threads, types.void, types.int32)
+    get_threads = external(GET_THREADS, types.int32)
+    set_threads = external(SET_THREADS, types.void, types.int32)
 
     @helper
     def one_blas_thread():

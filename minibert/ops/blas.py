@@ -1,0 +1,91 @@
+"""The BLAS that NumPy brings: where it lies, how its functions are called, how many threads it uses."""
+
+import ctypes
+import ctypes.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+# What the functions of a library are called: `{}` stands for the name, "cblas_sgemm".  A BLAS whose whole numbers have
+# 64 bits marks its names with 64; one of 32 bits does not.
+NAMES = (("scipy_{}64_", 64), ("{}64_", 64), ("{}_64", 64), ("scipy_{}", 32), ("{}", 32))
+
+
+GET_THREADS, SET_THREADS = "openblas_get_num_threads", "openblas_set_num_threads"
+
+
+class Blas:
+    """One BLAS library.
+
+    path        where it lies
+    pattern     how its names are made, see NAMES
+    bits        of its whole numbers, 64 or 32
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self.library = ctypes.CDLL(path)
+        for self.pattern, self.bits in NAMES:
+            if self.has("cblas_sgemm"):
+                return
+        raise OSError(f"{path} has no C interface to BLAS")
+
+    def has(self, name: str) -> bool:
+        """Whether the library has a function of this name, "cblas_sgemm"."""
+        return hasattr(self.library, self.pattern.format(name))
+
+    def function(self, name: str):
+        """One of the library's functions, to be called from Python."""
+        return getattr(self.library, self.pattern.format(name))
+
+    def address(self, name: str) -> int:
+        """Where a function lies in memory."""
+        return ctypes.cast(self.function(name), ctypes.c_void_p).value
+
+    def threads(self, wanted: int | None = None) -> int | None:
+        """How many threads its products use when NumPy calls them, after setting that; None where it does not tell."""
+        if not self.has(GET_THREADS):
+            return None
+        if wanted is not None:
+            self.function(SET_THREADS)(wanted)
+        return self.function(GET_THREADS)()
+
+    def kernels_for(self) -> str | None:
+        """The processor whose kernels OpenBLAS has chosen, "Haswell"; None for another library."""
+        if not self.has("openblas_get_corename"):
+            return None
+        name = self.function("openblas_get_corename")
+        name.restype = ctypes.c_char_p
+        return name().decode()
+
+
+def candidates() -> Iterator[str]:
+    """Paths of libraries that may be a BLAS: NumPy's own first, then the system's."""
+    if "MINIBERT_BLAS" in os.environ:
+        yield os.environ["MINIBERT_BLAS"]
+        return
+    package = Path(np.__file__).parent
+    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):  # of the wheels for Linux, for macOS
+        yield from map(str, sorted(folder.glob("*openblas*")))
+    if sys.platform == "darwin":
+        yield "/System/Library/Frameworks/Accelerate.framework/Accelerate"
+    for name in ("cblas", "openblas", "mkl_rt", "blas"):
+        if found := ctypes.util.find_library(name):
+            yield found
+
+
+def find_blas() -> Blas:
+    """The first candidate that has a C interface.  Raises OSError where there is none."""
+    reasons = []
+    for path in candidates():
+        try:
+            return Blas(path)
+        except OSError as error:
+            reasons.append(str(error))
+    raise OSError(
+        "no BLAS with a C interface was found; install NumPy from a wheel, or name a library in MINIBERT_BLAS"
+        + "".join(f" ({reason})" for reason in reasons)
+    )

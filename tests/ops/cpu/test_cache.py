@@ -1,0 +1,110 @@
+"""Compiled kernels: kept, never stale, and not needed to be kept."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minibert
+
+PACKAGE = Path(minibert.__file__).parent
+USE_TANH = """
+import numpy as np
+from minibert.ops.cpu.activations import tanh_forward
+from minibert.ops.cpu import compiler
+print(tanh_forward(np.ones((2, 2), np.float32))[0][0, 0])
+"""
+
+
+def run(program: str, folder: Path, **environment) -> subprocess.CompletedProcess:
+    """The program in a process of its own, with the package that lies in `folder`."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=folder, text=True, capture_output=True, timeout=120
+    )
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package, to be edited."""
+    shutil.copytree(PACKAGE, tmp_path / "minibert", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def kernels(cache: Path) -> list[Path]:
+    return sorted(cache.rglob("*.nbi"))
+
+
+@pytest.mark.parametrize("file", ["compiler.py", "activations.py", "dropout.py"])
+def test_an_edit_of_any_file_takes_effect_on_the_next_run(copy, tmp_path, file):
+    """Numba alone would not see it: the file of the kernel `tanh` is only one of these."""
+    cache = tmp_path / "cache"
+    first = run(USE_TANH, copy, MINIBERT_CACHE=str(cache))
+    assert float(first.stdout) == pytest.approx(0.7615942, rel=1e-6)
+    before = kernels(cache)
+    assert len(before) == 1
+    assert run(USE_TANH, copy, MINIBERT_CACHE=str(cache)).stdout == first.stdout
+    assert kernels(cache) == before  # found, not compiled again
+
+    path = copy / "minibert" / "ops" / "cpu" / file
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert run(USE_TANH, copy, MINIBERT_CACHE=str(cache)).stdout == first.stdout
+    assert len(kernels(cache)) == 2
+
+
+def test_an_edited_helper_of_another_file_is_what_runs(copy, tmp_path):
+    program = """
+import numpy as np
+from minibert.ops.cpu.rows import gather_rows_backward
+print(gather_rows_backward(np.ones((1, 1), np.float32), (np.zeros(1, np.int32), (1, 1)))[0, 0])
+"""
+    environment = dict(MINIBERT_CACHE=str(tmp_path / "cache"))
+    assert run(program, copy, **environment).stdout == "1.0\n"
+    path = copy / "minibert" / "ops" / "cpu" / "embedding.py"
+    text = path.read_text()
+    assert text.count("sums[j] += row[j]") == 1
+    path.write_text(text.replace("sums[j] += row[j]", "sums[j] += 2 * row[j]"))
+    assert run(program, copy, **environment).stdout == "2.0\n"
+
+
+def test_old_versions_are_removed(copy, tmp_path):
+    from minibert.ops.cpu.compiler import KEPT
+
+    root = tmp_path / "cache" / "kernels"
+    for number in range(KEPT + 3):
+        (root / f"old{number}").mkdir(parents=True)
+        os.utime(root / f"old{number}", (number, number))
+    run("import minibert.ops.cpu", copy, MINIBERT_CACHE=str(tmp_path / "cache"))
+    kept = {path.name for path in root.iterdir()}
+    assert len(kept) == KEPT + 1 and {f"old{KEPT + 2}", "old3"} <= kept and "old2" not in kept
+
+
+def test_where_nothing_can_be_kept_it_works_with_one_warning(copy, tmp_path):
+    (tmp_path / "file").write_text("a file is no folder")
+    result = run(USE_TANH, copy, MINIBERT_CACHE=str(tmp_path / "file" / "cache"))
+    assert result.returncode == 0 and float(result.stdout) == pytest.approx(0.7615942, rel=1e-6)
+    assert result.stderr.count("RuntimeWarning") == 1 and "MINIBERT_CACHE" in result.stderr
+
+
+def test_without_a_home_folder_it_works_too(copy, tmp_path):
+    program = "import os\nfor name in ('HOME', 'XDG_CACHE_HOME', 'MINIBERT_CACHE'): os.environ.pop(name, None)\n"
+    program += "import pathlib\ndef home(): raise RuntimeError('Could not determine home directory.')\n"
+    result = run(program + "pathlib.Path.home = home\n" + USE_TANH, copy)
+    assert result.returncode == 0 and result.stderr.count("RuntimeWarning") == 1
+
+
+@pytest.mark.slow
+def test_first_use_compiles_all_with_a_message_and_the_second_is_quick(copy, tmp_path):
+    program = "import time; began = time.perf_counter(); from minibert.ops import load_backend; load_backend('cpu');"
+    program += "print(time.perf_counter() - began)"
+    environment = dict(MINIBERT_CACHE=str(tmp_path / "cache"))
+    first = run(program, copy, **environment)
+    assert first.stderr.startswith("minibert: compiling the CPU kernels, up to ") and first.stderr.count("\n") == 1
+    compiled = kernels(tmp_path / "cache")
+    assert len(compiled) > 15
+    second = run(program, copy, **environment)
+    assert second.stderr == "" and float(second.stdout) < 2
+    assert kernels(tmp_path / "cache") == compiled

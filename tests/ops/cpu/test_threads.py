@@ -1,0 +1,179 @@
+"""Threads: their number is an option, changes no bit, and NumPy gets its own back."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numba
+import numpy as np
+import pytest
+
+from minibert.checks import cases_of
+from minibert.models import BertForPreTraining
+from minibert.ops import load_backend
+from minibert.ops.backend import PAIRS
+from minibert.ops.blas import find_blas
+from minibert.ops.threads import usable_cores, use_threads
+from tests.models.parity import random_batch, shaken, small_config
+
+
+def in_a_process(program: str, **environment) -> str:
+    """The output of a program in a Python process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, **environment},
+        text=True, capture_output=True, check=True, timeout=300,
+    ).stdout  # fmt: skip
+
+
+@pytest.fixture
+def own_threads():
+    """What this test sets is put back."""
+    before = numba.get_num_threads(), find_blas().threads()
+    yield
+    numba.set_num_threads(before[0])
+    find_blas().threads(before[1])
+
+
+STEPS = """
+    import hashlib
+    import numpy as np
+    from minibert.models import BertForPreTraining
+    from minibert.ops.threads import use_threads
+    from minibert.training.optimizer import AdamW
+    from tests.models.parity import random_batch, small_config
+    use_threads(THREADS)
+    config = small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+    model = BertForPreTraining(config, "cpu", dtype="DTYPE")
+    batch = random_batch(config, lengths=(33, 1, 17, 30, 33, 8))
+    optimizer = AdamW(model.parameters, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True,
+                      max_norm=1.0)
+    for step in range(1, 11):
+        model.parameters.zero_gradients()
+        losses, cache = model.losses(batch, (1, step))
+        model.losses_backward(cache)
+        optimizer.step(step, 1e-3)
+        print(float(losses.total).hex())
+    print(hashlib.sha256(model.parameters.values.tobytes()).hexdigest())
+"""
+
+
+def steps(threads: int, dtype: str) -> list[str]:
+    program = STEPS.replace("THREADS", str(threads)).replace("DTYPE", dtype)
+    return in_a_process(program, NUMBA_NUM_THREADS="4").split()
+
+
+def test_runs_with_the_same_number_of_threads_are_equal_bit_for_bit():
+    for threads in (1, 3):
+        assert steps(threads, "float32") == steps(threads, "float32")
+
+
+def test_with_other_numbers_of_threads_only_the_products_of_the_blas_add_up_in_another_order():
+    """A block of another size may be multiplied by another of its kernels: losses are the same but for rounding."""
+    one = [float.fromhex(loss) for loss in steps(1, "float64")[:-1]]
+    for threads in (2, 4):
+        other = [float.fromhex(loss) for loss in steps(threads, "float64")[:-1]]
+        assert other == pytest.approx(one, rel=1e-11)
+
+
+WITHOUT_PRODUCTS = [op for op in PAIRS if op not in ("linear", "attention")]
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine has one core")
+@pytest.mark.parametrize("op", WITHOUT_PRODUCTS)
+def test_ops_without_products_give_the_same_bits_with_one_thread_and_with_two(own_threads, op):
+    """Sums over rows are cut into chunks that do not depend on the threads."""
+    for case in cases_of(op, load_backend("cpu")):
+        results = []
+        for threads in (1, 2):
+            use_threads(threads)
+            y, cache = case.forward(case.inputs)
+            results.append((y, *case.backward(np.asarray(y) + 1, cache).values()))
+        assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine has one core")
+def test_sums_over_many_rows_and_numbers_do_not_depend_on_the_threads_either(own_threads):
+    cpu, random = load_backend("cpu"), np.random.default_rng(0)
+    x, weight, d_y = (random.standard_normal(shape) for shape in ((333, 40), (40,), (333, 40)))
+    flat, results = random.standard_normal(100_003), []
+    for threads in (1, 2):
+        use_threads(threads)
+        _, cache = cpu.layernorm_forward(x, weight, weight, 1e-12)
+        results.append((*cpu.layernorm_backward(d_y, cache), cpu.global_norm(flat)))
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_the_blas_has_its_threads_back_after_a_kernel():
+    blas = find_blas()
+    if blas.threads() is None:
+        pytest.skip("this BLAS does not tell its threads")
+    before = blas.threads()
+    cpu = load_backend("cpu")
+    x = np.ones((64, 32), np.float32)
+    try:
+        for threads in (1, usable_cores()):
+            blas.threads(threads)
+            y, cache = cpu.linear_forward(x, np.ones((16, 32), np.float32), np.zeros(16, np.float32))
+            cpu.linear_backward(y, cache)
+            assert blas.threads() == threads
+    finally:
+        blas.threads(before)
+
+
+def test_use_threads_sets_both_kinds(own_threads):
+    use_threads(1)
+    assert numba.get_num_threads() == 1 and find_blas().threads() in (1, None)
+    use_threads(None)
+    assert numba.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("count", [0, -1, 10_000])
+def test_use_threads_refuses_what_cannot_be(count):
+    with pytest.raises(ValueError, match=f"--threads is {count}; expected 1 to "):
+        use_threads(count)
+
+
+def test_two_models_at_once_in_one_process_do_not_mix_their_memory():
+    """A model's cache stays what it was while another model computes."""
+    config = small_config(hidden_size=96)
+    one, other = (shaken(BertForPreTraining(config, "cpu"), seed) for seed in (1, 2))
+    batch = random_batch(config, lengths=(33,) * 8)
+    losses, cache = one.losses(batch, (1, 1))
+    one.losses_backward(cache)
+    expected = one.parameters.gradients.copy()
+    one.parameters.zero_gradients()
+    losses, cache = one.losses(batch, (1, 1))
+    other_losses, other_cache = other.losses(batch, (1, 1))
+    other.losses_backward(other_cache)
+    one.losses_backward(cache)
+    assert np.array_equal(one.parameters.gradients, expected)
+
+
+def test_nothing_is_forked_after_threads_have_started(tmp_path):
+    """Python tells every os.fork to an audit hook: tokenising in several processes after a kernel ran has none."""
+    documents = [f"The state of union {i} is strong. It has {i} words." for i in range(90)]
+    (tmp_path / "text.txt").write_text("\n\n".join(documents))
+    program = """
+        import json, sys
+        forks = []
+        sys.addaudithook(lambda event, arguments: forks.append(event) if event in ("os.fork", "os.forkpty") else None)
+        if __name__ == "__main__":
+            import numpy as np
+            from minibert.data.corpus import read_corpus
+            from minibert.data.tokenizing import tokenize_documents
+            from minibert.ops import load_backend
+            from minibert.text import Tokenizer, learn_vocabulary
+            cpu = load_backend("cpu")
+            cpu.gelu_forward(np.ones((4, 4), np.float32))
+            documents = list(read_corpus(["FILE"]))
+            tokenizer = Tokenizer(learn_vocabulary((d.text for d in documents), 60))
+            count = len(list(tokenize_documents(documents, tokenizer, processes=2)))
+            print(json.dumps([count, forks]))
+    """
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(program).replace("FILE", str(tmp_path / "text.txt")))
+    count, forks = json.loads(subprocess.check_output([sys.executable, str(script)], text=True, timeout=120))
+    assert count == 90 and forks == []
