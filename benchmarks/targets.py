@@ -2,9 +2,10 @@
 
     python benchmarks/targets.py --times 3
 
-Each row is measured as a whole so many times, as `minibert bench` does it, with all contenders in turns; what is
-printed is the median of these measurements, with the smallest and the largest.  It takes an hour or so: let nothing
-else run meanwhile.
+Each row is measured as a whole so many times, as `minibert bench` does it, with the contenders in turns; what is
+printed is the median of these measurements, with the smallest and the largest.  PyTorch's contenders that were more
+than a tenth slower than the best of their family in the first measurement stay away from the others.  It takes half an
+hour or more: let nothing else run meanwhile.
 """
 
 import argparse
@@ -57,15 +58,27 @@ def main() -> int:
         print(f'targets.py: {", ".join(missing)} not installed: pip install -e ".[peers]"', file=sys.stderr)
         return 2
     reports = {name: [] for name in options.rows}
+    contenders = {}
     for time in range(options.times):
         for name in options.rows:
             print(f"{time + 1} of {options.times}: {ROWS[name].name}", file=sys.stderr)
             config = BenchConfig(**ROWS[name].options, threads=options.threads, repeats=options.repeats)
-            reports[name].append(run(config))
+            reports[name].append(run(config, contenders.get(name)))
+            contenders.setdefault(name, good_contenders(reports[name][0]))
             if options.json:  # after each, since an hour's work may be interrupted
                 options.json.write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
     print(as_markdown(reports))
     return 0
+
+
+def good_contenders(report: dict) -> list[str]:
+    """minibert, and of each of PyTorch's families those that are at most a tenth slower than its best."""
+    names = [report["first"]]
+    for family, best in report["best"].items():
+        members = peers.FAMILIES[report["workload"]["kind"]][family]
+        there = [name for name in members if name in report["contenders"]]
+        names += [name for name in there if report["contenders"][name]["ratio"] <= 1.1 * best["ratio"]]
+    return names
 
 
 def arguments() -> argparse.Namespace:

@@ -52,7 +52,7 @@ def inference_step(config: BertConfig, backend):
     ops = model.backend
 
     def step(batch):
-        hidden, _ = model.forward(batch)  # [N, H]
+        hidden, _ = model.forward(batch, keep_cache=False)  # [N, H]
         pooled, _ = ops.mean_pool_forward(hidden, ops.array(batch.cu_seqlens))  # [B, H]
         return pooled
 

@@ -94,8 +94,11 @@ def bench(config: BenchConfig) -> None:
         roofline.draw(report, config.plot)
 
 
-def run(config: BenchConfig) -> dict:
-    """Measure what `config` describes; returns the report (minibert.bench.report)."""
+def run(config: BenchConfig, names: list[str] | None = None) -> dict:
+    """Measure what `config` describes; returns the report (minibert.bench.report).
+
+    names: the contenders, minibert first; None for all that there are.
+    """
     load_backend(config.backend)
     if config.peers and (missing := peers.missing()):
         print(f'peers are left out: {", ".join(missing)} not installed: pip install -e ".[peers]"', file=sys.stderr)
@@ -105,7 +108,7 @@ def run(config: BenchConfig) -> dict:
         work = make_workload(config)
         return measure(
             work,
-            contenders_of(work.kind, config.backend, config.peers),
+            names or contenders_of(work.kind, config.backend, config.peers),
             threads=config.threads or usable_cores() or 1,
             repeats=config.repeats,
             tell=bar.set_description_str,

@@ -88,13 +88,13 @@ class BertBody:
             parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
         )
 
-    def forward(self, batch, rows=None, dropout_key=None):
+    def forward(self, batch, rows=None, dropout_key=None, keep_cache=True):
         """Encode a batch.
 
         batch: a minibert.data.Batch; rows: None for all tokens, or the ascending places [R] in the flat batch of the
         tokens whose output is read (NumPy, on the host): the last layer then computes no others; dropout_key: None
-        in evaluation, (seed, step) in training.
-        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache.
+        in evaluation, (seed, step) in training; keep_cache: False where no backward pass follows.
+        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None where it is not kept).
         Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
         """
         self.check(batch)
@@ -113,8 +113,12 @@ class BertBody:
         x, embeddings_cache = self.embeddings.forward(
             array(batch.token_ids), array(batch.position_ids), array(batch.segment_ids), on_embeddings
         )  # [N, H]
-        hidden, encoder_cache = self.encoder.forward(x, tokens, chosen, dropouts=dropouts)  # [N or R, H]
-        return hidden, (embeddings_cache, encoder_cache)
+        if not keep_cache:
+            embeddings_cache = None
+        hidden, encoder_cache = self.encoder.forward(
+            x, tokens, chosen, dropouts=dropouts, keep_cache=keep_cache
+        )  # [N or R, H]
+        return hidden, (embeddings_cache, encoder_cache) if keep_cache else None
 
     def backward(self, d_hidden, cache) -> None:
         """d_hidden as `hidden`; adds to the gradients of all parameters but the pooler's."""
@@ -154,9 +158,9 @@ class Bert(Model):
     def build(self, parameters: Parameters) -> None:
         self.body = BertBody(parameters, self.config, "", self.position_start)
 
-    def forward(self, batch, rows=None, dropout_key=None):
+    def forward(self, batch, rows=None, dropout_key=None, keep_cache=True):
         """hidden [N, H], or [R, H] for chosen rows, and the cache: see BertBody.forward."""
-        return self.body.forward(batch, rows, dropout_key)
+        return self.body.forward(batch, rows, dropout_key, keep_cache)
 
     def backward(self, d_hidden, cache) -> None:
         """d_hidden as `hidden`: see BertBody.backward."""

@@ -45,17 +45,18 @@ class BertForPreTraining(Model):
             parameters, "cls.seq_relationship", width=config.hidden_size, std=config.initializer_range
         )
 
-    def forward(self, batch, dropout_key=None):
+    def forward(self, batch, dropout_key=None, keep_cache=True):
         """Logits of both heads, computed only where a loss reads them.
 
-        batch: a minibert.data.Batch; dropout_key: None in evaluation, (seed, step) in training.
+        batch: a minibert.data.Batch; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False
+        where no backward pass follows.
         Returns mlm_logits [M, V] of the masked positions, nsp_logits [B, 2] (None for a batch without pairs), cache.
         """
         ops = self.backend
         masked, pairs = np.asarray(batch.masked_positions), batch.nsp_labels is not None
         first = batch.cu_seqlens[:-1] if pairs else np.empty(0, dtype=np.int32)
         rows = np.union1d(masked, first)  # [R], what the losses read of the last layer, in the batch's order
-        hidden, bert_cache = self.bert.forward(batch, rows, dropout_key)  # [R, H]
+        hidden, bert_cache = self.bert.forward(batch, rows, dropout_key, keep_cache)  # [R, H]
 
         masked_rows = ops.array(np.searchsorted(rows, masked).astype(np.int32))
         masked_hidden, gather_cache = ops.gather_rows_forward(hidden, masked_rows)  # [M, H]
@@ -81,7 +82,7 @@ class BertForPreTraining(Model):
             d_hidden = ops.gather_rows_backward(d_first, first_cache, d_hidden)
         self.bert.backward(d_hidden, bert_cache)
 
-    def losses(self, batch, dropout_key=None):
+    def losses(self, batch, dropout_key=None, keep_cache=True):
         """Both losses of a batch (paper, appendix A.2: the sum of the two means).  Returns Losses and the cache.
 
         Raises ValueError when an id or a label is outside its table.
@@ -90,7 +91,7 @@ class BertForPreTraining(Model):
         check_ids("masked label", batch.masked_labels, self.config.vocab_size)
         if batch.nsp_labels is not None:
             check_ids("next-sentence label", batch.nsp_labels, 2)
-        mlm_logits, nsp_logits, cache = self.forward(batch, dropout_key)
+        mlm_logits, nsp_logits, cache = self.forward(batch, dropout_key, keep_cache)
         labels = ops.array(batch.masked_labels)
         mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, labels, max(batch.mlm_count, 1))
         mlm_correct = ops.count_correct(mlm_logits, labels)

@@ -137,16 +137,19 @@ class Encoder:
             for number in range(layers)
         ]
 
-    def forward(self, x, tokens, chosen=None, causal=False, dropouts=None):
+    def forward(self, x, tokens, chosen=None, causal=False, dropouts=None, keep_cache=True):
         """x [N, H] -> y [N, H], or [R, H] for the chosen rows; and the cache.
 
-        tokens: the Sequences of x; chosen: None or (rows [R], their Sequences); dropouts: a Dropouts or None.
+        tokens: the Sequences of x; chosen: None or (rows [R], their Sequences); dropouts: a Dropouts or None;
+        keep_cache: False where no backward pass follows: the memory of a layer then serves the next one.
         """
         caches = []
         for number, layer in enumerate(self.layers):
             last = number == len(self.layers) - 1
             x, cache = layer.forward(x, tokens, chosen if last else None, causal, at_layer(dropouts, number))
-            caches.append(cache)
+            if keep_cache:
+                caches.append(cache)
+            del cache
         return x, caches
 
     def backward(self, d_y, caches):

@@ -32,7 +32,7 @@ def evaluate(model, batches: Iterable) -> Evaluation:
     """Run a BertForPreTraining over batches (minibert.data.Batch), without dropout."""
     mlm = nsp = mlm_correct = nsp_correct = masked = pairs = 0
     for batch in batches:
-        losses, _ = model.losses(batch)
+        losses, _ = model.losses(batch, keep_cache=False)
         # a loss is a sum divided by the count of the global batch: multiply, to get the sum
         mlm += float(losses.mlm) * batch.mlm_count
         nsp += float(losses.nsp) * batch.nsp_count

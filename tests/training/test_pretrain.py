@@ -166,8 +166,8 @@ def test_a_loss_that_is_no_number_stops_the_run_with_advice(tmp_path, corpus, mo
     run = tmp_path / "run"
     honest = BertForPreTraining.losses
 
-    def spoilt(self, batch, dropout_key=None):
-        losses, cache = honest(self, batch, dropout_key)
+    def spoilt(self, batch, dropout_key=None, keep_cache=True):
+        losses, cache = honest(self, batch, dropout_key, keep_cache)
         return (losses._replace(mlm=np.float32("nan")) if dropout_key == (0, 6) else losses), cache
 
     monkeypatch.setattr(BertForPreTraining, "losses", spoilt)

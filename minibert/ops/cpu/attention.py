@@ -26,7 +26,7 @@ from minibert.ops.cpu.products import (
 )
 from minibert.ops.cpu.random_bits import philox
 
-QUERIES = 64  # in a block, a multiple of LANES
+QUERIES = 128  # in a block, a multiple of LANES
 LANES = 8  # queries that fill a vector of 256 bits in float32
 KEYS_PER_CALL = 8  # whose dropout one call of Philox settles
 
