@@ -21,8 +21,15 @@ def results(name, backend):
     return [result for case in cases_of(name, backend) for result in check_gradients(case)]
 
 
+@pytest.fixture
+def daily(request, backend, name):
+    """The whole models on the reference take half a minute: they are left to the full run."""
+    if backend.name == "reference" and name in WHOLE_MODELS and "not slow" in request.config.option.markexpr:
+        pytest.skip("whole models on the reference: in the full run only")
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_gradients(backend, name):
+def test_gradients(daily, backend, name):
     failed = [result for result in results(name, backend) if not result.passed]
     assert not failed
 

@@ -38,9 +38,12 @@ def kernels(cache: Path) -> list[Path]:
     return sorted(cache.rglob("*.nbi"))
 
 
-@pytest.mark.parametrize("file", ["compiler.py", "activations.py", "dropout.py"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("file", [pytest.param("compiler.py", marks=SLOW), "dropout.py"])
 def test_an_edit_of_any_file_takes_effect_on_the_next_run(copy, tmp_path, file):
-    """Numba alone would not see it: the file of the kernel `tanh` is only one of these."""
+    """Numba alone would see neither: the kernel `tanh` is in activations.py."""
     cache = tmp_path / "cache"
     first = run(USE_TANH, copy, MINIBERT_CACHE=str(cache))
     assert float(first.stdout) == pytest.approx(0.7615942, rel=1e-6)

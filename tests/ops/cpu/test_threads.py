@@ -66,8 +66,7 @@ def steps(threads: int, dtype: str) -> list[str]:
 
 
 def test_runs_with_the_same_number_of_threads_are_equal_bit_for_bit():
-    for threads in (1, 3):
-        assert steps(threads, "float32") == steps(threads, "float32")
+    assert steps(3, "float32") == steps(3, "float32")
 
 
 def test_with_other_numbers_of_threads_only_the_products_of_the_blas_add_up_in_another_order():
