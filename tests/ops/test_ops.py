@@ -163,3 +163,30 @@ class TestAdamW:
 def test_mean_pool_refuses_an_empty_sequence(backend):
     with pytest.raises(ValueError, match="without tokens"):
         backend.mean_pool_forward(backend.array(np.ones((3, 2))), backend.array(np.array([0, 3, 3], np.int32)))
+
+
+def test_arrays_that_are_not_contiguous_are_read_as_they_stand(backend):
+    """Transposed, reversed, every other column."""
+    random = np.random.default_rng(0)
+    big = random.standard_normal((16, 24))
+    x, weight, bias, d_y = big.T[:9, ::-1], big[::2, 4:20], random.standard_normal(16)[::2], big[:9, ::3]
+    cu_seqlens, positions = layout((4, 5))
+    sequences = [backend.array(a) for a in (cu_seqlens, cu_seqlens, positions)]
+
+    def results(convert):
+        arrays = [convert(a) for a in (x, weight, bias, d_y)]
+        y, cache = backend.linear_forward(*arrays[:3])
+        context, attention_cache = backend.attention_forward(arrays[0], arrays[0], arrays[0], 2, *sequences)
+        gelu, gelu_cache = backend.gelu_forward(arrays[0])
+        norm, norm_cache = backend.layernorm_forward(arrays[3], arrays[2], arrays[2], 1e-12)
+        return (
+            y, *backend.linear_backward(arrays[3], cache),
+            context, *backend.attention_backward(arrays[0], attention_cache),
+            gelu, backend.gelu_backward(arrays[0], gelu_cache),
+            norm, *backend.layernorm_backward(arrays[3], norm_cache),
+        )  # fmt: skip
+
+    for strided, straight in zip(
+        results(backend.array), results(lambda a: backend.array(np.ascontiguousarray(a))), strict=True
+    ):
+        assert np.allclose(backend.numpy(strided), backend.numpy(straight), rtol=0, atol=1e-13)

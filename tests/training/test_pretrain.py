@@ -7,11 +7,13 @@ import os
 import signal
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
 from minibert.models import PRESETS, BertForPreTraining, fill_mask
 from minibert.models.huggingface import read_tensors
+from minibert.ops.blas import find_blas
 from minibert.text import Tokenizer
 from minibert.training import PretrainConfig, pretrain
 from minibert.training.checkpoints import list_checkpoints
@@ -150,6 +152,24 @@ def test_micro_batches_train_the_same_model(tmp_path, corpus, whole_run):
     expected = losses_of(read_metrics(whole_run))
     for record, other in zip(losses_of(read_metrics(run)), expected, strict=True):
         assert record["mlm_loss"] == pytest.approx(other["mlm_loss"], rel=1e-4)
+
+
+def test_the_number_of_threads_may_change_when_a_run_is_resumed(tmp_path, corpus):
+    """It is how a run is computed, not what it is: the run's options do not remember it."""
+    before = numba.get_num_threads(), find_blas().threads()
+    run = tmp_path / "run"
+    try:
+        pretrain(tiny_config(corpus, run, threads=1))
+        assert numba.get_num_threads() == 1
+        assert "threads" not in json.loads((run / "pretrain.json").read_text())
+        assert pretrain(tiny_config(corpus, run, threads=before[0], resume=True)) == 0
+        assert numba.get_num_threads() == before[0]
+        with pytest.raises(ValueError, match="--threads is 9999; expected 1 to"):
+            pretrain(tiny_config(corpus, tmp_path / "other", threads=9999))
+        assert not (tmp_path / "other").exists()
+    finally:
+        numba.set_num_threads(before[0])
+        find_blas().threads(before[1])
 
 
 def test_a_model_with_few_positions_gets_blanks_that_fit(tmp_path, corpus):

@@ -15,7 +15,7 @@ import numpy as np
 from minibert.ops.cpu.compiler import helper, inlined, kernel, prange, summing, threads
 from minibert.ops.cpu.dropout import as_drops
 from minibert.ops.cpu.elementary import exponential
-from minibert.ops.cpu.memory import empty
+from minibert.ops.cpu.memory import contiguous, empty
 from minibert.ops.cpu.products import (
     as_many_blas_threads_as,
     block,
@@ -56,6 +56,7 @@ class Room(NamedTuple):
 
 def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
     """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments."""
+    query, key, value = contiguous(query, key, value)
     context = empty(query.shape, query.dtype)
     log_sums = empty((heads, len(query)), query.dtype)  # [A, Nq]
     layout = Layout(heads, cu_seqlens_q, cu_seqlens_k, positions_q, bool(causal))
@@ -67,6 +68,7 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
 def attention_backward(d_context, cache):
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     query, key, value, layout, drops, context, log_sums = cache
+    d_context, context = contiguous(d_context, context)
     d_query, d_key, d_value = (empty(x.shape, x.dtype) for x in (query, key, value))
     room = room_for(layout, 2, query.dtype)
     backward(

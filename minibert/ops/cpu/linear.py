@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
-from minibert.ops.cpu.memory import empty
+from minibert.ops.cpu.memory import contiguous, empty
 from minibert.ops.cpu.products import (
     as_many_blas_threads_as,
     block,
@@ -16,6 +16,7 @@ from minibert.ops.cpu.products import (
 
 def linear_forward(x, weight, bias):
     """y = x @ weight.T + bias: see minibert.ops.reference.linear."""
+    x, weight, bias = contiguous(x, weight, bias)
     y = empty((len(x), len(weight)), x.dtype)
     forward(x, weight, bias, y, threads())
     return y, (x, weight)
@@ -23,7 +24,7 @@ def linear_forward(x, weight, bias):
 
 def linear_backward(d_y, cache, d_x=None, d_weight=None, d_bias=None):
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference."""
-    x, weight = cache
+    d_y, x, weight = contiguous(d_y, *cache)
     keep = np.array([0 if given is None else 1 for given in (d_x, d_weight, d_bias)], x.dtype)
     d_x = empty(x.shape, x.dtype) if d_x is None else d_x
     d_weight = empty(weight.shape, x.dtype) if d_weight is None else d_weight

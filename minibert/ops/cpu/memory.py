@@ -84,3 +84,14 @@ def zeros(shape, dtype) -> np.ndarray:
     array = empty(shape, dtype)
     array.fill(0)
     return array
+
+
+def contiguous(*arrays: np.ndarray) -> list[np.ndarray]:
+    """The arrays as the BLAS takes them: rows one behind the other, and all of one type.
+
+    Raises TypeError for types that differ, or are neither float32 nor float64: a kernel would misread them.
+    """
+    types = {array.dtype.name for array in arrays}
+    if len(types) > 1 or not types <= {"float32", "float64"}:
+        raise TypeError(f"expected arrays that are all float32 or all float64, got {', '.join(sorted(types))}")
+    return [np.ascontiguousarray(array) for array in arrays]

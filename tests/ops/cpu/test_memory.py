@@ -3,8 +3,10 @@
 import gc
 
 import numpy as np
+import pytest
 
 from minibert.models import BertForPreTraining
+from minibert.ops import load_backend
 from minibert.ops.cpu.memory import BUFFERS, FORGOTTEN, LINE, SMALLEST, Buffers
 from tests.models.parity import random_batch, small_config
 
@@ -57,6 +59,15 @@ def test_blocks_that_nobody_wants_are_let_go():
     sizes = sorted(block.size // SMALLEST for block in buffers.blocks)
     assert sizes == [1, 3, 60]
     assert held.nbytes == SMALLEST * 60
+
+
+def test_numbers_of_different_types_are_refused_before_a_kernel_misreads_them():
+    cpu = load_backend("cpu")
+    x, weight, bias = np.ones((2, 3), np.float32), np.ones((4, 3)), np.ones(4, np.float32)
+    with pytest.raises(TypeError, match="all float32 or all float64, got float32, float64"):
+        cpu.linear_forward(x, weight, bias)
+    with pytest.raises(TypeError, match="got float16"):
+        cpu.linear_forward(*(a.astype(np.float16) for a in (x, weight, bias)))
 
 
 def test_steps_of_training_ask_for_no_new_memory_once_they_have_begun():
