@@ -86,6 +86,6 @@ def find_blas() -> Blas:
         except OSError as error:
             reasons.append(str(error))
     raise OSError(
-        "no BLAS with a C interface was found; install NumPy from a wheel, or name a library in MINIBERT_BLAS"
-        + "".join(f" ({reason})" for reason in reasons)
+        "no BLAS with a C interface was found; install NumPy from a wheel, name an OpenBLAS in MINIBERT_BLAS, or use "
+        "--backend reference" + "".join(f" ({reason})" for reason in reasons)
     )
