@@ -1,4 +1,4 @@
-"""What all tests share: no window, no network, and the notebooks only where they are asked for."""
+"""What all tests share: no window, no network, and what takes long only where it is asked for."""
 
 import contextlib
 import importlib.util
@@ -14,14 +14,18 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
+ON_REQUEST = "lessons", "mutations"
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leave out the lessons, which take long, unless -m names them: `pytest -m lessons`."""
-    if "lessons" in config.option.markexpr:
-        return
-    lessons = [item for item in items if item.get_closest_marker("lessons")]
-    if lessons:
-        config.hook.pytest_deselected(items=lessons)
-        items[:] = [item for item in items if not item.get_closest_marker("lessons")]
+    """Leave out what takes long and has a command of its own, unless -m names it: `pytest -m mutations`."""
+    for marker in ON_REQUEST:
+        if marker in config.option.markexpr:
+            continue
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 WRITTEN = [name for name in BACKENDS if importlib.util.find_spec(f"minibert.ops.{name}")]

@@ -1,6 +1,6 @@
 """Planted bugs: each makes one line of a kernel wrong, and the tests of agreement with the reference must see it.
 
-They run in a copy of the project, where the kernels are compiled anew: a few seconds a bug.
+They run in a copy of the project, where the kernels are compiled anew, ten seconds a bug: `pytest -m mutations`.
 """
 
 import os
@@ -72,7 +72,7 @@ def copy(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.mutations
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_seen(copy, bug):
     file, right, wrong, which = BUGS[bug]
@@ -84,7 +84,7 @@ def test_a_planted_bug_is_seen(copy, bug):
     assert result.returncode == 1 and " failed" in result.stdout, result.stdout + result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.mutations
 def test_without_a_bug_they_pass(copy):
     result = run_checks(copy, "test_linear or test_add_layernorm")
     assert result.returncode == 0 and " passed" in result.stdout, result.stdout + result.stderr
