@@ -16,7 +16,7 @@ from minibert.data.tokenizing import tokenize_documents
 from minibert.models import BertConfig
 from minibert.text import Tokenizer, learn_vocabulary
 
-STEPS = 4  # training steps in one turn
+STEPS = 2  # training steps in one turn
 EVERY = 6  # batches are made of every sixth document: more than enough for them, and tokenised in a second
 
 # inference: MiniLM's shape, and batches as a user's service would see them
