@@ -27,7 +27,7 @@ class Blas:
 
     def __init__(self, path: str):
         self.path = path
-        self.library = ctypes.CDLL(path)
+        self.loaded = ctypes.CDLL(path)
         for self.pattern, self.bits in NAMES:
             if self.has("cblas_sgemm"):
                 return
@@ -35,11 +35,11 @@ class Blas:
 
     def has(self, name: str) -> bool:
         """Whether the library has a function of this name, "cblas_sgemm"."""
-        return hasattr(self.library, self.pattern.format(name))
+        return hasattr(self.loaded, self.pattern.format(name))
 
     def function(self, name: str):
         """One of the library's functions, to be called from Python."""
-        return getattr(self.library, self.pattern.format(name))
+        return getattr(self.loaded, self.pattern.format(name))
 
     def address(self, name: str) -> int:
         """Where a function lies in memory."""
