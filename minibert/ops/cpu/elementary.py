@@ -1,7 +1,7 @@
 """Exponential and normal distribution for kernels: without branches or tables, so that a loop of them vectorises.
 
-A call of the C library's `exp` for each number would stop the compiler from working on eight numbers at once, and take
-ten times as long.  The errors are a few units in the last place: tests/ops/test_elementary.py measures them.
+A call of the C library's `exp` for each number would stop the compiler from working on eight numbers at once.  The
+errors are a few units in the last place: tests/ops/cpu/test_elementary.py measures them.
 """
 
 from dataclasses import dataclass
