@@ -31,7 +31,12 @@ class CudaFile:
         #line directives let the compiler's messages, and the emulator's, name the file and line that a reader sees.
         """
         files = (COMMON, *self.headers, self.file)
-        return "".join(f'#line 1 "{name}"\n{(FOLDER / name).read_text(encoding="utf-8")}\n' for name in files)
+        return "".join(f'#line 1 "{name}"\n{self.read(name)}\n' for name in files)
+
+    @staticmethod
+    def read(name: str) -> str:
+        """The text of one file."""
+        return (FOLDER / name).read_text(encoding="utf-8")
 
     def instances(self, dtype) -> list[str]:
         """The names of all kernels for one dtype."""
