@@ -37,6 +37,8 @@ __device__ __forceinline__ float logarithm(float x) { return logf(x); }
 __device__ __forceinline__ double logarithm(double x) { return log(x); }
 __device__ __forceinline__ float inverse_root(float x) { return rsqrtf(x); }
 __device__ __forceinline__ double inverse_root(double x) { return rsqrt(x); }
+__device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
+__device__ __forceinline__ double square_root(double x) { return sqrt(x); }
 
 // ------------------------------------------------------------------------------------- sums and maxima
 
@@ -75,7 +77,12 @@ __device__ __forceinline__ Words philox(unsigned c0, unsigned c1, unsigned c2, u
 
 constexpr int DECISIONS = 8;  // sixteen bits settle one dropout, so one call of Philox settles eight neighbours
 
+// Word n, chosen by comparing: an index that is known only at run time would move the words to slow local memory.
+__device__ __forceinline__ unsigned word(const Words& words, int n) {
+    return n < 2 ? (n == 0 ? words.at[0] : words.at[1]) : (n == 2 ? words.at[2] : words.at[3]);
+}
+
 // Is neighbour j of the eight kept?  See minibert/ops/dropout.py for which bits decide.
 __device__ __forceinline__ bool kept(const Words& words, int j, unsigned threshold) {
-    return ((words.at[j / 2] >> (16 * (j % 2))) & 0xffffu) >= threshold;
+    return ((word(words, j / 2) >> (16 * (j % 2))) & 0xffffu) >= threshold;
 }

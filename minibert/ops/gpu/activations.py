@@ -1,0 +1,59 @@
+"""Activations, number by number: see activations.cu."""
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import CudaFile
+from minibert.ops.gpu.layout import THREADS, straight, walking_blocks
+from minibert.ops.gpu.library import cp
+
+ACTIVATIONS = CudaFile(
+    "activations.cu",
+    "gelu_forward<{T}>",
+    "gelu_backward<{T}>",
+    "gelu_tanh_forward<{T}>",
+    "gelu_tanh_backward<{T}>",
+    "tanh_forward<{T}>",
+    "tanh_backward<{T}>",
+    headers=("walk.cuh",),
+)
+
+
+def gelu_forward(x):
+    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass computes the distribution again."""
+    (x,) = straight(x)
+    return launch("gelu_forward<{T}>", x), x
+
+
+def gelu_backward(d_y, x):
+    """d_y [...] -> d_x [...]."""
+    return launch("gelu_backward<{T}>", *straight(d_y, x))
+
+
+def gelu_tanh_forward(x):
+    """y = 0.5 * x * (1 + tanh(u)): see minibert.ops.reference.activations."""
+    (x,) = straight(x)
+    return launch("gelu_tanh_forward<{T}>", x), x
+
+
+def gelu_tanh_backward(d_y, x):
+    """d_y [...] -> d_x [...]."""
+    return launch("gelu_tanh_backward<{T}>", *straight(d_y, x))
+
+
+def tanh_forward(x):
+    """x [...] -> y [...].  In BERT: the pooler, for one token of each sequence."""
+    y = launch("tanh_forward<{T}>", *straight(x))
+    return y, y
+
+
+def tanh_backward(d_y, y):
+    """d_y [...] -> d_x [...]."""
+    return launch("tanh_backward<{T}>", *straight(d_y, y))
+
+
+def launch(name: str, *inputs):
+    """A kernel that computes each number of its output from the numbers at the same place of its inputs."""
+    x = inputs[0]
+    out = cp.empty(x.shape, x.dtype)
+    ACTIVATIONS.launch(name, x.dtype, walking_blocks(x.size, x.dtype), THREADS, *inputs, out, np.int64(x.size))
+    return out

@@ -1,0 +1,31 @@
+// Sums over the columns of a matrix, in a fixed order.
+//
+// A block has SLICES rows of 32 threads.  Thread (x, y) adds up its pack of N neighbouring columns over every
+// SLICES-th row; then the block adds up what its slices found, through shared memory, with one barrier between.
+
+constexpr unsigned SLICES = 8;
+
+// How far apart the numbers of one thread lie in the room, chosen so that neither writing nor reading meets the same
+// bank of shared memory twice: threads write at distance 1, and read at distance `stride` and 1 in turn.
+template <int N> constexpr unsigned room_stride = WARP + WARP / N;
+template <int N> constexpr unsigned room_size = SLICES * N * room_stride<N>;
+
+// Before the barrier: each thread puts down its sums.
+template <typename A, int N> __device__ __forceinline__ void put_sums(A* room, const A (&sums)[N]) {
+#pragma unroll
+    for (int k = 0; k < N; k++) room[(threadIdx.y * N + k) * room_stride<N> + threadIdx.x] = sums[k];
+}
+
+// After it: the sum of column `column` of the block's WARP * N columns, over all slices.
+template <int N, typename A> __device__ __forceinline__ A sum_of_slices(const A* room, unsigned column) {
+    A sum = 0;
+    for (unsigned slice = 0; slice < SLICES; slice++)
+        sum += room[(slice * N + column % N) * room_stride<N> + column / N];
+    return sum;
+}
+
+// The block's first column, and the first one of a thread.
+template <int N> __device__ __forceinline__ int first_column_of_block(unsigned block) { return block * WARP * N; }
+template <int N> __device__ __forceinline__ int first_column_of_thread(unsigned block) {
+    return (block * WARP + threadIdx.x) * N;
+}

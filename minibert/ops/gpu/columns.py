@@ -1,0 +1,46 @@
+"""Sums over the columns of a matrix, in a fixed order and two stages: see columns.cu."""
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
+from minibert.ops.gpu.layout import aligned, both, given, pack_size, straight, variant
+from minibert.ops.gpu.library import cp
+
+COLUMNS = CudaFile("columns.cu", *both("column_sums"), headers=("packs.cuh", "columns.cuh"))
+GROUP = (32, 8)  # threads of a block: (WARP, SLICES) of columns.cuh
+SLAB = 64  # rows, or more where there would be too many slabs
+MOST_SLABS = 512
+
+
+def column_sums(x, out=None):
+    """x [N, H] -> the sum of its rows [H], in float32 for 16-bit tensors; added to `out` where that is given."""
+    (x,) = straight(x)
+    rows, width = x.shape
+    slabs, slab = slabs_of(rows)
+    if slabs > 1:
+        partial = cp.empty((slabs, width), sum_type(x.dtype))  # [slabs, H]
+        launch(x, partial, slabs, slab, add=False)
+        return column_sums(partial, out)
+    # of no rows the sums are zero
+    add = out is not None
+    out = cp.empty(width, sum_type(x.dtype)) if out is None else given(out, (width,), sum_type(x.dtype))
+    launch(x, out, 1, slab, add)
+    return out
+
+
+def launch(x, out, slabs: int, slab: int, add: bool) -> None:
+    rows, width = x.shape
+    sizes = np.int64(rows), np.int32(width), np.int32(slab), np.int32(add)
+    name = variant("column_sums", aligned(width, x.dtype))
+    COLUMNS.launch(name, x.dtype, (column_groups(width, x.dtype), slabs), GROUP, x, out, *sizes)
+
+
+def column_groups(width: int, dtype) -> int:
+    """How many blocks it takes to cover the columns."""
+    return blocks_for(width, GROUP[0] * pack_size(width, dtype))
+
+
+def slabs_of(rows: int) -> tuple[int, int]:
+    """How many slabs the rows are cut into, and the rows of a slab: functions of the rows alone, like the sums."""
+    slab = max(SLAB, blocks_for(rows, MOST_SLABS))
+    return blocks_for(rows, slab), slab

@@ -1,0 +1,25 @@
+// Dropout, forward and backward alike: y = x * mask, where the mask is computed, never stored.
+//
+//   grid, block     as many threads as packs in the matrix, in blocks of 256
+//   bytes moved     a number is read and written once: 4 bytes in 16 bits.  For packs of less than eight numbers
+//                   neighbouring threads compute the same random words; that is cheaper than uncoalesced access.
+
+template <typename T, bool ALIGNED>
+__global__ void dropout(const T* x, T* y, long long rows, int width, sum_t<T> scale, const int* sequences,
+                        const int* positions, unsigned key0, unsigned key1, unsigned site, unsigned threshold) {
+    using A = sum_t<T>;
+    constexpr int N = pack_size<T, ALIGNED>;
+    Drops drops = {sequences, positions, key0, key1, site, threshold};
+    int packs = width / N;
+    long long index = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (index >= rows * packs) return;
+    long long row = index / packs, place = index * N;
+    Pack<T, N> pack = load_pack<N>(x + place);
+    A values[N];
+#pragma unroll
+    for (int k = 0; k < N; k++) values[k] = A(pack.at[k]);
+    drop(values, drops, scale, row, static_cast<int>(index % packs) * N);
+#pragma unroll
+    for (int k = 0; k < N; k++) pack.at[k] = T(values[k]);
+    store_pack<N>(y + place, pack);
+}

@@ -1,0 +1,52 @@
+"""Dropout whose mask is counted, not stored: see minibert.ops.dropout for which bits decide."""
+
+from functools import cache
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
+from minibert.ops.gpu.layout import THREADS, aligned, both, indices, pack_size, straight, variant
+from minibert.ops.gpu.library import cp
+from minibert.philox import key_words
+
+DROPOUT = CudaFile("dropout.cu", *both("dropout"), headers=("packs.cuh", "dropout.cuh"))
+
+
+def dropout_forward(x, dropout):
+    """y = x * mask: see minibert.ops.reference.dropout."""
+    return drop(x, dropout), dropout
+
+
+def dropout_backward(d_y, dropout):
+    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
+    # y = x * mask
+    return drop(d_y, dropout)
+
+
+def drop(x, dropout):
+    """x [N, H] times the mask."""
+    (x,) = straight(x)
+    rows, width = x.shape
+    y = cp.empty(x.shape, x.dtype)
+    blocks = blocks_for(rows * width // pack_size(width, x.dtype), THREADS)
+    name = variant("dropout", aligned(width, x.dtype))
+    sizes = np.int64(rows), np.int32(width)
+    DROPOUT.launch(name, x.dtype, blocks, THREADS, x, y, *sizes, *drop_arguments(dropout, x.dtype))
+    return y
+
+
+def drop_arguments(dropout, dtype) -> tuple:
+    """A minibert.ops.Dropout, or None, as kernels take it: scale, sequences, positions, key (two), site, threshold."""
+    if dropout is None:
+        numbers = (0, 0, 0, 0)
+        scale, sequences, positions = 1.0, nothing(), nothing()
+    else:
+        numbers = (*key_words(*dropout.key), dropout.site, dropout.threshold)
+        scale, sequences, positions = dropout.scale, indices(dropout.sequences), indices(dropout.positions)
+    return sum_type(dtype)(scale), sequences, positions, *(np.uint32(number) for number in numbers)
+
+
+@cache
+def nothing():
+    """An array of integers for a kernel that will not read it."""
+    return cp.zeros(1, np.int32)

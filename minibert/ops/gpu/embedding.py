@@ -1,0 +1,36 @@
+"""The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
+from minibert.ops.gpu.layout import THREADS, aligned, both, given, indices, pack_size, straight, variant
+from minibert.ops.gpu.library import cp
+from minibert.ops.gpu.scatter import scatter_add
+
+EMBEDDING = CudaFile("embedding.cu", *both("look_up"), headers=("packs.cuh",))
+
+
+def embedding_forward(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+    """The sum of three rows for each token: see minibert.ops.reference.embedding."""
+    ids = [indices(array) for array in (token_ids, position_ids, segment_ids)]
+    tables = straight(token_weight, position_weight, segment_weight)
+    rows, width, dtype = len(ids[0]), tables[0].shape[1], tables[0].dtype
+    y = cp.empty((rows, width), dtype)  # [N, H]
+    blocks = blocks_for(rows * width // pack_size(width, dtype), THREADS)
+    name = variant("look_up", aligned(width, dtype))
+    EMBEDDING.launch(name, dtype, blocks, THREADS, *ids, *tables, y, np.int64(rows), np.int32(width))
+    return y, (*ids, [table.shape for table in tables])
+
+
+def embedding_backward(d_y, cache, d_token_weight=None, d_position_weight=None, d_segment_weight=None):
+    """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference.
+
+    For 16-bit tensors they are float32.
+    """
+    *ids, shapes = cache
+    buffers = d_token_weight, d_position_weight, d_segment_weight
+    tables = [given(buffer, shape, sum_type(d_y.dtype)) for buffer, shape in zip(buffers, shapes, strict=True)]
+    # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
+    for of_table, table in zip(ids, tables, strict=True):
+        scatter_add(d_y, of_table, table)
+    return tuple(tables)

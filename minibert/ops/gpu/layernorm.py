@@ -1,0 +1,106 @@
+"""Layer normalisation, alone and after a residual connection: see layernorm.cu."""
+
+import numpy as np
+
+from minibert.ops.gpu.columns import GROUP, column_groups, column_sums, slabs_of
+from minibert.ops.gpu.dropout import drop_arguments
+from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
+from minibert.ops.gpu.layout import aligned, both, pack_size, straight, variant
+from minibert.ops.gpu.library import cp
+
+WARP = 32  # threads
+WARPS = 4  # of a block, where the rows that they keep fit into its shared memory
+SHARED = 48 * 1024  # bytes of shared memory that a block may have on every GPU
+
+LAYERNORM = CudaFile(
+    "layernorm.cu",
+    "layernorm_forward_plain<{T}>",
+    *both("layernorm_forward"),
+    *both("layernorm_backward"),
+    *both("layernorm_parameters"),
+    headers=("packs.cuh", "dropout.cuh", "columns.cuh"),
+)
+
+
+def layernorm_forward(x, weight, bias, eps):
+    """y = (x - mean) * rstd * weight + bias: see minibert.ops.reference.layernorm."""
+    return normalised(x, None, weight, bias, eps, None)
+
+
+def layernorm_backward(d_y, cache):
+    """d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]; the last two in float32 for 16-bit tensors."""
+    d_x, _, d_weight, d_bias = add_layernorm_backward(d_y, cache)
+    return d_x, d_weight, d_bias
+
+
+def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
+    """y = layernorm(residual + dropout(x)): see minibert.ops.reference.layernorm."""
+    return normalised(x, residual, weight, bias, eps, dropout)
+
+
+def add_layernorm_backward(d_y, cache):
+    """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
+
+    Where nothing is dropped, d_x and d_residual are the same array.  For 16-bit tensors
+    d_weight and d_bias are float32.
+    """
+    x_hat, rstd, weight, dropout = cache
+    d_y, x_hat = straight(d_y, x_hat)
+    rows, width = d_y.shape
+    d_residual = cp.empty(d_y.shape, d_y.dtype)  # [N, H]
+    d_x = d_residual if dropout is None or dropout.threshold == 0 else cp.empty(d_y.shape, d_y.dtype)  # [N, H]
+    LAYERNORM.launch(
+        variant("layernorm_backward", aligned(width, d_y.dtype)),
+        d_y.dtype,
+        blocks_for(rows, WARPS),
+        (WARP, WARPS),
+        *(d_y, x_hat, rstd, weight, d_residual, d_x),
+        np.int64(rows),
+        np.int32(width),
+        *drop_arguments(dropout, d_y.dtype),
+    )
+    return d_x, d_residual, *parameter_gradients(d_y, x_hat)
+
+
+def parameter_gradients(d_y, x_hat):
+    """d_y, x_hat [N, H] -> d_weight [H], d_bias [H]."""
+    rows, width = d_y.shape
+    slabs, slab = slabs_of(rows)
+    partial = cp.empty((slabs, 2 * width), sum_type(d_y.dtype))  # [slabs, 2 * H]
+    name = variant("layernorm_parameters", aligned(width, d_y.dtype))
+    grid = column_groups(width, d_y.dtype), slabs
+    LAYERNORM.launch(name, d_y.dtype, grid, GROUP, d_y, x_hat, partial, np.int64(rows), np.int32(width), np.int32(slab))
+    sums = column_sums(partial)  # [2 * H]
+    return sums[:width], sums[width:]
+
+
+def normalised(x, residual, weight, bias, eps, dropout):
+    """y and the cache; residual [N, H] or None."""
+    add_residual = residual is not None
+    x, residual, weight, bias = straight(x, residual if add_residual else x, weight, bias)
+    rows, width = x.shape
+    y, x_hat = cp.empty(x.shape, x.dtype), cp.empty(x.shape, x.dtype)  # [N, H]
+    rstd = cp.empty(rows, sum_type(x.dtype))  # [N]
+    warps, shared = warps_and_room(width, x.dtype)
+    LAYERNORM.launch(
+        variant("layernorm_forward", aligned(width, x.dtype)),
+        x.dtype,
+        blocks_for(rows, warps),
+        (WARP, warps),
+        *(x, residual, weight, bias, y, x_hat, rstd),
+        np.int64(rows),
+        np.int32(width),
+        sum_type(x.dtype)(eps),
+        np.int32(add_residual),
+        *drop_arguments(dropout, x.dtype),
+        shared=shared,
+    )
+    return y, (x_hat, rstd, weight, dropout)
+
+
+def warps_and_room(width: int, dtype) -> tuple[int, int]:
+    """How many rows a block works on, and the bytes of shared memory in which it keeps them."""
+    of_warp = WARP * pack_size(width, dtype)  # numbers that a warp reads at once
+    row = blocks_for(width, of_warp) * of_warp * np.dtype(sum_type(dtype)).itemsize  # bytes
+    warps = max(1, min(WARPS, SHARED // row))
+    return warps, warps * row

@@ -1,0 +1,76 @@
+"""How arrays lie in memory, as kernels need to know it: contiguous, and starting at a multiple of sixteen bytes."""
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import TYPES, blocks_for
+from minibert.ops.gpu.library import cp
+
+VECTOR = 16  # bytes that a thread reads or writes best at once: Vec in common.cuh
+THREADS = 256  # of a block, where a kernel walks over an array
+MOST_BLOCKS = 4096  # more than a GPU runs at a time; so each thread has more to do, not the grid more blocks
+
+
+def straight(*arrays):
+    """The arrays as kernels read them; a copy of those that are not contiguous or start between two vectors.
+
+    Raises TypeError for arrays of several dtypes, or of one that no kernel takes.
+    """
+    names = {array.dtype.name for array in arrays}
+    if len(names) > 1 or not names <= TYPES.keys():
+        raise TypeError(f"expected arrays of one dtype, one of {', '.join(TYPES)}; got {', '.join(sorted(names))}")
+    result = [cp.ascontiguousarray(array) for array in arrays]
+    return [array if starts_at_vector(array) else array.copy() for array in result]
+
+
+def starts_at_vector(array, size: int = VECTOR) -> bool:
+    """Whether an array's address is a multiple of `size` bytes."""
+    return array.data.ptr % size == 0
+
+
+def indices(array):
+    """An array of integers as kernels read it: int32, contiguous."""
+    return cp.ascontiguousarray(array if array.dtype == np.int32 else array.astype(np.int32))
+
+
+def given(array, shape, dtype):
+    """A buffer that a gradient is added to in place, checked; or zeros, where it is None.
+
+    Raises ValueError or TypeError for a buffer of another shape or dtype, or one that is not contiguous.
+    """
+    if array is None:
+        return cp.zeros(shape, dtype)
+    if array.shape != tuple(shape) or not array.flags.c_contiguous:
+        raise ValueError(f"a gradient of shape {tuple(shape)} needs a contiguous buffer like it, got {array.shape}")
+    if array.dtype != dtype:
+        raise TypeError(f"gradients are added to a buffer of {np.dtype(dtype).name}, got {array.dtype.name}")
+    return array
+
+
+def vector_size(dtype) -> int:
+    """How many numbers make sixteen bytes: Vec<T>::size."""
+    return VECTOR // np.dtype(dtype).itemsize
+
+
+def aligned(width: int, dtype, *arrays) -> bool:
+    """Whether all rows of that width start at a vector, given that the arrays do: ALIGNED in packs.cuh."""
+    return width % vector_size(dtype) == 0 and all(starts_at_vector(array) for array in arrays)
+
+
+def pack_size(width: int, dtype) -> int:
+    """How many neighbours a thread works on at once, in a matrix of that width."""
+    return vector_size(dtype) if aligned(width, dtype) else 1
+
+
+def both(kernel: str) -> tuple[str, str]:
+    """The names of a kernel's two instances: for aligned rows, and for any."""
+    return variant(kernel, True), variant(kernel, False)
+
+
+def variant(kernel: str, is_aligned: bool, types: str = "{T}") -> str:
+    """The name of the instance of a kernel for aligned rows, or the other one."""
+    return f"{kernel}<{types}, {'true' if is_aligned else 'false'}>"
+
+
+def walking_blocks(size: int, dtype) -> int:
+    """How many blocks of THREADS walk over an array of that size."""
+    return min(blocks_for(size, THREADS * vector_size(dtype)), MOST_BLOCKS)

@@ -1,0 +1,77 @@
+"""Losses over a vocabulary, row by row: see losses.cu, and minibert.ops.reference.losses for what `count` is."""
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import CudaFile, sum_type
+from minibert.ops.gpu.layout import THREADS, indices, straight
+from minibert.ops.gpu.library import cp
+
+LOSSES = CudaFile(
+    "losses.cu",
+    "cross_entropy_forward_plain<{T}>",
+    "cross_entropy_forward<{T}>",
+    "cross_entropy_backward<{T}>",
+    "correct_rows<{T}>",
+    "add_losses<sum_t<{T}>>",
+    headers=("walk.cuh", "sums.cuh", "logsum.cuh"),
+)
+SHORT = 1024  # rows up to this length are a matter for one warp
+
+
+def cross_entropy_forward(logits, labels, count):
+    """loss = sum(log_sum - logits[label]) / count.  logits [M, V], labels integers [M].
+
+    The loss is float32 for 16-bit logits.
+    """
+    (logits,), labels = straight(logits), indices(labels)
+    rows, size = logits.shape
+    losses, log_sums = (cp.empty(rows, sum_type(logits.dtype)) for _ in range(2))  # [M]
+    arrays = logits, labels, losses, log_sums
+    LOSSES.launch("cross_entropy_forward<{T}>", logits.dtype, rows, threads_for(size), *arrays, np.int32(size))
+    return total(losses, 1 / count, logits.dtype), (logits, labels, log_sums, count)
+
+
+def cross_entropy_backward(d_loss, cache):
+    """d_loss, a number or 0-d -> d_logits [M, V]."""
+    logits, labels, log_sums, count = cache
+    rows, size = logits.shape
+    d_logits = cp.empty(logits.shape, logits.dtype)  # [M, V]
+    arrays = logits, labels, log_sums, d_logits
+    numbers = np.int32(size), *scales(d_loss, 1 / count, logits.dtype)
+    LOSSES.launch("cross_entropy_backward<{T}>", logits.dtype, rows, threads_for(size), *arrays, *numbers)
+    return d_logits
+
+
+def count_correct(logits, labels):
+    """How many rows of logits [M, V] are highest at their label, the first of equals as `argmax` has it; 0-d int."""
+    (logits,), labels = straight(logits), indices(labels)
+    rows, size = logits.shape
+    correct = cp.empty(rows, np.int32)  # [M]
+    LOSSES.launch("correct_rows<{T}>", logits.dtype, rows, threads_for(size), logits, labels, correct, np.int32(size))
+    return correct.sum()
+
+
+def total(losses, share: float, dtype):
+    """share * the sum of losses [M], 0-d, added up in the same order each time; dtype of the tensors."""
+    loss = cp.empty((), losses.dtype)
+    sizes = np.int32(len(losses)), losses.dtype.type(share)
+    LOSSES.launch("add_losses<sum_t<{T}>>", dtype, 1, THREADS, losses, loss, *sizes)
+    return loss
+
+
+def on_device(d_loss, dtype):
+    """d_loss, a number or 0-d array, as a 0-d array: kernels read it there, and the host need not wait for it."""
+    number = sum_type(dtype)
+    if isinstance(d_loss, cp.ndarray):
+        return d_loss if d_loss.dtype == number else d_loss.astype(number)
+    return cp.full((), float(d_loss), number)
+
+
+def scales(d_loss, share: float, dtype):
+    """What a gradient is scaled by, as kernels take it: d_loss on the device, and a number."""
+    return on_device(d_loss, dtype), sum_type(dtype)(share)
+
+
+def threads_for(size: int) -> int:
+    """How many threads work on a row."""
+    return 32 if size <= SHORT else THREADS

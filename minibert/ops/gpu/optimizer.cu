@@ -1,0 +1,102 @@
+// AdamW over the flat buffers of a model, the norm of its gradients, and loss scaling.
+//
+//                    grid             block    bytes moved per parameter, in float32
+//   adamw            up to 4096       256      4 * 4 read (value, gradient, moments), 1 (mask), 3 * 4 written;
+//                                              and 2 for the 16-bit copy that the next forward pass reads
+//   squares_of_part  up to 4096       256      4
+//   finish_norm      1                256
+//   update_scale     1                1
+//
+// T is the type of the 16-bit copy; where there is none it is the type of the values, sum_t<T>.
+
+// What a step needs to know beside the arrays.
+template <typename A> struct Step {
+    A factor, learning_rate, keep1, keep2, eps, weight_decay, correction1, correction2;
+};
+
+// One step for N neighbouring parameters from number i on.
+template <typename T, int N>
+__device__ __forceinline__ void update(sum_t<T>* values, const sum_t<T>* gradients, sum_t<T>* first_moment,
+                                       sum_t<T>* second_moment, const bool* decayed, T* copy,
+                                       const Step<sum_t<T>>& step, long long i) {
+    using A = sum_t<T>;
+    Pack<A, N> value = load_pack<N>(values + i), gradient = load_pack<N>(gradients + i);
+    Pack<A, N> first = load_pack<N>(first_moment + i), second = load_pack<N>(second_moment + i);
+    Pack<bool, N> decays = load_pack<N>(decayed + i);
+    Pack<T, N> rounded;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        A slope = gradient.at[k] * step.factor;
+        first.at[k] += step.keep1 * (slope - first.at[k]);
+        second.at[k] += step.keep2 * (slope * slope - second.at[k]);
+        A change = (first.at[k] / step.correction1) / (square_root(second.at[k] / step.correction2) + step.eps);
+        A decay = decays.at[k] ? step.weight_decay * value.at[k] : A(0);
+        value.at[k] -= step.learning_rate * (change + decay);
+        rounded.at[k] = T(value.at[k]);
+    }
+    store_pack<N>(values + i, value);
+    store_pack<N>(first_moment + i, first);
+    store_pack<N>(second_moment + i, second);
+    if constexpr (sizeof(T) < sizeof(A)) store_pack<N>(copy + i, rounded);
+}
+
+template <typename A> __device__ __forceinline__ bool is_finite(A x) { return x - x == A(0); }
+
+// norm, scale: numbers in device memory, or whatever address where has_norm or has_scale is 0; wide: 1 where all arrays
+// start at vectors.  keep1 = 1 - beta1, keep2 = 1 - beta2.
+template <typename T>
+__global__ void adamw(sum_t<T>* values, const sum_t<T>* gradients, sum_t<T>* first_moment, sum_t<T>* second_moment,
+                      const bool* decayed, T* copy, long long size, const sum_t<T>* norm, int has_norm,
+                      const sum_t<T>* scale, int has_scale, sum_t<T> max_norm, sum_t<T> learning_rate, sum_t<T> keep1,
+                      sum_t<T> keep2, sum_t<T> eps, sum_t<T> weight_decay, sum_t<T> correction1, sum_t<T> correction2,
+                      int wide) {
+    using A = sum_t<T>;
+    A factor = has_scale ? A(1) / *scale : A(1);
+    if (has_norm) {
+        A scaled = *norm;
+        if (has_scale && !is_finite(scaled)) return;  // the scale was too high for some gradient: no step at all
+        A true_norm = scaled * factor;
+        if (true_norm > max_norm) factor *= max_norm / true_norm;
+    }
+    Step<A> step = {factor, learning_rate, keep1, keep2, eps, weight_decay, correction1, correction2};
+    constexpr int N = Vec<A>::size;
+    long long vectors = wide ? size / N : 0;
+    Share share = whole(size);
+    for (long long i = share.thread; i < vectors; i += share.threads)
+        update<T, N>(values, gradients, first_moment, second_moment, decayed, copy, step, i * N);
+    for (long long i = vectors * N + share.thread; i < size; i += share.threads)
+        update<T, 1>(values, gradients, first_moment, second_moment, decayed, copy, step, i);
+}
+
+// partial [blocks]: the squares of each block's share of x [size], added up.
+template <typename A> __global__ void squares_of_part(const A* x, A* partial, long long size) {
+    __shared__ A room[MOST_WARPS];
+    A sum = 0;
+    each(x, whole(size), [&](long long, A x) { sum += x * x; });
+    sum = block_sum(sum, room);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+// norm = the root of the sum of partial [blocks].  Grid 1, block 256.
+template <typename A> __global__ void finish_norm(const A* partial, A* norm, int blocks) {
+    __shared__ A room[MOST_WARPS];
+    A total = total_of(partial, blocks, room);
+    if (threadIdx.x == 0) *norm = square_root(total);
+}
+
+// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2), one thread: half the scale after a step with a gradient
+// that is no finite number, twice the scale after `interval` good steps in a row.
+__global__ void update_scale(float* scale, int* good_steps, const float* norm, int interval, float lowest,
+                             float highest) {
+    if (!is_finite(*norm)) {
+        float half = *scale * 0.5f;
+        *scale = half > lowest ? half : lowest;
+        *good_steps = 0;
+    } else if (*good_steps + 1 >= interval) {
+        float twice = *scale * 2.0f;
+        *scale = twice < highest ? twice : highest;
+        *good_steps = 0;
+    } else {
+        *good_steps += 1;
+    }
+}

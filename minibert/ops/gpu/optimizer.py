@@ -1,0 +1,117 @@
+"""The optimiser: one kernel over the flat buffer that holds all parameters of a model.  See optimizer.cu."""
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import CudaFile, sum_type
+from minibert.ops.gpu.layout import THREADS, starts_at_vector, straight, vector_size, walking_blocks
+from minibert.ops.gpu.library import cp
+from minibert.ops.gpu.losses import on_device
+
+OPTIMIZER = CudaFile(
+    "optimizer.cu",
+    "adamw<{T}>",
+    "squares_of_part<sum_t<{T}>>",
+    "finish_norm<sum_t<{T}>>",
+    "update_scale",
+    headers=("packs.cuh", "walk.cuh", "sums.cuh"),
+)
+
+
+def adamw(
+    values,
+    gradients,
+    first_moment,
+    second_moment,
+    decayed,
+    *,
+    learning_rate,
+    beta1,
+    beta2,
+    eps,
+    weight_decay,
+    correction1=1.0,
+    correction2=1.0,
+    gradient_norm=None,
+    max_norm=None,
+    copy=None,
+    gradient_scale=None,
+):
+    """One step of AdamW, in place: see minibert.ops.reference.optimizer.  And two more for 16-bit training:
+
+    copy: 16-bit array [P] that receives the new values, rounded; gradient_scale: 0-d, what the loss was multiplied by,
+    and the gradients are divided by.  gradient_norm is that of the gradients as they lie there, not yet divided; where
+    a scale is given and the norm is not finite, nothing changes (`update_scale` then lowers the scale).
+    Raises TypeError and ValueError for buffers that do not match.
+    """
+    arrays = values, gradients, first_moment, second_moment
+    check_buffers(*arrays, decayed, *(() if copy is None else (copy,)))
+    number = values.dtype.type
+    target = values if copy is None else copy
+    if any(array.dtype != values.dtype for array in arrays) or sum_type(values.dtype) != number:
+        raise TypeError("adamw works on buffers that are all float32, or all float64")
+    if copy is not None and (copy.itemsize != 2 or sum_type(copy.dtype) != number):
+        raise TypeError(
+            f"adamw rounds float32 values to a float16 or bfloat16 copy, not {values.dtype} to {copy.dtype}"
+        )
+    wide = starts_at_vector(target, vector_size(number) * target.itemsize) and starts_at_vector(decayed, 4)
+    numbers = (
+        np.inf if max_norm is None else max_norm,
+        learning_rate,
+        1 - beta1,
+        1 - beta2,
+        eps,
+        weight_decay,
+        correction1,
+        correction2,
+    )
+    OPTIMIZER.launch(
+        "adamw<{T}>",
+        target.dtype,
+        walking_blocks(values.size, number),
+        THREADS,
+        *arrays,
+        decayed,
+        target,
+        np.int64(values.size),
+        *or_nothing(gradient_norm, values),
+        *or_nothing(gradient_scale, values),
+        *(number(n) for n in numbers),
+        np.int32(wide and all(starts_at_vector(array) for array in arrays)),
+    )
+
+
+def check_buffers(*buffers) -> None:
+    """ValueError unless they are contiguous vectors of one length."""
+    if any(b.shape != (buffers[0].size,) or not b.flags.c_contiguous for b in buffers):
+        shapes = ", ".join(str(buffer.shape) for buffer in buffers)
+        raise ValueError(f"adamw works on contiguous vectors of one length, got shapes {shapes}")
+
+
+def or_nothing(number, values):
+    """A 0-d array, or None, as the kernel takes it: an array, and whether to read it."""
+    if number is None:
+        return values, np.int32(0)
+    return on_device(number, values.dtype), np.int32(1)
+
+
+def global_norm(gradients):
+    """The Euclidean norm of all gradients together, added up in the same order each time.  gradients [P] -> 0-d."""
+    (gradients,) = straight(gradients)
+    dtype = gradients.dtype
+    blocks = walking_blocks(gradients.size, dtype)
+    partial, norm = cp.empty(blocks, dtype), cp.empty((), dtype)  # [blocks], 0-d
+    arrays = gradients, partial
+    OPTIMIZER.launch("squares_of_part<sum_t<{T}>>", dtype, blocks, THREADS, *arrays, np.int64(gradients.size))
+    OPTIMIZER.launch("finish_norm<sum_t<{T}>>", dtype, 1, THREADS, partial, norm, np.int32(blocks))
+    return norm
+
+
+def update_scale(gradient_scale, good_steps, gradient_norm, growth_interval=2000, lowest=1.0, highest=2.0**24) -> None:
+    """Dynamic loss scaling, in place, without waiting for the device; call it after `adamw`.
+
+    gradient_scale: 0-d float32, what the loss is multiplied by; good_steps: 0-d int32, steps since it last changed;
+    gradient_norm: 0-d float32.  A norm that is not finite halves the scale (not below `lowest`), growth_interval good
+    steps in a row double it (not above `highest`).  Source: Micikevicius et al. 2018, section 3.2.
+    """
+    numbers = np.int32(growth_interval), np.float32(lowest), np.float32(highest)
+    OPTIMIZER.launch("update_scale", np.float32, 1, 1, gradient_scale, good_steps, gradient_norm, *numbers)

@@ -1,0 +1,66 @@
+"""Choosing rows, and averaging them: from the tokens of a batch to the few that a loss reads."""
+
+import numpy as np
+
+from minibert.ops.gpu.columns import GROUP, column_groups
+from minibert.ops.gpu.kernels import CudaFile, blocks_for
+from minibert.ops.gpu.layout import THREADS, aligned, both, given, indices, pack_size, straight, variant
+from minibert.ops.gpu.library import cp
+from minibert.ops.gpu.scatter import scatter_add
+
+ROWS = CudaFile(
+    "rows.cu",
+    *both("gather_rows"),
+    *both("mean_pool_forward"),
+    *both("mean_pool_backward"),
+    headers=("packs.cuh", "columns.cuh"),
+)
+
+
+def gather_rows_forward(x, rows):
+    """y = x[rows]: see minibert.ops.reference.rows."""
+    (x,), rows = straight(x), indices(rows)
+    count, width = len(rows), x.shape[1]
+    y = cp.empty((count, width), x.dtype)  # [M, H]
+    blocks = blocks_for(count * width // pack_size(width, x.dtype), THREADS)
+    name = variant("gather_rows", aligned(width, x.dtype))
+    ROWS.launch(name, x.dtype, blocks, THREADS, x, rows, y, np.int64(count), np.int32(width))
+    return y, (rows, x.shape)
+
+
+def gather_rows_backward(d_y, cache, d_x=None):
+    """d_y [M, H] -> d_x [N, H], in d_y's dtype, added to what is given."""
+    rows, shape = cache
+    d_x = given(d_x, shape, d_y.dtype)
+    # y = x[rows]
+    scatter_add(d_y, rows, d_x)
+    return d_x
+
+
+def mean_pool_forward(x, cu_seqlens):
+    """y = the mean of each sequence's rows: see minibert.ops.reference.rows.
+
+    Where the others raise ValueError for a sequence without tokens, its mean is NaN here: the lengths lie on the
+    device, and to look at them would stop the host until the device has come so far.
+    """
+    (x,), cu_seqlens = straight(x), indices(cu_seqlens)
+    y = cp.empty((len(cu_seqlens) - 1, x.shape[1]), x.dtype)  # [B, H]
+    pool("mean_pool_forward", x, cu_seqlens, y)
+    return y, (cu_seqlens, x.shape)
+
+
+def mean_pool_backward(d_y, cache):
+    """d_y [B, H] -> d_x [N, H]."""
+    cu_seqlens, shape = cache
+    (d_y,) = straight(d_y)
+    d_x = cp.empty(shape, d_y.dtype)  # [N, H]
+    # y = sum of the sequence's rows / its length
+    pool("mean_pool_backward", d_y, cu_seqlens, d_x)
+    return d_x
+
+
+def pool(kernel: str, source, cu_seqlens, out) -> None:
+    """A block for some columns of each sequence."""
+    width, dtype = source.shape[1], source.dtype
+    grid = len(cu_seqlens) - 1, column_groups(width, dtype)
+    ROWS.launch(variant(kernel, aligned(width, dtype)), dtype, grid, GROUP, source, cu_seqlens, out, np.int32(width))

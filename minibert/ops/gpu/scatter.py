@@ -1,0 +1,60 @@
+"""Adding many rows to a few, the same bits each time: sort, and add up runs.  See scatter.cu."""
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
+from minibert.ops.gpu.layout import THREADS, aligned, indices, straight, variant, vector_size
+from minibert.ops.gpu.library import cp
+
+SAME, SUMS = "{T}, {T}", "{T}, sum_t<{T}>"  # the table is of the rows' dtype, or of the one in which sums are computed
+
+SCATTER = CudaFile(
+    "scatter.cu",
+    "make_keys",
+    "split_keys",
+    *(variant(name, rows, types) for name in ("add_chunks", "add_parts") for types in (SAME, SUMS) for rows in (0, 1)),
+    headers=("packs.cuh",),
+)
+CHUNK = 64  # sorted places that a block adds up
+MOST_COLUMNS = 128  # threads of a block
+
+
+def scatter_add(rows, ids, table, chunk: int = CHUNK) -> None:
+    """table[ids[i]] += rows[i] for every i, in place.
+
+    rows [N, H]; ids integers [N]; table [.., H] of the rows' dtype or of float32; chunk: places that a block adds up.
+    """
+    (rows,), ids = straight(rows), indices(ids)
+    count, width = rows.shape
+    if count == 0:
+        return
+    ids, places = sorted_places(ids, rows.dtype)
+    is_aligned = aligned(width, rows.dtype, table)
+    threads, columns = column_blocks(width, rows.dtype, is_aligned)
+    chunks = blocks_for(count, chunk)
+    parts = cp.empty((chunks, 2, width), sum_type(rows.dtype))  # [chunks, 2, H]
+    sizes = np.int32(count), np.int32(width), np.int32(chunk)
+    types = SAME if table.dtype == rows.dtype else SUMS
+    name = variant("add_chunks", is_aligned, types)
+    SCATTER.launch(name, rows.dtype, (chunks, columns), threads, rows, ids, places, table, parts, *sizes)
+    if chunks > 1:
+        name = variant("add_parts", is_aligned, types)
+        SCATTER.launch(name, rows.dtype, (chunks, columns), threads, ids, parts, table, *sizes)
+
+
+def sorted_places(ids, dtype):
+    """ids int32 [N] -> the same sorted, and the place where each of them was; both int32 [N]."""
+    count = len(ids)
+    keys = cp.empty(count, np.int64)  # [N]
+    SCATTER.launch("make_keys", dtype, blocks_for(count, THREADS), THREADS, ids, keys, np.int32(count))
+    keys = cp.sort(keys)
+    ids, places = cp.empty(count, np.int32), cp.empty(count, np.int32)  # [N]
+    SCATTER.launch("split_keys", dtype, blocks_for(count, THREADS), THREADS, keys, ids, places, np.int32(count))
+    return ids, places
+
+
+def column_blocks(width: int, dtype, is_aligned: bool) -> tuple[int, int]:
+    """Threads of a block, and how many blocks it takes, where each thread has one pack of columns."""
+    packs = width // (vector_size(dtype) if is_aligned else 1)
+    threads = min(blocks_for(packs, 32) * 32, MOST_COLUMNS)
+    return threads, blocks_for(packs, threads)

@@ -1,0 +1,20 @@
+// Sums over a block of one dimension.  Each use needs room of its own in shared memory, one number for each warp: then
+// no second barrier is needed to keep a fast warp from writing what a slow one has not read.
+
+constexpr unsigned MOST_WARPS = 32;  // of a block
+
+// Every thread gets the sum of `value` over the block, added up in the same order each time.
+template <typename A> __device__ __forceinline__ A block_sum(A value, A* room) {
+    unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    value = warp_sum(value);
+    if (lane == 0) room[warp] = value;
+    __syncthreads();
+    return warp_sum(lane < warps ? room[lane] : A(0));
+}
+
+// Every thread gets the sum of x [size], which one block adds up.
+template <typename A> __device__ __forceinline__ A total_of(const A* x, int size, A* room) {
+    A sum = 0;
+    for (int i = threadIdx.x; i < size; i += blockDim.x) sum += x[i];
+    return block_sum(sum, room);
+}
