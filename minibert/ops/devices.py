@@ -1,0 +1,61 @@
+"""Is there a GPU to compute on, or an emulator?  Asked without importing CuPy, which takes its time."""
+
+import ctypes
+import importlib.util
+import os
+import sys
+
+EMULATE = "MINIBERT_EMULATE"  # =1: the gpu backend runs its kernels on the CPU, with minibert.emulator
+DRIVERS = {"win32": ("nvcuda.dll",)}
+LIBRARY = "minibert.ops.gpu.library"  # settles at its first import which of the two this process has
+
+
+def emulating() -> bool:
+    """True where the gpu backend is to run on the emulator."""
+    return os.environ.get(EMULATE) == "1"
+
+
+def emulate_gpu(wanted: bool) -> None:
+    """Let the gpu backend of this process run on the emulator (True), or as the environment says (False).
+
+    Raises RuntimeError where the gpu backend is in use already, and on the real device.
+    """
+    if not wanted:
+        return
+    if LIBRARY in sys.modules and not sys.modules[LIBRARY].emulated:
+        raise RuntimeError("the gpu backend already runs on the GPU; start a new process to emulate it")
+    os.environ[EMULATE] = "1"
+
+
+def gpu_status() -> str | None:
+    """None where the gpu backend can be used; otherwise, in one line, what is missing, and how to get it."""
+    if emulating():
+        from minibert.emulator import compiler_status
+
+        return compiler_status()
+    if importlib.util.find_spec("cupy") is None:
+        return (
+            'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12, for an older driver: nvidia-smi tells '
+            "which CUDA it has); --backend gpu --emulate needs no GPU"
+        )
+    devices = count_devices()
+    if devices is None:
+        return "no NVIDIA driver was found: install it (nvidia.com/drivers) and see that nvidia-smi lists the GPU"
+    if devices == 0:
+        return "the NVIDIA driver sees no GPU: see nvidia-smi, and CUDA_VISIBLE_DEVICES"
+    return None
+
+
+def count_devices() -> int | None:
+    """How many GPUs the NVIDIA driver sees; None where there is no driver, or none that works."""
+    for name in DRIVERS.get(sys.platform, ("libcuda.so.1", "libcuda.so")):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        status, count = driver.cuInit(0), ctypes.c_int(0)
+        if status == 0:
+            driver.cuDeviceGetCount(ctypes.byref(count))
+            return count.value
+        return 0 if status == 100 else None  # CUDA_ERROR_NO_DEVICE; the others say that the driver does not work
+    return None
