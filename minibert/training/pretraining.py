@@ -192,7 +192,7 @@ class Pretraining:
             )
         if config.backend == "gpu" and config.precision in ("float32", "tf32"):
             advice += "; --precision bfloat16 takes half as much for a token"
-        return f"{sequences} sequences of {length} tokens do not fit into the memory beside the model {config.size}: {advice}"
+        return f"{sequences} sequences of {length} tokens do not fit beside the model {config.size}: {advice}"
 
     def read_losses(self) -> None:
         """Fetch the losses of the pending steps, write their lines.  FloatingPointError if one is no number."""
