@@ -57,6 +57,11 @@ COMMANDS = {
         "minibert.commands.bench:BenchConfig",
         "minibert.commands.bench:bench",
     ),
+    "selftest": Command(
+        "check a backend on this machine and measure it, in one report",
+        "minibert.commands.selftest:SelftestConfig",
+        "minibert.commands.selftest:selftest",
+    ),
     "info": Command(
         "show versions, backends, threads and optional packages",
         "minibert.info:InfoConfig",

@@ -8,13 +8,25 @@ import resource
 import pytest
 
 from minibert.ops import BACKENDS, backend_status, load_backend
+from minibert.ops.devices import EMULATE, gpu_status
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
-ON_REQUEST = "lessons", "mutations"
+ON_REQUEST = "lessons", "mutations", "compile_matrix", "gpu"
+WRITTEN = [name for name in BACKENDS if importlib.util.find_spec(f"minibert.ops.{name}")]
+NO_GPU = None  # why `pytest -m gpu` skips its tests
+
+
+def pytest_configure(config):
+    """The gpu backend of this process: the real one in `pytest -m gpu`, where there is a GPU; otherwise emulated."""
+    global NO_GPU
+    if "gpu" in config.option.markexpr:
+        NO_GPU = gpu_status()
+    if NO_GPU or "gpu" not in config.option.markexpr:
+        os.environ[EMULATE] = "1"
 
 
 def pytest_collection_modifyitems(config, items):
@@ -28,16 +40,35 @@ def pytest_collection_modifyitems(config, items):
             items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
-WRITTEN = [name for name in BACKENDS if importlib.util.find_spec(f"minibert.ops.{name}")]
+def pytest_generate_tests(metafunc):
+    """`backend` is every backend in turn, `other_backend` every one but the reference: one body of tests for all."""
+    real = "gpu" in metafunc.config.option.markexpr
+    for fixture, left_out in (("other_backend", "reference"), ("backend", None)):
+        if fixture in metafunc.fixturenames:
+            names = [name for name in WRITTEN if name != left_out]
+            marks = {"gpu": pytest.mark.gpu} if real else {}
+            parameters = [pytest.param(name, marks=marks.get(name, ()), id=name) for name in names]
+            metafunc.parametrize(fixture, parameters, indirect=True)
+            return
 
 
-@pytest.fixture(params=WRITTEN)
+@pytest.fixture
 def backend(request):
-    """Every backend in turn: one body of tests for all.  Those that this machine lacks are skipped with the reason."""
-    reason = backend_status()[request.param]
+    """Every backend in turn.  Those that this machine lacks are skipped with the reason."""
+    return backend_or_skip(request.param)
+
+
+@pytest.fixture
+def other_backend(request):
+    """Every backend but the reference."""
+    return backend_or_skip(request.param)
+
+
+def backend_or_skip(name):
+    reason = NO_GPU if name == "gpu" and NO_GPU else backend_status()[name]
     if reason:
-        pytest.skip(f"backend {request.param}: {reason}")
-    return load_backend(request.param)
+        pytest.skip(f"backend {name}: {reason}")
+    return load_backend(name)
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ def contender(workload: Workload, backend: Backend | str):
     return workload.batches, make(config, backend)
 
 
-def training_step(config: BertConfig, backend):
-    """Forward, backward, clipping and AdamW."""
-    model = BertForPreTraining(config, backend)
+def training_step(config: BertConfig, backend, dtype="float32"):
+    """Forward, backward, clipping and AdamW; in float16 with a loss scale."""
+    model = BertForPreTraining(config, backend, dtype=dtype)
     beta1, beta2 = BETAS
     optimizer = AdamW(
         model.parameters,
@@ -38,8 +38,10 @@ def training_step(config: BertConfig, backend):
     def step(batch):
         number = next(numbers)
         model.parameters.zero_gradients()
-        losses, cache = model.losses(batch, dropout_key=(0, number))
-        model.losses_backward(cache)
+        inputs = model.prepare(batch)
+        losses, cache = model.losses(inputs, dropout_key=(0, number))
+        model.losses_backward(cache, 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value)
+        inputs.release()
         optimizer.step(number + 1, LEARNING_RATE)
         return losses.total
 

@@ -26,6 +26,8 @@ class GradcheckConfig:
     """Ops, layers or models to check, by name, such as layernorm; a wrong name shows them all."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """Whose gradients to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    emulate: bool = False
+    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
     seed: int = 0
     """Seed of the inputs and of the random upstream gradient."""
 
@@ -39,7 +41,7 @@ class GradcheckConfig:
 
 def gradcheck(config: GradcheckConfig) -> int:
     """Run the checks and print their table.  Returns 1 if one failed, otherwise 0."""
-    backend = load_backend(config.backend)
+    backend = load_backend(config.backend, emulate=config.emulate)
     results: list[Result] = []
     widths = None
     for name in config.op or CASES:

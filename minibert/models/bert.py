@@ -3,7 +3,8 @@
 import numpy as np
 
 from minibert.models.config import ACTIVATIONS, BertConfig
-from minibert.nn import Dropouts, Embeddings, Encoder, Linear, Parameters, Sequences
+from minibert.models.inputs import BodyInputs, body_arrays, body_inputs
+from minibert.nn import Dropouts, Embeddings, Encoder, Linear, Parameters
 from minibert.nn.parameters import sinusoids, truncated_normal
 from minibert.ops import DEFAULT, Backend, load_backend
 from minibert.ops.dropout import EMBEDDINGS
@@ -26,8 +27,9 @@ class Model:
     ):
         """Build the model and initialise it from the seed (None: leave zeros, for weights that are loaded next).
 
-        backend: a Backend or its name; dtype: "float32" or "float64"; position_start: "normal", as in the paper, or
-        "sinusoids" (positions that start as neighbours: small models learn the order of words far sooner).
+        backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (its
+        parameters then have masters in float32: see minibert.nn.parameters); position_start: "normal", as in the
+        paper, or "sinusoids" (positions that start as neighbours: small models learn the order of words far sooner).
         Raises ValueError for another dtype or position_start.
         """
         self.config = config
@@ -91,32 +93,30 @@ class BertBody:
     def forward(self, batch, rows=None, dropout_key=None, keep_cache=True):
         """Encode a batch.
 
-        batch: a minibert.data.Batch; rows: None for all tokens, or the ascending places [R] in the flat batch of the
-        tokens whose output is read (NumPy, on the host): the last layer then computes no others; dropout_key: None
-        in evaluation, (seed, step) in training; keep_cache: False where no backward pass follows.
+        batch: a minibert.data.Batch, or a BodyInputs, which has its rows; rows: None for all tokens, or the ascending
+        places [R] in the flat batch of the tokens whose output is read (NumPy, on the host): the last layer then
+        computes no others; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where no
+        backward pass follows.
         Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None where it is not kept).
         Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
         """
-        self.check(batch)
-        array = self.backend.array
-        tokens = Sequences.of_batch(self.backend, batch.cu_seqlens, batch.sequence_numbers)
-        chosen = None
-        if rows is not None:
-            layout = Sequences.of_rows(self.backend, rows, batch.cu_seqlens, batch.sequence_numbers)
-            chosen = array(np.asarray(rows, dtype=np.int32)), layout
+        if not isinstance(batch, BodyInputs):
+            self.check(batch)
+            batch = body_inputs(self.backend.upload(body_arrays(batch, rows)).arrays)
         dropouts = None
         if dropout_key is not None:
             config = self.config
             dropouts = Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob, dropout_key)
         # the embeddings count as the layer behind the last one, only to have a site of their own
-        on_embeddings = dropouts and dropouts.at(self.config.num_hidden_layers, EMBEDDINGS, tokens)
+        on_embeddings = dropouts and dropouts.at(self.config.num_hidden_layers, EMBEDDINGS, batch.tokens)
         x, embeddings_cache = self.embeddings.forward(
-            array(batch.token_ids), array(batch.position_ids), array(batch.segment_ids), on_embeddings
+            batch.token_ids, batch.position_ids, batch.segment_ids, on_embeddings
         )  # [N, H]
         if not keep_cache:
             embeddings_cache = None
+        chosen = None if batch.rows is None else (batch.rows, batch.chosen)
         hidden, encoder_cache = self.encoder.forward(
-            x, tokens, chosen, dropouts=dropouts, keep_cache=keep_cache
+            x, batch.tokens, chosen, dropouts=dropouts, keep_cache=keep_cache
         )  # [N or R, H]
         return hidden, (embeddings_cache, encoder_cache) if keep_cache else None
 

@@ -38,7 +38,7 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None):
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)
     report = report or log.warning
-    fresh, taken = [], set()
+    fresh, taken = [], {}
     for name, parameter in model.parameters.all.items():
         source = next((key for key in (name, name.removeprefix("bert."), f"bert.{name}") if key in tensors), None)
         if source is None:
@@ -52,12 +52,12 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None):
                 f"{folder / WEIGHTS}: {source} has shape {list(tensor.shape)}, "
                 f"config.json asks for {list(parameter.shape)}"
             )
-        parameter.value[...] = model.backend.array(tensor, dtype=dtype)
-        taken.add(source)
+        taken[source] = (name, tensor)
+    model.parameters.assign(dict(taken.values()))
     if fresh:
         model.parameters.initialise(0, fresh)
         report(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")
-    if ignored := sorted(set(tensors) - taken):
+    if ignored := sorted(set(tensors) - set(taken)):
         report(f"{folder}: ignored, since {model_class.__name__} has no such part: {', '.join(ignored)}")
     return model
 
@@ -69,8 +69,8 @@ def save(model, folder) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    values = {name: model.backend.numpy(parameter.value) for name, parameter in model.parameters.all.items()}
-    save_tensors(folder / WEIGHTS, {name: value.astype(np.float32) for name, value in values.items()})
+    tensors = model.parameters.tensors(model.parameters.masters)
+    save_tensors(folder / WEIGHTS, {name: tensor.astype(np.float32) for name, tensor in tensors.items()})
     model.config.save(folder, architecture=type(model).__name__)
 
 

@@ -1,5 +1,6 @@
 """BERT as it is pre-trained: fill the masked tokens, and tell whether the second segment follows the first."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,7 +8,29 @@ import numpy as np
 from minibert.models.bert import BertBody, Model, check_ids
 from minibert.models.config import ACTIVATIONS
 from minibert.models.heads import MaskedLMHead, NextSentenceHead
+from minibert.models.inputs import BodyInputs, body_arrays, body_inputs
 from minibert.nn import Parameters
+
+
+class PretrainingInputs(NamedTuple):
+    """A batch on the device: what BertForPreTraining.prepare makes of it.  Arrays of the backend, int32."""
+
+    body: BodyInputs
+    """its rows [R] are the tokens that a loss reads: masked ones and, with pairs, each sequence's [CLS]"""
+    masked_rows: Any
+    """[M], which of those R rows are masked"""
+    masked_labels: Any
+    """[M], the original ids of the masked tokens"""
+    first_rows: Any
+    """[B], which of the R rows are [CLS]; None without pairs"""
+    nsp_labels: Any
+    """[B], 0: B follows A, 1: B is random; None without pairs"""
+    mlm_count: int
+    """masked tokens of the global batch"""
+    nsp_count: int
+    """pairs of the global batch"""
+    release: Callable[[], None]
+    """to be called after the backward pass: the memory of these arrays then serves another batch"""
 
 
 class Losses(NamedTuple):
@@ -45,26 +68,41 @@ class BertForPreTraining(Model):
             parameters, "cls.seq_relationship", width=config.hidden_size, std=config.initializer_range
         )
 
+    def prepare(self, batch) -> PretrainingInputs:
+        """A minibert.data.Batch on the device.  Raises ValueError when an id or a label is outside its table."""
+        self.bert.check(batch)
+        check_ids("masked label", batch.masked_labels, self.config.vocab_size)
+        masked, pairs = np.asarray(batch.masked_positions), batch.nsp_labels is not None
+        if pairs:
+            check_ids("next-sentence label", batch.nsp_labels, 2)
+        first = batch.cu_seqlens[:-1] if pairs else np.empty(0, dtype=np.int32)
+        rows = np.union1d(masked, first)  # [R], what the losses read of the last layer, in the batch's order
+        heads = [np.searchsorted(rows, masked).astype(np.int32), batch.masked_labels]
+        if pairs:
+            heads += [np.searchsorted(rows, first).astype(np.int32), batch.nsp_labels]
+        upload = self.backend.upload(heads + body_arrays(batch, rows))
+        heads, body = upload.arrays[: len(heads)], upload.arrays[len(heads) :]
+        heads += [] if pairs else [None, None]
+        counts = max(batch.mlm_count, 1), max(batch.nsp_count, 1)
+        return PretrainingInputs(body_inputs(body), *heads, *counts, upload.release)
+
     def forward(self, batch, dropout_key=None, keep_cache=True):
         """Logits of both heads, computed only where a loss reads them.
 
-        batch: a minibert.data.Batch; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False
-        where no backward pass follows.
+        batch: a minibert.data.Batch, or what `prepare` made of it; dropout_key: None in evaluation, (seed, step) in
+        training; keep_cache: False where no backward pass follows.
         Returns mlm_logits [M, V] of the masked positions, nsp_logits [B, 2] (None for a batch without pairs), cache.
+        Raises ValueError when an id or a label is outside its table.
         """
         ops = self.backend
-        masked, pairs = np.asarray(batch.masked_positions), batch.nsp_labels is not None
-        first = batch.cu_seqlens[:-1] if pairs else np.empty(0, dtype=np.int32)
-        rows = np.union1d(masked, first)  # [R], what the losses read of the last layer, in the batch's order
-        hidden, bert_cache = self.bert.forward(batch, rows, dropout_key, keep_cache)  # [R, H]
+        inputs = batch if isinstance(batch, PretrainingInputs) else self.prepare(batch)
+        hidden, bert_cache = self.bert.forward(inputs.body, None, dropout_key, keep_cache)  # [R, H]
 
-        masked_rows = ops.array(np.searchsorted(rows, masked).astype(np.int32))
-        masked_hidden, gather_cache = ops.gather_rows_forward(hidden, masked_rows)  # [M, H]
+        masked_hidden, gather_cache = ops.gather_rows_forward(hidden, inputs.masked_rows)  # [M, H]
         mlm_logits, mlm_cache = self.mlm_head.forward(masked_hidden)  # [M, V]
         nsp_logits, nsp_caches = None, None
-        if pairs:
-            first_rows = ops.array(np.searchsorted(rows, first).astype(np.int32))
-            first_hidden, first_cache = ops.gather_rows_forward(hidden, first_rows)  # [B, H]
+        if inputs.first_rows is not None:
+            first_hidden, first_cache = ops.gather_rows_forward(hidden, inputs.first_rows)  # [B, H]
             pooled, pool_cache = self.bert.pool(first_hidden)  # [B, H]
             nsp_logits, nsp_cache = self.nsp_head.forward(pooled)  # [B, 2]
             nsp_caches = first_cache, pool_cache, nsp_cache
@@ -85,26 +123,22 @@ class BertForPreTraining(Model):
     def losses(self, batch, dropout_key=None, keep_cache=True):
         """Both losses of a batch (paper, appendix A.2: the sum of the two means).  Returns Losses and the cache.
 
-        Raises ValueError when an id or a label is outside its table.
+        Arguments as of `forward`.  Raises ValueError when an id or a label is outside its table.
         """
         ops = self.backend
-        check_ids("masked label", batch.masked_labels, self.config.vocab_size)
-        if batch.nsp_labels is not None:
-            check_ids("next-sentence label", batch.nsp_labels, 2)
-        mlm_logits, nsp_logits, cache = self.forward(batch, dropout_key, keep_cache)
-        labels = ops.array(batch.masked_labels)
-        mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, labels, max(batch.mlm_count, 1))
-        mlm_correct = ops.count_correct(mlm_logits, labels)
+        inputs = batch if isinstance(batch, PretrainingInputs) else self.prepare(batch)
+        mlm_logits, nsp_logits, cache = self.forward(inputs, dropout_key, keep_cache)
+        mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, inputs.masked_labels, inputs.mlm_count)
+        mlm_correct = ops.count_correct(mlm_logits, inputs.masked_labels)
         nsp = nsp_correct = ops.xp.zeros((), dtype=mlm.dtype)
         nsp_cache = None
         if nsp_logits is not None:
-            labels = ops.array(batch.nsp_labels)
-            nsp, nsp_cache = ops.cross_entropy_forward(nsp_logits, labels, max(batch.nsp_count, 1))
-            nsp_correct = ops.count_correct(nsp_logits, labels)
+            nsp, nsp_cache = ops.cross_entropy_forward(nsp_logits, inputs.nsp_labels, inputs.nsp_count)
+            nsp_correct = ops.count_correct(nsp_logits, inputs.nsp_labels)
         return Losses(mlm + nsp, mlm, nsp, mlm_correct, nsp_correct), (mlm_cache, nsp_cache, cache)
 
-    def losses_backward(self, cache, scale: float = 1.0) -> None:
-        """Add the gradients of `scale * losses.total` to those of all parameters."""
+    def losses_backward(self, cache, scale=1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
         mlm_cache, nsp_cache, cache = cache
         d_mlm_logits = self.backend.cross_entropy_backward(scale, mlm_cache)
         d_nsp_logits = None if nsp_cache is None else self.backend.cross_entropy_backward(scale, nsp_cache)

@@ -1,11 +1,18 @@
 """All parameters of a model as views into one flat buffer, and all gradients as views into another.
 
 So the optimiser is one kernel, the gradient's norm one dot product, and a checkpoint one pass over memory.
+
+Numbers of 16 bits are too coarse to learn in: a step of a thousandth of a weight is lost when it is added.  So with
+float16 and bfloat16 there is a second buffer, the masters, in float32: the optimiser changes those, and rounds them
+into the values that the layers compute with.  (Micikevicius et al. 2018, "Mixed precision training", section 3.1.)
 """
 
 from collections.abc import Callable
 
 import numpy as np
+
+ALIGNMENT = 64  # numbers: each parameter begins at such a multiple, where a GPU reads best
+HALF_PRECISION = "float16", "bfloat16"
 
 
 class Parameter:
@@ -36,18 +43,22 @@ class Parameters:
     Layers call `add` while they are built; then `allocate` makes the buffers, and `initialise` fills them.
 
     backend     the minibert.ops.Backend that computes
-    values      [P], all parameters end to end, layer by layer
-    gradients   [P], where the backward passes add what they find; `zero_gradients` before each step
+    values      [P], all parameters end to end, layer by layer, with small gaps; what the layers compute with
+    masters     [P], the same in float32 where values have 16 bits, otherwise `values` itself
+    gradients   [P], where the backward passes add what they find; `zero_gradients` before each step; never of 16 bits
     decayed     bool [P], the mask of weight decay
     """
 
     def __init__(self, backend, dtype="float32"):
+        """dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16".  Raises ValueError for another one."""
         self.backend = backend
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype {dtype} is not supported; choose float32 or float64")
-        self.dtype = np.dtype(dtype)
+        choices = "float32", "float64", *(HALF_PRECISION if backend.has_half_precision else ())
+        if str(dtype) not in choices and not any(dtype == np.dtype(name) for name in ("float32", "float64")):
+            raise ValueError(f"dtype {dtype} is not supported by the backend {backend.name}; choose {either(choices)}")
+        self.dtype = as_dtype(dtype)
+        self.master_dtype = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
         self.all: dict[str, Parameter] = {}
-        self.values = self.gradients = self.decayed = None
+        self.values = self.masters = self.gradients = self.decayed = None
 
     def add(self, name: str, shape: tuple[int, ...], start: Callable, decayed: bool = True) -> Parameter:
         """Register a parameter.  Raises ValueError when the name is taken."""
@@ -58,9 +69,10 @@ class Parameters:
 
     def allocate(self) -> None:
         """Make the flat buffers and give every parameter its views."""
-        size = sum(parameter.size for parameter in self.all.values())
-        self.values = self.backend.xp.zeros(size, dtype=self.dtype)
-        self.gradients = self.backend.xp.zeros(size, dtype=self.dtype)
+        size = round_up(max((span.stop for _, span in self.spans()), default=0))
+        zeros = self.backend.xp.zeros
+        self.values, self.gradients = zeros(size, dtype=self.dtype), zeros(size, dtype=self.master_dtype)
+        self.masters = self.values if self.dtype == self.master_dtype else zeros(size, dtype=self.master_dtype)
         decayed = np.zeros(size, dtype=bool)
         for parameter, span in self.spans():
             parameter.value = self.values[span].reshape(parameter.shape)
@@ -73,14 +85,39 @@ class Parameters:
         begin = 0
         for parameter in self.all.values():
             yield parameter, slice(begin, begin + parameter.size)
-            begin += parameter.size
+            begin = round_up(begin + parameter.size)
 
     def initialise(self, seed: int, names=None) -> None:
         """Fill parameters (all, or those named) with their start values: functions of the seed and the name alone."""
-        for parameter in self.all.values() if names is None else [self.all[name] for name in names]:
-            key = [seed, *parameter.name.encode()]
-            start = parameter.start(np.random.default_rng(key), parameter.shape)
-            parameter.value[...] = self.backend.array(start, dtype=self.dtype)
+        chosen = self.all if names is None else names
+        tensors = {}
+        for name in chosen:
+            key = [seed, *name.encode()]
+            tensors[name] = self.all[name].start(np.random.default_rng(key), self.all[name].shape)
+        self.assign(tensors)
+
+    def assign(self, tensors: dict[str, np.ndarray]) -> None:
+        """Give parameters new values: name -> NumPy array of the parameter's shape."""
+        for parameter, span in self.spans():
+            if parameter.name in tensors:
+                tensor = np.ascontiguousarray(tensors[parameter.name]).reshape(-1)
+                self.masters[span] = self.backend.array(tensor, dtype=self.master_dtype)
+        self.round()
+
+    def tensors(self, flat) -> dict[str, np.ndarray]:
+        """The parts of a flat buffer [P] under the parameters' names, on the host: the inverse of `assign`."""
+        host = self.backend.numpy(flat)
+        return {parameter.name: host[span].reshape(parameter.shape) for parameter, span in self.spans()}
+
+    def round(self) -> None:
+        """Make the values equal to the masters, in the values' type."""
+        if self.values is not self.masters:
+            self.values[...] = self.masters.astype(self.dtype)
+
+    @property
+    def count(self) -> int:
+        """How many numbers all parameters have together."""
+        return sum(parameter.size for parameter in self.all.values())
 
     def zero_gradients(self) -> None:
         self.gradients.fill(0)
@@ -90,6 +127,25 @@ class Parameters:
 
     def __getitem__(self, name: str) -> Parameter:
         return self.all[name]
+
+
+def as_dtype(name) -> np.dtype:
+    """The dtype of that name; bfloat16 too, which NumPy does not have by itself."""
+    if str(name) == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def round_up(size: int) -> int:
+    """The next multiple of ALIGNMENT."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def either(choices) -> str:
+    """ "a, b or c"."""
+    return " or ".join([", ".join(choices[:-1]), choices[-1]])
 
 
 def zeros(_random, shape):

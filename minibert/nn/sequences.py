@@ -32,14 +32,19 @@ class Sequences:
 
         Raises ValueError when they are not ascending, or outside the batch.
         """
-        rows, cu_seqlens, sequence_numbers = (np.asarray(array) for array in (rows, cu_seqlens, sequence_numbers))
-        if len(rows) and (rows[0] < 0 or rows[-1] >= cu_seqlens[-1] or np.any(rows[1:] <= rows[:-1])):
-            raise ValueError(f"rows must be ascending places below {cu_seqlens[-1]}, the number of tokens in the batch")
-        owner = np.searchsorted(cu_seqlens, rows, side="right") - 1  # [R], which sequence of this batch
-        arrays = (
-            np.searchsorted(rows, cu_seqlens),  # how many of the rows come before each boundary
-            sequence_numbers,
-            sequence_numbers[owner],
-            rows - cu_seqlens[owner],
-        )
-        return cls(*(backend.array(np.ascontiguousarray(array, dtype=np.int32)) for array in arrays))
+        return cls(*backend.upload(layout(rows, cu_seqlens, sequence_numbers)).arrays)
+
+
+def layout(rows, cu_seqlens, sequence_numbers) -> list[np.ndarray]:
+    """The four arrays of the Sequences of chosen tokens, on the host: see Sequences.of_rows."""
+    rows, cu_seqlens, sequence_numbers = (np.asarray(array) for array in (rows, cu_seqlens, sequence_numbers))
+    if len(rows) and (rows[0] < 0 or rows[-1] >= cu_seqlens[-1] or np.any(rows[1:] <= rows[:-1])):
+        raise ValueError(f"rows must be ascending places below {cu_seqlens[-1]}, the number of tokens in the batch")
+    owner = np.searchsorted(cu_seqlens, rows, side="right") - 1  # [R], which sequence of this batch
+    arrays = (
+        np.searchsorted(rows, cu_seqlens),  # how many of the rows come before each boundary
+        sequence_numbers,
+        sequence_numbers[owner],
+        rows - cu_seqlens[owner],
+    )
+    return [np.ascontiguousarray(array, dtype=np.int32) for array in arrays]

@@ -2,11 +2,14 @@
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
 from minibert.ops.blas import find_blas
+from minibert.ops.devices import emulate_gpu, gpu_status
 
 BACKENDS = ("reference", "cpu", "gpu")
 DEFAULT = "cpu"
@@ -35,6 +38,19 @@ OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + 
     "adamw",
     "global_norm",
 )
+FOR_HALF_PRECISION = ("update_scale",)  # what only a backend with 16-bit numbers has
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Arrays of the host as arrays of a backend.
+
+    arrays     in the order in which they were given
+    release    to be called when nothing that reads them will be launched any more: their memory serves a later upload
+    """
+
+    arrays: list
+    release: Callable[[], None]
 
 
 class Backend:
@@ -52,6 +68,14 @@ class Backend:
         self.xp = module.xp
         for op in OPS:
             setattr(self, op, getattr(module, op))
+        for op in FOR_HALF_PRECISION:
+            setattr(self, op, getattr(module, op, None))
+        self._upload = getattr(module, "upload", None)
+
+    @property
+    def has_half_precision(self) -> bool:
+        """True where tensors may be float16 and bfloat16."""
+        return self.update_scale is not None
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})"
@@ -60,38 +84,51 @@ class Backend:
         """A NumPy array (or a list) of the host as an array of this backend."""
         return self.xp.asarray(host, dtype=dtype)
 
+    def upload(self, arrays: Sequence[np.ndarray]) -> Upload:
+        """Integer arrays (int32) of the host as arrays of this backend: all in one copy, beside what is computed."""
+        return self._upload(arrays) if self._upload else Upload(list(arrays), lambda: None)
+
     def numpy(self, array) -> np.ndarray:
         """An array of this backend as a NumPy array of the host."""
         return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
 
 
-def load_backend(name: str = DEFAULT) -> Backend:
+def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = False) -> Backend:
     """The backend of that name, its modules imported only now.
 
-    Raises ValueError for a name that is no backend, RuntimeError for one that this machine or version lacks.
+    emulate: run the kernels of the gpu backend on the CPU (minibert.emulator): slow, but the same code.
+    tf32: let the gpu backend multiply float32 matrices on tensor cores, from inputs rounded to 11 bits.
+    Raises ValueError for a name that is no backend, or where there is nothing to emulate; RuntimeError for a backend
+    that this machine lacks.
     """
     if name not in BACKENDS:
         raise ValueError(f"there is no backend {name!r}; choose one of {', '.join(BACKENDS)}")
-    reason = backend_status()[name]
+    if emulate and name != "gpu":
+        raise ValueError(f"the backend {name} runs on any machine; only gpu can be emulated (--backend gpu --emulate)")
+    emulate_gpu(emulate)
+    reason = why_not(name)
     if reason:
         raise RuntimeError(f"backend {name!r} is not available: {reason}")
     module = importlib.import_module(f"minibert.ops.{name}")
     if hasattr(module, "prepare"):  # what takes time and is needed once: compiling, say
         module.prepare()
+    if hasattr(module, "use_tf32"):
+        module.use_tf32(tf32)
     return Backend(name, module)
 
 
 def backend_status() -> dict[str, str | None]:
     """For each backend None if it can be used here, otherwise the reason why not, in one line."""
-    status = {}
-    for name in BACKENDS:
-        written = importlib.util.find_spec(f"minibert.ops.{name}") is not None
-        status[name] = None if written else "not part of this version of minibert yet; use --backend cpu"
-    if importlib.util.find_spec("numba") is None:
-        status["cpu"] = "Numba is not installed: pip install numba"
-    else:
+    return {name: why_not(name) for name in BACKENDS}
+
+
+def why_not(name: str) -> str | None:
+    """None if the backend can be used here, otherwise the reason, in one line."""
+    if name == "cpu":
+        if importlib.util.find_spec("numba") is None:
+            return "Numba is not installed: pip install numba"
         try:
             find_blas()
         except OSError as error:
-            status["cpu"] = str(error)
-    return status
+            return str(error)
+    return gpu_status() if name == "gpu" else None

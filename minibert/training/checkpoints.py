@@ -5,7 +5,7 @@ A checkpoint is a folder that is written under a temporary name, flushed to the 
     checkpoints/step-00001000/
         model.safetensors        the parameters
         optimizer.safetensors    both moments of AdamW
-        state.json               step, and the checksum of the two others
+        state.json               step, the checksum of the two others, and in float16 the loss scale
 
 There is no state of a random generator to keep: randomness is counted by (seed, step).
 """
@@ -36,15 +36,17 @@ def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()
-        files = {"model.safetensors": tensors_of(model.parameters, model.parameters.values)}
+        files = {"model.safetensors": model.parameters.tensors(model.parameters.masters)}
         files["optimizer.safetensors"] = {
             f"{moment}.{name}": tensor
             for moment in ("first_moment", "second_moment")
-            for name, tensor in tensors_of(model.parameters, getattr(optimizer, moment)).items()
+            for name, tensor in model.parameters.tensors(getattr(optimizer, moment)).items()
         }
         for name, tensors in files.items():
             save_tensors(temporary / name, tensors)
         state = {"step": step, "sha256": {name: checksum(temporary / name) for name in files}}
+        if optimizer.loss_scale is not None:
+            state["loss_scale"] = optimizer.loss_scale.state()
         (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         flush_to_disk(temporary / "state.json")
         flush_to_disk(temporary)
@@ -85,13 +87,16 @@ def load_checkpoint(folder: Path, model, optimizer) -> int:
             raise damaged(folder, f"{name} is missing")
         if checksum(folder / name) != expected:
             raise damaged(folder, f"{name} is not what was written: its checksum differs")
-    fill(model.parameters, model.parameters.values, read_tensors([folder / "model.safetensors"]), folder)
+    fill(model.parameters, model.parameters.masters, read_tensors([folder / "model.safetensors"]), folder)
+    model.parameters.round()
     moments = read_tensors([folder / "optimizer.safetensors"])
     for moment in ("first_moment", "second_moment"):
         tensors = {
             name.removeprefix(f"{moment}."): tensor for name, tensor in moments.items() if name.startswith(moment)
         }
         fill(model.parameters, getattr(optimizer, moment), tensors, folder)
+    if optimizer.loss_scale is not None:
+        optimizer.loss_scale.restore(state.get("loss_scale", {}))
     return step
 
 
@@ -103,21 +108,15 @@ def damaged(folder: Path, what: str) -> ValueError:
     return ValueError(f"checkpoint {folder} is damaged: {what}; delete that folder to resume from the one before it")
 
 
-def tensors_of(parameters, flat) -> dict[str, np.ndarray]:
-    """The parts of a flat buffer [P] under the parameters' names, on the host."""
-    host = parameters.backend.numpy(flat)
-    return {parameter.name: host[span].reshape(parameter.shape) for parameter, span in parameters.spans()}
-
-
 def fill(parameters, flat, tensors: dict[str, np.ndarray], folder: Path) -> None:
-    """The inverse of `tensors_of`: copy tensors into a flat buffer [P]."""
+    """Copy tensors into a flat buffer [P].  Raises ValueError where one is missing or of another shape."""
     for parameter, span in parameters.spans():
         tensor = tensors.get(parameter.name)
         if tensor is None or tensor.shape != parameter.shape:
             raise ValueError(
                 f"checkpoint {folder} is of another model: {parameter.name} is missing or of another shape"
             )
-        flat[span] = parameters.backend.array(tensor.reshape(-1), dtype=parameters.dtype)
+        flat[span] = parameters.backend.array(tensor.reshape(-1), dtype=parameters.master_dtype)
 
 
 def checksum(path: Path) -> str:

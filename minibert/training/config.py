@@ -12,7 +12,7 @@ import tyro
 from minibert.files import write_text
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
-HOW_IT_WAS_CALLED = "out", "resume", "threads"  # options that are not part of what a run is
+HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that are not part of what a run is
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class PretrainConfig:
     """Seed of the weights, the order, the pairs, the masks and the dropout."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """What computes: cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
+    emulate: bool = False
+    """Run the kernels of the gpu backend on the CPU: for looking, not for training (it takes a C++ compiler)."""
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    """What a GPU computes in: float32; tf32, products on tensor cores from rounded inputs; bfloat16 or float16 with
+    master weights in float32 (float16 scales its losses)."""
     threads: int | None = None
     """Threads that compute on the CPU; by default one for each core that this process may use."""
 
@@ -146,6 +151,10 @@ class PretrainConfig:
                 )
         if self.weight_decay < 0 or (self.init_std is not None and not self.init_std > 0):
             raise ValueError("--weight-decay must not be below 0, and --init-std must be above 0")
+        if self.precision != "float32" and self.backend != "gpu":
+            raise ValueError(f"--precision {self.precision} is for a GPU (--backend gpu); {self.backend} has float32")
+        if self.emulate and self.backend != "gpu":
+            raise ValueError("--emulate runs the gpu backend on the CPU; say --backend gpu --emulate")
         if self.resume and self.out is None:
             raise ValueError("--resume needs --out with the folder of the run to continue")
 

@@ -1,6 +1,43 @@
 """AdamW as BERT has it, over the flat buffer of a model's parameters, and the learning rate's schedule."""
 
+import numpy as np
+
 from minibert.nn import Parameters
+
+
+class LossScale:
+    """What a loss is multiplied by in float16, so that its gradients are not too small for sixteen bits.
+
+    It lives on the device, and so do the decisions: a step whose gradients overflow changes no parameter and halves the
+    scale; after `interval` good steps in a row the scale doubles.  The host never waits for it.
+    Source: Micikevicius et al. 2018, "Mixed precision training", section 3.2.
+
+    value         float32 (0-d array)
+    good_steps    int32 (0-d array), steps since the scale last changed
+    """
+
+    START, INTERVAL = 2.0**16, 2000
+
+    def __init__(self, backend, start: float = START, interval: int = INTERVAL):
+        self.backend, self.interval = backend, interval
+        self.value = backend.array(np.array(start, np.float32))
+        self.good_steps = backend.array(np.array(0, np.int32))
+
+    def update(self, norm) -> None:
+        """After a step, whose gradients, scaled, had this norm (0-d array)."""
+        self.backend.update_scale(self.value, self.good_steps, norm, self.interval)
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps of it."""
+        return {
+            "value": float(self.backend.numpy(self.value)),
+            "good_steps": int(self.backend.numpy(self.good_steps)),
+        }
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Back to a `state`; what is missing in it stays."""
+        self.value[...] = self.backend.array(np.array(state.get("value", self.START), np.float32))
+        self.good_steps[...] = self.backend.array(np.array(state.get("good_steps", 0), np.int32))
 
 
 class AdamW:
@@ -8,22 +45,32 @@ class AdamW:
 
     bias_correction: divide the moments by 1 - beta ** step (Kingma and Ba 2015); BERT's release leaves that out.
     max_norm: gradients are scaled down to this Euclidean norm.
+    loss_scale: the LossScale of a model in float16, whose gradients are those of `loss_scale.value * loss`; else None.
     """
 
     def __init__(self, parameters: Parameters, *, beta1, beta2, eps, weight_decay, bias_correction, max_norm):
         self.parameters = parameters
         self.betas, self.eps, self.weight_decay = (beta1, beta2), eps, weight_decay
         self.bias_correction, self.max_norm = bias_correction, max_norm
-        self.first_moment = parameters.backend.xp.zeros_like(parameters.values)  # [P]
-        self.second_moment = parameters.backend.xp.zeros_like(parameters.values)  # [P]
+        self.first_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
+        self.second_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
+        self.loss_scale = LossScale(parameters.backend) if parameters.dtype == np.float16 else None
+        self.half_precision = {}  # what the op takes beside the usual: the rounded copy, and the scale of the gradients
+        if parameters.values is not parameters.masters:
+            self.half_precision["copy"] = parameters.values
+        if self.loss_scale is not None:
+            self.half_precision["gradient_scale"] = self.loss_scale.value
 
     def step(self, number: int, learning_rate: float):
-        """Update the parameters from their gradients.  number counts from 1.  Returns the gradients' norm (0-d)."""
+        """Update the parameters from their gradients.  number counts from 1.
+
+        Returns the gradients' norm (0-d array); with a loss scale, infinity or nan where the step was left out.
+        """
         parameters, ops = self.parameters, self.parameters.backend
         beta1, beta2 = self.betas
         norm = ops.global_norm(parameters.gradients)
         ops.adamw(
-            parameters.values,
+            parameters.masters,
             parameters.gradients,
             self.first_moment,
             self.second_moment,
@@ -37,8 +84,13 @@ class AdamW:
             correction2=1 - beta2**number if self.bias_correction else 1.0,
             gradient_norm=norm,
             max_norm=self.max_norm,
+            **self.half_precision,
         )
-        return norm
+        if self.loss_scale is None:
+            return norm
+        unscaled = norm / self.loss_scale.value  # before the scale changes
+        self.loss_scale.update(norm)
+        return unscaled
 
 
 def learning_rate_at(step: int, *, steps: int, highest: float, warmup: float) -> float:

@@ -29,7 +29,7 @@ STDIN = "stdin.txt"  # standard input is read once, and needed twice
 def check_before_anything_is_written(config: PretrainConfig) -> None:
     """Raise what is wrong with the options and the names of the sources, before there is a folder for the run."""
     check_lengths(config)
-    load_backend(config.backend)
+    backend_of(config)
     read_corpus(config.corpus or (DEFAULT_CORPUS,))  # opens nothing, but asks whether all sources are there
     if config.vocab is not None:
         Tokenizer.load(config.vocab)
@@ -96,7 +96,18 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTra
     )
     std = config.init_std or 0.02 * (768 / shape.hidden_size) ** 0.5
     shape = BertConfig(**{**vars(shape), "initializer_range": round(std, 4)})
-    return BertForPreTraining(shape, config.backend, seed=config.seed, position_start=config.position_start)
+    return BertForPreTraining(
+        shape,
+        backend_of(config),
+        dtype="float32" if config.precision == "tf32" else config.precision,
+        seed=config.seed,
+        position_start=config.position_start,
+    )
+
+
+def backend_of(config: PretrainConfig):
+    """The backend of --backend, --emulate and --precision.  RuntimeError where this machine lacks it."""
+    return load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
 
 
 def documents_of(config: PretrainConfig, run: Path):

@@ -90,8 +90,8 @@ class Pretraining:
         say(
             "model",
             f"{config.size}: {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
-            f"{shape.num_attention_heads} heads, {self.model.parameters.values.size:,} parameters, "
-            f"{config.backend} backend",
+            f"{shape.num_attention_heads} heads, {self.model.parameters.count:,} parameters, "
+            f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
         )
         self.optimizer = AdamW(
             self.model.parameters,
@@ -132,17 +132,16 @@ class Pretraining:
             tqdm(total=config.steps, initial=step, unit="step", disable=None, dynamic_ncols=True) as self.bar,
             np.errstate(all="ignore"),  # a loss that is no number is told below, in words
         ):
+            upcoming = self.prepare(step)
             while step < config.steps:
-                batch = self.data.batch(step)
+                batch, parts = upcoming
                 model.parameters.zero_gradients()
-                losses = []
-                for part in batch.split(config.accumulate):  # their gradients add up to the batch's
-                    part_losses, cache = model.losses(part, dropout_key=(config.seed, step))
-                    model.losses_backward(cache)
-                    losses.append(part_losses)
+                losses = [self.learn(part, step) for part in parts]  # gradients add up to those of the batch
                 rate = learning_rate_at(step, steps=config.steps, highest=config.learning_rate, warmup=config.warmup)
                 step += 1
                 norm = self.optimizer.step(step, rate)
+                if step < config.steps:
+                    upcoming = self.prepare(step)  # a GPU still works on the step: nothing above waits for it
 
                 self.pending.append((step, batch, losses, rate, norm))
                 self.bar.update()
@@ -164,6 +163,37 @@ class Pretraining:
         say("try", f'minibert fill {self.run} "the [MASK] of the union"')
         return 0
 
+    def prepare(self, step: int):
+        """The batch of a step, and its micro-batches on the device."""
+        batch = self.data.batch(step)
+        return batch, [self.model.prepare(part) for part in batch.split(self.config.accumulate)]
+
+    def learn(self, inputs, step: int):
+        """Add the gradients of one micro-batch; returns its losses.  MemoryError, in words, where it does not fit."""
+        scale = self.optimizer.loss_scale
+        try:
+            losses, cache = self.model.losses(inputs, dropout_key=(self.config.seed, step))
+            self.model.losses_backward(cache, 1.0 if scale is None else scale.value)
+        except MemoryError:
+            raise MemoryError(self.explain_memory(inputs, step)) from None
+        inputs.release()
+        return losses
+
+    def explain_memory(self, inputs, step: int) -> str:
+        """What to say when a micro-batch does not fit into the memory."""
+        config, length = self.config, self.data.length_at(step)
+        sequences = len(inputs.body.tokens.sequence_numbers)
+        advice = f"lower --batch-tokens (now {config.batch_tokens}) or the length"
+        if sequences > 1:
+            parts = min(2 * config.accumulate, self.data.sequences_at(step))
+            advice = (
+                f"cut batches into more parts with --accumulate {parts} (now {config.accumulate}; the result is the "
+                f"same), or {advice}"
+            )
+        if config.backend == "gpu" and config.precision in ("float32", "tf32"):
+            advice += "; --precision bfloat16 takes half as much for a token"
+        return f"{sequences} sequences of {length} tokens do not fit beside the model {config.size}: {advice}"
+
     def read_losses(self) -> None:
         """Fetch the losses of the pending steps, write their lines.  FloatingPointError if one is no number."""
         if not self.pending:
@@ -181,7 +211,9 @@ class Pretraining:
                 learning_rate=rate,
                 gradient_norm=float(norm),
             )
-            if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + values["gradient_norm"]):
+            if self.optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
+                values["gradient_norm"] = None  # sixteen bits overflowed: the step was left out, the loss scale halved
+            if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + (values["gradient_norm"] or 0)):
                 raise FloatingPointError(self.explain_divergence(step))
             self.metrics.write("train", step, **values, tokens_per_second=round(speed))
         shown = {"length": values["length"], "loss": f"{values['mlm_loss']:.3f}"}

@@ -1,7 +1,5 @@
 """Every other backend against the reference: large and awkward shapes in float64, and fifty steps of training."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
@@ -9,22 +7,18 @@ from minibert.checks.gradients import SMALL
 from minibert.data.batch import running_sum
 from minibert.models import BertForPreTraining
 from minibert.nn import Sequences
-from minibert.ops import BACKENDS, Dropout, backend_status, load_backend
+from minibert.ops import Dropout, load_backend
 from minibert.training.optimizer import AdamW
 from tests.models.parity import random_batch, small_config
 
-OTHERS = [name for name in BACKENDS if name != "reference" and find_spec(f"minibert.ops.{name}")]
 CLOSE = 1e-10  # of a tensor's largest entry, in float64
 KEY = (3, 9)
 
 
-@pytest.fixture(params=OTHERS)
-def backend(request):
+@pytest.fixture
+def backend(other_backend):
     """Every backend but the reference; those that this machine lacks are skipped with the reason."""
-    reason = backend_status()[request.param]
-    if reason:
-        pytest.skip(f"backend {request.param}: {reason}")
-    return load_backend(request.param)
+    return other_backend
 
 
 def agree(backend, op, inputs: dict, **fixed):

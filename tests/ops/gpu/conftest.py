@@ -1,13 +1,39 @@
-"""On a machine without a GPU these tests run on the emulator; without a C++ compiler too, they are skipped."""
+"""The tests of this folder run on the emulator, and with `pytest -m gpu` on a real GPU (see tests/conftest.py).
+
+They can also run on a kernel file with a planted bug: see mutants.py.
+"""
+
+import os
+from pathlib import Path
 
 import pytest
 
-from minibert.ops.devices import emulate_gpu, gpu_status
+import tests.conftest
+from minibert.ops.devices import gpu_status
+from minibert.ops.gpu.kernels import CudaFile
+from tests.ops.gpu.mutants import VARIABLE, mutants_of
 
-emulate_gpu(gpu_status() is not None)  # before the first import of minibert.ops.gpu
+if VARIABLE in os.environ:
+    file, line, number = os.environ[VARIABLE].split(":")
+    (mutant,) = (m for m in mutants_of(file) if (m.line, m.number) == (int(line), int(number)))
+    honest = CudaFile.read
+
+    def read(name: str) -> str:
+        return mutant.plant(honest(name)) if name == mutant.file else honest(name)
+
+    CudaFile.read = staticmethod(read)
+
+
+def pytest_collection_modifyitems(config, items):
+    """With `-m gpu` all tests here are tests of the GPU."""
+    if "gpu" in config.option.markexpr:
+        for item in items:
+            if Path(__file__).parent in item.path.parents and not item.get_closest_marker("mutations"):
+                item.add_marker(pytest.mark.gpu)
 
 
 @pytest.fixture(autouse=True)
 def somewhere_to_run():
-    if reason := gpu_status():
+    """Without a C++ compiler, or in `-m gpu` without a GPU, there is nothing to run them on."""
+    if reason := tests.conftest.NO_GPU or gpu_status():
         pytest.skip(reason)

@@ -1,0 +1,141 @@
+"""How many tokens a second a backend trains on, and which share of the device's own speed at products that is.
+
+Batches are made of random ids, so nothing but minibert is needed.  Time is taken around many steps, and the device is
+waited for only at the end: as in training.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from minibert.bench.ours import training_step
+from minibert.data.batch import Batch, running_sum
+from minibert.models import BertConfig
+from minibert.ops import Backend
+
+MASK_RATE = 0.15
+SIDE = 8192  # of the square matrices whose product tells what the device can do
+FORWARD_AND_BACKWARD = 3  # the backward pass has two products for each one of the forward pass
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One model trained in one precision."""
+
+    size: str
+    precision: str
+    sequences: int
+    length: int
+    tokens_per_second: float
+    tflops: float
+    """10**12 floating-point operations of needed matrix products, by the second"""
+    utilisation: float | None
+    """`tflops` over what a large matrix product reaches on the same device in the same type; None if not measured"""
+    peak_memory: int | None
+    """bytes that the memory pool held at most; None where there is no pool"""
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0) -> Batch:
+    """A batch of pairs of `length` tokens each, MASK_RATE of them to be predicted; ids are random."""
+    random = np.random.default_rng(seed)
+    tokens = sequences * length
+    masked = np.sort(random.choice(tokens, round(MASK_RATE * tokens), replace=False)).astype(np.int32)
+    place = np.tile(np.arange(length, dtype=np.int32), sequences)
+    return Batch(
+        token_ids=random.integers(0, config.vocab_size, tokens).astype(np.int32),
+        segment_ids=(place >= length // 2).astype(np.int32),
+        position_ids=place,
+        cu_seqlens=running_sum(np.full(sequences, length)),
+        sequence_numbers=np.arange(sequences, dtype=np.int64),
+        masked_positions=masked,
+        masked_labels=random.integers(0, config.vocab_size, len(masked)).astype(np.int32),
+        nsp_labels=random.integers(0, 2, sequences).astype(np.int32),
+        mlm_count=len(masked),
+        nsp_count=sequences,
+    )
+
+
+def step_flops(config: BertConfig, batch: Batch) -> float:
+    """Floating-point operations of the matrix products that a training step needs.
+
+    The last layer computes queries, output and feed-forward network only for the rows that a loss reads.
+    """
+    width, inner = config.hidden_size, config.intermediate_size
+    tokens, lengths = len(batch.token_ids), batch.lengths.astype(float)
+    read = np.union1d(batch.masked_positions, batch.cls_positions)  # [R]
+    per_sequence = np.bincount(np.searchsorted(batch.cu_seqlens, read, side="right") - 1, minlength=len(lengths))
+
+    def layer(rows: int, pairs: float) -> float:
+        projections = 2 * width * width * (2 * tokens + 2 * rows)  # keys, values; queries, output
+        return projections + 4 * width * pairs + 4 * width * inner * rows
+
+    whole = layer(tokens, float((lengths * lengths).sum()))
+    cut = layer(len(read), float((per_sequence * lengths).sum()))
+    heads = 2 * len(batch.masked_positions) * width * (width + config.vocab_size)
+    heads += 2 * len(lengths) * width * (width + 2)
+    return FORWARD_AND_BACKWARD * ((config.num_hidden_layers - 1) * whole + cut + heads)
+
+
+def measure_throughput(
+    backend: Backend, size: str, precision: str, *, sequences=32, length=128, vocab_size=30522, steps=20, limit=None
+) -> Throughput:
+    """Train a model of a named size for some steps, after three that warm up.
+
+    precision: float32, tf32, bfloat16 or float16; limit: TFLOP/s of a large product (`product_rate`), or None.
+    """
+    config = BertConfig.preset(size, vocab_size, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+    pool = backend.xp.get_default_memory_pool() if hasattr(backend.xp, "get_default_memory_pool") else None
+    if pool is not None:
+        pool.free_all_blocks()
+    step = training_step(config, backend, dtype_of(precision))
+    batches = [random_batch(config, sequences, length, seed) for seed in range(2)]
+    for number in range(3):
+        step(batches[number % 2])
+    wait_for(backend)
+    began = time.perf_counter()
+    for number in range(steps):
+        step(batches[number % 2])
+    wait_for(backend)
+    seconds = (time.perf_counter() - began) / steps
+    tflops = step_flops(config, batches[0]) / seconds / 1e12
+    return Throughput(
+        size=size,
+        precision=precision,
+        sequences=sequences,
+        length=length,
+        tokens_per_second=sequences * length / seconds,
+        tflops=tflops,
+        utilisation=tflops / limit if limit else None,
+        peak_memory=None if pool is None else pool.total_bytes(),
+    )
+
+
+def product_rate(backend: Backend, precision: str, side: int = SIDE, times: int = 10) -> float:
+    """10**12 floating-point operations a second that a product of two square matrices reaches."""
+    xp, dtype = backend.xp, dtype_of(precision)
+    left = backend.array(np.random.default_rng(0).standard_normal((side, side), dtype=np.float32)).astype(dtype)
+    out = xp.empty_like(left)
+    xp.matmul(left, left, out=out)
+    wait_for(backend)
+    began = time.perf_counter()
+    for _ in range(times):
+        xp.matmul(left, left, out=out)
+    wait_for(backend)
+    return 2 * side**3 * times / (time.perf_counter() - began) / 1e12
+
+
+def dtype_of(precision: str):
+    """The dtype of tensors in a precision: tf32 is float32 whose products are rounded."""
+    from minibert.nn.parameters import as_dtype
+
+    return as_dtype("float32" if precision == "tf32" else precision)
+
+
+def wait_for(backend: Backend) -> None:
+    """Until the device has done all that it was given."""
+    if hasattr(backend.xp, "cuda"):
+        backend.xp.cuda.get_current_stream().synchronize()

@@ -1,0 +1,206 @@
+"""`minibert selftest`: is a backend right on this machine, and how fast?  One report, to keep or to send.
+
+For GPUs above all: none of the machines that minibert is developed on has one.
+"""
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from minibert import __version__, info
+from minibert.bench.throughput import measure_throughput, product_rate, random_batch
+from minibert.checks import CASES, cases_of, check_gradients
+from minibert.files import write_text
+from minibert.models import BertConfig, BertForPreTraining
+from minibert.ops import Backend, load_backend
+from minibert.ops.backend import PAIRS
+from minibert.training.optimizer import AdamW
+
+STEPS = 20
+ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9, "float16": 2.0**-11, "float64": 2.0**-53}
+SPEEDS = (("mini", 64, 128), ("base", 32, 128), ("base", 8, 512))  # size, sequences, length
+
+
+@dataclass(frozen=True)
+class SelftestConfig:
+    """Check a backend on this machine: gradients, agreement with the reference, equal bits; and measure its speed.
+
+    Writes one report file, and exits with 1 if a check failed.
+    """
+
+    backend: Literal["cpu", "gpu"] = "gpu"
+    """What to check."""
+    emulate: bool = False
+    """Run the kernels of the gpu backend on the CPU; then speed is not measured."""
+    out: str = "minibert-selftest.txt"
+    """The report's file; an older one is replaced."""
+    speed: bool = True
+    """Measure speed too."""
+
+
+def selftest(config: SelftestConfig) -> int:
+    """Run the checks, print the report while it grows, write it.  Returns 1 if a check failed, otherwise 0."""
+    backend = load_backend(config.backend, emulate=config.emulate)
+    report = Report()
+    for line in machine(backend, config.emulate):
+        report.line(line)
+    for title, check in checks(backend, whole=not config.emulate):
+        report.check(title, check)
+    if config.speed and not config.emulate:
+        for line in speeds(backend):
+            report.line(line)
+    else:
+        report.line("speed: not measured" + (" (the kernels ran on the emulator)" if config.emulate else ""))
+    report.line(f"{report.failed} of {report.checked} checks failed" if report.failed else "all checks passed")
+    write_text(Path(config.out), "\n".join(report.lines) + "\n")
+    print(f"\nwritten to {config.out}")
+    return 1 if report.failed else 0
+
+
+class Report:
+    """Lines that are printed as they come, and kept for the file."""
+
+    def __init__(self):
+        self.lines: list[str] = []
+        self.checked = self.failed = 0
+
+    def line(self, text: str) -> None:
+        tqdm.write(text, file=sys.stdout)
+        self.lines.append(text)
+
+    def check(self, title: str, check: Callable[[], tuple[bool, str]]) -> None:
+        """Run a check that returns whether it passed, and what was seen; an error is a failure too."""
+        try:
+            passed, seen = check()
+        except Exception as error:  # the report shall tell of all checks, whatever happens in one
+            passed, seen = False, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.checked += 1
+        self.failed += not passed
+        self.line(f"{'right' if passed else 'WRONG':6}{title:44}{seen}")
+
+
+def machine(backend: Backend, emulated: bool) -> Iterator[str]:
+    """What it runs on."""
+    yield f"minibert {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    packages = ("numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
+    versions = ((package, info.installed_version(package)) for package in packages)
+    yield ", ".join(f"{package} {version}" for package, version in versions if version)
+    yield f"processor: {info.processor_name()}"
+    if backend.name == "gpu":
+        yield "device: emulated" if emulated else device_line(backend.xp)
+
+
+def device_line(cp) -> str:
+    """The GPU's name and numbers."""
+    properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)
+    name = properties["name"]
+    name = name.decode() if isinstance(name, bytes) else name
+    free, total = cp.cuda.runtime.memGetInfo()
+    return (
+        f"device: {name}, compute capability {properties['major']}.{properties['minor']}, "
+        f"{properties['multiProcessorCount']} multiprocessors, {total / 1e9:.1f} GB ({free / 1e9:.1f} free), "
+        f"driver {cp.cuda.runtime.driverGetVersion()}, CUDA {cp.cuda.runtime.runtimeGetVersion()}"
+    )
+
+
+def checks(backend: Backend, whole: bool) -> Iterator[tuple[str, Callable]]:
+    """Each check's title, and the function that runs it.  whole: with whole layers and models, not only ops."""
+    for name in CASES if whole else PAIRS:
+        yield f"gradients: {name}", lambda name=name: gradients(backend, name)
+    precisions = ("float64", "float32", "bfloat16", "float16") if backend.has_half_precision else ("float64", "float32")
+    for precision in precisions:
+        steps = STEPS if whole else 3
+        yield (
+            f"training: {steps} steps in {precision}, beside the reference",
+            lambda p=precision, n=steps: training(backend, p, n),
+        )
+    for precision in precisions:
+        yield f"same bits: training twice in {precision}", lambda p=precision: same_bits(backend, p)
+
+
+def gradients(backend: Backend, name: str) -> tuple[bool, str]:
+    """Every element of every gradient of one op, layer or model against finite differences, in float64."""
+    results = [result for case in cases_of(name, backend) for result in check_gradients(case)]
+    worst = max(result.error for result in results)
+    return all(result.passed for result in results), f"{len(results)} gradients, largest relative error {worst:.1e}"
+
+
+def small_config() -> BertConfig:
+    return BertConfig(
+        vocab_size=211,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=100,
+        max_position_embeddings=40,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
+
+
+def losses_of(backend: Backend, precision: str, steps: int) -> np.ndarray:
+    """The losses of some steps of training on random tokens, with dropout: float64 [steps]."""
+    config = small_config()
+    model = BertForPreTraining(config, backend, dtype=precision, seed=1)
+    settings = dict(beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True, max_norm=1.0)
+    optimizer, losses = AdamW(model.parameters, **settings), []
+    for step in range(1, steps + 1):
+        model.parameters.zero_gradients()
+        inputs = model.prepare(random_batch(config, 3, 37, seed=step % 2))
+        total, cache = model.losses(inputs, (1, step))
+        model.losses_backward(cache, 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value)
+        inputs.release()
+        optimizer.step(step, 2e-3)
+        losses.append(total.total)
+    return np.array([float(backend.numpy(loss)) for loss in losses])
+
+
+def training(backend: Backend, precision: str, steps: int) -> tuple[bool, str]:
+    """Losses beside those of the reference in float64.
+
+    Training amplifies rounding, so the bound is what a loss of this size may differ by after `steps` roundings.
+    """
+    expected = losses_of(load_backend("reference"), "float64", steps)
+    losses = losses_of(backend, precision, steps)
+    difference = float(np.abs(losses - expected).max() / expected.max())
+    bound = 1e-8 if precision == "float64" else 16 * steps * ROUNDING[precision]
+    return difference <= bound, f"largest difference {difference:.1e} of the loss (at most {bound:.1e})"
+
+
+def same_bits(backend: Backend, precision: str) -> tuple[bool, str]:
+    """The same training twice."""
+    one, other = (losses_of(backend, precision, 3) for _ in range(2))
+    return bool((one == other).all()), "3 steps, twice"
+
+
+def speeds(backend: Backend) -> Iterator[str]:
+    """Training speed of some models, in each precision of the backend."""
+    half = ("float32", "tf32", "bfloat16", "float16")
+    for precision in half if backend.has_half_precision else ("float32",):
+        if backend.name == "gpu":
+            load_backend("gpu", tf32=precision == "tf32")
+        try:
+            limit = product_rate(backend, precision, side=8192 if backend.name == "gpu" else 2048)
+            yield f"speed: a large product in {precision}: {limit:.1f} TFLOP/s"
+            for size, sequences, length in SPEEDS if backend.name == "gpu" else SPEEDS[:1]:
+                yield speed_line(backend, size, precision, sequences, length, limit)
+        except Exception as error:  # a card that lacks a type, or the memory
+            yield f"speed: {precision}: {type(error).__name__}: {' '.join(str(error).split())}"
+        finally:
+            if backend.name == "gpu":
+                load_backend("gpu", tf32=False)
+
+
+def speed_line(backend, size, precision, sequences, length, limit) -> str:
+    got = measure_throughput(backend, size, precision, sequences=sequences, length=length, limit=limit)
+    memory = "" if got.peak_memory is None else f", {got.peak_memory / 1e9:.2f} GB"
+    return (
+        f"speed: {size}, {sequences} x {length} tokens, {precision}: {got.tokens_per_second:,.0f} tokens/s, "
+        f"{got.tflops:.1f} TFLOP/s, {got.utilisation:.0%} of the product{memory}"
+    )

@@ -1,0 +1,53 @@
+"""The reference at sixteen bits: the ops of NumPy, with what a GPU stores in 16 bits rounded to 16 bits.
+
+Activations and their gradients are rounded after every op, parameters before every step.  Inside an op, and in the
+gradients of parameters, numbers stay float32: as in minibert.ops.gpu.
+"""
+
+import copy
+
+import numpy as np
+
+from minibert.ops import load_backend
+from minibert.ops.backend import PAIRS
+
+# op -> how many of its gradients are those of activations (the first ones); the others are those of parameters
+ACTIVATIONS = {"linear": 1, "layernorm": 1, "add_layernorm": 2, "embedding": 0}
+LOSSES = "cross_entropy", "mse", "kl_divergence", "cosine"
+
+
+def round_to(dtype):
+    """A function that rounds an array to a dtype of 16 bits, and returns it as float32."""
+    return lambda array: np.asarray(array).astype(dtype).astype(np.float32)
+
+
+def rounded_reference(dtype):
+    """The reference backend, its activations rounded to dtype."""
+    honest = load_backend("reference")
+    ours, rounded = copy.copy(honest), round_to(dtype)
+    for op in PAIRS:
+        if op not in LOSSES:
+            setattr(ours, f"{op}_forward", forward(getattr(honest, f"{op}_forward"), rounded))
+        setattr(ours, f"{op}_backward", backward(getattr(honest, f"{op}_backward"), rounded, ACTIVATIONS.get(op)))
+    return ours
+
+
+def forward(function, rounded):
+    def call(*arguments, **named):
+        y, cache = function(*arguments, **named)
+        return rounded(y), cache
+
+    return call
+
+
+def backward(function, rounded, activations):
+    """activations: how many of the gradients to round; None for all."""
+
+    def call(*arguments, **named):
+        gradients = function(*arguments, **named)
+        several = gradients if isinstance(gradients, tuple) else (gradients,)
+        count = len(several) if activations is None else activations
+        several = tuple(rounded(g) if i < count else g for i, g in enumerate(several))
+        return several if isinstance(gradients, tuple) else several[0]
+
+    return call

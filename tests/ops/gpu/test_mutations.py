@@ -1,0 +1,73 @@
+"""Every barrier, atomic and bounds check of the CUDA kernels is needed, and a test notices when it is not there.
+
+The whole of it has a command of its own (`pytest -m mutations tests/ops/gpu`); the usual run takes a sample.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ops.gpu.mutants import VARIABLE, changes, kernel_files, mutants_of
+
+FOLDER = Path(__file__).parent
+# the tests that look at a kernel file, quickest first; headers are seen through the kernels that use them
+TESTS_OF = {
+    "attention.cu": ("test_attention.py",),
+    "attention.cuh": ("test_attention.py", "test_attention_tensor_cores.py"),
+    "attention_tensor_cores.cu": ("test_attention_tensor_cores.py",),
+}
+# mutants that compute the same as the honest kernel, and why
+EQUIVALENT: dict[str, str] = {}
+MUTANTS = [mutant for file in kernel_files() for mutant in mutants_of(file)]
+TIME_LIMIT = 300  # seconds; a kernel without its guard may run for ever, which is noticed too
+
+
+def notice(mutant) -> bool:
+    """Do the tests of the file fail with this bug?"""
+    tests = TESTS_OF.get(mutant.file, ("test_ops.py",))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not mutations"]
+    try:
+        done = subprocess.run(
+            [*command, *(str(FOLDER / name) for name in tests)],
+            env={**os.environ, VARIABLE: mutant.name},
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{mutant.name}: the tests did not run: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+    return done.returncode == 1
+
+
+@pytest.mark.mutations
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_kernel_without_it_is_noticed(mutant):
+    if mutant.before.strip() in EQUIVALENT:
+        pytest.skip(f"the same kernel: {EQUIVALENT[mutant.before.strip()]}")
+    assert notice(mutant), f"survived: {mutant.kind} {mutant.before.strip()!r} -> {mutant.after.strip()!r}"
+
+
+def test_there_are_mutants_of_all_kinds():
+    kinds = {mutant.kind for mutant in MUTANTS}
+    assert {"barrier", "bounds check"} <= kinds and len(MUTANTS) >= 40
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("    __syncthreads();  // the sums are there", [("barrier", "    ;  // the sums are there")]),
+        ("if (row >= rows) return;", [("bounds check", "if (false) return;")]),
+        ("if (f(i) < n) y[i] = 0;", [("bounds check", "if (true) y[i] = 0;")]),
+        ("float x = i < n ? y[i] : 0;", [("bounds check", "float x = true ? y[i] : 0;")]),
+        ("m = other > m ? other : m;", []),
+        ("for (int i = 0; i < n; i++) sum += x[i];  // i < n ? yes", []),
+        ("atomicAdd(&total[row], value);", [("atomic", "(total[row]) += value;")]),
+    ],
+)
+def test_how_a_line_is_spoilt(line, expected):
+    assert list(changes(line)) == expected
