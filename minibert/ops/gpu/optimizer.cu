@@ -42,22 +42,18 @@ __device__ __forceinline__ void update(sum_t<T>* values, const sum_t<T>* gradien
 
 template <typename A> __device__ __forceinline__ bool is_finite(A x) { return x - x == A(0); }
 
-// norm, scale: numbers in device memory, or whatever address where has_norm or has_scale is 0; wide: 1 where all arrays
+// norm, scale: numbers in device memory; skip: 1 where a norm that is not finite means no step; wide: 1 where all arrays
 // start at vectors.  keep1 = 1 - beta1, keep2 = 1 - beta2.
 template <typename T>
 __global__ void adamw(sum_t<T>* values, const sum_t<T>* gradients, sum_t<T>* first_moment, sum_t<T>* second_moment,
-                      const bool* decayed, T* copy, long long size, const sum_t<T>* norm, int has_norm,
-                      const sum_t<T>* scale, int has_scale, sum_t<T> max_norm, sum_t<T> learning_rate, sum_t<T> keep1,
+                      const bool* decayed, T* copy, long long size, const sum_t<T>* norm,
+                      const sum_t<T>* scale, int skip, sum_t<T> max_norm, sum_t<T> learning_rate, sum_t<T> keep1,
                       sum_t<T> keep2, sum_t<T> eps, sum_t<T> weight_decay, sum_t<T> correction1, sum_t<T> correction2,
                       int wide) {
     using A = sum_t<T>;
-    A factor = has_scale ? A(1) / *scale : A(1);
-    if (has_norm) {
-        A scaled = *norm;
-        if (has_scale && !is_finite(scaled)) return;  // the scale was too high for some gradient: no step at all
-        A true_norm = scaled * factor;
-        if (true_norm > max_norm) factor *= max_norm / true_norm;
-    }
+    if (skip && !is_finite(*norm)) return;  // the scale was too high for some gradient
+    A factor = A(1) / *scale, true_norm = *norm * factor;
+    if (true_norm > max_norm) factor *= max_norm / true_norm;
     Step<A> step = {factor, learning_rate, keep1, keep2, eps, weight_decay, correction1, correction2};
     constexpr int N = Vec<A>::size;
     long long vectors = wide ? size / N : 0;

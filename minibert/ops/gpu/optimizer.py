@@ -73,8 +73,9 @@ def adamw(
         decayed,
         target,
         np.int64(values.size),
-        *or_nothing(gradient_norm, values),
-        *or_nothing(gradient_scale, values),
+        on_device(0.0 if gradient_norm is None else gradient_norm, values.dtype),
+        on_device(1.0 if gradient_scale is None else gradient_scale, values.dtype),
+        np.int32(gradient_scale is not None),
         *(number(n) for n in numbers),
         np.int32(wide and all(starts_at_vector(array) for array in arrays)),
     )
@@ -85,13 +86,6 @@ def check_buffers(*buffers) -> None:
     if any(b.shape != (buffers[0].size,) or not b.flags.c_contiguous for b in buffers):
         shapes = ", ".join(str(buffer.shape) for buffer in buffers)
         raise ValueError(f"adamw works on contiguous vectors of one length, got shapes {shapes}")
-
-
-def or_nothing(number, values):
-    """A 0-d array, or None, as the kernel takes it: an array, and whether to read it."""
-    if number is None:
-        return values, np.int32(0)
-    return on_device(number, values.dtype), np.int32(1)
 
 
 def global_norm(gradients):
