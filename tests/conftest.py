@@ -17,15 +17,14 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 ON_REQUEST = "lessons", "mutations", "compile_matrix", "gpu"
 WRITTEN = [name for name in BACKENDS if importlib.util.find_spec(f"minibert.ops.{name}")]
-NO_GPU = None  # why `pytest -m gpu` skips its tests
+NO_GPU = pytest.StashKey()  # in config.stash: why `pytest -m gpu` skips its tests, or None
 
 
 def pytest_configure(config):
     """The gpu backend of this process: the real one in `pytest -m gpu`, where there is a GPU; otherwise emulated."""
-    global NO_GPU
-    if "gpu" in config.option.markexpr:
-        NO_GPU = gpu_status()
-    if NO_GPU or "gpu" not in config.option.markexpr:
+    real = "gpu" in config.option.markexpr
+    config.stash[NO_GPU] = gpu_status() if real else None
+    if config.stash[NO_GPU] or not real:
         os.environ[EMULATE] = "1"
 
 
@@ -55,20 +54,26 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture
 def backend(request):
     """Every backend in turn.  Those that this machine lacks are skipped with the reason."""
-    return backend_or_skip(request.param)
+    return backend_or_skip(request.param, request.config.stash[NO_GPU])
 
 
 @pytest.fixture
 def other_backend(request):
     """Every backend but the reference."""
-    return backend_or_skip(request.param)
+    return backend_or_skip(request.param, request.config.stash[NO_GPU])
 
 
-def backend_or_skip(name):
-    reason = NO_GPU if name == "gpu" and NO_GPU else backend_status()[name]
+def backend_or_skip(name, no_gpu):
+    reason = no_gpu if name == "gpu" and no_gpu else backend_status()[name]
     if reason:
         pytest.skip(f"backend {name}: {reason}")
     return load_backend(name)
+
+
+@pytest.fixture
+def gpu(request):
+    """The gpu backend: emulated, or in `pytest -m gpu` the real one."""
+    return backend_or_skip("gpu", request.config.stash[NO_GPU])
 
 
 @pytest.fixture

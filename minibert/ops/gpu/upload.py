@@ -1,9 +1,10 @@
 """From the host to the device while the device computes: all integers of a batch in one copy, on a stream of its own.
 
 A copy runs beside the kernels only if it starts in pinned memory, which the system never moves, and if it waits for
-nothing that they have yet to do.  So its target must not be memory that a queued kernel still reads.  Memory that CuPy's
-pool hands out may be: the pool knows the order of one stream only.  Therefore a `Slot`, its memory on both sides, is
-used again only after its owner has called `release`, and the copy waits for what was queued until then, no more.
+nothing that they have yet to do.  So its target must not be memory that a queued kernel still reads.  Memory that
+CuPy's pool hands out may be: the pool knows the order of one stream only.  Therefore a `Slot`, its memory on both
+sides, is used again only after its owner has called `release`, and the copy waits for what was queued until then, no
+more.
 """
 
 from collections.abc import Sequence

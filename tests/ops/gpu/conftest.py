@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import tests.conftest
-from minibert.ops.devices import gpu_status
 from minibert.ops.gpu.kernels import CudaFile
 from tests.ops.gpu.mutants import VARIABLE, mutants_of
 
@@ -33,7 +31,5 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def somewhere_to_run():
-    """Without a C++ compiler, or in `-m gpu` without a GPU, there is nothing to run them on."""
-    if reason := tests.conftest.NO_GPU or gpu_status():
-        pytest.skip(reason)
+def somewhere_to_run(gpu):
+    """Without a C++ compiler, or in `-m gpu` without a GPU, there is nothing to run them on: they are skipped."""

@@ -5,7 +5,7 @@ import pytest
 
 from minibert.models import BertForPreTraining
 from minibert.nn.parameters import as_dtype
-from minibert.ops import backend_status, load_backend
+from minibert.ops import load_backend
 from minibert.training.optimizer import AdamW, LossScale
 from tests.models.parity import random_batch, small_config
 from tests.ops.gpu.rounded import round_to, rounded_reference
@@ -13,13 +13,6 @@ from tests.ops.gpu.rounded import round_to, rounded_reference
 STEPS = 20
 SCALE = 2.0**10  # of the loss in float16: a power of two that neither overflows nor underflows here
 HALF = "float16", "bfloat16"
-
-
-@pytest.fixture(scope="module")
-def gpu():
-    if reason := backend_status()["gpu"]:
-        pytest.skip(f"backend gpu: {reason}")
-    return load_backend("gpu")
 
 
 def model_and_optimizer(backend, dtype):

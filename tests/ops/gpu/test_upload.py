@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from minibert.ops.gpu.library import cp
 from minibert.ops.gpu.upload import STEP, Uploader
 
