@@ -1,0 +1,129 @@
+// Attention for 16-bit numbers on tensor cores: a first product, and the forward pass.  The backward pass has a file of
+// its own.  See tensor_cores.cuh for fragments, attention.cuh for which block does what, and attention.cu for the same
+// mathematics on CUDA cores.
+
+// ------------------------------------------------------------------------------------ the smallest product there is
+
+// c [M, N] = a [M, K] b [K, N], M, N and K multiples of 16.
+//
+//   grid, block    (N / 16, M / 16) blocks of one warp, each for a square of 16 x 16 of c
+//   bytes moved    every block reads its rows of a and columns of b from memory, 32 K numbers for 256 results: the
+//                  tensor core waits most of the time.  Below, rows and tiles are kept and used more than once.
+template <typename T> __global__ void wmma_product(const T* a, const T* b, float* c, int columns, int depth) {
+    Left<T> left;     // 16 x 16 of a
+    Right<T> right;   // 16 x 16 of b
+    Sums sums;        // 16 x 16 of c, in float32
+    int row = blockIdx.y * SIDE, column = blockIdx.x * SIDE;
+    wmma::fill_fragment(sums, 0.0f);
+    for (int k = 0; k < depth; k += SIDE) {
+        wmma::load_matrix_sync(left, a + row * depth + k, depth);
+        wmma::load_matrix_sync(right, b + k * columns + column, columns);
+        wmma::mma_sync(sums, left, right, sums);
+    }
+    wmma::store_matrix_sync(c + row * columns + column, sums, columns, wmma::mem_row_major);
+}
+
+// ------------------------------------------------------------------------------------------------ flash attention
+
+// context = softmax(query key^T / sqrt(D)) value, the softmax computed *online* (Milakov and Gimelshein 2018; Dao et al.
+// 2022, algorithm 1): keys come tile by tile, and what was summed up under an older maximum is multiplied by
+// exp(older maximum - new maximum).
+//
+//   grid, block    (tiles of ROWS queries, heads) blocks of four warps, each warp with sixteen queries of its own
+//   shared memory  a tile of keys and one of values; for each warp a room of 16 x TILE scores.  The queries pass through
+//                  the tiles' memory into registers before the first keys come.
+//   bytes moved    a block reads its queries once, and all keys and values of its sequence: T / ROWS times in all
+//
+// The sums [16, D] of a warp stay in fragments from the first tile to the last.  Each row has a factor of its own, and
+// which rows a thread's elements belong to is unknown; but fragments of one kind are laid out alike.  So the factors are
+// written into the room as a matrix, each row sixteen times the same number, and read as a fragment: then
+// sums * factors, element by element, is right on every GPU.  That is 16 x 16 numbers a tile through shared memory, where
+// sums kept there would be 16 x D there and back.  The last division needs no fragment: the sums leave row by row.
+constexpr float LOWEST = -1e30f;  // lower than every score; minus infinity less itself would be no number
+
+// One step of a lane's online softmax: its share, of which the first `seen` keys count, turns from scores into
+// exp(scale * score - highest), those that are not kept into zeros.  highest, total: of the keys so far; total of the
+// lane's own shares only.  Returns what sums under the maximum so far must be multiplied by.
+__device__ __forceinline__ float soften(float (&share)[SHARE], int seen, float scale, unsigned kept, float& highest,
+                                        float& total) {
+    float before = highest;
+#pragma unroll
+    for (int j = 0; j < SHARE; j++)
+        if (j < seen) highest = fmaxf(highest, share[j] * scale);
+    highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, SIDE));  // two lanes have the tile's keys of a query
+    float factor = exponential(before - highest);
+    total *= factor;
+#pragma unroll
+    for (int j = 0; j < SHARE; j++) {
+        float weight = j < seen ? exponential(share[j] * scale - highest) : 0.0f;
+        total += weight;  // dropout comes after the softmax: the sum is that of all
+        share[j] = kept >> j & 1 ? weight : 0.0f;
+    }
+    return factor;
+}
+
+// A lane's half of its row of factors: eight times the same.
+__device__ __forceinline__ void put_factor(float* to, float factor) {
+    Vec<float> four = {{factor, factor, factor, factor}};
+    store(to, four);
+    store(to + Vec<float>::size, four);
+}
+
+template <typename T, int WIDTH>
+__global__ void __launch_bounds__(WARPS * WARP)
+attention_forward(const T* query, const T* key, const T* value, T* context, float* log_sums, const int* cu_seqlens_q,
+                  const int* cu_seqlens_k, const int* positions_q, int sequences, int queries, int width, int causal,
+                  float scale, float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0,
+                  unsigned key1, unsigned site, unsigned threshold) {
+    constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, TILE>;
+    extern __shared__ unsigned char memory[];
+    T* key_tile = reinterpret_cast<T*>(memory);
+    T* value_tile = key_tile + TILE * PITCH;
+    int warp = threadIdx.x / WARP, row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE;
+    float* room = reinterpret_cast<float*>(value_tile + TILE * PITCH) + warp * SIDE * ROOM;
+    T* narrow = reinterpret_cast<T*>(room);  // the same room in sixteen bits, its rows 2 * ROOM apart
+
+    Owned owned = find_rows<ROWS>(cu_seqlens_q, sequences);
+    if (owned.rows <= 0) return;
+    int first_key = cu_seqlens_k[owned.sequence], keys = cu_seqlens_k[owned.sequence + 1] - first_key;
+    int head = blockIdx.y, heads = gridDim.y, stride = heads * width;
+    Drops drops = {drop_sequences, drop_positions, key0, key1, site + head, threshold};
+    int end = owned.first + owned.rows, mine = owned.first + warp * SIDE + row;  // the lane's query
+    int seen = keys_seen(mine, end, keys, positions_q, causal);
+    int most = most_keys_seen(owned.first, end, keys, positions_q, causal);
+
+    // both tiles together are as large as the block's queries
+    load_tile<ROWS, WIDTH>(key_tile, query + place(owned.first, head, heads, width), owned.rows, width, stride);
+    __syncthreads();  // the queries are there
+    Strip<T, WIDTH, true> strip(key_tile + warp * SIDE * PITCH);
+    Sums sums[WIDTH / SIDE], scores[TILE / SIDE], factors;
+    clear(sums);
+    float highest = LOWEST, total = 0;
+    for (int first = 0; first < most; first += TILE) {
+        long long from = place(first_key + first, head, heads, width);
+        __syncthreads();  // all warps are through with what the tiles held
+        load_tile<TILE, WIDTH>(key_tile, key + from, keys - first, width, stride);
+        load_tile<TILE, WIDTH>(value_tile, value + from, keys - first, width, stride);
+        __syncthreads();  // the tiles are there
+        multiply_by_transposed(scores, strip, key_tile);
+        put_products<ROOM, false>(room, scores);
+        float share[SHARE];
+        take_share(share, room + row * ROOM + half * SHARE);
+        int at = first + half * SHARE;  // the share's first key
+        unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
+        float factor = soften(share, seen - at, scale, kept, highest, total);
+        put_share(narrow + row * 2 * ROOM + half * SHARE, share);
+        put_factor(room + row * ROOM + SIDE + half * SIDE / 2, factor);
+        __syncwarp();  // weights and factors are in the room
+        wmma::load_matrix_sync(factors, room + SIDE, ROOM, wmma::mem_row_major);
+#pragma unroll
+        for (int k = 0; k < WIDTH / SIDE; k++)
+#pragma unroll
+            for (int i = 0; i < factors.num_elements; i++) sums[k].x[i] *= factors.x[i];
+        add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * ROOM, SIDE, value_tile);
+    }
+    total += __shfl_xor_sync(ALL_LANES, total, SIDE);
+    if (mine < end && half == 0) log_sums[static_cast<long long>(head) * queries + mine] = highest + logarithm(total);
+    write_sums<ROOM, WIDTH>(context + place(owned.first + warp * SIDE, head, heads, width), sums, drop_scale / total,
+                            room, end - owned.first - warp * SIDE, width, stride);
+}

@@ -1,0 +1,175 @@
+// The backward pass of attention on tensor cores: see attention_tensor_cores.cu for the forward pass and for names.
+//
+// The probabilities are computed again from the scores and from log_sums, the logarithm of each query's denominator (Dao
+// et al. 2022, section 3.1 and appendix B.4).  Two kernels, since a sum over queries and a sum over keys cannot both stay
+// in one block, and adding to memory from several blocks would make results depend on their order:
+//
+//   attention_d_key_value    a block owns ROWS keys and meets all queries of its sequence, TILE at a time
+//   attention_d_query        a block owns ROWS queries and meets all their keys, TILE at a time
+//
+//   shared memory    what the block owns: ROWS rows of two tensors; two tiles; a room for each warp.  Up to D = 64 the
+//                    owned rows are HELD in registers, and the tiles take their place.
+//   bytes moved      a block reads what it owns once, and two tensors of its sequence: 2 T / ROWS times each in all
+//
+// Rounding: d_scores, like the probabilities, are rounded to sixteen bits before they are multiplied by keys and queries.
+// They are so before the factor 1 / sqrt(D), which is applied to the sums in float32.  float16 has nothing below 6e-8:
+// loss scaling keeps gradients above that.
+
+template <int WIDTH> constexpr bool HELD = WIDTH <= 64;
+
+// Two tensors' rows that a block owns are copied into shared memory.
+template <typename T, int WIDTH>
+__device__ __forceinline__ void load_owned(T* to, const T* one, const T* other, int rows, int width, int stride) {
+    load_tile<ROWS, WIDTH>(to, one, rows, width, stride);
+    load_tile<ROWS, WIDTH>(to + ROWS * pitch<T, WIDTH>, other, rows, width, stride);
+    __syncthreads();  // all rows are there
+}
+
+// A lane's share, of which the first `seen` keys count, turns from products of queries and keys into probabilities.
+__device__ __forceinline__ void recompute(float (&share)[SHARE], int seen, float scale, float log_sum) {
+#pragma unroll
+    for (int j = 0; j < SHARE; j++) share[j] = j < seen ? exponential(share[j] * scale - log_sum) : 0.0f;
+}
+
+// A lane's share d_share turns from gradients of what dropout made of the probabilities into gradients of scores.
+__device__ __forceinline__ void differentiate(float (&d_share)[SHARE], const float (&probabilities)[SHARE],
+                                              unsigned kept, float drop_scale, float mean) {
+#pragma unroll
+    for (int j = 0; j < SHARE; j++) {
+        // dropped = probabilities * mask
+        float d_probability = kept >> j & 1 ? d_share[j] * drop_scale : 0.0f;
+        // probabilities = softmax(scores)
+        d_share[j] = probabilities[j] * (d_probability - mean);
+    }
+}
+
+template <typename T, int WIDTH>
+__global__ void __launch_bounds__(WARPS * WARP)
+attention_d_key_value(const T* query, const T* key, const T* value, const T* d_context, const float* log_sums,
+                      const float* delta, T* d_key, T* d_value, const int* cu_seqlens_q, const int* cu_seqlens_k,
+                      const int* positions_q, int sequences, int queries, int width, int causal, float scale,
+                      float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0,
+                      unsigned key1, unsigned site, unsigned threshold) {
+    constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, SIDE>;
+    extern __shared__ unsigned char memory[];
+    T* own = reinterpret_cast<T*>(memory);
+    T* query_tile = own + (HELD<WIDTH> ? 0 : 2 * ROWS * PITCH);
+    T* d_context_tile = query_tile + TILE * PITCH;
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    float* room = reinterpret_cast<float*>(d_context_tile + TILE * PITCH) + warp * TILE * ROOM;  // a row for each lane
+    T* narrow = reinterpret_cast<T*>(room);
+
+    Owned owned = find_rows<ROWS>(cu_seqlens_k, sequences);
+    if (owned.rows <= 0) return;
+    int head = blockIdx.y, heads = gridDim.y, stride = heads * width;
+    Drops drops = {drop_sequences, drop_positions, key0, key1, site + head, threshold};
+    int first_query = cu_seqlens_q[owned.sequence], end = cu_seqlens_q[owned.sequence + 1];
+    int first_key = owned.first - cu_seqlens_k[owned.sequence], keys = first_key + owned.rows, at = first_key + warp * SIDE;
+
+    long long own_place = place(owned.first, head, heads, width);
+    load_owned<T, WIDTH>(own, key + own_place, value + own_place, owned.rows, width, stride);
+    Strip<T, WIDTH, HELD<WIDTH>> key_strip(own + warp * SIDE * PITCH);
+    Strip<T, WIDTH, HELD<WIDTH>> value_strip(own + (ROWS + warp * SIDE) * PITCH);
+    Sums d_key_sums[WIDTH / SIDE], d_value_sums[WIDTH / SIDE], products[TILE / SIDE];
+    clear(d_key_sums);
+    clear(d_value_sums);
+    for (int first = first_query; first < end; first += TILE) {
+        int mine = first + lane;
+        int seen = keys_seen(mine, end, keys, positions_q, causal);
+        if (warp_max(seen) <= first_key) continue;  // none of these queries sees any key of the block
+        long long from = place(first, head, heads, width), number = static_cast<long long>(head) * queries + mine;
+        float log_sum = mine < end ? log_sums[number] : 0.0f;
+        float mean = mine < end ? delta[number] : 0.0f;
+        unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
+        __syncthreads();  // all warps are through with what the tiles held
+        load_tile<TILE, WIDTH>(query_tile, query + from, end - first, width, stride);
+        load_tile<TILE, WIDTH>(d_context_tile, d_context + from, end - first, width, stride);
+        __syncthreads();  // the tiles are there
+        float share[SHARE], d_share[SHARE];
+        // scores = query key^T / sqrt(D), transposed: [16 keys, TILE queries], in the room a row for each query
+        multiply_by_transposed(products, key_strip, query_tile);
+        put_products<ROOM, true>(room, products);
+        take_share(share, room + lane * ROOM);
+        recompute(share, seen - at, scale, log_sum);
+#pragma unroll
+        for (int j = 0; j < SHARE; j++) d_share[j] = kept >> j & 1 ? share[j] : 0.0f;
+        put_share(narrow + lane * 2 * ROOM, d_share);
+        __syncwarp();  // the kept probabilities are in the room
+        // context = dropped @ value
+        add_product<wmma::col_major, WIDTH>(d_value_sums, narrow, 2 * ROOM, SIDE * 2 * ROOM, d_context_tile);
+        multiply_by_transposed(products, value_strip, d_context_tile);
+        put_products<ROOM, true>(room, products);
+        take_share(d_share, room + lane * ROOM);
+        differentiate(d_share, share, kept, drop_scale, mean);
+        put_share(narrow + lane * 2 * ROOM, d_share);
+        __syncwarp();  // the scores' gradients are in the room
+        // scores = query @ key.T / sqrt(D)
+        add_product<wmma::col_major, WIDTH>(d_key_sums, narrow, 2 * ROOM, SIDE * 2 * ROOM, query_tile);
+    }
+    int rows = owned.rows - warp * SIDE;
+    long long to = place(owned.first + warp * SIDE, head, heads, width);
+    write_sums<ROOM, WIDTH>(d_key + to, d_key_sums, scale, room, rows, width, stride);
+    write_sums<ROOM, WIDTH>(d_value + to, d_value_sums, drop_scale, room, rows, width, stride);
+}
+
+template <typename T, int WIDTH>
+__global__ void __launch_bounds__(WARPS * WARP)
+attention_d_query(const T* query, const T* key, const T* value, const T* d_context, const float* log_sums,
+                  const float* delta, T* d_query, const int* cu_seqlens_q, const int* cu_seqlens_k,
+                  const int* positions_q, int sequences, int queries, int width, int causal, float scale,
+                  float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0, unsigned key1,
+                  unsigned site, unsigned threshold) {
+    constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, TILE>;
+    extern __shared__ unsigned char memory[];
+    T* own = reinterpret_cast<T*>(memory);
+    T* key_tile = own + (HELD<WIDTH> ? 0 : 2 * ROWS * PITCH);
+    T* value_tile = key_tile + TILE * PITCH;
+    int warp = threadIdx.x / WARP, row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE;
+    float* room = reinterpret_cast<float*>(value_tile + TILE * PITCH) + warp * SIDE * ROOM;
+    float* my_room = room + row * ROOM + half * SHARE;
+    T* narrow = reinterpret_cast<T*>(room);
+    T* my_narrow = narrow + row * 2 * ROOM + half * SHARE;
+
+    Owned owned = find_rows<ROWS>(cu_seqlens_q, sequences);
+    if (owned.rows <= 0) return;
+    int head = blockIdx.y, heads = gridDim.y, stride = heads * width;
+    Drops drops = {drop_sequences, drop_positions, key0, key1, site + head, threshold};
+    int first_key = cu_seqlens_k[owned.sequence], keys = cu_seqlens_k[owned.sequence + 1] - first_key;
+    int end = owned.first + owned.rows, mine = owned.first + warp * SIDE + row;  // the lane's query
+    int seen = keys_seen(mine, end, keys, positions_q, causal), most = most_keys_seen(owned.first, end, keys, positions_q, causal);
+    long long number = static_cast<long long>(head) * queries + mine;
+    float log_sum = mine < end ? log_sums[number] : 0.0f;
+    float mean = mine < end ? delta[number] : 0.0f;
+
+    long long own_place = place(owned.first, head, heads, width);
+    load_owned<T, WIDTH>(own, query + own_place, d_context + own_place, owned.rows, width, stride);
+    Strip<T, WIDTH, HELD<WIDTH>> query_strip(own + warp * SIDE * PITCH);
+    Strip<T, WIDTH, HELD<WIDTH>> d_context_strip(own + (ROWS + warp * SIDE) * PITCH);
+    Sums sums[WIDTH / SIDE], products[TILE / SIDE];
+    clear(sums);
+    for (int first = 0; first < most; first += TILE) {
+        long long from = place(first_key + first, head, heads, width);
+        int at = first + half * SHARE;  // the share's first key
+        unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
+        __syncthreads();  // all warps are through with what the tiles held
+        load_tile<TILE, WIDTH>(key_tile, key + from, keys - first, width, stride);
+        load_tile<TILE, WIDTH>(value_tile, value + from, keys - first, width, stride);
+        __syncthreads();  // the tiles are there
+        float share[SHARE], d_share[SHARE];
+        multiply_by_transposed(products, query_strip, key_tile);
+        put_products<ROOM, false>(room, products);
+        take_share(share, my_room);
+        recompute(share, seen - at, scale, log_sum);
+        // context = dropped @ value
+        multiply_by_transposed(products, d_context_strip, value_tile);
+        put_products<ROOM, false>(room, products);
+        take_share(d_share, my_room);
+        differentiate(d_share, share, kept, drop_scale, mean);
+        put_share(my_narrow, d_share);
+        __syncwarp();  // the scores' gradients are in the room
+        // scores = query @ key.T / sqrt(D)
+        add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * ROOM, SIDE, key_tile);
+    }
+    write_sums<ROOM, WIDTH>(d_query + own_place + static_cast<long long>(warp) * SIDE * stride, sums, scale, room,
+                            owned.rows - warp * SIDE, width, stride);
+}

@@ -1,0 +1,143 @@
+// Tensor cores through nvcuda::wmma, and the tiles in shared memory that feed them.
+//
+// A tensor core multiplies small matrices of 16-bit numbers and adds up in float32.  The 32 threads of a warp ask for
+// such a product together: each holds a part of every matrix in its registers, a *fragment*.  Which elements a thread
+// holds is not told, and differs from one GPU to the next.  So what goes in and comes out passes through memory, where
+// elements have places; only what is done alike to all elements may be done in the fragment itself.
+//
+// What wmma asks of that memory: a matrix starts at a multiple of 32 bytes, and so do its neighbours at 16 columns'
+// distance; the distance from row to row is a multiple of 16 bytes.  We make that distance an odd multiple of 16 bytes:
+// then eight rows' 16 bytes lie in 32 different banks, and are read in one turn.
+
+#include <mma.h>
+
+namespace wmma = nvcuda::wmma;
+
+constexpr int SIDE = 16;   // fragments are SIDE x SIDE
+constexpr int WARPS = 4;   // in a block
+constexpr int ROWS = WARPS * SIDE;  // that a block owns: sixteen for each warp
+constexpr int TILE = 32;   // rows that it meets at a time
+
+template <typename T, typename Order = wmma::row_major>
+using Left = wmma::fragment<wmma::matrix_a, SIDE, SIDE, SIDE, T, Order>;
+template <typename T, typename Order = wmma::row_major>
+using Right = wmma::fragment<wmma::matrix_b, SIDE, SIDE, SIDE, T, Order>;
+using Sums = wmma::fragment<wmma::accumulator, SIDE, SIDE, SIDE, float>;
+
+// The distance from row to row of a tile in shared memory, for rows of so many numbers.
+template <typename T, int NUMBERS> constexpr int pitch = NUMBERS + 16 / int(sizeof(T));
+
+// ------------------------------------------------------------------------------------- global <-> shared memory
+
+// Eight numbers of a row, of which `left` are there; zeros for the others.
+template <typename T> __device__ __forceinline__ Vec<T> read_eight(const T* from, int left, bool vectors) {
+    if (vectors) return load(from);
+    Vec<T> eight;
+#pragma unroll
+    for (int j = 0; j < 8; j++) eight.at[j] = j < left ? from[j] : T(0.0f);
+    return eight;
+}
+
+template <typename T> __device__ __forceinline__ void write_eight(T* to, const Vec<T>& eight, int left, bool vectors) {
+    if (vectors) {
+        store(to, eight);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+        if (j < left) to[j] = eight.at[j];
+}
+
+// All threads of a block copy `rows` rows of one head, each of `width` numbers, into a tile [COUNT, WIDTH].  What the
+// tile has beyond both is filled with zeros.  stride: numbers from row to row.
+template <int COUNT, int WIDTH, typename T>
+__device__ __forceinline__ void load_tile(T* tile, const T* from, int rows, int width, int stride) {
+    for (int i = threadIdx.x; i < COUNT * WIDTH / 8; i += WARPS * WARP) {
+        int row = i / (WIDTH / 8), feature = i % (WIDTH / 8) * 8;
+        Vec<T> eight = {};
+        if (row < rows && feature < width)
+            eight = read_eight(from + static_cast<long long>(row) * stride + feature, width - feature, width % 8 == 0);
+        store(tile + row * pitch<T, WIDTH> + feature, eight);
+    }
+}
+
+// A warp writes its sums [16, WIDTH], row i multiplied by the `factor` that lanes i and i + 16 give.  Like load_tile:
+// `rows` and `width` say what is there.  room: float [16, 16] of this warp in shared memory, rows ROOM apart.
+template <int ROOM, int WIDTH, typename T>
+__device__ __forceinline__ void write_sums(T* to, const Sums (&sums)[WIDTH / SIDE], float factor, float* room, int rows,
+                                           int width, int stride) {
+    int row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE * 8;
+#pragma unroll
+    for (int k = 0; k < WIDTH / SIDE; k++) {
+        int feature = k * SIDE + half;
+        __syncwarp();  // all lanes have read what the room held before
+        wmma::store_matrix_sync(room, sums[k], ROOM, wmma::mem_row_major);
+        __syncwarp();  // all parts of the fragment are in the room
+        Vec<T> eight;
+#pragma unroll
+        for (int j = 0; j < 8; j++) eight.at[j] = T(room[row * ROOM + half + j] * factor);
+        if (row < rows && feature < width)
+            write_eight(to + static_cast<long long>(row) * stride + feature, eight, width - feature, width % 8 == 0);
+    }
+}
+
+// --------------------------------------------------------------------------------------------------- products
+
+// A warp's sixteen rows [16, WIDTH], as left factors.  HELD: kept in registers from the start.  Otherwise, where there
+// are not registers enough, they stay in shared memory and are read for each product.
+template <typename T, int WIDTH, bool HELD> struct Strip {
+    const T* rows;
+    Left<T> parts[HELD ? WIDTH / SIDE : 1];
+
+    __device__ __forceinline__ explicit Strip(const T* rows) : rows(rows) {
+        if constexpr (HELD) {
+#pragma unroll
+            for (int k = 0; k < WIDTH / SIDE; k++) wmma::load_matrix_sync(parts[k], rows + k * SIDE, pitch<T, WIDTH>);
+        }
+    }
+
+    __device__ __forceinline__ const Left<T>& part(int k) {
+        if constexpr (!HELD) wmma::load_matrix_sync(parts[0], rows + k * SIDE, pitch<T, WIDTH>);
+        return parts[HELD ? k : 0];
+    }
+};
+
+template <int COUNT> __device__ __forceinline__ void clear(Sums (&sums)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) wmma::fill_fragment(sums[i], 0.0f);
+}
+
+// sums [16, TILE] = strip [16, WIDTH] times the transpose of tile [TILE, WIDTH]
+template <typename T, int WIDTH, bool HELD>
+__device__ __forceinline__ void multiply_by_transposed(Sums (&sums)[TILE / SIDE], Strip<T, WIDTH, HELD>& strip,
+                                                       const T* tile) {
+    clear(sums);
+#pragma unroll
+    for (int k = 0; k < WIDTH / SIDE; k++) {
+        const Left<T>& left = strip.part(k);
+#pragma unroll
+        for (int c = 0; c < TILE / SIDE; c++) {
+            Right<T, wmma::col_major> right;  // read by columns, it is the transpose
+            wmma::load_matrix_sync(right, tile + c * SIDE * pitch<T, WIDTH> + k * SIDE, pitch<T, WIDTH>);
+            wmma::mma_sync(sums[c], left, right, sums[c]);
+        }
+    }
+}
+
+// sums [16, WIDTH] += left [16, TILE] times tile [TILE, WIDTH].  Order: whether left lies in memory by rows or by
+// columns, `distance` apart; `step` leads from its first sixteen columns to the next.
+template <typename Order, int WIDTH, typename T>
+__device__ __forceinline__ void add_product(Sums (&sums)[WIDTH / SIDE], const T* left, int distance, int step,
+                                            const T* tile) {
+#pragma unroll
+    for (int k = 0; k < TILE / SIDE; k++) {
+        Left<T, Order> part;
+        wmma::load_matrix_sync(part, left + k * step, distance);
+#pragma unroll
+        for (int c = 0; c < WIDTH / SIDE; c++) {
+            Right<T> right;
+            wmma::load_matrix_sync(right, tile + k * SIDE * pitch<T, WIDTH> + c * SIDE, pitch<T, WIDTH>);
+            wmma::mma_sync(sums[c], part, right, sums[c]);
+        }
+    }
+}
