@@ -1,0 +1,127 @@
+"""What a kernel's parameters are, and whether what is given for them fits.
+
+The rules are those of CuPy, where they are rules at all: CuPy would pass on a wrong type or a strided array, and the
+kernel would compute nonsense.  Here each is an error.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.emulator.errors import ArgumentError
+from minibert.emulator.launch import KernelEntry
+from minibert.emulator.staging import Argument
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """type: as C++ writes it; dtype: of a number, or of what a pointer points to, None for other types."""
+
+    type: str
+    bytes: int
+    is_pointer: bool
+    dtype: np.dtype | None
+    is_constant: bool
+
+    def __iter__(self):
+        return iter((self.type, self.bytes, self.is_pointer, self.dtype))
+
+
+def read_parameters(entry: KernelEntry) -> list[Parameter]:
+    return [
+        Parameter(
+            type_name(entry.parameters[number].type.decode()),
+            entry.parameters[number].bytes,
+            bool(entry.parameters[number].is_pointer),
+            find_dtype(entry.parameters[number].dtype.decode()),
+            bool(entry.parameters[number].is_constant),
+        )
+        for number in range(entry.count)
+    ]
+
+
+def type_name(text: str) -> str:
+    """ "... type_text() [with T = const float*]" -> "const float*"."""
+    name = text.rpartition("T = ")[2].rstrip("]").split(";")[0]
+    return name.replace(" *", "*").replace("long long int", "long long")
+
+
+def find_dtype(name: str) -> np.dtype | None:
+    if name == "":
+        return None
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:  # then nobody can have an array of it
+        return None
+    return np.dtype(bfloat16)
+
+
+class Fitting:
+    """Fits the arguments of one launch to the parameters of a kernel."""
+
+    def __init__(self, kernel: str, parameters: list[Parameter], arguments: tuple):
+        self.kernel = kernel
+        self.arrays: list[Argument] = []
+        self.values: list[np.ndarray] = []  # what each parameter is given, as bytes
+        if len(arguments) != len(parameters):
+            declared = ", ".join(parameter.type for parameter in parameters)
+            raise ArgumentError(
+                f"{kernel}: {len(arguments)} arguments were given, it takes {len(parameters)}: ({declared})",
+                kernel=kernel,
+            )
+        for number, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
+            if parameter.is_pointer:
+                self.fit_pointer(number, parameter, argument)
+            else:
+                self.fit_value(number, parameter, argument)
+
+    def error(self, number: int, parameter: Parameter, message: str) -> ArgumentError:
+        return ArgumentError(f"{self.kernel}: argument {number} ({parameter.type}): {message}", kernel=self.kernel)
+
+    def fit_pointer(self, number: int, parameter: Parameter, argument) -> None:
+        if argument is None or (isinstance(argument, np.uintp) and argument == 0):
+            self.values.append(np.zeros(1, np.uintp))
+            return
+        if not isinstance(argument, np.ndarray):
+            kind = type(argument).__name__
+            raise self.error(number, parameter, f"{kind} {argument!r} was given, an array is expected (or np.uintp(0))")
+        if parameter.dtype is not None and argument.dtype != parameter.dtype:
+            raise self.error(
+                number, parameter, f"an array of {argument.dtype} was given, {parameter.dtype} is expected"
+            )
+        if not argument.flags.c_contiguous:
+            raise self.error(
+                number, parameter, f"the array {argument.shape} is not contiguous, and a pointer knows no strides: "
+                "give np.ascontiguousarray of it"
+            )  # fmt: skip
+        if not parameter.is_constant and not argument.flags.writeable:
+            raise self.error(number, parameter, "the array is read-only, and the parameter is no pointer to constants")
+        self.arrays.append(Argument(number, argument, parameter.is_constant))
+        self.values.append(np.zeros(1, np.uintp))  # the address is filled in when the array has its place
+
+    def fit_value(self, number: int, parameter: Parameter, argument) -> None:
+        if isinstance(argument, np.ndarray):
+            raise self.error(number, parameter, f"an array {argument.shape} was given, a value is expected")
+        value, remark = as_scalar(argument)
+        if value is None:
+            raise self.error(number, parameter, f"{type(argument).__name__} {argument!r} cannot be passed to a kernel")
+        fits = value.dtype == parameter.dtype if parameter.dtype else value.dtype.kind == "V"
+        if not fits or value.dtype.itemsize != parameter.bytes:
+            wanted = parameter.dtype or f"a structured scalar of {parameter.bytes} bytes"
+            raise self.error(number, parameter, f"{value.dtype} was given{remark}, {wanted} is expected")
+        self.values.append(np.asarray(value).reshape(1))
+
+
+def as_scalar(argument) -> tuple[np.generic | None, str]:
+    """What CuPy passes for a Python number, and a remark on it."""
+    if isinstance(argument, np.generic):
+        return argument, ""
+    if isinstance(argument, bool):
+        return np.bool_(argument), ""
+    if isinstance(argument, int) and -(2**63) <= argument < 2**63:
+        return np.int64(argument), " (a Python int is passed in 64 bits)"
+    if isinstance(argument, float):
+        return np.float64(argument), " (a Python float is passed in 64 bits)"
+    return None, ""

@@ -1,0 +1,87 @@
+"""What can be wrong with a kernel or its launch."""
+
+
+class CudaError(RuntimeError):
+    """A kernel did, or was asked to do, what it must not.
+
+    kernel  its name
+    kind    in a word or two: "race", "out of bounds" ...
+    file, line     where in the source, or None
+    block, thread  which block and thread, as tuples (x, y, z), or None
+    """
+
+    kind = "error"
+
+    def __init__(self, message: str, *, kernel=None, file=None, line=None, block=None, thread=None):
+        super().__init__(message)
+        self.kernel, self.file, self.line, self.block, self.thread = kernel, file, line, block, thread
+
+
+class RaceError(CudaError):
+    """Two threads used the same memory, at least one wrote, and no barrier settles which came first."""
+
+    kind = "race"
+
+
+class OutOfBoundsError(CudaError):
+    """Memory was used that belongs to none of the arrays that the kernel was given."""
+
+    kind = "out of bounds"
+
+
+class UninitialisedError(CudaError):
+    """Memory was read that nobody had written."""
+
+    kind = "uninitialised"
+
+
+class DivergenceError(CudaError):
+    """Threads of a block, or lanes of a warp, do not come to the same barrier, shuffle or vote."""
+
+    kind = "divergence"
+
+
+class MisalignedError(CudaError):
+    """An address is not a multiple of the size of what is read or written there."""
+
+    kind = "misaligned"
+
+
+class NumberError(CudaError):
+    """An integer overflowed, a number was divided by zero or shifted by too many bits."""
+
+    kind = "arithmetic"
+
+
+class EndlessError(CudaError):
+    """The launch did not end in time."""
+
+    kind = "endless"
+
+
+class LaunchError(CudaError):
+    """The grid, the block, the arguments or the shared memory are not what the kernel or a device can take."""
+
+    kind = "launch"
+
+
+class ArgumentError(LaunchError, TypeError):
+    """The arguments are not those that the kernel declares."""
+
+
+class SourceError(CudaError, ValueError):
+    """The source has what the emulator cannot translate."""
+
+    kind = "source"
+
+
+class CompileError(CudaError):
+    """The C++ compiler refused the kernel; the message is its own."""
+
+    kind = "compile"
+
+
+class NoCompilerError(CudaError):
+    """There is no C++ compiler; the message says how to get one."""
+
+    kind = "no compiler"

@@ -1,0 +1,161 @@
+"""The door to the runtime: the structures of runtime/state.h, and the call that runs a kernel."""
+
+import ctypes
+import threading
+from pathlib import Path
+
+from minibert.emulator import errors
+from minibert.emulator.errors import CudaError
+from minibert.emulator.modes import ORDERS, Mode
+
+
+class Parameter(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_char_p),
+        ("dtype", ctypes.c_char_p),
+        ("bytes", ctypes.c_size_t),
+        ("is_pointer", ctypes.c_int),
+        ("is_constant", ctypes.c_int),
+    ]
+
+
+class KernelEntry(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("call", ctypes.c_void_p),
+        ("count", ctypes.c_int),
+        ("parameters", ctypes.POINTER(Parameter)),
+    ]
+
+
+class Array(ctypes.Structure):
+    _fields_ = [
+        ("begin", ctypes.c_void_p),
+        ("bytes", ctypes.c_size_t),
+        ("element_bytes", ctypes.c_size_t),
+        ("initialised", ctypes.c_void_p),
+        ("argument", ctypes.c_int),
+    ]
+
+
+class Launch(ctypes.Structure):
+    _fields_ = [
+        ("kernel", ctypes.POINTER(KernelEntry)),
+        ("arguments", ctypes.c_void_p),
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("dynamic_bytes", ctypes.c_size_t),
+        ("most_shared", ctypes.c_size_t),
+        ("stacks", ctypes.c_void_p),
+        ("order", ctypes.c_int),
+        ("seed", ctypes.c_uint),
+        ("seconds", ctypes.c_uint),
+        ("array_count", ctypes.c_int),
+        ("arrays", ctypes.POINTER(Array)),
+        ("counting", ctypes.c_int),
+        ("tracing", ctypes.c_int),
+        ("most_records", ctypes.c_size_t),
+    ]
+
+
+class Report(ctypes.Structure):
+    _fields_ = [
+        ("kind", ctypes.c_int),
+        ("text", ctypes.c_char * 1024),
+        ("file", ctypes.c_char_p),
+        ("line", ctypes.c_int),
+        ("has_thread", ctypes.c_int),
+        ("block", ctypes.c_uint * 3),
+        ("thread", ctypes.c_uint * 3),
+        ("counter", ctypes.c_size_t),
+        ("other_counter", ctypes.c_size_t),
+        ("argument", ctypes.c_int),
+    ]
+
+
+# the kinds of runtime/warps.h, in their order
+KINDS = [
+    None,
+    errors.RaceError,
+    errors.OutOfBoundsError,
+    errors.UninitialisedError,
+    errors.DivergenceError,
+    errors.MisalignedError,
+    errors.LaunchError,
+    errors.NumberError,
+    errors.EndlessError,
+    KeyboardInterrupt,
+]
+
+
+class Library:
+    """A loaded library of kernels."""
+
+    one_at_a_time = threading.Lock()  # threads of Python take turns: a library has one scheduler
+    stacks = None  # of the kernels' threads, the same for all libraries
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.library = ctypes.CDLL(str(path))
+        self.library.emulator_launch.restype = ctypes.POINTER(Report)
+        self.library.emulator_make_stacks.restype = ctypes.c_void_p
+        self.entries = {}
+        first = KernelEntry.in_dll(self.library, "emulator_kernels")
+        table = ctypes.cast(ctypes.pointer(first), ctypes.POINTER(KernelEntry))
+        for entry in iter_until_unnamed(table):
+            self.entries[entry.name.decode()] = entry
+
+    def run(self, launch: Launch, mode: Mode) -> Report:
+        """Runs what `launch` says in the order and time that the mode says."""
+        launch.order, launch.seed, launch.seconds = ORDERS.index(mode.order), mode.seed % 2**32, mode.seconds
+        with Library.one_at_a_time:
+            if Library.stacks is None:
+                Library.stacks = self.library.emulator_make_stacks()
+                if not Library.stacks:
+                    raise MemoryError("no address space for the call stacks of a block of 1024 threads")
+            launch.stacks = Library.stacks
+            return self.library.emulator_launch(ctypes.byref(launch)).contents
+
+
+def iter_until_unnamed(table):
+    number = 0
+    while table[number].name:
+        yield table[number]
+        number += 1
+
+
+def raise_report(report: Report, kernel: str, places, describe_argument) -> None:
+    """Raises the error that a report tells of; nothing if there is none.
+
+    places: function that looks up a program counter of the library, see places.py
+    describe_argument: function that names the argument of a number
+    """
+    if report.kind == 0:
+        return
+    kind = KINDS[report.kind]
+    if kind is KeyboardInterrupt:
+        raise KeyboardInterrupt
+    text = report.text.decode(errors="replace")
+    if report.argument >= 0:
+        text = text.replace("{argument}", describe_argument(report.argument))
+    calls = []
+    if report.file:
+        file, line = report.file.decode(), report.line
+    else:
+        (file, line), *calls = places(report.counter) or [(None, None)]
+    other = places(report.other_counter)
+    if other:
+        text = text.replace("{other}", " at {}:{}".format(*other[0]))
+    text = text.replace("{other}", "")
+    where = [f"{file}:{line}"] if file else []
+    where += [f"called at {call[0]}:{call[1]}" for call in calls]
+    where += [f"block {tuple(report.block)}, thread {tuple(report.thread)}"] if report.has_thread else []
+    error: type[CudaError] = kind
+    raise error(
+        f"{kernel}: {error.kind}: {text} [{'; '.join(where)}]" if where else f"{kernel}: {error.kind}: {text}",
+        kernel=kernel,
+        file=file,
+        line=line,
+        block=tuple(report.block) if report.has_thread else None,
+        thread=tuple(report.thread) if report.has_thread else None,
+    )

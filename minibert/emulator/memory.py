@@ -1,0 +1,115 @@
+"""Arrays as they lie in a GPU's memory: aligned, guarded, and full of nonsense until something is written.
+
+`empty` makes such an array; of those, check mode knows which elements were written.  Any other NumPy array can be given
+to a kernel too: it counts as written, and is copied for the launch to where it is guarded (see staging.py).
+"""
+
+import bisect
+import math
+import weakref
+from dataclasses import dataclass
+
+import numpy as np
+
+ALIGNMENT = 256  # of allocations, as cudaMalloc's
+GUARD = 1024  # bytes before and behind, which belong to nobody
+POISON = 0xFF  # fills what was not written: NaN in floating point numbers, -1 in integers
+
+
+@dataclass
+class Allocation:
+    begin: int  # its address
+    bytes: int
+    written: np.ndarray  # bool [bytes]: which were written
+
+    @property
+    def end(self) -> int:
+        return self.begin + self.bytes
+
+
+class Registry:
+    """The allocations that are alive, by address."""
+
+    def __init__(self):
+        self.begins: list[int] = []  # sorted
+        self.allocations: dict[int, Allocation] = {}
+
+    def add(self, owner: np.ndarray, begin: int, size: int) -> None:
+        """owner: the array that holds the memory; with it goes the allocation."""
+        self.allocations[begin] = Allocation(begin, size, np.zeros(size, np.bool_))
+        bisect.insort(self.begins, begin)
+        weakref.finalize(owner, self.remove, begin).atexit = False
+
+    def remove(self, begin: int) -> None:
+        del self.allocations[begin]
+        self.begins.remove(begin)
+
+    def find(self, address: int) -> Allocation | None:
+        """The allocation that an address lies in."""
+        number = bisect.bisect_right(self.begins, address) - 1
+        if number < 0:
+            return None
+        allocation = self.allocations[self.begins[number]]
+        return allocation if address < allocation.end else None
+
+
+registry = Registry()
+
+
+class Buffer(np.ndarray):
+    """The bytes behind an array of `empty`: a class of its own, since plain arrays drop out of `.base` chains."""
+
+
+def empty(shape, dtype=np.float32) -> np.ndarray:
+    """A new array whose elements nobody has written: in check mode, reading one before that is an error."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape if isinstance(shape, tuple | list) else (shape,)) * dtype.itemsize
+    buffer = np.full(size + 2 * GUARD + ALIGNMENT, POISON, np.uint8).view(Buffer)
+    offset = GUARD + -(buffer.ctypes.data + GUARD) % ALIGNMENT
+    if size:
+        registry.add(buffer, buffer.ctypes.data + offset, size)
+    return np.ndarray(shape, dtype, buffer, offset)
+
+
+def find_allocation(array: np.ndarray) -> Allocation | None:
+    """The allocation that an array, or a view, lies in; None if it was not made by `empty`."""
+    return registry.find(array.ctypes.data) if array.size else None
+
+
+def written_bytes(array: np.ndarray) -> np.ndarray | None:
+    """bool [bytes of the array]: which were written.  A view; None for arrays that are not registered.
+
+    The array is contiguous.
+    """
+    allocation = find_allocation(array)
+    if allocation is None:
+        return None
+    start = array.ctypes.data - allocation.begin
+    return allocation.written[start : start + array.nbytes]
+
+
+def mark_initialised(array: np.ndarray) -> None:
+    """Notes that all elements of an array were written, by something else than a checked kernel."""
+    allocation = find_allocation(array)
+    if allocation is None:
+        return
+    low, high = np.lib.array_utils.byte_bounds(array)
+    if high - low == array.nbytes:
+        allocation.written[low - allocation.begin : high - allocation.begin] = True
+        return
+    starts = np.zeros(array.shape, np.intp)  # of each element, from the allocation's beginning
+    for axis, (size, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
+        starts += (np.arange(size) * stride).reshape([-1 if other == axis else 1 for other in range(array.ndim)])
+    starts += array.ctypes.data - allocation.begin
+    for byte in range(array.itemsize):
+        allocation.written[starts + byte] = True
+
+
+def is_initialised(array: np.ndarray) -> np.ndarray:
+    """bool, of the array's shape: which elements were written; all of those of an array that is not registered."""
+    allocation = find_allocation(array)
+    if allocation is None:
+        return np.ones(array.shape, np.bool_)
+    strides = (*array.strides, 1)
+    offset = array.ctypes.data - allocation.begin
+    return np.ndarray((*array.shape, array.itemsize), np.bool_, allocation.written, offset, strides).all(axis=-1)

@@ -1,0 +1,43 @@
+"""Which line of the source an address in a compiled library comes from."""
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+TOOLS = ("addr2line", "llvm-addr2line")
+RUNTIME = str(Path(__file__).parent / "runtime")
+
+
+def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int]]]:
+    """For each counter (an address as distance from the library's beginning) its places (file, line).
+
+    The first is the line itself; if it lies in a function that the compiler has put into its caller, the line of the
+    call follows, and so on.  Places in the emulator's own headers are left out.  An empty list where nothing is known.
+    """
+    tool = find_tool()
+    counters = [counter for counter in set(counters) if counter]
+    if tool is None or not counters:
+        return {}
+    command = [tool, "-a", "-i", "-e", str(library), *map(hex, counters)]
+    lines = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout.splitlines()
+    found: dict[int, list[tuple[str, int]]] = {}
+    for line in lines:
+        if line.startswith("0x"):
+            places = found.setdefault(int(line, 16), [])
+            continue
+        file, _, number = line.rpartition(":")
+        number = number.split(" ")[0]  # "12 (discriminator 3)"
+        if number.isdigit() and int(number) and not file.startswith(RUNTIME) and "??" not in file:
+            places.append((shown(file), int(number)))
+    return found
+
+
+def shown(file: str) -> str:
+    """The name given in a #line directive, of which the debugger's tables make a whole path."""
+    return Path(file).name
+
+
+@cache
+def find_tool() -> str | None:
+    return next(filter(None, map(shutil.which, TOOLS)), None)

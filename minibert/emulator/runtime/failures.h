@@ -1,0 +1,71 @@
+// How a launch is ended because of what a kernel did.
+#pragma once
+#include <dlfcn.h>
+
+#include "scheduler.h"
+
+namespace emulator {
+
+// Program counters are told as distances from where this library begins, which is what tools look up in the file.
+// A return address is one instruction too far: that of the call is meant.
+inline size_t library_offset(const void* counter) {
+    Dl_info library;
+    if (counter == nullptr || dladdr(counter, &library) == 0) return 0;
+    return size_t(static_cast<const char*>(counter) - static_cast<const char*>(library.dli_fbase)) - 1;
+}
+
+inline void describe_thread(Report& report) {
+    report.has_thread = current != nullptr;
+    if (current == nullptr) return;
+    report.thread[0] = current->index.x, report.thread[1] = current->index.y, report.thread[2] = current->index.z;
+}
+
+// A report on the current thread; nothing is stopped yet.
+inline void write_report(Report& report, Kind kind, Place place, const char* text, va_list values) {
+    report = Report{};
+    report.kind = kind;
+    vsnprintf(report.text, sizeof report.text, text, values);
+    report.file = place.file, report.line = place.line;
+    report.block[0] = blockIdx.x, report.block[1] = blockIdx.y, report.block[2] = blockIdx.z;
+    report.argument = -1;
+    describe_thread(report);
+}
+
+#ifdef EMULATOR_CHECKS
+static Report pending;  // a read of uninitialised memory, which may yet turn out to be a race: see accesses.h
+#endif
+
+// The launch ends with the report that was written.  The first one counts.
+inline void stop() {
+    stopped = true;
+#ifdef EMULATOR_CHECKS
+    if (pending.kind != Kind::NOTHING && report.kind != Kind::RACE) report = pending;
+#endif
+}
+
+// The current thread is left where it is, for good.
+[[noreturn]] inline void abandon_thread() {
+    current->state = State::FINISHED;
+    switch_to_scheduler(current->fiber);
+    __builtin_unreachable();
+}
+
+void fail(Kind kind, Place place, const char* text, ...) {
+    va_list values;
+    va_start(values, text);
+    write_report(report, kind, place, text, values);
+    va_end(values);
+    stop();
+    abandon_thread();
+}
+
+// The same for the scheduler, which has no thread to abandon.
+__attribute__((format(printf, 3, 4))) inline void fail_block(Kind kind, Place place, const char* text, ...) {
+    va_list values;
+    va_start(values, text);
+    write_report(report, kind, place, text, values);
+    va_end(values);
+    stop();
+}
+
+}  // namespace emulator

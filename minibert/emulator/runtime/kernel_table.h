@@ -1,0 +1,86 @@
+// How the launcher finds the kernels of a file, their parameters, and how to call them.
+//
+// source.py writes a table of them at the end of the source:
+//     EMULATOR_KERNELS(emulator::describe<&scale<float>>("scale<float>"), ...)
+#pragma once
+#include <type_traits>
+#include <utility>
+
+#include "device.h"
+
+struct __half;
+struct __nv_bfloat16;
+
+namespace emulator {
+
+// One parameter.  dtype is NumPy's name for a number of that type, or of what a pointer points to; "" for other types.
+struct Parameter {
+    const char* type;
+    const char* dtype;
+    size_t bytes;
+    int is_pointer, is_constant;
+};
+
+struct Kernel {
+    const char* name;
+    void (*call)(void** arguments);  // arguments[i] is where the value of parameter i is kept, as in cuLaunchKernel
+    int count;
+    const Parameter* parameters;
+};
+
+template <typename T> constexpr const char* dtype_of = "";
+template <> inline constexpr const char* dtype_of<bool> = "bool";
+template <> inline constexpr const char* dtype_of<char> = "int8";
+template <> inline constexpr const char* dtype_of<signed char> = "int8";
+template <> inline constexpr const char* dtype_of<unsigned char> = "uint8";
+template <> inline constexpr const char* dtype_of<short> = "int16";
+template <> inline constexpr const char* dtype_of<unsigned short> = "uint16";
+template <> inline constexpr const char* dtype_of<int> = "int32";
+template <> inline constexpr const char* dtype_of<unsigned> = "uint32";
+template <> inline constexpr const char* dtype_of<long> = "int64";
+template <> inline constexpr const char* dtype_of<unsigned long> = "uint64";
+template <> inline constexpr const char* dtype_of<long long> = "int64";
+template <> inline constexpr const char* dtype_of<unsigned long long> = "uint64";
+template <> inline constexpr const char* dtype_of<float> = "float32";
+template <> inline constexpr const char* dtype_of<double> = "float64";
+template <> inline constexpr const char* dtype_of<__half> = "float16";
+template <> inline constexpr const char* dtype_of<__nv_bfloat16> = "bfloat16";
+// vectors: an array of their elements is what one has in Python
+template <> inline constexpr const char* dtype_of<float2> = "float32";
+template <> inline constexpr const char* dtype_of<float4> = "float32";
+template <> inline constexpr const char* dtype_of<double2> = "float64";
+template <> inline constexpr const char* dtype_of<int2> = "int32";
+template <> inline constexpr const char* dtype_of<int4> = "int32";
+template <> inline constexpr const char* dtype_of<uint2> = "uint32";
+template <> inline constexpr const char* dtype_of<uint4> = "uint32";
+
+// The compiler's text for this function, which has the name of T in it: "... [with T = const float*]".
+template <typename T> constexpr const char* type_text() { return __PRETTY_FUNCTION__; }
+
+template <typename P> constexpr Parameter parameter() {
+    using Target = std::remove_pointer_t<P>;
+    return {type_text<P>(), dtype_of<std::remove_cv_t<Target>>, sizeof(P), std::is_pointer<P>::value,
+            std::is_pointer<P>::value && std::is_const<Target>::value};
+}
+
+template <auto kernel> struct Entry;
+template <typename... P, void (*kernel)(P...)> struct Entry<kernel> {
+    static constexpr Parameter parameters[] = {parameter<std::remove_cv_t<P>>()..., {"", "", 0, 0, 0}};
+
+    template <size_t... I> EMULATOR_UNCHECKED static void call_with(void** arguments, std::index_sequence<I...>) {
+        kernel(*static_cast<std::remove_cv_t<P>*>(arguments[I])...);
+    }
+    EMULATOR_UNCHECKED static void call(void** arguments) { call_with(arguments, std::index_sequence_for<P...>{}); }
+};
+
+template <auto kernel> constexpr Kernel describe(const char* name) {
+    using KernelEntry = Entry<kernel>;
+    int count = int(sizeof(KernelEntry::parameters) / sizeof(Parameter)) - 1;
+    return {name, &KernelEntry::call, count, KernelEntry::parameters};
+}
+
+}  // namespace emulator
+
+#define EMULATOR_KERNELS(...)                                                                             \
+    extern "C" __attribute__((visibility("default"))) const emulator::Kernel emulator_kernels[] = {      \
+        __VA_ARGS__, {nullptr, nullptr, 0, nullptr}};

@@ -1,0 +1,99 @@
+// The runtime of the emulator: compiled once for fast mode and once, with EMULATOR_CHECKS, for check mode, and linked to
+// every kernel.  Read in this order:
+//
+//     state.h            what Python hands over and gets back
+//     fibers.h           call stacks, and switching between them
+//     scheduler.h        which thread runs when; barriers
+//     divergence.h       what is told when threads wait in vain
+//     failures.h         how a launch is ended by a mistake
+//     warp_operations.h  shuffles, votes, atomics
+//     shared_arrays.h    shared memory
+//     signals.h          wrong addresses, Ctrl-C and time limits
+//   and, for check mode,
+//     regions.h          which memory a kernel may use, and what is known of it
+//     races.h            accesses that no barrier orders
+//     accesses.h         what is done at every access
+//     sanitizer.h        how the compiler tells of accesses and of overflows
+//     counters.h         sectors and bank conflicts
+//     trace.h            the list of all accesses
+#include "state.h"
+
+#include "scheduler.h"
+#include "failures.h"
+#include "divergence.h"
+#include "warp_operations.h"
+#include "shared_arrays.h"
+#include "signals.h"
+#ifdef EMULATOR_CHECKS
+#include "accesses.h"
+#include "sanitizer.h"
+#else
+namespace emulator {
+void phase_begins() {}
+void shared_array_begins(char*, size_t, const SharedArray*) {}
+}  // namespace emulator
+#endif
+
+#define EMULATOR_API extern "C" __attribute__((visibility("default")))
+
+namespace emulator {
+
+inline void prepare(const Launch& asked) {
+    launch = &asked;
+    report = Report{};
+    stopped = false;
+    current = nullptr;
+    blockDim = {asked.block[0], asked.block[1], asked.block[2]};
+    gridDim = {asked.grid[0], asked.grid[1], asked.grid[2]};
+    thread_count = blockDim.x * blockDim.y * blockDim.z;
+    warp_count = (thread_count + WARP_SIZE - 1) / WARP_SIZE;
+    random_state = 0x9e3779b97f4a7c15u + asked.seed * 0xbf58476d1ce4e5b9u;
+    free_all_stacks();
+}
+
+inline void run_block_number(size_t number) {
+    block_number = number;
+    blockIdx = {unsigned(number % gridDim.x), unsigned(number / gridDim.x % gridDim.y),
+                unsigned(number / gridDim.x / gridDim.y)};
+    begin_block();
+    begin_shared_memory();
+    clear_scratch();
+    run_block();
+    notice_signal();
+}
+
+// The blocks one after the other: forwards, backwards, or in an order of chance.
+inline void run_grid() {
+    size_t count = size_t(gridDim.x) * gridDim.y * gridDim.z;
+    unsigned* order = nullptr;
+    if (launch->order == Order::RANDOM) {
+        order = static_cast<unsigned*>(std::malloc(count * sizeof(unsigned)));
+        if (order == nullptr) return fail_block(Kind::LAUNCH, {nullptr, 0}, "no memory for the order of %zu blocks", count);
+        fill_order(order, unsigned(count));
+    }
+    for (size_t i = 0; i < count && !stopped; i++) {
+        size_t forward = launch->order == Order::REVERSE ? count - 1 - i : i;
+        run_block_number(order != nullptr ? order[i] : forward);
+    }
+    std::free(order);
+}
+
+}  // namespace emulator
+
+EMULATOR_API char* emulator_make_stacks() { return emulator::make_stacks(); }
+
+// Runs a kernel.  What went wrong is in the report; its kind is NOTHING if nothing did.
+EMULATOR_API const emulator::Report* emulator_launch(const emulator::Launch* asked) {
+    using namespace emulator;
+    prepare(*asked);
+#ifdef EMULATOR_CHECKS
+    begin_checks();
+#endif
+    catch_signals();
+    run_grid();
+    release_signals();
+#ifdef EMULATOR_CHECKS
+    end_checks();
+#endif
+    return &report;
+}

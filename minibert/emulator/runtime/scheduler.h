@@ -1,0 +1,243 @@
+// Which thread runs when, and barriers.
+//
+// A block's threads run one after the other, each until it waits at a barrier or ends.  The scheduler stays with a warp
+// as long as one of its lanes can go on, then turns to the next warp.  When no thread can go on, all must have ended or
+// wait at the same barrier of the block; anything else is a mistake of the kernel, and told as such.
+#pragma once
+#include "fibers.h"
+
+namespace emulator {
+
+// What the lanes of a warp do when all are there.
+enum class Together : uint8_t { WAIT, EXCHANGE, VOTE, COMPARE };
+
+struct Thread {
+    Fiber fiber;
+    uint3 index;
+    unsigned number;       // in the block, counted x first
+    State state;
+    bool orders_memory;    // of the warp barrier that it waits at
+    Together together;     // likewise: what for
+    unsigned mask;         // likewise: the lanes it waits for
+    unsigned source;       // EXCHANGE: the lane whose bits it wants
+    uint64_t gives, gets;  // its bits, and those that it gets
+    Place place;           // where it waits
+    unsigned parity;       // see next_parity
+    unsigned warp_phase;   // barriers of its warp that order memory and that it passed
+};
+
+static Thread threads[MOST_THREADS];
+static unsigned votes[2];           // threads that said yes at a barrier, in odd and even phases of the block
+static unsigned atomics_in_a_row;   // since a thread last gave way to others
+static bool gave_way;
+static unsigned fruitless_rounds;   // in which threads did nothing but try atomics
+
+inline void fail_block(Kind kind, Place place, const char* text, ...);
+void explain_divergence();
+inline uint64_t result_for(const Thread& thread, const Thread* warp, unsigned mask);
+void phase_begins();  // check mode: what was read and written before is ordered before what follows
+
+// A generator of random orders (xorshift): the same on every machine for the same seed.
+static uint64_t random_state;
+inline unsigned random_below(unsigned limit) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return unsigned(random_state >> 32) % limit;
+}
+
+inline void fill_order(unsigned* numbers, unsigned count) {
+    for (unsigned i = 0; i < count; i++) numbers[i] = launch->order == Order::REVERSE ? count - 1 - i : i;
+    if (launch->order != Order::RANDOM) return;
+    for (unsigned i = count; i > 1; i--) {
+        unsigned other = random_below(i), held = numbers[i - 1];
+        numbers[i - 1] = numbers[other], numbers[other] = held;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- one thread
+
+void run_thread() {
+    launch->kernel->call(launch->arguments);
+    current->state = State::FINISHED;
+    switch_to_scheduler(current->fiber);
+    __builtin_trap();  // nobody switches to a finished thread
+}
+
+inline void resume(Thread& thread) {
+    if (thread.state == State::NEW) start(thread.fiber);
+    thread.state = State::READY;
+    current = &thread;
+    threadIdx = thread.index;
+    switch_to(thread.fiber);
+    current = nullptr;
+    if (thread.state == State::FINISHED) finish(thread.fiber);
+}
+
+inline void wait(State state, Place place) {
+    current->state = state;
+    current->place = place;
+    switch_to_scheduler(current->fiber);
+}
+
+// ------------------------------------------------------------------------------------------------------ barriers
+
+void block_barrier(Place place) { wait(State::AT_BLOCK_BARRIER, place); }
+
+unsigned block_vote(bool yes, Place place) {
+    unsigned& count = votes[phase % 2];
+    count += yes;
+    wait(State::AT_BLOCK_BARRIER, place);
+    return count;
+}
+
+inline void wait_for_warp(unsigned mask, Place place, Together together) {
+    unsigned lane = current->number % WARP_SIZE;
+    if ((mask >> lane & 1) == 0) fail(Kind::DIVERGENCE, place, "lane %u is not in its own mask 0x%08x", lane, mask);
+    current->mask = mask;
+    current->together = together;
+    wait(State::AT_WARP_BARRIER, place);
+}
+
+void warp_barrier(unsigned mask, Place place, bool orders_memory) {
+    current->orders_memory = orders_memory;
+    wait_for_warp(mask, place, Together::WAIT);
+}
+
+inline bool same_place(Place a, Place b) {
+    return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
+}
+
+// The lanes that a block has in a warp, as a mask.
+inline unsigned lanes_of_warp(unsigned warp) {
+    unsigned count = thread_count - warp * WARP_SIZE;
+    return count >= WARP_SIZE ? 0xffffffffu : (1u << count) - 1;
+}
+
+// Whether all lanes that `thread` waits for wait with it.  Those that the block does not have are not waited for.
+inline bool warp_is_complete(const Thread& thread, unsigned warp, unsigned mask) {
+    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        const Thread& other = threads[warp * WARP_SIZE + unsigned(__builtin_ctz(lanes))];
+        if (other.state != State::AT_WARP_BARRIER || other.mask != thread.mask) return false;
+        if (!same_place(other.place, thread.place)) return false;
+    }
+    return true;
+}
+
+// What the lanes want of each other is settled now, while none has gone on: see warp_operations.h.  After a barrier that
+// orders memory, each of its lanes has a phase that is greater than any of them had before.
+inline void release_lanes(Thread* warp, unsigned mask, Together together, bool orders_memory) {
+    unsigned last_phase = 0;
+    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        Thread& thread = warp[__builtin_ctz(lanes)];
+        thread.state = State::READY;
+        if (together != Together::WAIT) thread.gets = result_for(thread, warp, mask);
+        if (thread.warp_phase > last_phase) last_phase = thread.warp_phase;
+    }
+    if (together != Together::WAIT || !orders_memory) return;
+    for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) warp[__builtin_ctz(lanes)].warp_phase = last_phase + 1;
+}
+
+inline bool release_warp(unsigned warp) {
+    bool released = false;
+    unsigned all = lanes_of_warp(warp), done = 0;
+    for (unsigned lane = 0; lane < WARP_SIZE && (all >> lane & 1); lane++) {
+        const Thread& thread = threads[warp * WARP_SIZE + lane];
+        if (thread.state != State::AT_WARP_BARRIER || (done >> lane & 1)) continue;
+        unsigned mask = thread.mask & all;
+        if (!warp_is_complete(thread, warp, mask)) continue;
+        release_lanes(threads + warp * WARP_SIZE, mask, thread.together, thread.orders_memory);
+        done |= mask;
+        released = true;
+    }
+    return released;
+}
+
+// All threads wait at one barrier of the block.
+inline bool block_is_complete() {
+    for (unsigned i = 0; i < thread_count; i++) {
+        if (threads[i].state != State::AT_BLOCK_BARRIER || !same_place(threads[i].place, threads[0].place)) return false;
+    }
+    return true;
+}
+
+inline void release_block() {
+    for (unsigned i = 0; i < thread_count; i++) threads[i].state = State::READY;
+    phase++;
+    votes[phase % 2] = 0;
+    phase_begins();
+}
+
+// ----------------------------------------------------------------------------------------------- warps and blocks
+
+// Runs the lanes of a warp that can go on.  Returns whether there were any.
+inline bool run_lanes(unsigned warp) {
+    unsigned order[WARP_SIZE], first = warp * WARP_SIZE;
+    unsigned count = thread_count - first < WARP_SIZE ? thread_count - first : WARP_SIZE;
+    fill_order(order, count);
+    bool any = false;
+    for (unsigned i = 0; i < count && !stopped; i++) {
+        Thread& thread = threads[first + order[i]];
+        if (thread.state != State::NEW && thread.state != State::READY) continue;
+        resume(thread);
+        any = true;
+    }
+    return any;
+}
+
+// In random order the warps take turns after each barrier of a warp, otherwise each goes as far as it can.
+inline bool run_warp(unsigned warp) {
+    bool any = false;
+    do {
+        if (!run_lanes(warp)) break;
+        any = true;
+    } while (release_warp(warp) && launch->order != Order::RANDOM && !gave_way && !stopped);
+    return any;
+}
+
+inline void begin_block() {
+    phase = 0;
+    votes[0] = votes[1] = 0;
+    fruitless_rounds = 0;
+    for (unsigned i = 0; i < thread_count; i++) {
+        Thread& thread = threads[i];
+        thread.number = i;
+        thread.index = thread_index(i);
+        thread.state = State::NEW;
+        thread.parity = thread.warp_phase = 0;
+    }
+}
+
+constexpr unsigned PATIENCE = 10'000;  // rounds in which threads may try atomics in vain
+
+inline void give_up_on_atomics() {
+    if (++fruitless_rounds < PATIENCE) return;
+    fail_block(Kind::ENDLESS, {nullptr, 0}, "the threads of a block try atomic operations for ever: does one wait for "
+               "a thread of another block, or for a lock that is not given back?");
+}
+
+inline void run_block() {
+    unsigned order[MOST_WARPS];
+    while (!stopped) {
+        bool any = false;
+        gave_way = false;
+        fill_order(order, warp_count);
+        for (unsigned i = 0; i < warp_count && !stopped; i++) any |= run_warp(order[i]);
+        if (stopped) return;
+        if (any) {
+            if (gave_way) give_up_on_atomics();
+            continue;
+        }
+        if (block_is_complete()) {
+            fruitless_rounds = 0;
+            release_block();
+            continue;
+        }
+        unsigned finished = 0;
+        for (unsigned i = 0; i < thread_count; i++) finished += threads[i].state == State::FINISHED;
+        if (finished < thread_count) explain_divergence();
+        return;
+    }
+}
+
+}  // namespace emulator

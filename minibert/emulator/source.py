@@ -1,0 +1,205 @@
+"""Turns a file of CUDA into C++ that g++ and clang++ compile.
+
+Most of CUDA C++ is C++ already, and what is not is defined in runtime/cuda_emulator.h.  Left for here:
+
+    #include "header.cuh"                   is replaced by the header, so that what follows holds for it too
+    __shared__ float tile[32][33];          becomes a reference into the shared memory of the block
+    extern __shared__ float room[];         becomes a pointer to it
+    __global__ void scale(...)              is found, for the table of kernels at the end
+
+Lines stay where they are, so that errors name those of the reader's file.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibert.emulator.errors import SourceError
+
+COMMENT_OR_STRING = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$', re.MULTILINE)
+LINE = re.compile(r'^[ \t]*#[ \t]*line[ \t]+(\d+)(?:[ \t]+"([^"\n]+)")?', re.MULTILINE)
+KERNEL = re.compile(r"__global__\s+(?:static\s+|inline\s+)*(?:__launch_bounds__\s*\([^)]*\)\s*)?void\s+"
+                    r"(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")  # fmt: skip
+DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
+SHARED = re.compile(r"\b__shared__\b")
+ALIGNMENT = re.compile(r"(?:__align__|alignas)\s*\([^)]*\)")
+
+
+@dataclass(frozen=True)
+class KernelName:
+    name: str
+    is_template: bool
+
+
+@dataclass
+class Source:
+    """CUDA source with its headers in place.
+
+    text: what the reader wrote; code: the same with comments and strings blanked out, character by character.
+    """
+
+    text: str
+    code: str
+
+    def place(self, position: int) -> str:
+        """Where a position in the text is, as "file:line"; #line directives are followed."""
+        file, line, start = "kernel.cu", 1, 0
+        for directive in LINE.finditer(self.text, 0, position):
+            line, start = int(directive[1]), self.text.index("\n", directive.end()) + 1
+            file = directive[2] or file
+        return f"{file}:{line + self.text.count(chr(10), start, position)}"
+
+    def error(self, position: int, message: str) -> SourceError:
+        file, line = self.place(position).rsplit(":", 1)
+        return SourceError(f"{file}:{line}: {message}", file=file, line=int(line))
+
+
+def read_source(text: str, file: str = "kernel.cu", include: tuple = ()) -> Source:
+    """The source with its own headers, looked for in the folders `include`, put in their place."""
+    text = expand(f'#line 1 "{file}"\n{text}\n', file, [Path(folder) for folder in include], set())
+    return Source(text, blank(text))
+
+
+def expand(text: str, file: str, folders: list[Path], seen: set[Path]) -> str:
+    def header(match: re.Match) -> str:
+        path = next((folder / match[1] for folder in folders if (folder / match[1]).is_file()), None)
+        if path is None:
+            return match[0]  # one of the emulator's own (cuda_fp16.h, mma.h ...); the compiler will tell if not
+        after = text.count("\n", 0, match.start()) + 1  # the first line of the text is its #line directive
+        if path in seen:
+            return ""
+        content = path.read_text(encoding="utf-8")
+        if "#pragma once" in content:
+            seen.add(path)
+            content = content.replace("#pragma once", "", 1)
+        inner = expand(f'#line 1 "{match[1]}"\n{content}', match[1], [path.parent, *folders], seen)
+        return f'{inner}\n#line {after} "{file}"'
+
+    return INCLUDE.sub(header, text)
+
+
+def blank(text: str) -> str:
+    """The same text with spaces for comments, strings and lines of the preprocessor: code only, in its places."""
+
+    def spaces(match: re.Match) -> str:
+        return re.sub(r"[^\n]", " ", match[0])
+
+    return DIRECTIVE.sub(spaces, COMMENT_OR_STRING.sub(spaces, text))
+
+
+# ----------------------------------------------------------------------------------------------------- kernels
+
+
+def find_kernels(source: Source) -> list[KernelName]:
+    """The __global__ functions of a source, in their order."""
+    kernels = {}
+    for match in KERNEL.finditer(source.code):
+        kernels.setdefault(match[1], KernelName(match[1], "template" in beginning(source.code, match.start())))
+    return list(kernels.values())
+
+
+def beginning(code: str, position: int) -> str:
+    """What stands before `position` in its statement."""
+    return code[max(code.rfind(mark, 0, position) for mark in ";{}") + 1 : position].strip()
+
+
+def kernel_table(names: list[str]) -> str:
+    """The lines at the end of the source by which the launcher finds its kernels."""
+    entries = ", ".join(f'emulator::describe<&{name}>("{name}")' for name in names)
+    return f'\n#line 1 "table of kernels"\nEMULATOR_KERNELS({entries})\n'
+
+
+# ------------------------------------------------------------------------------------------------ shared memory
+
+
+def translate(source: Source, names: list[str]) -> str:
+    """The C++ that is compiled, with a table of the kernels `names`.
+
+    Raises SourceError, with file and line, where a `__shared__` declaration is not understood.
+    """
+    check_macros(source)
+    pieces, end = [], 0
+    for match in SHARED.finditer(source.code):
+        before = beginning(source.code, match.start())
+        start = source.code.rindex(before, 0, match.start()) if before else match.start()
+        stop = source.code.find(";", match.end())
+        if stop < 0:
+            raise source.error(match.start(), "a __shared__ declaration without a semicolon at its end")
+        declaration = source.code[match.end() : stop]
+        lines = "\n" * source.code.count("\n", start, stop)
+        pieces += [source.text[end:start], shared_declaration(source, match.start(), before, declaration), lines]
+        end = stop + 1
+    return "".join(pieces) + source.text[end:] + kernel_table(names)
+
+
+def check_macros(source: Source) -> None:
+    without_comments = COMMENT_OR_STRING.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source.text)
+    for directive in DIRECTIVE.finditer(without_comments):
+        if SHARED.search(directive[0]):
+            raise source.error(directive.start(), "__shared__ in a macro is not supported: write the declaration out")
+
+
+def shared_declaration(source: Source, position: int, before: str, declaration: str) -> str:
+    """One `__shared__` declaration, of which `before` stands before that word, as C++."""
+    words = ALIGNMENT.sub("", before).split()
+    if not set(words) <= {"extern", "static", "volatile"}:
+        raise source.error(
+            position, f"expected a __shared__ declaration to begin a statement, found {before!r} before it"
+        )
+    alignment = " ".join(ALIGNMENT.findall(f"{before} {declaration}"))
+    declaration = ALIGNMENT.sub("", declaration)
+    if outside_brackets(declaration, "={"):
+        raise source.error(position, "shared memory cannot be initialised where it is declared: the threads write it")
+    first, *others = split_declarators(declaration)
+    match = re.match(r"\s*(.*?[\s>*])(\w+)\s*((?:\[.*)?)$", first, re.DOTALL)
+    if match is None:
+        raise source.error(
+            position, f"cannot read the declaration `__shared__{declaration};`: expected a type and a name"
+        )
+    base, name, size = match[1].strip(), match[2], match[3].strip()
+    volatile = "volatile " if "volatile" in words else ""
+    if "extern" in words:
+        if others or re.sub(r"\s", "", size) != "[]":
+            raise source.error(position, "expected `extern __shared__ type name[];`, one name and empty brackets")
+        return f"{volatile}{base}* const {name} = reinterpret_cast<{volatile}{base}*>(emulator::dynamic_shared);"
+    return " ".join(
+        static_array(f"{alignment} {volatile}{base}", *read_declarator(source, position, text))
+        for text in [name + size, *others]
+    )
+
+
+def static_array(base: str, name: str, declarator: str) -> str:
+    """A struct with the declaration as its only member: the compiler reads it, whatever it is."""
+    struct = f"emulator_shared_{name}"
+    return (
+        f"struct {struct} {{ {base} {declarator}; }}; "
+        f'auto& {name} = emulator::static_shared<{struct}>("{name}", emulator::element_bytes<decltype({struct}::{name})>)'
+        f".{name};"
+    )
+
+
+def read_declarator(source: Source, position: int, text: str) -> tuple[str, str]:
+    """The name that is declared by `name`, `name[3]` or `*name`, and the whole declarator."""
+    match = re.match(r"[\s*]*(\w+)\s*(?:\[.*\]\s*)?$", text, re.DOTALL)
+    if match is None or "[]" in re.sub(r"\s", "", text):
+        raise source.error(position, f"cannot read `{text.strip()}` in a __shared__ declaration: expected name[size]")
+    return match[1], text.strip()
+
+
+def split_declarators(declaration: str) -> list[str]:
+    """`float a[4], b[2]` -> `float a[4]`, `b[2]`.  Commas within brackets do not count."""
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(declaration):
+        depth += (character in "([<") - (character in ")]>")
+        if character == "," and depth == 0:
+            parts.append(declaration[start:place])
+            start = place + 1
+    return [*parts, declaration[start:]]
+
+
+def outside_brackets(text: str, marks: str) -> bool:
+    """Whether one of the marks is found outside of [] and ()."""
+    while (shorter := re.sub(r"\[[^\[\]]*\]|\([^()]*\)", "", text)) != text:
+        text = shorter
+    return any(mark in text for mark in marks)
