@@ -7,7 +7,8 @@ import resource
 
 import pytest
 
-from minibert.ops import BACKENDS, backend_status, load_backend
+from minibert.ops import BACKENDS, load_backend
+from minibert.ops.backend import why_not
 from minibert.ops.devices import EMULATE, gpu_status
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -64,7 +65,7 @@ def other_backend(request):
 
 
 def backend_or_skip(name, no_gpu):
-    reason = no_gpu if name == "gpu" and no_gpu else backend_status()[name]
+    reason = no_gpu if name == "gpu" and no_gpu else why_not(name)
     if reason:
         pytest.skip(f"backend {name}: {reason}")
     return load_backend(name)

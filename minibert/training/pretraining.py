@@ -132,7 +132,7 @@ class Pretraining:
             tqdm(total=config.steps, initial=step, unit="step", disable=None, dynamic_ncols=True) as self.bar,
             np.errstate(all="ignore"),  # a loss that is no number is told below, in words
         ):
-            upcoming = self.prepare(step)
+            upcoming = self.prepare(step) if step < config.steps else None
             while step < config.steps:
                 batch, parts = upcoming
                 model.parameters.zero_gradients()

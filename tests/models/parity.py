@@ -37,8 +37,9 @@ def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed
 def shaken(model, seed=1, std=0.1):
     """The model with noise on every parameter, so that no bias is zero and no layer norm is one."""
     random = np.random.default_rng(seed)
-    noise = random.standard_normal(model.parameters.values.size) * std
-    model.parameters.values[...] += model.backend.array(noise, dtype=model.parameters.dtype)
+    for parameter in model.parameters.all.values():
+        noise = random.standard_normal(parameter.shape) * std
+        parameter.value[...] += model.backend.array(noise, dtype=model.parameters.dtype)
     return model
 
 

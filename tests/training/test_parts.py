@@ -64,7 +64,8 @@ class TestCheckpoints:
     def trained(self):
         model = shaken(BertForPreTraining(small_config()))
         optimizer = optimizer_of(model)
-        model.parameters.gradients[...] = 0.1
+        for parameter in model.parameters.all.values():
+            parameter.gradient[...] = 0.1
         optimizer.step(1, 1e-3)
         return model, optimizer
 

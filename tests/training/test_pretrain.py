@@ -85,16 +85,16 @@ def test_training_learns(tmp_path, corpus, monkeypatch):
 
 def stop_at(monkeypatch, step, how):
     """Make a run meet `how()` when it comes to this step."""
-    from minibert.data.pretraining import PretrainingData
+    from minibert.training.pretraining import Pretraining
 
-    honest = PretrainingData.batch
+    honest = Pretraining.learn
 
-    def batch(self, number, *arguments, **options):
+    def learn(self, inputs, number):
         if number == step:
             how()
-        return honest(self, number, *arguments, **options)
+        return honest(self, inputs, number)
 
-    monkeypatch.setattr(PretrainingData, "batch", batch)
+    monkeypatch.setattr(Pretraining, "learn", learn)
 
 
 @pytest.mark.parametrize("step", [0, 3, 4, 7, 11])
@@ -274,7 +274,7 @@ class TestRefusals:
     def test_a_backend_that_is_not_there(self, tmp_path, corpus, monkeypatch):
         from minibert.ops import backend
 
-        monkeypatch.setattr(backend, "backend_status", lambda: {"gpu": "no driver"})
+        monkeypatch.setattr(backend, "why_not", lambda name: "no driver")
         self.refused(tiny_config(corpus, tmp_path / "run", backend="gpu"), RuntimeError, "no driver")
 
     def test_a_missing_corpus(self, tmp_path):
