@@ -1,7 +1,7 @@
 """Finds a C++ compiler, builds libraries with it, and keeps them.
 
 A library is kept under a name that is a hash of everything it is made of: the source, the emulator's own headers and
-runtime, the compiler and its options.  After any change there is another name, so an old library can never run.
+runtime, the compiler and its options, this file.  After any change there is another name, so an old library can never run.
 """
 
 import atexit
@@ -99,10 +99,12 @@ def build_library(source: str, checked: bool) -> Path:
     options = compiler.options(checked)
 
     def compile_kernels(folder: Path, target: Path) -> None:
-        text = folder / "kernels.cpp"
+        text, compiled = folder / "kernels.cpp", folder / "kernels.o"
         text.write_text(source, encoding="utf-8")
         header = ["-I", str(RUNTIME), "-include", str(RUNTIME / "cuda_emulator.h")]
-        run(compiler, [*options, *header, "-shared", str(text), str(runtime), "-o", str(target)])
+        run(compiler, [*options, *header, "-c", str(text), "-o", str(compiled)])
+        # linked without -fsanitize: the functions it asks for are in our runtime
+        run(compiler, ["-shared", str(compiled), str(runtime), "-o", str(target)])
 
     return kept("kernels", ".so", compile_kernels, compiler, options, runtime.name, source)
 
@@ -131,7 +133,8 @@ def run(compiler: Compiler, arguments: list[str]) -> None:
 
 def kept(name: str, suffix: str, make, compiler: Compiler, *parts) -> Path:
     """The file made of these parts.  `make` writes it where there is none yet: make(folder for its own use, target)."""
-    digest = hashlib.sha256(repr((compiler.command, compiler.version, parts)).encode()).hexdigest()[:24]
+    made_of = (Path(__file__).read_text(encoding="utf-8"), compiler.command, compiler.version, parts)
+    digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:24]
     folder = cache_folder()
     path = folder / f"{name}-{digest}{suffix}"
     if path.exists():

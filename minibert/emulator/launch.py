@@ -23,6 +23,7 @@ class KernelEntry(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p),
         ("call", ctypes.c_void_p),
+        ("function", ctypes.c_void_p),
         ("count", ctypes.c_int),
         ("parameters", ctypes.POINTER(Parameter)),
     ]

@@ -106,7 +106,7 @@ def beginning(code: str, position: int) -> str:
 
 def kernel_table(names: list[str]) -> str:
     """The lines at the end of the source by which the launcher finds its kernels."""
-    entries = ", ".join(f'emulator::describe<&{name}>("{name}")' for name in names)
+    entries = ", ".join(f'emulator::describe("{name}", &{name})' for name in names)
     return f'\n#line 1 "table of kernels"\nEMULATOR_KERNELS({entries})\n'
 
 

@@ -31,6 +31,17 @@ inline void write_report(Report& report, Kind kind, Place place, const char* tex
     describe_thread(report);
 }
 
+// A report whose text is complete, on what happened at a program counter.
+inline void write_text(Kind kind, const void* counter, int argument, const char* text) {
+    report = Report{};
+    report.kind = kind;
+    snprintf(report.text, sizeof report.text, "%s", text);
+    report.block[0] = blockIdx.x, report.block[1] = blockIdx.y, report.block[2] = blockIdx.z;
+    report.counter = library_offset(counter);
+    report.argument = argument;
+    describe_thread(report);
+}
+
 #ifdef EMULATOR_CHECKS
 static Report pending;  // a read of uninitialised memory, which may yet turn out to be a race: see accesses.h
 #endif

@@ -1,7 +1,7 @@
 // How the launcher finds the kernels of a file, their parameters, and how to call them.
 //
 // source.py writes a table of them at the end of the source:
-//     EMULATOR_KERNELS(emulator::describe<&scale<float>>("scale<float>"), ...)
+//     EMULATOR_KERNELS(emulator::describe("scale<float>", &scale<float>), ...)
 #pragma once
 #include <type_traits>
 #include <utility>
@@ -23,7 +23,8 @@ struct Parameter {
 
 struct Kernel {
     const char* name;
-    void (*call)(void** arguments);  // arguments[i] is where the value of parameter i is kept, as in cuLaunchKernel
+    void (*call)(const Kernel& kernel, void** arguments);  // arguments[i]: where the value of parameter i is kept
+    void (*function)();                                    // of another type: `call` knows which
     int count;
     const Parameter* parameters;
 };
@@ -63,24 +64,26 @@ template <typename P> constexpr Parameter parameter() {
             std::is_pointer<P>::value && std::is_const<Target>::value};
 }
 
-template <auto kernel> struct Entry;
-template <typename... P, void (*kernel)(P...)> struct Entry<kernel> {
+template <typename... P> struct Entry {
     static constexpr Parameter parameters[] = {parameter<std::remove_cv_t<P>>()..., {"", "", 0, 0, 0}};
 
-    template <size_t... I> EMULATOR_UNCHECKED static void call_with(void** arguments, std::index_sequence<I...>) {
-        kernel(*static_cast<std::remove_cv_t<P>*>(arguments[I])...);
+    template <size_t... I>
+    EMULATOR_UNCHECKED static void call_with(const Kernel& kernel, void** arguments, std::index_sequence<I...>) {
+        auto function = reinterpret_cast<void (*)(P...)>(kernel.function);
+        function(*static_cast<std::remove_cv_t<P>*>(arguments[I])...);
     }
-    EMULATOR_UNCHECKED static void call(void** arguments) { call_with(arguments, std::index_sequence_for<P...>{}); }
+    EMULATOR_UNCHECKED static void call(const Kernel& kernel, void** arguments) {
+        call_with(kernel, arguments, std::index_sequence_for<P...>{});
+    }
 };
 
-template <auto kernel> constexpr Kernel describe(const char* name) {
-    using KernelEntry = Entry<kernel>;
-    int count = int(sizeof(KernelEntry::parameters) / sizeof(Parameter)) - 1;
-    return {name, &KernelEntry::call, count, KernelEntry::parameters};
+// The kernel is an argument, so that of several functions of its name the one that returns nothing is meant.
+template <typename... P> Kernel describe(const char* name, void (*kernel)(P...)) {
+    return {name, &Entry<P...>::call, reinterpret_cast<void (*)()>(kernel), int(sizeof...(P)), Entry<P...>::parameters};
 }
 
 }  // namespace emulator
 
 #define EMULATOR_KERNELS(...)                                                                             \
     extern "C" __attribute__((visibility("default"))) const emulator::Kernel emulator_kernels[] = {      \
-        __VA_ARGS__, {nullptr, nullptr, 0, nullptr}};
+        __VA_ARGS__, {nullptr, nullptr, nullptr, 0, nullptr}};

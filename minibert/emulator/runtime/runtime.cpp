@@ -29,7 +29,7 @@
 #include "sanitizer.h"
 #else
 namespace emulator {
-void phase_begins() {}
+void phase_ends() {}
 void shared_array_begins(char*, size_t, const SharedArray*) {}
 }  // namespace emulator
 #endif

@@ -35,7 +35,7 @@ static unsigned fruitless_rounds;   // in which threads did nothing but try atom
 inline void fail_block(Kind kind, Place place, const char* text, ...);
 void explain_divergence();
 inline uint64_t result_for(const Thread& thread, const Thread* warp, unsigned mask);
-void phase_begins();  // check mode: what was read and written before is ordered before what follows
+void phase_ends();  // at a barrier of the block, and at its end; for check mode
 
 // A generator of random orders (xorshift): the same on every machine for the same seed.
 static uint64_t random_state;
@@ -58,7 +58,7 @@ inline void fill_order(unsigned* numbers, unsigned count) {
 // ---------------------------------------------------------------------------------------------------- one thread
 
 void run_thread() {
-    launch->kernel->call(launch->arguments);
+    launch->kernel->call(*launch->kernel, launch->arguments);
     current->state = State::FINISHED;
     switch_to_scheduler(current->fiber);
     __builtin_trap();  // nobody switches to a finished thread
@@ -162,10 +162,10 @@ inline bool block_is_complete() {
 }
 
 inline void release_block() {
+    phase_ends();
     for (unsigned i = 0; i < thread_count; i++) threads[i].state = State::READY;
     phase++;
     votes[phase % 2] = 0;
-    phase_begins();
 }
 
 // ----------------------------------------------------------------------------------------------- warps and blocks
@@ -236,6 +236,7 @@ inline void run_block() {
         unsigned finished = 0;
         for (unsigned i = 0; i < thread_count; i++) finished += threads[i].state == State::FINISHED;
         if (finished < thread_count) explain_divergence();
+        else phase_ends();
         return;
     }
 }
