@@ -1,4 +1,4 @@
-"""Runs CUDA kernels on the CPU: three lines compile a kernel, launch it on NumPy arrays, and give numbers or a diagnosis.
+"""Runs CUDA kernels on the CPU.  Three lines compile one, launch it on NumPy arrays, and give numbers or a diagnosis.
 
     from minibert import emulator
 
@@ -32,8 +32,8 @@ from minibert.emulator.errors import (
     SourceError,
     UninitialisedError,
 )
-from minibert.emulator.module import Kernel, Module
 from minibert.emulator.modes import checking, counting, ordered, time_limit
+from minibert.emulator.module import Kernel, Module
 
 __all__ = [
     "ArgumentError",

@@ -1,7 +1,7 @@
 """Finds a C++ compiler, builds libraries with it, and keeps them.
 
 A library is kept under a name that is a hash of everything it is made of: the source, the emulator's own headers and
-runtime, the compiler and its options, this file.  After any change there is another name, so an old library can never run.
+runtime, the compiler and its options, this file.  After any change there is another name: an old library never runs.
 """
 
 import atexit
@@ -25,7 +25,11 @@ MESSAGE_LINES = 40  # of the compiler's, in an error
 
 # No trapping or errno: CUDA has neither.
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math"]
-COMMON += ["-w", "-g1"]  # no warnings; lines and functions, by which addresses are told as places in the source
+COMMON += [
+    "-w",
+    "-g1",
+    "-gdwarf-4",
+]  # no warnings; lines and functions, by which addresses are told as places in the source
 
 # Fast mode.
 FAST = ["-O2"]

@@ -1,2 +1,111 @@
-class Counts:
-    pass
+"""What decides how fast a kernel's memory accesses are on a GPU, counted per line of the source.
+
+    with emulator.counting() as counts:
+        kernel(grid, block, arguments)
+    counts["scale"].sectors, counts["scale"].least_sectors, counts["scale"].bank_conflicts
+    print(counts)
+
+Global memory is read and written in sectors of 32 bytes.  A kernel whose warps touch as few sectors as their bytes fill
+is called coalesced.  Shared memory serves a warp in one turn (two for eight bytes per lane, four for sixteen) if its
+lanes use different banks, or the same word; each further turn is a bank conflict.
+"""
+
+import ctypes
+from dataclasses import dataclass, field
+
+
+class Count(ctypes.Structure):
+    """As in runtime/counters.h."""
+
+    _fields_ = [
+        ("counter", ctypes.c_uint64),
+        ("accesses", ctypes.c_uint64),
+        ("transfers", ctypes.c_uint64),
+        ("least", ctypes.c_uint64),
+        ("is_shared", ctypes.c_int32),
+        ("writes", ctypes.c_int32),
+    ]
+
+
+@dataclass
+class LineCount:
+    """What one line does to global or shared memory.
+
+    accesses: of whole warps; transfers: sectors or turns; least: how few they could be.
+    """
+
+    file: str | None
+    line: int | None
+    space: str  # "global" or "shared"
+    action: str  # "read" or "write"
+    accesses: int = 0
+    transfers: int = 0
+    least: int = 0
+
+
+@dataclass
+class KernelCounts:
+    """The counts of all launches of a kernel."""
+
+    launches: int = 0
+    by_line: dict[tuple, LineCount] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> list[LineCount]:
+        return sorted(self.by_line.values(), key=lambda count: (count.file or "", count.line or 0, count.action))
+
+    def total(self, space: str, what: str) -> int:
+        return sum(getattr(count, what) for count in self.by_line.values() if count.space == space)
+
+    @property
+    def sectors(self) -> int:
+        """Sectors of global memory touched, each once for each access of a warp."""
+        return self.total("global", "transfers")
+
+    @property
+    def least_sectors(self) -> int:
+        """How few sectors the same bytes fill."""
+        return self.total("global", "least")
+
+    @property
+    def turns(self) -> int:
+        """Turns that shared memory took to serve the warps."""
+        return self.total("shared", "transfers")
+
+    @property
+    def least_turns(self) -> int:
+        """How few it takes where no two lanes want different words of a bank."""
+        return self.total("shared", "least")
+
+    @property
+    def bank_conflicts(self) -> int:
+        """Turns of shared memory beyond those."""
+        return self.turns - self.least_turns
+
+
+class Counts(dict):
+    """KernelCounts by the kernels' names."""
+
+    def add(self, kernel: str, counts, places) -> None:
+        """Adds a launch.  counts: those of its instructions; places: counter -> [(file, line), ...]."""
+        total = self.setdefault(kernel, KernelCounts())
+        total.launches += 1
+        for count in counts:
+            file, line = (places.get(count.counter) or [(None, None)])[0]
+            space, action = "shared" if count.is_shared else "global", "write" if count.writes else "read"
+            of_line = total.by_line.setdefault((file, line, space, action), LineCount(file, line, space, action))
+            of_line.accesses += count.accesses
+            of_line.transfers += count.transfers
+            of_line.least += count.least
+
+    def __str__(self) -> str:
+        rows = []
+        for name, kernel in self.items():
+            rows.append(f"{name}: {kernel.launches} launches")
+            for count in kernel.lines:
+                unit = "sectors" if count.space == "global" else "turns"
+                rows.append(
+                    f"  {count.file}:{count.line}  {count.space} {count.action}: {count.accesses} accesses of warps, "
+                    f"{count.transfers} {unit}, at least {count.least}"
+                )
+        return "\n".join(rows)

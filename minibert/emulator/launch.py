@@ -7,6 +7,7 @@ from pathlib import Path
 from minibert.emulator import errors
 from minibert.emulator.errors import CudaError
 from minibert.emulator.modes import ORDERS, Mode
+from minibert.emulator.places import look_up
 
 
 class Parameter(ctypes.Structure):
@@ -105,6 +106,17 @@ class Library:
         table = ctypes.cast(ctypes.pointer(first), ctypes.POINTER(KernelEntry))
         for entry in iter_until_unnamed(table):
             self.entries[entry.name.decode()] = entry
+
+    def places(self, counter: int) -> list[tuple[str, int]]:
+        """Where in the source a counter is: the line, and the lines of the calls that led there."""
+        return look_up(self.path, [counter]).get(counter, [])
+
+    def results(self, function: str, structure: type) -> list:
+        """What the last launch in check mode left: emulator_records or emulator_counts."""
+        count, call = ctypes.c_size_t(), getattr(self.library, function)
+        call.restype = ctypes.POINTER(structure)
+        first = call(ctypes.byref(count))
+        return first[: count.value] if count.value else []
 
     def run(self, launch: Launch, mode: Mode) -> Report:
         """Runs what `launch` says in the order and time that the mode says."""

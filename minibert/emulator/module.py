@@ -1,6 +1,7 @@
 """Kernels as Python sees them: a Module is a compiled source, a Kernel one of its __global__ functions."""
 
 import ctypes
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 from minibert.emulator import modes, places
 from minibert.emulator.arguments import Fitting, Parameter, read_parameters
 from minibert.emulator.compiler import build_library
+from minibert.emulator.counters import Count
 from minibert.emulator.errors import LaunchError, SourceError
 from minibert.emulator.launch import Array, Launch, Library, raise_report
 from minibert.emulator.modes import Mode
 from minibert.emulator.source import find_kernels, read_source, translate
 from minibert.emulator.staging import Stage
+from minibert.emulator.trace import MOST_RECORDS, Access, Record, read_records
 
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking for more
 MOST_SHARED = 227 * 1024  # that it can ask for, on the largest devices
@@ -115,9 +118,26 @@ class Kernel:
         pointer, a NumPy scalar of the declared type for each value.  shared: bytes of dynamic shared memory.
         Raises a subclass of CudaError.
         """
-        self.launch(grid, block, arguments, shared, modes.current())
+        mode = modes.current()
+        library = self.launch(grid, block, arguments, shared, mode)
+        if mode.counts is not None:
+            counts = library.results("emulator_counts", Count)
+            where = places.look_up(library.path, [count.counter for count in counts])
+            mode.counts.add(self.name, counts, where)
 
-    def launch(self, grid, block, arguments, shared: int, mode: Mode, tracing: int = 0) -> Stage:
+    def trace(self, grid, block, arguments=(), shared: int = 0) -> list[Access]:
+        """Run the kernel in check mode and list what each thread read and wrote, in the order of the emulator.
+
+        For small grids: a LaunchError is raised if there is more than a million of reads and writes.
+        """
+        mode = replace(modes.current(), checked=True)
+        library = self.launch(grid, block, arguments, shared, mode, tracing=MOST_RECORDS)
+        records = library.results("emulator_records", Record)
+        where = places.look_up(library.path, [record.counter for record in records])
+        sizes = self.size_of("grid", "blocks", grid, MOST_GRID), self.size_of("block", "threads", block, MOST_BLOCK)
+        return read_records(records, *sizes, where)
+
+    def launch(self, grid, block, arguments, shared: int, mode: Mode, tracing: int = 0) -> Library:
         grid = self.size_of("grid", "blocks", grid, MOST_GRID)
         block = self.size_of("block", "threads", block, MOST_BLOCK)
         self.check_threads(block)
@@ -137,9 +157,9 @@ class Kernel:
         arrays = [array_structure(stage, argument) for argument in stage.arguments if argument.array.size]
         launch.array_count, launch.arrays = len(arrays), (Array * len(arrays))(*arrays)
         report = library.run(launch, mode)
-        raise_report(report, self.name, self.places, self.describe_argument)
+        raise_report(report, self.name, library.places, self.describe_argument)
         stage.finish()
-        return stage
+        return library
 
     def size_of(self, what: str, things: str, size, most: tuple[int, int, int]) -> tuple[int, int, int]:
         sizes = size if isinstance(size, tuple | list) else (size,)
@@ -164,10 +184,6 @@ class Kernel:
                 f"{shared} bytes of dynamic shared memory were asked for, the limit is {self.dynamic_limit}: "
                 f"set max_dynamic_shared_size_bytes first (at most {MOST_SHARED})"
             )
-
-    def places(self, counter: int) -> list[tuple[str, int]]:
-        path = self.module.library(modes.current().checked).path
-        return places.look_up(path, [counter]).get(counter, [])
 
     def describe_argument(self, number: int) -> str:
         return f"argument {number} ({self.parameters[number].type})"

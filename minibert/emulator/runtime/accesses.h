@@ -1,6 +1,8 @@
 // What check mode does whenever a kernel reads or writes memory.
 #pragma once
+#include "counters.h"
 #include "races.h"
+#include "trace.h"
 
 namespace emulator {
 
@@ -107,6 +109,8 @@ void check_access(void* where, size_t bytes, bool writes, bool atomic, const voi
     bool inside = region != nullptr && address + bytes <= region->begin + region->bytes;
     if (inside && region->array_count > 1) inside = array_around(*region, address, bytes) != nullptr;
     if (!inside) fail_bounds(address, bytes, writes, counter);
+    if (launch->tracing) record_access(*region, address, bytes, writes, atomic, counter);
+    if (launch->counting) count_access(*region, address, bytes, writes, counter);
 
     size_t offset = size_t(address - region->begin);
     size_t granule = (offset | bytes | LARGEST_GRANULE) & -(offset | bytes | LARGEST_GRANULE);  // lowest bit set
@@ -125,7 +129,13 @@ void check_access(void* where, size_t bytes, bool writes, bool atomic, const voi
 inline void begin_checks() {
     pending = Report{};
     last_region = nullptr;
+    records.clear();
+    begin_counting();
     find_global_regions();
+}
+
+inline void block_ends() {
+    if (launch->counting && !stopped) count_block();
 }
 
 inline void end_checks() {

@@ -30,6 +30,7 @@
 #else
 namespace emulator {
 void phase_ends() {}
+void block_ends() {}
 void shared_array_begins(char*, size_t, const SharedArray*) {}
 }  // namespace emulator
 #endif
@@ -59,6 +60,7 @@ inline void run_block_number(size_t number) {
     begin_shared_memory();
     clear_scratch();
     run_block();
+    block_ends();
     notice_signal();
 }
 
@@ -81,6 +83,18 @@ inline void run_grid() {
 }  // namespace emulator
 
 EMULATOR_API char* emulator_make_stacks() { return emulator::make_stacks(); }
+
+#ifdef EMULATOR_CHECKS
+// What the last launch recorded and counted.
+EMULATOR_API const emulator::Record* emulator_records(size_t* count) {
+    *count = emulator::records.size();
+    return emulator::records.data();
+}
+EMULATOR_API const emulator::Count* emulator_counts(size_t* count) {
+    *count = emulator::counts.size();
+    return emulator::counts.data();
+}
+#endif
 
 // Runs a kernel.  What went wrong is in the report; its kind is NOTHING if nothing did.
 EMULATOR_API const emulator::Report* emulator_launch(const emulator::Launch* asked) {
