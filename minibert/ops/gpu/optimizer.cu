@@ -37,7 +37,7 @@ __device__ __forceinline__ void update(sum_t<T>* values, const sum_t<T>* gradien
     store_pack<N>(values + i, value);
     store_pack<N>(first_moment + i, first);
     store_pack<N>(second_moment + i, second);
-    if constexpr (sizeof(T) < sizeof(A)) store_pack<N>(copy + i, rounded);
+    if constexpr (sizeof(T) != sizeof(A)) store_pack<N>(copy + i, rounded);
 }
 
 template <typename A> __device__ __forceinline__ bool is_finite(A x) { return x - x == A(0); }
