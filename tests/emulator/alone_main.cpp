@@ -1,12 +1,14 @@
-// The other half of alone.cpp: fills a Launch, as launch.py does, and prints the report and the results.
+// The other half of alone.cu: fills a Launch, as launch.py does, and prints what went wrong, or the results.
+// usage: alone KERNEL ORDER
 #include "runtime.cpp"
 
-extern "C" const emulator::Kernel table_of_kernels[];
+extern "C" const emulator::Kernel emulator_kernels[];
 
 int main(int count, char** words) {
     if (count != 3) return 2;
-    const emulator::Kernel* kernel = table_of_kernels;
-    while (std::strcmp(kernel->name, words[1]) != 0) kernel++;
+    const emulator::Kernel* kernel = emulator_kernels;
+    while (kernel->name != nullptr && std::strcmp(kernel->name, words[1]) != 0) kernel++;
+    if (kernel->name == nullptr) return 2;
 
     alignas(128) static float x[256], y[512];
     for (int i = 0; i < 256; i++) x[i] = float(i * 37 % 11 - 5);

@@ -105,7 +105,7 @@ void check_access(void* where, size_t bytes, bool writes, bool atomic, const voi
     char* address = static_cast<char*>(where);
     if (current == nullptr || size_t(address - launch->stacks) < MOST_THREADS * STACK_BYTES) return;
     Region* region = region_around(address);
-    if (region == nullptr && in_library(address)) return;
+    if (region == nullptr && !in_shared_memory(address) && in_library(address)) return;
     bool inside = region != nullptr && address + bytes <= region->begin + region->bytes;
     if (inside && region->array_count > 1) inside = array_around(*region, address, bytes) != nullptr;
     if (!inside) fail_bounds(address, bytes, writes, counter);

@@ -113,7 +113,7 @@ EMULATOR_UNCHECKED inline void meet(const Room& room, const void* matrix, unsign
 // A matrix in memory is made of lines: its rows or, by columns, its columns.  They are cut into pieces of 16 bytes,
 // counted from line to line first.  Eight neighbouring lanes take eight neighbouring lines, and no lane takes the piece
 // of its own number: what it had written there itself would be in order though nobody waited for the others.
-template <typename T> struct alignas(16) Piece { T at[16 / sizeof(T)]; };
+using Piece = unsigned __int128;
 template <typename Share>
 constexpr unsigned pieces = Share::rows * Share::columns * sizeof(typename Share::element_type) / 16;
 
@@ -122,15 +122,13 @@ EMULATOR_UNCHECKED inline unsigned first_piece() {
     return (lane + 8) % 32 / 8 * 8 + (lane + 3) % 8;
 }
 
-template <typename T> EMULATOR_UNCHECKED void put(Room& room, unsigned at, Piece<T> piece) {
-    std::memcpy(room.tile + at * sizeof(T), &piece, sizeof piece);
+// Where a piece lies in a tile that has its lines close together.
+template <typename T> EMULATOR_UNCHECKED Piece* in_tile(Room& room, unsigned element) {
+    return reinterpret_cast<Piece*>(room.tile + element * sizeof(T));
 }
 
-template <typename T> EMULATOR_UNCHECKED Piece<T> take(const Room& room, unsigned at) {
-    Piece<T> piece;
-    std::memcpy(static_cast<void*>(&piece), room.tile + at * sizeof(T), sizeof piece);
-    return piece;
-}
+EMULATOR_UNCHECKED inline void put(Piece* to, Piece piece) { *to = piece; }
+EMULATOR_UNCHECKED inline Piece take(const Piece* from) { return *from; }
 
 // Where in the tile the element is that this lane holds at x[i].
 template <typename Share> EMULATOR_UNCHECKED unsigned place_in_tile(unsigned i, bool by_rows) {
@@ -158,8 +156,8 @@ __forceinline__ void load(Share& share, const T* matrix, unsigned leading_dimens
     const unsigned lines = by_rows ? Share::rows : Share::columns, length = by_rows ? Share::columns : Share::rows;
     for (unsigned piece = first_piece(); piece < pieces<Share>; piece += WARP_SIZE) {
         unsigned line = piece % lines, at = piece / lines * (16 / sizeof(T));
-        auto* from = reinterpret_cast<const Piece<T>*>(matrix + size_t(line) * leading_dimension + at);
-        put(room, line * length + at, *from);
+        auto* from = reinterpret_cast<const Piece*>(matrix + size_t(line) * leading_dimension + at);
+        put(in_tile<T>(room, line * length + at), *from);
     }
     meet(room, matrix, leading_dimension, place);
     from_tile(share, room, by_rows);
@@ -173,8 +171,8 @@ __forceinline__ void store(const Share& share, T* matrix, unsigned leading_dimen
     const unsigned lines = by_rows ? Share::rows : Share::columns, length = by_rows ? Share::columns : Share::rows;
     for (unsigned piece = first_piece(); piece < pieces<Share>; piece += WARP_SIZE) {
         unsigned line = piece % lines, at = piece / lines * (16 / sizeof(T));
-        auto* to = reinterpret_cast<Piece<T>*>(matrix + size_t(line) * leading_dimension + at);
-        *to = take<T>(room, line * length + at);
+        auto* to = reinterpret_cast<Piece*>(matrix + size_t(line) * leading_dimension + at);
+        *to = take(in_tile<T>(room, line * length + at));
     }
 }
 
@@ -216,6 +214,7 @@ EMULATOR_UNCHECKED void multiply_add(D& d, const A& a, const B& b, const C& c, P
         room.arrived = 0;
     }
     warp_barrier(0xffffffffu, place, false);
+    if constexpr (EMULATOR_CHECKED) demand_filled(a, b, c, place);
     for (int i = 0; i < D::num_elements; i++) d.x[i] = float(c.x[i]) + room.product[D::element(lane, i)];
 }
 
@@ -290,7 +289,6 @@ inline void mma_sync(fragment<accumulator, M, N, K, D>& d, const fragment<matrix
                      emulator::Place place = EMULATOR_CALLER) {
     constexpr bool in_float = std::is_same<C, float>::value && std::is_same<D, float>::value;
     static_assert(in_float || std::is_same<T, __half>::value, "products of bfloat16 are added up in float");
-    if constexpr (EMULATOR_CHECKED) emulator::tensor_cores::demand_filled(a, b, c, place);
     emulator::tensor_cores::multiply_add<M, N, K>(d, a, b, c, place);
 }
 
