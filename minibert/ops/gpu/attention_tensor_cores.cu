@@ -25,38 +25,41 @@ template <typename T> __global__ void wmma_product(const T* a, const T* b, float
 
 // ------------------------------------------------------------------------------------------------ flash attention
 
-// context = softmax(query key^T / sqrt(D)) value, the softmax computed *online* (Milakov and Gimelshein 2018; Dao et al.
+// context = softmax(q @ k.T / sqrt(D)) @ v, the softmax computed *online* (Milakov and Gimelshein 2018; Dao et al.
 // 2022, algorithm 1): keys come tile by tile, and what was summed up under an older maximum is multiplied by
 // exp(older maximum - new maximum).
 //
 //   grid, block    (tiles of ROWS queries, heads) blocks of four warps, each warp with sixteen queries of its own
-//   shared memory  a tile of keys and one of values; for each warp a room of 16 x TILE scores.  The queries pass through
-//                  the tiles' memory into registers before the first keys come.
-//   bytes moved    a block reads its queries once, and all keys and values of its sequence: T / ROWS times in all
+//   shared memory  a tile of keys and one of values; for each warp a room for 16 x TILE scores.  Before the first keys
+//                  come, the queries pass through the tiles' memory into registers.
+//   bytes moved    a block reads its queries once, and all keys and values of its sequence: T / ROWS times each in all
 //
 // The sums [16, D] of a warp stay in fragments from the first tile to the last.  Each row has a factor of its own, and
-// which rows a thread's elements belong to is unknown; but fragments of one kind are laid out alike.  So the factors are
-// written into the room as a matrix, each row sixteen times the same number, and read as a fragment: then
-// sums * factors, element by element, is right on every GPU.  That is 16 x 16 numbers a tile through shared memory, where
-// sums kept there would be 16 x D there and back.  The last division needs no fragment: the sums leave row by row.
-constexpr float LOWEST = -1e30f;  // lower than every score; minus infinity less itself would be no number
+// which rows a thread's elements belong to is unknown; but fragments of one type are laid out alike.  So the factors
+// are written into the room as a matrix, each row sixteen times the same number, and loaded as a fragment: sums times
+// factors, element by element, is right on every GPU.  A tile of keys costs 16 x 16 numbers through shared memory; sums kept
+// there instead would cost 16 x D, there and back.  The division at the end needs no fragment: the sums leave the warp
+// through the room, where each lane knows its row.
+constexpr float UNSEEN = -1e30f;  // lower than every score; minus infinity less itself would be no number
 
-// One step of a lane's online softmax: its share, of which the first `seen` keys count, turns from scores into
-// exp(scale * score - highest), those that are not kept into zeros.  highest, total: of the keys so far; total of the
-// lane's own shares only.  Returns what sums under the maximum so far must be multiplied by.
+// One step of a lane's online softmax: its share, of which the query sees the first `seen` keys, turns from products of
+// query and keys into exp(score - highest), and into zeros where `kept` says so.  highest: of all scores so far; total:
+// of the lane's own shares so far.  Returns what sums under the older maximum must be multiplied by.
 __device__ __forceinline__ float soften(float (&share)[SHARE], int seen, float scale, unsigned kept, float& highest,
                                         float& total) {
     float before = highest;
 #pragma unroll
-    for (int j = 0; j < SHARE; j++)
-        if (j < seen) highest = fmaxf(highest, share[j] * scale);
-    highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, SIDE));  // two lanes have the tile's keys of a query
+    for (int j = 0; j < SHARE; j++) {
+        share[j] = j < seen ? share[j] * scale : UNSEEN;
+        highest = fmaxf(highest, share[j]);
+    }
+    highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, SIDE));  // two lanes share a query's keys
     float factor = exponential(before - highest);
     total *= factor;
 #pragma unroll
     for (int j = 0; j < SHARE; j++) {
-        float weight = j < seen ? exponential(share[j] * scale - highest) : 0.0f;
-        total += weight;  // dropout comes after the softmax: the sum is that of all
+        float weight = exponential(share[j] - highest);
+        total += weight;  // dropout comes after the softmax: the denominator has them all
         share[j] = kept >> j & 1 ? weight : 0.0f;
     }
     return factor;
@@ -98,7 +101,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
     Strip<T, WIDTH, true> strip(key_tile + warp * SIDE * PITCH);
     Sums sums[WIDTH / SIDE], scores[TILE / SIDE], factors;
     clear(sums);
-    float highest = LOWEST, total = 0;
+    float highest = UNSEEN, total = 0;
     for (int first = 0; first < most; first += TILE) {
         long long from = place(first_key + first, head, heads, width);
         __syncthreads();  // all warps are through with what the tiles held
@@ -116,10 +119,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
         put_factor(room + row * ROOM + SIDE + half * SIDE / 2, factor);
         __syncwarp();  // weights and factors are in the room
         wmma::load_matrix_sync(factors, room + SIDE, ROOM, wmma::mem_row_major);
-#pragma unroll
-        for (int k = 0; k < WIDTH / SIDE; k++)
-#pragma unroll
-            for (int i = 0; i < factors.num_elements; i++) sums[k].x[i] *= factors.x[i];
+        multiply_elements(sums, factors);
         add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * ROOM, SIDE, value_tile);
     }
     total += __shfl_xor_sync(ALL_LANES, total, SIDE);

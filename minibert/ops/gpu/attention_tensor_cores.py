@@ -1,18 +1,123 @@
-"""Attention for 16-bit tensors on tensor cores: which kernel, how large its grid, and how much shared memory it needs.
+"""Attention of 16-bit tensors on tensor cores: which kernel, how large its grid, how much shared memory.
 
-`attention.py` calls this where `use_tensor_cores` says so; arguments and results are those of its own kernels.
+attention.py calls `forward` and `backward` where `use_tensor_cores` allows it, and keeps the cache.
 """
 
 import numpy as np
 
+from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile
 from minibert.ops.gpu.library import cp
 
 WIDTHS = (32, 64, 128)  # features of a head that kernels are compiled for; others are padded to the next of them
-WARP = 32  # threads
-WARPS, SIDE, TILE = 4, 16, 32  # as in tensor_cores.cuh
+WARP, WARPS = 32, 4  # threads of a warp, warps of a block
+SIDE, TILE = 16, 32  # as in tensor_cores.cuh
 ROWS = WARPS * SIDE  # that a block owns
-HELD = 64  # up to this width the backward pass keeps the rows of a block in registers
-PAD = 16  # bytes, between rows in shared memory: `pitch` in tensor_cores.cuh
-NEEDED = {"float16": 70, "bfloat16": 80}  # compute capability from which on tensor cores take a dtype
+HELD = 64  # up to this width the backward pass keeps what a block owns in registers
+FIRST = {"float16": 70, "bfloat16": 80}  # the compute capability from which on tensor cores take a dtype
 HEADERS = ("dropout.cuh", "tensor_cores.cuh", "attention_tensor_cores.cuh")
+
+PRODUCT = CudaFile("attention_tensor_cores.cu", "wmma_product<{T}>", headers=HEADERS)
+# one file for each width, so that only what a model uses is compiled
+FORWARD = {w: CudaFile("attention_tensor_cores.cu", f"attention_forward<{{T}}, {w}>", headers=HEADERS) for w in WIDTHS}
+BACKWARD = {
+    w: CudaFile(
+        "attention_tensor_cores_backward.cu",
+        f"attention_d_key_value<{{T}}, {w}>",
+        f"attention_d_query<{{T}}, {w}>",
+        headers=HEADERS,
+    )
+    for w in WIDTHS
+}
+
+
+def use_tensor_cores(dtype, width: int) -> bool:
+    """Whether the current device's tensor cores compute attention for heads of that dtype and width."""
+    first = FIRST.get(np.dtype(dtype).name)
+    return first is not None and width <= WIDTHS[-1] and int(cp.cuda.Device().compute_capability) >= first
+
+
+def padded(width: int) -> int:
+    """The width of the kernels that compute heads of that width."""
+    return next(w for w in WIDTHS if width <= w)
+
+
+def pitch(numbers: int, size: int) -> int:
+    """Bytes from row to row in shared memory, for rows of so many numbers of `size` bytes: as in tensor_cores.cuh."""
+    return numbers * size + 16
+
+
+def shared_memory(width: int) -> tuple[int, int, int]:
+    """Bytes of a block of attention_forward, attention_d_key_value and attention_d_query, for a width in WIDTHS."""
+    tile, owned = TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
+    by_queries = WARPS * SIDE * pitch(TILE, 4)  # the rooms of all warps: a row for each query that a warp owns
+    by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it meets
+    backward = [2 * tile + rooms for rooms in (by_keys, by_queries)]
+    held = width <= HELD
+    return 2 * tile + by_queries, *(max(owned, rest) if held else owned + rest for rest in backward)
+
+
+def arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout) -> tuple:
+    """What all three kernels take after their tensors."""
+    queries, width = len(query), query.shape[1] // heads
+    sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
+    scale = np.float32(width**-0.5)
+    return cu_seqlens_q, cu_seqlens_k, positions_q, *sizes, scale, *drop_arguments(dropout, query.dtype)
+
+
+def grid(rows: int, cu_seqlens, heads: int) -> tuple[int, int]:
+    """Blocks for so many rows, cut sequence by sequence into tiles of ROWS: see attention.cuh."""
+    return rows // ROWS + len(cu_seqlens) - 1, heads
+
+
+def forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout):
+    """query [Nq, H]; key, value [N, H]: see minibert.ops.reference.attention.
+
+    All arrays as kernels read them, contiguous, indices int32.  Returns context [Nq, H] and log_sums float32 [A, Nq].
+    """
+    context = cp.empty(query.shape, query.dtype)
+    log_sums = cp.empty((heads, len(query)), np.float32)
+    width = padded(query.shape[1] // heads)
+    FORWARD[width].launch(
+        f"attention_forward<{{T}}, {width}>",
+        query.dtype,
+        grid(len(query), cu_seqlens_q, heads) if len(query) else 0,
+        WARPS * WARP,
+        *(query, key, value, context, log_sums),
+        *arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout),
+        shared=shared_memory(width)[0],
+    )
+    return context, log_sums
+
+
+def backward(
+    d_context, query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums, delta
+):
+    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].
+
+    log_sums as `forward` returns them; delta float32 [A, Nq]: each query's d_context . context.
+    """
+    d_query, d_key, d_value = (cp.empty(x.shape, x.dtype) for x in (query, key, value))
+    width = padded(query.shape[1] // heads)
+    _, shared_by_keys, shared_by_queries = shared_memory(width)
+    tensors = query, key, value, d_context, log_sums, delta
+    rest = arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout)
+    BACKWARD[width].launch(
+        f"attention_d_key_value<{{T}}, {width}>",
+        query.dtype,
+        grid(len(key), cu_seqlens_k, heads) if len(key) else 0,
+        WARPS * WARP,
+        *(*tensors, d_key, d_value),
+        *rest,
+        shared=shared_by_keys,
+    )
+    BACKWARD[width].launch(
+        f"attention_d_query<{{T}}, {width}>",
+        query.dtype,
+        grid(len(query), cu_seqlens_q, heads) if len(query) else 0,
+        WARPS * WARP,
+        *(*tensors, d_query),
+        *rest,
+        shared=shared_by_queries,
+    )
+    return d_query, d_key, d_value

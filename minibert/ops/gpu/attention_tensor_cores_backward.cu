@@ -1,23 +1,24 @@
-// The backward pass of attention on tensor cores: see attention_tensor_cores.cu for the forward pass and for names.
+// The backward pass of attention on tensor cores.  attention_tensor_cores.cu has the forward pass.
 //
-// The probabilities are computed again from the scores and from log_sums, the logarithm of each query's denominator (Dao
-// et al. 2022, section 3.1 and appendix B.4).  Two kernels, since a sum over queries and a sum over keys cannot both stay
-// in one block, and adding to memory from several blocks would make results depend on their order:
+// The probabilities are computed again, from the scores and from log_sums, the logarithm of each query's denominator;
+// delta is the mean of a query's gradients under its own probabilities, d_context . context (Dao et al. 2022, section
+// 3.1 and appendix B.4).  There are two kernels, since sums over queries and sums over keys cannot both stay in a
+// block, and if blocks added to each other's sums in memory, results would depend on their order:
 //
 //   attention_d_key_value    a block owns ROWS keys and meets all queries of its sequence, TILE at a time
-//   attention_d_query        a block owns ROWS queries and meets all their keys, TILE at a time
+//   attention_d_query        a block owns ROWS queries and meets all keys of its sequence, TILE at a time
 //
-//   shared memory    what the block owns: ROWS rows of two tensors; two tiles; a room for each warp.  Up to D = 64 the
-//                    owned rows are HELD in registers, and the tiles take their place.
-//   bytes moved      a block reads what it owns once, and two tensors of its sequence: 2 T / ROWS times each in all
+//   grid, block      (tiles of ROWS keys, or queries, heads) blocks of four warps, each with sixteen rows of its own
+//   shared memory    ROWS rows of two tensors, which the block owns; tiles of two others; a room for each warp.  Up to
+//                    D = 64 the owned rows are held in registers, and tiles and rooms take their place.
+//   bytes moved      a block reads its rows once, and two tensors of its sequence whole: T / ROWS times each in all
 //
-// Rounding: d_scores, like the probabilities, are rounded to sixteen bits before they are multiplied by keys and queries.
-// They are so before the factor 1 / sqrt(D), which is applied to the sums in float32.  float16 has nothing below 6e-8:
-// loss scaling keeps gradients above that.
+// Rounding: gradients of scores, like probabilities, are rounded to sixteen bits before the next product.  The factor
+// 1 / sqrt(D) comes after that, in float32.  What lies below 6e-8 is lost in float16: that is why losses are scaled.
 
-template <int WIDTH> constexpr bool HELD = WIDTH <= 64;
+constexpr int MOST_HELD = 64;  // up to this width there are registers enough for what a block owns
 
-// Two tensors' rows that a block owns are copied into shared memory.
+// A block's rows of two tensors, into shared memory.
 template <typename T, int WIDTH>
 __device__ __forceinline__ void load_owned(T* to, const T* one, const T* other, int rows, int width, int stride) {
     load_tile<ROWS, WIDTH>(to, one, rows, width, stride);
@@ -25,13 +26,13 @@ __device__ __forceinline__ void load_owned(T* to, const T* one, const T* other, 
     __syncthreads();  // all rows are there
 }
 
-// A lane's share, of which the first `seen` keys count, turns from products of queries and keys into probabilities.
+// A lane's share, of which the query sees the first `seen` keys: from products of query and keys to probabilities.
 __device__ __forceinline__ void recompute(float (&share)[SHARE], int seen, float scale, float log_sum) {
 #pragma unroll
     for (int j = 0; j < SHARE; j++) share[j] = j < seen ? exponential(share[j] * scale - log_sum) : 0.0f;
 }
 
-// A lane's share d_share turns from gradients of what dropout made of the probabilities into gradients of scores.
+// A lane's share: from gradients of what dropout made of the probabilities to gradients of the scores.
 __device__ __forceinline__ void differentiate(float (&d_share)[SHARE], const float (&probabilities)[SHARE],
                                               unsigned kept, float drop_scale, float mean) {
 #pragma unroll
@@ -50,10 +51,11 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
                       const int* positions_q, int sequences, int queries, int width, int causal, float scale,
                       float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0,
                       unsigned key1, unsigned site, unsigned threshold) {
+    constexpr bool HELD = WIDTH <= MOST_HELD;
     constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, SIDE>;
     extern __shared__ unsigned char memory[];
     T* own = reinterpret_cast<T*>(memory);
-    T* query_tile = own + (HELD<WIDTH> ? 0 : 2 * ROWS * PITCH);
+    T* query_tile = own + (HELD ? 0 : 2 * ROWS * PITCH);
     T* d_context_tile = query_tile + TILE * PITCH;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     float* room = reinterpret_cast<float*>(d_context_tile + TILE * PITCH) + warp * TILE * ROOM;  // a row for each lane
@@ -64,12 +66,13 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     int head = blockIdx.y, heads = gridDim.y, stride = heads * width;
     Drops drops = {drop_sequences, drop_positions, key0, key1, site + head, threshold};
     int first_query = cu_seqlens_q[owned.sequence], end = cu_seqlens_q[owned.sequence + 1];
-    int first_key = owned.first - cu_seqlens_k[owned.sequence], keys = first_key + owned.rows, at = first_key + warp * SIDE;
+    int first_key = owned.first - cu_seqlens_k[owned.sequence], keys = first_key + owned.rows;  // in the sequence
+    int at = first_key + warp * SIDE;                                                           // the warp's first
 
     long long own_place = place(owned.first, head, heads, width);
     load_owned<T, WIDTH>(own, key + own_place, value + own_place, owned.rows, width, stride);
-    Strip<T, WIDTH, HELD<WIDTH>> key_strip(own + warp * SIDE * PITCH);
-    Strip<T, WIDTH, HELD<WIDTH>> value_strip(own + (ROWS + warp * SIDE) * PITCH);
+    Strip<T, WIDTH, HELD> key_strip(own + warp * SIDE * PITCH);
+    Strip<T, WIDTH, HELD> value_strip(own + (ROWS + warp * SIDE) * PITCH);
     Sums d_key_sums[WIDTH / SIDE], d_value_sums[WIDTH / SIDE], products[TILE / SIDE];
     clear(d_key_sums);
     clear(d_value_sums);
@@ -86,7 +89,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         load_tile<TILE, WIDTH>(d_context_tile, d_context + from, end - first, width, stride);
         __syncthreads();  // the tiles are there
         float share[SHARE], d_share[SHARE];
-        // scores = query key^T / sqrt(D), transposed: [16 keys, TILE queries], in the room a row for each query
+        // scores = q @ k.T / sqrt(D), here transposed: [16 keys, TILE queries].  In the room each query has a row.
         multiply_by_transposed(products, key_strip, query_tile);
         put_products<ROOM, true>(room, products);
         take_share(share, room + lane * ROOM);
@@ -95,7 +98,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         for (int j = 0; j < SHARE; j++) d_share[j] = kept >> j & 1 ? share[j] : 0.0f;
         put_share(narrow + lane * 2 * ROOM, d_share);
         __syncwarp();  // the kept probabilities are in the room
-        // context = dropped @ value
+        // context = dropped @ v
         add_product<wmma::col_major, WIDTH>(d_value_sums, narrow, 2 * ROOM, SIDE * 2 * ROOM, d_context_tile);
         multiply_by_transposed(products, value_strip, d_context_tile);
         put_products<ROOM, true>(room, products);
@@ -103,9 +106,10 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         differentiate(d_share, share, kept, drop_scale, mean);
         put_share(narrow + lane * 2 * ROOM, d_share);
         __syncwarp();  // the scores' gradients are in the room
-        // scores = query @ key.T / sqrt(D)
+        // scores = q @ k.T / sqrt(D)
         add_product<wmma::col_major, WIDTH>(d_key_sums, narrow, 2 * ROOM, SIDE * 2 * ROOM, query_tile);
     }
+    __syncthreads();  // if the block met no query, warps may still read its rows, where the rooms are
     int rows = owned.rows - warp * SIDE;
     long long to = place(owned.first + warp * SIDE, head, heads, width);
     write_sums<ROOM, WIDTH>(d_key + to, d_key_sums, scale, room, rows, width, stride);
@@ -119,10 +123,11 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
                   const int* positions_q, int sequences, int queries, int width, int causal, float scale,
                   float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0, unsigned key1,
                   unsigned site, unsigned threshold) {
+    constexpr bool HELD = WIDTH <= MOST_HELD;
     constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, TILE>;
     extern __shared__ unsigned char memory[];
     T* own = reinterpret_cast<T*>(memory);
-    T* key_tile = own + (HELD<WIDTH> ? 0 : 2 * ROWS * PITCH);
+    T* key_tile = own + (HELD ? 0 : 2 * ROWS * PITCH);
     T* value_tile = key_tile + TILE * PITCH;
     int warp = threadIdx.x / WARP, row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE;
     float* room = reinterpret_cast<float*>(value_tile + TILE * PITCH) + warp * SIDE * ROOM;
@@ -136,15 +141,16 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     Drops drops = {drop_sequences, drop_positions, key0, key1, site + head, threshold};
     int first_key = cu_seqlens_k[owned.sequence], keys = cu_seqlens_k[owned.sequence + 1] - first_key;
     int end = owned.first + owned.rows, mine = owned.first + warp * SIDE + row;  // the lane's query
-    int seen = keys_seen(mine, end, keys, positions_q, causal), most = most_keys_seen(owned.first, end, keys, positions_q, causal);
+    int seen = keys_seen(mine, end, keys, positions_q, causal);
+    int most = most_keys_seen(owned.first, end, keys, positions_q, causal);
     long long number = static_cast<long long>(head) * queries + mine;
     float log_sum = mine < end ? log_sums[number] : 0.0f;
     float mean = mine < end ? delta[number] : 0.0f;
 
     long long own_place = place(owned.first, head, heads, width);
     load_owned<T, WIDTH>(own, query + own_place, d_context + own_place, owned.rows, width, stride);
-    Strip<T, WIDTH, HELD<WIDTH>> query_strip(own + warp * SIDE * PITCH);
-    Strip<T, WIDTH, HELD<WIDTH>> d_context_strip(own + (ROWS + warp * SIDE) * PITCH);
+    Strip<T, WIDTH, HELD> query_strip(own + warp * SIDE * PITCH);
+    Strip<T, WIDTH, HELD> d_context_strip(own + (ROWS + warp * SIDE) * PITCH);
     Sums sums[WIDTH / SIDE], products[TILE / SIDE];
     clear(sums);
     for (int first = 0; first < most; first += TILE) {
@@ -160,14 +166,14 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
         put_products<ROOM, false>(room, products);
         take_share(share, my_room);
         recompute(share, seen - at, scale, log_sum);
-        // context = dropped @ value
+        // context = dropped @ v
         multiply_by_transposed(products, d_context_strip, value_tile);
         put_products<ROOM, false>(room, products);
         take_share(d_share, my_room);
         differentiate(d_share, share, kept, drop_scale, mean);
         put_share(my_narrow, d_share);
         __syncwarp();  // the scores' gradients are in the room
-        // scores = query @ key.T / sqrt(D)
+        // scores = q @ k.T / sqrt(D)
         add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * ROOM, SIDE, key_tile);
     }
     write_sums<ROOM, WIDTH>(d_query + own_place + static_cast<long long>(warp) * SIDE * stride, sums, scale, room,

@@ -107,12 +107,20 @@ template <int COUNT> __device__ __forceinline__ void clear(Sums (&sums)[COUNT]) 
     for (int i = 0; i < COUNT; i++) wmma::fill_fragment(sums[i], 0.0f);
 }
 
+// Each of the sums times the factors, element by element: all are laid out alike, whatever that layout is.
+template <int COUNT> __device__ __forceinline__ void multiply_elements(Sums (&sums)[COUNT], const Sums& factors) {
+#pragma unroll
+    for (int k = 0; k < COUNT; k++)
+#pragma unroll
+        for (int i = 0; i < Sums::num_elements; i++) sums[k].x[i] *= factors.x[i];
+}
+
 // sums [16, TILE] = strip [16, WIDTH] times the transpose of tile [TILE, WIDTH]
 template <typename T, int WIDTH, bool HELD>
 __device__ __forceinline__ void multiply_by_transposed(Sums (&sums)[TILE / SIDE], Strip<T, WIDTH, HELD>& strip,
                                                        const T* tile) {
     clear(sums);
-#pragma unroll
+#pragma unroll(HELD ? WIDTH / SIDE : 1)
     for (int k = 0; k < WIDTH / SIDE; k++) {
         const Left<T>& left = strip.part(k);
 #pragma unroll
@@ -129,7 +137,7 @@ __device__ __forceinline__ void multiply_by_transposed(Sums (&sums)[TILE / SIDE]
 template <typename Order, int WIDTH, typename T>
 __device__ __forceinline__ void add_product(Sums (&sums)[WIDTH / SIDE], const T* left, int distance, int step,
                                             const T* tile) {
-#pragma unroll
+#pragma unroll(WIDTH <= 64 ? TILE / SIDE : 1)
     for (int k = 0; k < TILE / SIDE; k++) {
         Left<T, Order> part;
         wmma::load_matrix_sync(part, left + k * step, distance);
