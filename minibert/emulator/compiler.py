@@ -25,11 +25,9 @@ MESSAGE_LINES = 40  # of the compiler's, in an error
 
 # No trapping or errno: CUDA has neither.
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math"]
-COMMON += [
-    "-w",
-    "-g1",
-    "-gdwarf-4",
-]  # no warnings; lines and functions, by which addresses are told as places in the source
+# No warnings; and of debugging information the lines and functions, by which addresses are told as places in the source
+# (in version 4 of its format: in 5, GCC mixes up the names that #line gives).
+COMMON += ["-w", "-g1", "-gdwarf-4"]
 
 # Fast mode.
 FAST = ["-O2"]

@@ -13,6 +13,7 @@ from minibert.emulator.compiler import build_library
 from minibert.emulator.counters import Count
 from minibert.emulator.errors import LaunchError, SourceError
 from minibert.emulator.launch import Array, Launch, Library, raise_report
+from minibert.emulator.memory import address_of
 from minibert.emulator.modes import Mode
 from minibert.emulator.source import find_kernels, read_source, translate
 from minibert.emulator.staging import Stage
@@ -148,8 +149,8 @@ class Kernel:
             fitting.values[argument.number] = np.array([argument.address], np.uintp)
         library = self.module.library(mode.checked)
         launch = Launch(kernel=ctypes.pointer(library.entries[self.name]), grid=grid, block=block)
-        pointers = np.array([value.ctypes.data for value in fitting.values] or [0], np.uintp)
-        launch.arguments = pointers.ctypes.data
+        pointers = np.array([address_of(value) for value in fitting.values] or [0], np.uintp)
+        launch.arguments = address_of(pointers)
         launch.dynamic_bytes = shared
         launch.most_shared = DEFAULT_SHARED if self.dynamic_limit <= DEFAULT_SHARED else MOST_SHARED
         launch.tracing, launch.most_records = int(tracing > 0), tracing
@@ -195,6 +196,6 @@ def array_structure(stage: Stage, argument) -> Array:
         begin=argument.address,
         bytes=argument.array.nbytes,
         element_bytes=argument.array.itemsize,
-        initialised=None if written is None else written.ctypes.data,
+        initialised=None if written is None else address_of(written),
         argument=argument.number,
     )

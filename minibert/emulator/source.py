@@ -172,10 +172,10 @@ def shared_declaration(source: Source, position: int, before: str, declaration: 
 def static_array(base: str, name: str, declarator: str) -> str:
     """A struct with the declaration as its only member: the compiler reads it, whatever it is."""
     struct = f"emulator_shared_{name}"
+    element = f"emulator::element_bytes<decltype({struct}::{name})>"
     return (
         f"struct {struct} {{ {base} {declarator}; }}; "
-        f'auto& {name} = emulator::static_shared<{struct}>("{name}", emulator::element_bytes<decltype({struct}::{name})>)'
-        f".{name};"
+        f'auto& {name} = emulator::static_shared<{struct}>("{name}", {element}).{name};'
     )
 
 

@@ -1,7 +1,7 @@
 """Where a kernel finds the arrays it is given.
 
 On a GPU each allocation begins at a multiple of 256 bytes, and what lies beyond it is another's.  NumPy's memory keeps
-neither promise.  So an array is copied, for the launch, to a place where it does: as far from a multiple of 256 as it is
+neither promise.  So an array is copied, for the launch, to a place that does: as far from a multiple of 256 as it is
 from the beginning of the array that owns its memory, and with a guard around.  In check mode even neighbouring views of
 one array are parted that way: whoever leaves the one must not get into the other unseen.  Views that overlap stay
 together.  Arrays made by memory.empty are used where they are, unless they are checked.
@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minibert.emulator.memory import ALIGNMENT, GUARD, POISON, find_allocation, mark_initialised, written_bytes
+from minibert.emulator.memory import (
+    ALIGNMENT,
+    GUARD,
+    POISON,
+    address_of,
+    find_allocation,
+    mark_initialised,
+    written_bytes,
+)
 
 
 @dataclass
@@ -25,7 +33,7 @@ class Argument:
 
     @property
     def begin(self) -> int:
-        return self.array.ctypes.data
+        return address_of(self.array)
 
     @property
     def end(self) -> int:
@@ -55,9 +63,12 @@ class Stage:
         self.place(group_overlapping(self.copied))
 
     def place(self, groups: list[Group]) -> None:
+        """Copies each group of arrays to its place."""
+        if not groups:
+            return
         room = sum(group.end - group.begin + 2 * GUARD + ALIGNMENT for group in groups)
         self.buffer = np.empty(room + ALIGNMENT, np.uint8)
-        base, position = self.buffer.ctypes.data, 0
+        base, position = address_of(self.buffer), 0
         for group in groups:
             start = position + GUARD
             start += (offset_in_owner(group) - base - start) % ALIGNMENT
@@ -71,7 +82,7 @@ class Stage:
 
     def copy_of(self, argument: Argument) -> np.ndarray:
         """The bytes of an argument in its place."""
-        start = argument.address - self.buffer.ctypes.data
+        start = argument.address - address_of(self.buffer)
         return self.buffer[start : start + argument.array.nbytes]
 
     def written(self, argument: Argument) -> np.ndarray | None:
@@ -114,4 +125,4 @@ def offset_in_owner(group: Group) -> int:
         return group.begin - allocation.begin
     while isinstance(array.base, np.ndarray):
         array = array.base
-    return group.begin - array.ctypes.data
+    return group.begin - address_of(array)

@@ -31,8 +31,8 @@ class Access:
     space          "global" or "shared"
     action         "read" or "write"; an atomic operation is a write
     array          the number of the argument, or the name of the shared array ("dynamic" for dynamic shared memory)
-    element        its index in the array, counted as if it had one dimension; in dynamic shared memory, in units of what
-                   was read or written
+    element        its index in the array, counted as if it had one dimension; in dynamic shared memory, in units of
+                   what was read or written
     line           of the source
     atomic         whether it was an atomic operation
     """

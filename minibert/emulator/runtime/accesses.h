@@ -19,6 +19,7 @@ inline Region* region_around(char* address) {
 
 // Constants and __device__ variables lie in the library itself.
 inline bool in_library(const char* address) {
+    if (in_shared_memory(address)) return false;
     Dl_info mine, its;
     if (dladdr(&dynamic_shared, &mine) == 0 || dladdr(address, &its) == 0) return false;
     return mine.dli_fbase == its.dli_fbase;

@@ -11,9 +11,10 @@ struct Group {
 };
 
 inline bool same_group(const Thread& a, const Thread& b) {
-    if (a.state != b.state) return false;
-    if (a.state == State::FINISHED) return true;
-    return same_place(a.place, b.place) && (a.state != State::AT_WARP_BARRIER || a.mask == b.mask);
+    State state = states[a.number];
+    if (state != states[b.number]) return false;
+    if (state == State::FINISHED) return true;
+    return same_place(a.place, b.place) && (state != State::AT_WARP_BARRIER || a.mask == b.mask);
 }
 
 constexpr unsigned MOST_GROUPS = 6;  // that are told of
@@ -37,8 +38,9 @@ inline int describe_group(char* text, size_t room, const Group& group) {
     int length = snprintf(text, room, "; %u %s (first: %u, %u, %u) ", group.count, threads_text, index.x, index.y, index.z);
     text += length, room -= size_t(length);
     const char* verb = group.count == 1 ? "waits" : "wait";
-    if (thread.state == State::FINISHED) return length + snprintf(text, room, "ended");
-    if (thread.state == State::AT_BLOCK_BARRIER) {
+    State state = states[thread.number];
+    if (state == State::FINISHED) return length + snprintf(text, room, "ended");
+    if (state == State::AT_BLOCK_BARRIER) {
         return length + snprintf(text, room, "%s for the block at %s:%d", verb, thread.place.file, thread.place.line);
     }
     return length + snprintf(text, room, "%s for lanes 0x%08x of the warp at %s:%d", verb, thread.mask,
@@ -50,7 +52,7 @@ void explain_divergence() {
     unsigned from = 0, to = thread_count;
     bool in_warp = false;
     for (unsigned i = 0; i < thread_count && !in_warp; i++) {
-        if (threads[i].state != State::AT_WARP_BARRIER) continue;
+        if (states[i] != State::AT_WARP_BARRIER) continue;
         in_warp = true;
         from = i - i % WARP_SIZE;
         to = from + WARP_SIZE < thread_count ? from + WARP_SIZE : thread_count;
@@ -64,7 +66,7 @@ void explain_divergence() {
     }
     const Thread* waiting = nullptr;  // the first one, of those of the warp if it is one that waits
     for (unsigned i = from; i < to && waiting == nullptr; i++) {
-        State state = threads[i].state;
+        State state = states[i];
         if (state == State::AT_WARP_BARRIER || (!in_warp && state == State::AT_BLOCK_BARRIER)) waiting = &threads[i];
     }
     fail_block(Kind::DIVERGENCE, waiting->place, "%s", text);

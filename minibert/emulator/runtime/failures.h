@@ -56,7 +56,7 @@ inline void stop() {
 
 // The current thread is left where it is, for good.
 [[noreturn]] inline void abandon_thread() {
-    current->state = State::FINISHED;
+    states[current->number] = State::FINISHED;
     switch_to_scheduler(current->fiber);
     __builtin_unreachable();
 }

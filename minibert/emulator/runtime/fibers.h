@@ -18,7 +18,9 @@
 
 namespace emulator {
 
-constexpr size_t STACK_BYTES = 128 * 1024;  // of address space; memory is used as far as a stack grows
+constexpr size_t STACK_BYTES = 256 * 1024;  // of address space; memory is used as far as a stack grows
+
+constexpr size_t LOCAL_BYTES = 128 * 1024;  // of them that local variables can count on
 
 // Stacks for the threads of the largest block.  The lowest page of each cannot be touched: who needs more is stopped.
 inline char* make_stacks() {
@@ -50,10 +52,10 @@ struct Fiber {
 #endif
 };
 
-// Where a stack begins; it grows downwards.  Stacks begin at different distances from a multiple of the page size, as
-// otherwise the same lines of the cache would be used by all of them.
+// Where a stack begins; it grows downwards.  Not all at multiples of a large power of two: of a cache they would all use
+// the same few lines.
 inline char* top_of_stack(unsigned number) {
-    return launch->stacks + (number + 1) * STACK_BYTES - number % 16 * 256;
+    return launch->stacks + (number + 1) * STACK_BYTES - number % 128 * 576;
 }
 
 void run_thread();  // what a new fiber begins with; it never returns

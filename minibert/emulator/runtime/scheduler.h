@@ -15,7 +15,6 @@ struct Thread {
     Fiber fiber;
     uint3 index;
     unsigned number;       // in the block, counted x first
-    State state;
     bool orders_memory;    // of the warp barrier that it waits at
     Together together;     // likewise: what for
     unsigned mask;         // likewise: the lanes it waits for
@@ -27,6 +26,11 @@ struct Thread {
 };
 
 static Thread threads[MOST_THREADS];
+static State states[MOST_THREADS];              // of each thread; apart, as all of them are looked at often
+static unsigned waiting_in_warp[MOST_WARPS];    // lanes that wait at a barrier of the warp
+static unsigned waiting_in_block;               // threads that wait at a barrier of the block
+static Place block_place;                       // where the first of them waits
+static bool elsewhere;                          // and whether another one waits at another place
 static unsigned votes[2];           // threads that said yes at a barrier, in odd and even phases of the block
 static unsigned atomics_in_a_row;   // since a thread last gave way to others
 static bool gave_way;
@@ -59,35 +63,44 @@ inline void fill_order(unsigned* numbers, unsigned count) {
 
 void run_thread() {
     launch->kernel->call(*launch->kernel, launch->arguments);
-    current->state = State::FINISHED;
+    states[current->number] = State::FINISHED;
     switch_to_scheduler(current->fiber);
     __builtin_trap();  // nobody switches to a finished thread
 }
 
 inline void resume(Thread& thread) {
-    if (thread.state == State::NEW) start(thread.fiber);
-    thread.state = State::READY;
+    State& state = states[thread.number];
+    if (state == State::NEW) start(thread.fiber);
+    state = State::READY;
     current = &thread;
     threadIdx = thread.index;
     switch_to(thread.fiber);
     current = nullptr;
-    if (thread.state == State::FINISHED) finish(thread.fiber);
+    if (state == State::FINISHED) finish(thread.fiber);
 }
 
 inline void wait(State state, Place place) {
-    current->state = state;
+    states[current->number] = state;
     current->place = place;
     switch_to_scheduler(current->fiber);
 }
 
 // ------------------------------------------------------------------------------------------------------ barriers
 
-void block_barrier(Place place) { wait(State::AT_BLOCK_BARRIER, place); }
+inline bool same_place(Place a, Place b) {
+    return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
+}
+
+void block_barrier(Place place) {
+    if (waiting_in_block++ == 0) block_place = place;
+    else if (!same_place(place, block_place)) elsewhere = true;
+    wait(State::AT_BLOCK_BARRIER, place);
+}
 
 unsigned block_vote(bool yes, Place place) {
     unsigned& count = votes[phase % 2];
     count += yes;
-    wait(State::AT_BLOCK_BARRIER, place);
+    block_barrier(place);
     return count;
 }
 
@@ -96,16 +109,13 @@ inline void wait_for_warp(unsigned mask, Place place, Together together) {
     if ((mask >> lane & 1) == 0) fail(Kind::DIVERGENCE, place, "lane %u is not in its own mask 0x%08x", lane, mask);
     current->mask = mask;
     current->together = together;
+    waiting_in_warp[current->number / WARP_SIZE]++;
     wait(State::AT_WARP_BARRIER, place);
 }
 
 void warp_barrier(unsigned mask, Place place, bool orders_memory) {
     current->orders_memory = orders_memory;
     wait_for_warp(mask, place, Together::WAIT);
-}
-
-inline bool same_place(Place a, Place b) {
-    return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
 
 // The lanes that a block has in a warp, as a mask.
@@ -117,8 +127,9 @@ inline unsigned lanes_of_warp(unsigned warp) {
 // Whether all lanes that `thread` waits for wait with it.  Those that the block does not have are not waited for.
 inline bool warp_is_complete(const Thread& thread, unsigned warp, unsigned mask) {
     for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
-        const Thread& other = threads[warp * WARP_SIZE + unsigned(__builtin_ctz(lanes))];
-        if (other.state != State::AT_WARP_BARRIER || other.mask != thread.mask) return false;
+        unsigned number = warp * WARP_SIZE + unsigned(__builtin_ctz(lanes));
+        const Thread& other = threads[number];
+        if (states[number] != State::AT_WARP_BARRIER || other.mask != thread.mask) return false;
         if (!same_place(other.place, thread.place)) return false;
     }
     return true;
@@ -130,7 +141,7 @@ inline void release_lanes(Thread* warp, unsigned mask, Together together, bool o
     unsigned last_phase = 0;
     for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
         Thread& thread = warp[__builtin_ctz(lanes)];
-        thread.state = State::READY;
+        states[thread.number] = State::READY;
         if (together != Together::WAIT) thread.gets = result_for(thread, warp, mask);
         if (thread.warp_phase > last_phase) last_phase = thread.warp_phase;
     }
@@ -139,31 +150,31 @@ inline void release_lanes(Thread* warp, unsigned mask, Together together, bool o
 }
 
 inline bool release_warp(unsigned warp) {
+    if (waiting_in_warp[warp] == 0) return false;
     bool released = false;
     unsigned all = lanes_of_warp(warp), done = 0;
     for (unsigned lane = 0; lane < WARP_SIZE && (all >> lane & 1); lane++) {
         const Thread& thread = threads[warp * WARP_SIZE + lane];
-        if (thread.state != State::AT_WARP_BARRIER || (done >> lane & 1)) continue;
+        if (states[thread.number] != State::AT_WARP_BARRIER || (done >> lane & 1)) continue;
         unsigned mask = thread.mask & all;
         if (!warp_is_complete(thread, warp, mask)) continue;
         release_lanes(threads + warp * WARP_SIZE, mask, thread.together, thread.orders_memory);
+        waiting_in_warp[warp] -= unsigned(__builtin_popcount(mask));
         done |= mask;
         released = true;
     }
     return released;
 }
 
-// All threads wait at one barrier of the block.
-inline bool block_is_complete() {
-    for (unsigned i = 0; i < thread_count; i++) {
-        if (threads[i].state != State::AT_BLOCK_BARRIER || !same_place(threads[i].place, threads[0].place)) return false;
-    }
-    return true;
+inline void nobody_waits_in_block() {
+    waiting_in_block = 0;
+    elsewhere = false;
 }
 
 inline void release_block() {
     phase_ends();
-    for (unsigned i = 0; i < thread_count; i++) threads[i].state = State::READY;
+    nobody_waits_in_block();
+    for (unsigned i = 0; i < thread_count; i++) states[i] = State::READY;
     phase++;
     votes[phase % 2] = 0;
 }
@@ -177,9 +188,9 @@ inline bool run_lanes(unsigned warp) {
     fill_order(order, count);
     bool any = false;
     for (unsigned i = 0; i < count && !stopped; i++) {
-        Thread& thread = threads[first + order[i]];
-        if (thread.state != State::NEW && thread.state != State::READY) continue;
-        resume(thread);
+        State state = states[first + order[i]];
+        if (state != State::NEW && state != State::READY) continue;
+        resume(threads[first + order[i]]);
         any = true;
     }
     return any;
@@ -199,11 +210,13 @@ inline void begin_block() {
     phase = 0;
     votes[0] = votes[1] = 0;
     fruitless_rounds = 0;
+    nobody_waits_in_block();
+    for (unsigned warp = 0; warp < warp_count; warp++) waiting_in_warp[warp] = 0;
     for (unsigned i = 0; i < thread_count; i++) {
         Thread& thread = threads[i];
         thread.number = i;
         thread.index = thread_index(i);
-        thread.state = State::NEW;
+        states[i] = State::NEW;
         thread.parity = thread.warp_phase = 0;
     }
 }
@@ -228,13 +241,13 @@ inline void run_block() {
             if (gave_way) give_up_on_atomics();
             continue;
         }
-        if (block_is_complete()) {
+        if (waiting_in_block == thread_count && !elsewhere) {
             fruitless_rounds = 0;
             release_block();
             continue;
         }
         unsigned finished = 0;
-        for (unsigned i = 0; i < thread_count; i++) finished += threads[i].state == State::FINISHED;
+        for (unsigned i = 0; i < thread_count; i++) finished += states[i] == State::FINISHED;
         if (finished < thread_count) explain_divergence();
         else phase_ends();
         return;

@@ -39,7 +39,7 @@ inline void explain_signal(int signal, const siginfo_t* details) {
                              "thread without a barrier?  (emulator.time_limit sets another limit)", launch->seconds);
     }
     if (current != nullptr && overflows_stack(static_cast<const char*>(details->si_addr))) {
-        return report_signal(Kind::LAUNCH, "the local variables of a thread need more than %zu bytes", STACK_BYTES);
+        return report_signal(Kind::LAUNCH, "the local variables of a thread need more than %zu bytes", LOCAL_BYTES);
     }
     report_signal(Kind::OUT_OF_BOUNDS, "an address was used that is not there, or no multiple of what is read from it: "
                   "launch the kernel inside `with emulator.checking():` to learn which");

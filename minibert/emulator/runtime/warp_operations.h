@@ -64,7 +64,7 @@ unsigned lanes_alike(unsigned mask, uint64_t bits, Place place) {
 unsigned active_lanes() {
     unsigned warp = current->number / WARP_SIZE, result = 0;
     for (unsigned lane = 0; lane < WARP_SIZE && warp * WARP_SIZE + lane < thread_count; lane++) {
-        if (threads[warp * WARP_SIZE + lane].state != State::FINISHED) result |= 1u << lane;
+        if (states[warp * WARP_SIZE + lane] != State::FINISHED) result |= 1u << lane;
     }
     return result;
 }
