@@ -42,7 +42,7 @@ inline const Region* nearest_region(const char* address) {
     return nearest;
 }
 
-[[noreturn]] inline void fail_bounds(char* address, size_t bytes, bool writes, const void* counter) {
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_bounds(char* address, size_t bytes, bool writes, const void* counter) {
     char text[600];
     int argument = -1;
     const Region* region = nearest_region(address);
@@ -82,7 +82,7 @@ inline bool all_written(const unsigned char* written, size_t bytes) {
 
 // Perhaps another thread writes there a moment later, and what lacks is a barrier: that would be a race, which tells more.
 // So the kernel goes on, with POISON, to the next barrier of the block.
-inline void note_uninitialised(const Region& region, char* address, size_t bytes, const void* counter) {
+[[gnu::cold, gnu::noinline]] inline void note_uninitialised(const Region& region, char* address, size_t bytes, const void* counter) {
     if (pending.kind != Kind::NOTHING) return;
     char element[200], text[300];
     int argument = -1;
@@ -102,7 +102,8 @@ void phase_ends() {
 
 // ------------------------------------------------------------------------------------------------- every access
 
-void check_access(void* where, size_t bytes, bool writes, bool atomic, const void* counter) {
+__attribute__((always_inline)) inline void check_any_access(void* where, size_t bytes, bool writes, bool atomic,
+                                                            const void* counter) {
     char* address = static_cast<char*>(where);
     if (current == nullptr || size_t(address - launch->stacks) < MOST_THREADS * STACK_BYTES) return;
     Region* region = region_around(address);
@@ -125,6 +126,10 @@ void check_access(void* where, size_t bytes, bool writes, bool atomic, const voi
     for (Cell* cell = region->cells + offset / region->granule; cell < end; cell++) {
         note_use(*region, *cell, address, bytes, writes, atomic, counter);
     }
+}
+
+void check_access(void* where, size_t bytes, bool writes, bool atomic, const void* counter) {
+    check_any_access(where, bytes, writes, atomic, counter);
 }
 
 inline void begin_checks() {

@@ -54,36 +54,51 @@ inline void count_access(const Region& region, const char* address, size_t bytes
 
 // --------------------------------------------------------------------------------------- one access of a warp
 
-// Different units (sectors, bytes ...) in a list of their numbers.
-inline size_t count_different(std::vector<uintptr_t>& numbers) {
-    std::sort(numbers.begin(), numbers.end());
-    return size_t(std::unique(numbers.begin(), numbers.end()) - numbers.begin());
+// The bytes from `begin` to `end`, of which each is counted once although several lanes may want it.
+struct Span {
+    uintptr_t begin, end;
+};
+
+// Calls handle(begin, end) for each run of bytes that lanes want, by address, without overlaps.
+template <typename Handle> inline void for_each_run(const Touch* begin, const Touch* end, Handle handle) {
+    Span spans[WARP_SIZE];
+    unsigned count = 0;
+    for (const Touch* touch = begin; touch < end && count < WARP_SIZE; touch++) {
+        spans[count++] = {touch->address, touch->address + touch->bytes};
+    }
+    std::sort(spans, spans + count, [](const Span& a, const Span& b) { return a.begin < b.begin; });
+    uintptr_t covered = 0;
+    for (unsigned i = 0; i < count; i++) {
+        uintptr_t first = std::max(spans[i].begin, covered);
+        if (first < spans[i].end) handle(first, spans[i].end);
+        covered = std::max(covered, spans[i].end);
+    }
 }
 
 inline void count_sectors(Count& count, const Touch* begin, const Touch* end) {
-    static std::vector<uintptr_t> sectors, bytes;
-    sectors.clear(), bytes.clear();
-    for (const Touch* touch = begin; touch < end; touch++) {
-        for (uintptr_t byte = touch->address; byte < touch->address + touch->bytes; byte++) {
-            bytes.push_back(byte);
-            sectors.push_back(byte / SECTOR_BYTES);
-        }
-    }
-    count.transfers += count_different(sectors);
-    count.least += (count_different(bytes) + SECTOR_BYTES - 1) / SECTOR_BYTES;
+    size_t sectors = 0, bytes = 0;
+    uintptr_t next_sector = 0;  // those before it are counted
+    for_each_run(begin, end, [&](uintptr_t first, uintptr_t last) {
+        bytes += last - first;
+        uintptr_t from = std::max(first / SECTOR_BYTES, next_sector), to = (last - 1) / SECTOR_BYTES + 1;
+        if (to > from) sectors += to - from;
+        next_sector = std::max(next_sector, to);
+    });
+    count.transfers += sectors;
+    count.least += (bytes + SECTOR_BYTES - 1) / SECTOR_BYTES;
 }
 
 // The turns for lanes that are served together: as many as the busiest bank has different words to give.
 inline size_t turns_of_part(const Touch* begin, const Touch* end) {
-    static std::vector<uintptr_t> words;
-    words.clear();
-    for (const Touch* touch = begin; touch < end; touch++) {
-        for (uintptr_t word = touch->address / BANK_BYTES; word * BANK_BYTES < touch->address + touch->bytes; word++) {
-            words.push_back(word);
+    size_t of_bank[BANKS] = {}, most = 0;
+    uintptr_t next_word = 0;
+    for_each_run(begin, end, [&](uintptr_t first, uintptr_t last) {
+        uintptr_t to = (last - 1) / BANK_BYTES + 1;
+        for (uintptr_t word = std::max(first / BANK_BYTES, next_word); word < to; word++) {
+            most = std::max(most, ++of_bank[word % BANKS]);
         }
-    }
-    size_t different = count_different(words), of_bank[BANKS] = {}, most = 0;
-    for (size_t i = 0; i < different; i++) most = std::max(most, ++of_bank[words[i] % BANKS]);
+        next_word = std::max(next_word, to);
+    });
     return most;
 }
 

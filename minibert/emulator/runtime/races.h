@@ -56,7 +56,7 @@ inline size_t library_offset(const Use& use) {
     return library_offset(reinterpret_cast<const void*>(counter));
 }
 
-[[noreturn]] inline void fail_race(const Region& region, char* address, size_t bytes, bool writes, bool atomic,
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_race(const Region& region, char* address, size_t bytes, bool writes, bool atomic,
                                    const Use& other, bool other_wrote, const void* counter) {
     char element[200], who[100];
     int argument = -1;
@@ -76,17 +76,23 @@ inline size_t library_offset(const Use& use) {
     abandon_thread();
 }
 
+// Whether a read says nothing new: threads of several warps of this block have read in this phase, or this thread has.
+inline bool is_known_read(const Use& read) {
+    if (read.block != uint32_t(block_serial) || read.phase != phase) return false;
+    if (read.several == Several::WARPS) return true;
+    return read.several == Several::NO && read.thread == current->number && read.warp_phase == current->warp_phase;
+}
+
 // Compares an access with what was done before to one cell, and notes it there.
 inline void note_use(const Region& region, Cell& cell, char* address, size_t bytes, bool writes, bool atomic,
                      const void* counter) {
-    if (!is_there(cell.write, region)) cell.write.block = 0;
-    if (!is_there(cell.read, region)) cell.read.block = 0;
-    bool after_write = cell.write.block == 0 || is_ordered_before_now(cell.write);
+    bool after_write = !is_there(cell.write, region) || is_ordered_before_now(cell.write);
     if (!after_write && !(atomic && cell.write.atomic)) {
         fail_race(region, address, bytes, writes, atomic, cell.write, true, counter);
     }
+    if (!writes && is_known_read(cell.read)) return;
+    bool after_read = !is_there(cell.read, region) || is_ordered_before_now(cell.read);
     Use now = use_of_now(atomic, counter);
-    bool after_read = cell.read.block == 0 || is_ordered_before_now(cell.read);
     if (!writes) {
         cell.read = after_read ? now : joined(cell.read, now);
         return;

@@ -8,11 +8,20 @@
 
 // ------------------------------------------------------------------------------- -fsanitize=thread: every access
 
-#define EMULATOR_ACCESS(bytes)                                                                                        \
-    void __tsan_read##bytes(void* p) { emulator::check_access(p, bytes, false, false, EMULATOR_CALL_ADDRESS); }       \
-    void __tsan_write##bytes(void* p) { emulator::check_access(p, bytes, true, false, EMULATOR_CALL_ADDRESS); }       \
-    void __tsan_unaligned_read##bytes(void* p) { emulator::check_access(p, bytes, false, false, EMULATOR_CALL_ADDRESS); } \
-    void __tsan_unaligned_write##bytes(void* p) { emulator::check_access(p, bytes, true, false, EMULATOR_CALL_ADDRESS); }
+// The frequent ones are compiled for their size.
+#define EMULATOR_ACCESS(bytes)                                                                              \
+    void __tsan_read##bytes(void* address) {                                                                \
+        emulator::check_any_access(address, bytes, false, false, EMULATOR_CALL_ADDRESS);                    \
+    }                                                                                                       \
+    void __tsan_write##bytes(void* address) {                                                               \
+        emulator::check_any_access(address, bytes, true, false, EMULATOR_CALL_ADDRESS);                     \
+    }                                                                                                       \
+    void __tsan_unaligned_read##bytes(void* address) {                                                      \
+        emulator::check_access(address, bytes, false, false, EMULATOR_CALL_ADDRESS);                        \
+    }                                                                                                       \
+    void __tsan_unaligned_write##bytes(void* address) {                                                     \
+        emulator::check_access(address, bytes, true, false, EMULATOR_CALL_ADDRESS);                         \
+    }
 
 extern "C" {
 EMULATOR_ACCESS(1)
