@@ -1,0 +1,108 @@
+"""A stand-in for the part of CuPy that minibert uses, for machines without a GPU: `from minibert.emulator import cupy`.
+
+Arrays are NumPy's inside, kernels run on the emulator, and so the launch code of minibert.ops.gpu runs as it is.  What
+CuPy refuses is refused here: arrays of host and device together, a conversion that nobody asked for.  And so is what
+CuPy lets pass, but is a mistake in our code: an array that is not contiguous given to a kernel, a number of the wrong
+type, products of more than two dimensions, reading what was never written (in check mode).  Whatever is not listed here
+does not exist: look it up in CuPy's documentation, then add it.
+
+Not part of CuPy are these names, for tests:
+    launches               the last kernels launched: name, grid, block, shared memory
+    synchronisations       how often the host would have waited for the device, by the name of what was called
+    no_synchronisation     `with` it, waiting is an error, SynchronisationError
+"""
+
+from numpy import bool_, dtype, float16, float32, float64, int32, int64, uint8, uint32, uint64
+
+from minibert.emulator.cupy import _core, cuda
+from minibert.emulator.cupy.arrays import ndarray
+from minibert.emulator.cupy.cuda.memory import get_default_memory_pool
+from minibert.emulator.cupy.functions import (
+    add,
+    arange,
+    argsort,
+    array,
+    asarray,
+    ascontiguousarray,
+    asnumpy,
+    concatenate,
+    cumsum,
+    empty,
+    empty_like,
+    full,
+    isfinite,
+    max,
+    maximum,
+    min,
+    minimum,
+    multiply,
+    ones,
+    searchsorted,
+    sort,
+    sqrt,
+    subtract,
+    sum,
+    where,
+    zeros,
+    zeros_like,
+)
+from minibert.emulator.cupy.kernels import RawKernel, RawModule, launches
+from minibert.emulator.cupy.products import dot, matmul
+from minibert.emulator.cupy.synchronising import SynchronisationError, no_synchronisation, synchronisations
+
+OURS = ["SynchronisationError", "launches", "no_synchronisation", "synchronisations"]  # not CuPy's
+__all__ = [
+    "SynchronisationError",
+    "launches",
+    "no_synchronisation",
+    "synchronisations",
+    "RawKernel",
+    "RawModule",
+    "_core",
+    "add",
+    "arange",
+    "argsort",
+    "array",
+    "asarray",
+    "ascontiguousarray",
+    "asnumpy",
+    "bool_",
+    "concatenate",
+    "cuda",
+    "cumsum",
+    "dot",
+    "dtype",
+    "empty",
+    "empty_like",
+    "float16",
+    "float32",
+    "float64",
+    "full",
+    "get_default_memory_pool",
+    "int32",
+    "int64",
+    "isfinite",
+    "matmul",
+    "max",
+    "maximum",
+    "min",
+    "minimum",
+    "multiply",
+    "ndarray",
+    "ones",
+    "searchsorted",
+    "sort",
+    "sqrt",
+    "subtract",
+    "sum",
+    "uint8",
+    "uint32",
+    "uint64",
+    "where",
+    "zeros",
+    "zeros_like",
+]
+
+
+def __getattr__(name: str):
+    raise AttributeError(f"the emulator's stand-in has no {name!r}: check that CuPy has it, then add it to {__name__}")

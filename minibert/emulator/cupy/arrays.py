@@ -1,0 +1,230 @@
+"""The array of the stand-in: `cupy.ndarray`, as far as minibert uses it, and no more tolerant than CuPy's.
+
+Each name here is one of CuPy's, except those that begin with an underscore.
+"""
+
+import numpy as np
+
+from minibert.emulator import memory
+from minibert.emulator.cupy.cuda import Device
+from minibert.emulator.cupy.cuda.pinned import is_pinned
+from minibert.emulator.cupy.operators import Operators
+from minibert.emulator.cupy.storage import allocate, is_number, readable, refuse_doubtful
+from minibert.emulator.cupy.synchronising import synchronise
+
+
+class Pointer:
+    """Where an array begins: array.data.ptr."""
+
+    def __init__(self, ptr: int):
+        self.ptr = ptr
+
+
+class ndarray(Operators):
+    """An array on the device.  Its numbers are to be had by .get() only, and it is combined with others of its kind."""
+
+    __slots__ = ("_numbers", "__weakref__")
+    __array_ufunc__ = None  # NumPy's scalars leave operators to us; its arrays and functions are refused
+
+    def __init__(self, shape, dtype=float):
+        self._numbers = allocate(shape, dtype)
+
+    def __getattr__(self, name):
+        raise AttributeError(
+            f"the emulator's arrays have no {name!r}: check that CuPy's have it, then add it to {__name__}"
+        )
+
+    dtype = property(lambda self: self._numbers.dtype)
+    shape = property(lambda self: self._numbers.shape)
+    size = property(lambda self: self._numbers.size)
+    ndim = property(lambda self: self._numbers.ndim)
+    nbytes = property(lambda self: self._numbers.nbytes)
+    itemsize = property(lambda self: self._numbers.itemsize)
+    strides = property(lambda self: self._numbers.strides)
+    flags = property(lambda self: self._numbers.flags)
+    data = property(lambda self: Pointer(self._numbers.ctypes.data))
+    device = property(lambda self: Device(0))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self):
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[place] for place in range(len(self)))
+
+    # ------------------------------------------------------------------------------- between host and device
+
+    def get(self, stream=None) -> np.ndarray:
+        """Its numbers, on the host, which waits for them."""
+        return read_back(self, "get")
+
+    def set(self, arr: np.ndarray, stream=None) -> None:
+        """Copies numbers of the host to here.  From memory that is not pinned, the copy may wait for the device."""
+        if not isinstance(arr, np.ndarray):
+            raise TypeError(f"only a numpy.ndarray can be set, got {type(arr).__name__}")
+        if arr.dtype != self.dtype:
+            raise TypeError(f"a {arr.dtype} array cannot be set to a {self.dtype} array")
+        if arr.shape != self.shape:
+            raise ValueError(f"an array of shape {arr.shape} cannot be set to one of shape {self.shape}")
+        if not self.flags.c_contiguous:
+            raise RuntimeError("cannot set a non-contiguous array")
+        if not is_pinned(arr):
+            synchronise("set from memory that is not pinned")
+        write(self._numbers, arr)
+
+    def item(self):
+        return read_back(self, "item").item()
+
+    def tolist(self) -> list:
+        return read_back(self, "tolist").tolist()
+
+    def __float__(self) -> float:
+        return float(read_back(self, "float"))
+
+    def __int__(self) -> int:
+        return int(read_back(self, "int"))
+
+    def __bool__(self) -> bool:
+        return bool(read_back(self, "bool"))
+
+    def __repr__(self) -> str:
+        return repr(read_back(self, "repr"))
+
+    def __array__(self, *_, **__):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
+
+    # ------------------------------------------------------------------------------------ parts and other forms
+
+    def __getitem__(self, index) -> "ndarray":
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(is_plain(part) for part in parts):
+            return view(self._numbers[as_views(parts)])
+        return fresh(np.asarray(readable(self._numbers)[tuple(map(index_numbers, parts))]))
+
+    def __setitem__(self, index, value) -> None:
+        parts = index if isinstance(index, tuple) else (index,)
+        if not all(is_plain(part) for part in parts):
+            raise TypeError("the emulator assigns to slices only: with arrays it is open which of two values stays")
+        write(self._numbers[as_views(parts)], operand(value))
+
+    def reshape(self, *shape) -> "ndarray":
+        numbers = self._numbers.reshape(shape[0] if len(shape) == 1 else shape)
+        return view(numbers) if np.may_share_memory(numbers, self._numbers) else fresh(readable(numbers))
+
+    def ravel(self) -> "ndarray":
+        return self.reshape(-1)
+
+    def transpose(self, *axes) -> "ndarray":
+        return view(self._numbers.transpose(*axes))
+
+    T = property(lambda self: self.transpose())
+
+    def astype(self, dtype, copy=True) -> "ndarray":
+        if not copy and self.dtype == np.dtype(dtype):
+            return self
+        result = ndarray(self.shape, dtype)
+        write(result._numbers, readable(self._numbers))
+        return result
+
+    def copy(self) -> "ndarray":
+        return fresh(readable(self._numbers))
+
+    def fill(self, value) -> None:
+        write(self._numbers, operand(value))
+
+    # -------------------------------------------------------------------------------- reductions and operators
+
+    def sum(self, axis=None, dtype=None, keepdims=False) -> "ndarray":
+        """The sum, a 0-d array where NumPy gives a number; of 16-bit numbers in float32, and rounded once."""
+        wanted = sum_dtype(self.dtype) if dtype is None else np.dtype(dtype)
+        adding = np.dtype(np.float32) if wanted.itemsize == 2 else wanted
+        sums = readable(self._numbers).sum(axis=axis, dtype=adding, keepdims=keepdims)
+        return fresh(np.asarray(sums).astype(wanted))
+
+    def max(self, axis=None, keepdims=False) -> "ndarray":
+        return fresh(np.asarray(readable(self._numbers).max(axis=axis, keepdims=keepdims)))
+
+    def min(self, axis=None, keepdims=False) -> "ndarray":
+        return fresh(np.asarray(readable(self._numbers).min(axis=axis, keepdims=keepdims)))
+
+    def __matmul__(self, other) -> "ndarray":
+        from minibert.emulator.cupy.products import matmul
+
+        return matmul(self, other)
+
+    @staticmethod
+    def _combine(function, *operands, out=None) -> "ndarray":
+        """A function of NumPy, element by element."""
+        refuse_doubtful(*operands)
+        with np.errstate(all="ignore"):  # on the device nobody warns
+            values = [operand(each) for each in operands]
+            if out is None:
+                return fresh(np.asarray(function(*values)))
+            function(*values, out=out._numbers)
+        memory.mark_initialised(out._numbers)
+        return out
+
+
+def view(numbers: np.ndarray) -> ndarray:
+    """Device numbers as an array, in the same memory."""
+    array = ndarray.__new__(ndarray)
+    array._numbers = numbers
+    return array
+
+
+def fresh(numbers: np.ndarray) -> ndarray:
+    """A device array of its own with these numbers."""
+    array = ndarray(numbers.shape, numbers.dtype)
+    write(array._numbers, numbers)
+    return array
+
+
+def write(place: np.ndarray, values) -> None:
+    """Device memory gets these values, and counts as written."""
+    with np.errstate(all="ignore"):
+        place[...] = values
+    memory.mark_initialised(place)
+
+
+def read_back(array: ndarray, operation: str) -> np.ndarray:
+    """A copy on the host, which waits for it."""
+    synchronise(operation)
+    return readable(array._numbers).copy()
+
+
+def operand(value):
+    """What may stand beside a device array, as NumPy computes with it: another one, or a number."""
+    if isinstance(value, ndarray):
+        return readable(value._numbers)
+    if is_number(value):
+        return value
+    raise TypeError(f"Unsupported type {type(value)}: beside device arrays only their like and numbers are allowed")
+
+
+def sum_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of a sum: integers become 64 bits wide."""
+    if dtype.kind not in "biu":
+        return dtype
+    return np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
+
+
+def is_plain(part) -> bool:
+    """Whether indexing by it gives a view."""
+    return part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) and not isinstance(part, bool)
+
+
+def as_views(parts: tuple) -> tuple:
+    """The same index, by which NumPy gives a view even of one element."""
+    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
+
+
+def index_numbers(part):
+    """One part of an index as NumPy takes it.  A mask has as many results as it has ones: the host waits for that."""
+    if is_plain(part):
+        return part
+    if not isinstance(part, ndarray):
+        raise TypeError(f"indices of a device array are slices, numbers and device arrays, not {type(part).__name__}")
+    if part.dtype == np.bool_:
+        synchronise("indexing by a mask")
+    return readable(part._numbers)

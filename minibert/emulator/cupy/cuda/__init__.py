@@ -1,0 +1,127 @@
+"""Devices, streams and events.  Kernels run when they are launched; so there is nothing to wait for."""
+
+import time
+
+from minibert.emulator.cupy.cuda import memory, runtime
+from minibert.emulator.cupy.cuda.memory import MemoryPool
+from minibert.emulator.cupy.cuda.pinned import PinnedMemoryPointer, alloc_pinned_memory
+from minibert.emulator.cupy.synchronising import synchronise, wait_for_event
+
+__all__ = [
+    "Device",
+    "Event",
+    "MemoryPool",
+    "PinnedMemoryPointer",
+    "Stream",
+    "alloc_pinned_memory",
+    "get_current_stream",
+    "get_elapsed_time",
+    "memory",
+    "runtime",
+]
+
+
+class Device:
+    """The emulated GPU.  Set Device.compute_capability to see which kernels others would get."""
+
+    compute_capability = "80"
+
+    def __init__(self, device=None):
+        self.id = 0 if device is None else int(device)
+        if self.id != 0:
+            raise runtime.CUDARuntimeError(f"cudaErrorInvalidDevice: there is one device, number 0, not {self.id}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def __eq__(self, other):
+        return isinstance(other, Device) and self.id == other.id
+
+    def __hash__(self):
+        return hash(self.id)
+
+    def use(self) -> None:
+        return None
+
+    def synchronize(self) -> None:
+        synchronise("cuda.Device.synchronize")
+
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        return runtime.memGetInfo()
+
+
+class Event:
+    """A point in a stream."""
+
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.timed = not disable_timing
+        self.when: float | None = None
+
+    def record(self, stream=None) -> None:
+        self.when = time.perf_counter()
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        wait_for_event("cuda.Event.synchronize")
+
+
+class Stream:
+    """A queue of work.  `with stream:` makes it the current one."""
+
+    null: "Stream"
+
+    def __init__(self, null=False, non_blocking=False, ptds=False):
+        self.before: list[Stream] = []
+
+    def __enter__(self):
+        self.before.append(current[0])
+        current[0] = self
+        return self
+
+    def __exit__(self, *_):
+        current[0] = self.before.pop()
+
+    def use(self) -> "Stream":
+        current[0] = self
+        return self
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        synchronise("cuda.Stream.synchronize")
+
+    def record(self, event=None) -> Event:
+        event = Event() if event is None else event
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        """What comes after in this stream waits for the event; the host does not."""
+        if not isinstance(event, Event):
+            raise TypeError(f"expected an Event, got {type(event).__name__}")
+        if event.when is None:
+            raise ValueError("the event was never recorded: nothing would wait")
+
+
+Stream.null = Stream(null=True)
+current = [Stream.null]
+
+
+def get_current_stream() -> Stream:
+    return current[0]
+
+
+def get_elapsed_time(start_event: Event, end_event: Event) -> float:
+    """Milliseconds between two events."""
+    if start_event.when is None or end_event.when is None or not (start_event.timed and end_event.timed):
+        raise runtime.CUDARuntimeError("cudaErrorInvalidResourceHandle: both events must be recorded, with timing")
+    return 1000 * (end_event.when - start_event.when)

@@ -1,0 +1,70 @@
+"""Pools of memory.  Nothing is pooled here: what a pool would hold is computed, so that its use can be tested."""
+
+BLOCK = 512  # bytes: sizes are rounded up to multiples of it
+TOTAL = 16 << 30  # bytes of the emulated device
+
+
+class OutOfMemoryError(MemoryError):
+    """An array does not fit: size, in use already, and the limit if there is one; all in bytes."""
+
+    def __init__(self, size, total, limit=0):
+        super().__init__(size, total, limit)
+        self.size, self.total, self.limit = size, total, limit
+
+    def __str__(self):
+        limit = f", limit set to: {self.limit:,} bytes" if self.limit else ""
+        return f"Out of memory allocating {self.size:,} bytes (allocated so far: {self.total:,} bytes{limit})"
+
+
+class MemoryPool:
+    """Keeps what is freed, since asking the driver for memory stops the device."""
+
+    def __init__(self):
+        self.in_use: int = 0
+        self.held: int = 0
+        self.limit: int = 0
+
+    def take(self, size: int) -> int:
+        """Room for so many bytes; returns what must be given back."""
+        size = -(-size // BLOCK) * BLOCK
+        if self.in_use + size > (self.limit or TOTAL):
+            raise OutOfMemoryError(size, self.in_use, self.limit)
+        self.in_use += size
+        self.held = max(self.held, self.in_use)
+        return size
+
+    def give_back(self, size: int) -> None:
+        self.in_use -= size
+
+    def used_bytes(self) -> int:
+        return self.in_use
+
+    def free_bytes(self) -> int:
+        return self.held - self.in_use
+
+    def total_bytes(self) -> int:
+        """In use, or kept for the next array."""
+        return self.held
+
+    def free_all_blocks(self, stream=None) -> None:
+        self.held = self.in_use
+
+    def set_limit(self, size=None, fraction=None) -> None:
+        """One of the two: bytes, 0 for no limit; or a share of the device's memory.  Raises ValueError."""
+        if (size is None) == (fraction is None):
+            raise ValueError("give either size or fraction")
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise ValueError(f"fraction {fraction}: expected from 0 to 1")
+        self.limit = int(TOTAL * fraction) if size is None else int(size)
+        if self.limit < 0:
+            raise ValueError(f"size {size}: expected bytes")
+
+    def get_limit(self) -> int:
+        return self.limit
+
+
+pool = MemoryPool()
+
+
+def get_default_memory_pool() -> MemoryPool:
+    return pool

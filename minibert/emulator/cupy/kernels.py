@@ -1,0 +1,87 @@
+"""Kernels from CUDA source: cupy.RawModule and cupy.RawKernel, which the emulator runs."""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from minibert.emulator.cupy.arrays import ndarray
+from minibert.emulator.cupy.cuda import Device
+from minibert.emulator.cupy.cuda.limits import most_shared
+from minibert.emulator.errors import LaunchError
+from minibert.emulator.module import Module
+
+
+class Launch(NamedTuple):
+    name: str
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    shared: int  # bytes of dynamic shared memory
+
+
+launches: deque[Launch] = deque(maxlen=100_000)  # the last ones, for tests
+
+
+class RawModule:
+    """Kernels of one source, compiled when the first of them is launched.
+
+    code: the source; options: as for NVRTC, of which only --std=c++17 has a meaning here; name_expressions: the
+    instances of templates that are wanted.
+    """
+
+    def __init__(self, code=None, *, options=(), backend="nvrtc", name_expressions=None):
+        if not isinstance(code, str) or not isinstance(options, tuple):
+            raise TypeError("code is a string, options a tuple of strings")
+        if defines := [option for option in options if option.startswith(("-D", "--define"))]:
+            raise NotImplementedError(f"the emulator cannot define macros: {', '.join(defines)}")
+        if backend != "nvrtc":
+            raise ValueError(f"backend {backend!r}: expected 'nvrtc'")
+        self._names = None if name_expressions is None else list(name_expressions)
+        self._module = Module(code, names=self._names)
+
+    def get_function(self, name: str) -> "RawKernel":
+        """One kernel, by its name in name_expressions, or a plain function's if there were none.  Raises KeyError."""
+        kernel = RawKernel.__new__(RawKernel)
+        kernel._kernel, kernel.name = self._module.kernel(name), name
+        return kernel
+
+
+class RawKernel:
+    """One kernel: kernel(grid, block, arguments, shared_mem=0)."""
+
+    def __init__(self, code, name, options=(), backend="nvrtc"):
+        module = RawModule(code=code, options=options, backend=backend)
+        self._kernel, self.name = module.get_function(name)._kernel, name
+
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        return self._kernel.max_dynamic_shared_size_bytes
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size: int) -> None:
+        capability = Device().compute_capability
+        if size > most_shared(capability):
+            raise LaunchError(
+                f"{self.name}: {size} bytes of shared memory; a block on compute capability {capability} can have "
+                f"{most_shared(capability)}",
+                kernel=self.name,
+            )
+        self._kernel.max_dynamic_shared_size_bytes = size
+
+    def __call__(self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0, stream=None) -> None:
+        """Run it.  args: device arrays, NumPy scalars, and np.uintp(0) for a null pointer.
+
+        Where CuPy launches one block for an empty grid, reads a number as another type, or ignores strides, this
+        raises an error.
+        """
+        if not isinstance(grid, tuple) or not isinstance(block, tuple) or not isinstance(args, tuple):
+            raise TypeError(f"{self.name}: grid, block and arguments are tuples")
+        launches.append(Launch(self.name, grid, block, shared_mem))
+        self._kernel(grid, block, tuple(map(self._argument, args)), shared=shared_mem)
+
+    def _argument(self, value):
+        if isinstance(value, ndarray):
+            return value._numbers
+        if value is None or isinstance(value, np.ndarray):
+            raise TypeError(f"{self.name}: Unsupported type {type(value)}")
+        return value

@@ -1,0 +1,73 @@
+"""The operators of device arrays."""
+
+import numpy as np
+
+
+class Operators:
+    """What `_combine(function, *operands, out)` of the class that inherits makes of +, -, ..."""
+
+    __slots__ = ()
+    __hash__ = None
+
+    def __add__(self, other):
+        return self._combine(np.add, self, other)
+
+    def __radd__(self, other):
+        return self._combine(np.add, other, self)
+
+    def __iadd__(self, other):
+        return self._combine(np.add, self, other, out=self)
+
+    def __sub__(self, other):
+        return self._combine(np.subtract, self, other)
+
+    def __rsub__(self, other):
+        return self._combine(np.subtract, other, self)
+
+    def __isub__(self, other):
+        return self._combine(np.subtract, self, other, out=self)
+
+    def __mul__(self, other):
+        return self._combine(np.multiply, self, other)
+
+    def __rmul__(self, other):
+        return self._combine(np.multiply, other, self)
+
+    def __imul__(self, other):
+        return self._combine(np.multiply, self, other, out=self)
+
+    def __truediv__(self, other):
+        return self._combine(np.true_divide, self, other)
+
+    def __rtruediv__(self, other):
+        return self._combine(np.true_divide, other, self)
+
+    def __itruediv__(self, other):
+        return self._combine(np.true_divide, self, other, out=self)
+
+    def __pow__(self, other):
+        return self._combine(np.power, self, other)
+
+    def __neg__(self):
+        return self._combine(np.negative, self)
+
+    def __abs__(self):
+        return self._combine(np.absolute, self)
+
+    def __eq__(self, other):
+        return self._combine(np.equal, self, other)
+
+    def __ne__(self, other):
+        return self._combine(np.not_equal, self, other)
+
+    def __lt__(self, other):
+        return self._combine(np.less, self, other)
+
+    def __le__(self, other):
+        return self._combine(np.less_equal, self, other)
+
+    def __gt__(self, other):
+        return self._combine(np.greater, self, other)
+
+    def __ge__(self, other):
+        return self._combine(np.greater_equal, self, other)

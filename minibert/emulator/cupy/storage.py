@@ -1,0 +1,46 @@
+"""The memory of device arrays, the pool that it is taken from, and the rules by which arrays may be combined."""
+
+import weakref
+
+import numpy as np
+
+from minibert.emulator import memory, modes
+from minibert.emulator.cupy.cuda.memory import get_default_memory_pool
+from minibert.emulator.errors import UninitialisedError
+
+NUMBERS = bool, int, float  # of Python, that CuPy takes beside arrays
+
+
+def allocate(shape, dtype) -> np.ndarray:
+    """Fresh memory, which is full of nonsense.  Raises TypeError for what CuPy cannot store: objects, strings ..."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "biuf" and dtype.name != "bfloat16" or not dtype.isnative:
+        raise TypeError(f"arrays of {dtype} cannot be on the device")
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    if not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
+        raise ValueError(f"shape {shape!r}: expected integers that are not negative")
+    pool, size = get_default_memory_pool(), int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    block = pool.take(size)
+    numbers = memory.empty(shape, dtype)
+    weakref.finalize(numbers.base, pool.give_back, block).atexit = False
+    return numbers
+
+
+def readable(numbers: np.ndarray) -> np.ndarray:
+    """The same, looked at: in check mode, whoever reads memory that nobody has written is told."""
+    if modes.current().checked and not (written := memory.is_initialised(numbers)).all():
+        first = tuple(int(index) for index in np.argwhere(~written)[0])
+        raise UninitialisedError(f"element {first} of an array {numbers.shape} is read, and nobody has written it")
+    return numbers
+
+
+def is_number(value) -> bool:
+    """Whether CuPy passes it by value: numbers of Python and NumPy, no arrays."""
+    return type(value) in NUMBERS or isinstance(value, np.generic)
+
+
+def refuse_doubtful(*operands) -> None:
+    """TypeError for numbers of Python beside bfloat16: NumPy makes float32 of it, CuPy need not."""
+    kinds = [getattr(operand, "dtype", None) for operand in operands]
+    if any(kind is not None and kind.name == "bfloat16" for kind in kinds) and float in map(type, operands):
+        raise TypeError("a bfloat16 array and a Python float: what dtype comes out? use astype, or a NumPy scalar")
