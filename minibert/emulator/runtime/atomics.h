@@ -8,8 +8,13 @@
 #pragma GCC visibility push(hidden)
 namespace emulator {
 
-// Tells check mode of the access, and lets other threads go on now and then: who spins on a lock waits for them.
+// Tells check mode of the access.
 void atomic_access(void* address, size_t bytes, const void* program_counter);
+
+// Tells what came of it.  A thread that tries in vain for a while lets the others go on: it may wait for a lock.
+void atomic_changed_nothing();
+void atomic_changed_something();
+
 void memory_fence();
 
 }  // namespace emulator
@@ -27,8 +32,10 @@ template <typename T> constexpr bool atomic_type = (sizeof(T) == 4 || sizeof(T) 
 template <typename T, typename Compute>
 EMULATOR_UNCHECKED inline T replace(T* address, Compute compute) {
     static_assert(atomic_type<T>, "atomic operations are for integers and floating point numbers of 4 or 8 bytes");
-    T old = *address;
-    *address = compute(old);
+    T old = *address, now = compute(old);
+    *address = now;
+    if (now == old) atomic_changed_nothing();
+    else atomic_changed_something();
     return old;
 }
 

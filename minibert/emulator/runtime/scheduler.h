@@ -32,9 +32,9 @@ static unsigned waiting_in_block;               // threads that wait at a barrie
 static Place block_place;                       // where the first of them waits
 static bool elsewhere;                          // and whether another one waits at another place
 static unsigned votes[2];           // threads that said yes at a barrier, in odd and even phases of the block
-static unsigned atomics_in_a_row;   // since a thread last gave way to others
+static unsigned vain_atomics;       // that changed nothing, since one last did or a thread gave way to others
 static bool gave_way;
-static unsigned fruitless_rounds;   // in which threads did nothing but try atomics
+static unsigned fruitless_rounds;   // in which threads did nothing but try atomics in vain
 
 inline void fail_block(Kind kind, Place place, const char* text, ...);
 void explain_divergence();
@@ -76,7 +76,9 @@ inline void resume(Thread& thread) {
     threadIdx = thread.index;
     switch_to(thread.fiber);
     current = nullptr;
-    if (state == State::FINISHED) finish(thread.fiber);
+    if (state != State::FINISHED) return;
+    finish(thread.fiber);
+    fruitless_rounds = 0;
 }
 
 inline void wait(State state, Place place) {
@@ -159,6 +161,7 @@ inline bool release_warp(unsigned warp) {
         unsigned mask = thread.mask & all;
         if (!warp_is_complete(thread, warp, mask)) continue;
         release_lanes(threads + warp * WARP_SIZE, mask, thread.together, thread.orders_memory);
+        fruitless_rounds = 0;
         waiting_in_warp[warp] -= unsigned(__builtin_popcount(mask));
         done |= mask;
         released = true;
@@ -209,7 +212,7 @@ inline bool run_warp(unsigned warp) {
 inline void begin_block() {
     phase = 0;
     votes[0] = votes[1] = 0;
-    fruitless_rounds = 0;
+    vain_atomics = fruitless_rounds = 0;
     nobody_waits_in_block();
     for (unsigned warp = 0; warp < warp_count; warp++) waiting_in_warp[warp] = 0;
     for (unsigned i = 0; i < thread_count; i++) {
@@ -221,7 +224,7 @@ inline void begin_block() {
     }
 }
 
-constexpr unsigned PATIENCE = 10'000;  // rounds in which threads may try atomics in vain
+constexpr unsigned PATIENCE = 1'000;
 
 inline void give_up_on_atomics() {
     if (++fruitless_rounds < PATIENCE) return;

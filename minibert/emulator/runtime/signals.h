@@ -26,9 +26,10 @@ __attribute__((format(printf, 2, 3))) inline void report_signal(Kind kind, const
     va_end(values);
 }
 
+// Whether an address lies where the current thread's stack has no room left, or not far below.
 inline bool overflows_stack(const char* address) {
     const char* begin = launch->stacks + current->fiber.stack * STACK_BYTES;
-    return address >= begin && address < begin + 2 * size_t(getpagesize());
+    return address >= begin - 4 * STACK_BYTES && address < begin + 2 * size_t(getpagesize());
 }
 
 inline void explain_signal(int signal, const siginfo_t* details) {

@@ -71,24 +71,28 @@ unsigned active_lanes() {
 
 // ------------------------------------------------------------------------------------------------------- atomics
 
-constexpr unsigned ATOMICS_IN_A_ROW = 1000;
-
 #ifdef EMULATOR_CHECKS
 void check_access(void* address, size_t bytes, bool writes, bool atomic, const void* counter);
 #endif
 
 void atomic_access(void* address, size_t bytes, const void* counter) {
-    if (++atomics_in_a_row >= ATOMICS_IN_A_ROW) {
-        atomics_in_a_row = 0;
-        gave_way = true;
-        switch_to_scheduler(current->fiber);
-    }
 #ifdef EMULATOR_CHECKS
     check_access(address, bytes, true, true, counter);
 #else
     (void)address, (void)bytes, (void)counter;
 #endif
 }
+
+constexpr unsigned VAIN_ATOMICS = 100;  // after which a thread gives way to others
+
+void atomic_changed_nothing() {
+    if (++vain_atomics < VAIN_ATOMICS) return;
+    vain_atomics = 0;
+    gave_way = true;
+    switch_to_scheduler(current->fiber);
+}
+
+void atomic_changed_something() { vain_atomics = fruitless_rounds = 0; }
 
 void memory_fence() {}
 
