@@ -54,35 +54,3 @@ __device__ __forceinline__ unsigned keys_kept(const Drops& drops, int sequence, 
     }
     return bits;
 }
-// Which rows of which sequence a block owns.
-struct Owned { int sequence, first, rows; };
-
-// Of all rows, cut sequence by sequence into tiles of SIZE.  Sequence b has blocks cu_seqlens[b] / SIZE + b and on.
-template <int SIZE> __device__ __forceinline__ Owned find_rows(const int* cu_seqlens, int sequences) {
-    int low = 0, high = sequences - 1, block = blockIdx.x;
-    while (low < high) {
-        int middle = (low + high + 1) / 2;
-        if (cu_seqlens[middle] / SIZE + middle <= block) low = middle; else high = middle - 1;
-    }
-    int first = cu_seqlens[low] + (block - cu_seqlens[low] / SIZE - low) * SIZE;
-    return {low, first, min(SIZE, cu_seqlens[low + 1] - first)};
-}
-
-// How many keys a query sees, the first ones of its sequence; none if there is no such query.
-__device__ __forceinline__ int keys_seen(int query, int end, int keys, const int* positions_q, int causal) {
-    if (query >= end) return 0;
-    return causal ? min(keys, positions_q[query] + 1) : keys;
-}
-
-// How many keys any query of a block sees.  Each warp asks for all of them, so that all warps get the same.
-__device__ __forceinline__ int most_keys_seen(int first, int end, int keys, const int* positions_q, int causal) {
-    int most = 0;
-    for (int query = first + threadIdx.x % WARP; query < end; query += WARP)
-        most = max(most, keys_seen(query, end, keys, positions_q, causal));
-    return warp_max(most);
-}
-
-// Where in a tensor [rows, heads * width] a row of a head begins.
-__device__ __forceinline__ long long place(int row, int head, int heads, int width) {
-    return (static_cast<long long>(row) * heads + head) * width;
-}

@@ -15,7 +15,7 @@ SIDE, TILE = 16, 32  # as in tensor_cores.cuh
 ROWS = WARPS * SIDE  # that a block owns
 HELD = 64  # up to this width the backward pass keeps what a block owns in registers
 FIRST = {"float16": 70, "bfloat16": 80}  # the compute capability from which on tensor cores take a dtype
-HEADERS = ("dropout.cuh", "tensor_cores.cuh", "attention_tensor_cores.cuh")
+HEADERS = ("dropout.cuh", "attention.cuh", "tensor_cores.cuh", "attention_tensor_cores.cuh")
 
 PRODUCT = CudaFile("attention_tensor_cores.cu", "wmma_product<{T}>", headers=HEADERS)
 # one file for each width, so that only what a model uses is compiled

@@ -86,8 +86,9 @@ __device__ __forceinline__ void write_sums(T* to, const Sums (&sums)[WIDTH / SID
 // A warp's sixteen rows [16, WIDTH], as left factors.  HELD: kept in registers from the start.  Otherwise, where there
 // are not registers enough, they stay in shared memory and are read for each product.
 template <typename T, int WIDTH, bool HELD> struct Strip {
+    static constexpr int PARTS = HELD ? WIDTH / SIDE : 1;
     const T* rows;
-    Left<T> parts[HELD ? WIDTH / SIDE : 1];
+    Left<T> parts[PARTS];
 
     __device__ __forceinline__ explicit Strip(const T* rows) : rows(rows) {
         if constexpr (HELD) {
