@@ -1,4 +1,4 @@
-"""Finds a C++ compiler, builds libraries with it, and keeps them.
+"""Builds libraries with a C++ compiler (see toolchains.py), and keeps them.
 
 A library is kept under a name that is a hash of everything it is made of: the source, the emulator's own headers and
 runtime, the compiler and its options, this file.  After any change there is another name: an old library never runs.
@@ -7,88 +7,21 @@ runtime, the compiler and its options, this file.  After any change there is ano
 import atexit
 import hashlib
 import os
-import shlex
 import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from minibert.emulator.errors import CompileError, NoCompilerError
+from minibert.emulator.errors import CompileError
+from minibert.emulator.toolchains import Compiler, compiler_status, find_compiler
+
+__all__ = ["build_library", "compiler_status", "find_compiler"]
 
 RUNTIME = Path(__file__).parent / "runtime"
-CANDIDATES = ("g++", "clang++", "c++")
 DAYS_KEPT = 30  # that a library stays in the cache without being used
 MESSAGE_LINES = 40  # of the compiler's, in an error
-
-# No trapping or errno: CUDA has neither.
-COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math"]
-# No warnings; and of debugging information the lines and functions, by which addresses are told as places in the source
-# (in version 4 of its format: in 5, GCC mixes up the names that #line gives).
-COMMON += ["-w", "-g1", "-gdwarf-4"]
-
-# Fast mode.
-FAST = ["-O2"]
-
-# Check mode.  The compiler calls the runtime at each access to memory (it is told to look for races, but linked to our
-# runtime and not to its own), and before each overflow, misaligned access or index that is too large.
-CHECKS = "thread,alignment,bounds,signed-integer-overflow,integer-divide-by-zero,shift,return,unreachable"
-CHECKED = ["-O1", f"-fsanitize={CHECKS}", "-fno-sanitize-recover=all"]
-# A vector that is read at once must stay one access, and not become one for each of its elements.
-GCC_CHECKED = ["-fsanitize=bounds-strict", "--param=tsan-instrument-func-entry-exit=0"]
-GCC_CHECKED += ["-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-fre", "-fno-tree-pre", "-fno-tree-dominator-opts"]
-CLANG_CHECKED = ["-fstrict-flex-arrays=3", "-mllvm", "-tsan-instrument-func-entry-exit=0"]
-
-
-@dataclass(frozen=True)
-class Compiler:
-    command: tuple[str, ...]
-    version: str  # what it says of itself
-
-    @property
-    def is_clang(self) -> bool:
-        return "clang" in self.version.lower()
-
-    def options(self, checked: bool) -> list[str]:
-        """For a kernel, in one of the two modes."""
-        if not checked:
-            return COMMON + FAST
-        return COMMON + CHECKED + (CLANG_CHECKED if self.is_clang else GCC_CHECKED)
-
-    def runtime_options(self, checked: bool) -> list[str]:
-        return COMMON + ["-O2", "-fno-exceptions"] + (["-DEMULATOR_CHECKS"] if checked else [])
-
-
-def find_compiler() -> Compiler:
-    """The compiler that CXX names, or the first one found.  Raises NoCompilerError."""
-    return try_compilers(os.environ.get("CXX", ""))
-
-
-@cache
-def try_compilers(wanted: str) -> Compiler:
-    commands = [tuple(shlex.split(wanted))] if wanted else [(name,) for name in CANDIDATES]
-    for command in commands:
-        try:
-            version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return Compiler(command, version)
-    found = f"CXX={wanted} does not run" if wanted else f"none of {', '.join(CANDIDATES)} was found"
-    raise NoCompilerError(
-        f"kernels are emulated with a C++ compiler, but {found}: install g++ (Debian, Ubuntu: apt install g++; "
-        "Fedora: dnf install gcc-c++; macOS: xcode-select --install), or name one in CXX"
-    )
-
-
-def compiler_status() -> str | None:
-    """None where kernels can be compiled; otherwise one line that says what is missing and how to get it."""
-    try:
-        find_compiler()
-    except NoCompilerError as error:
-        return str(error)
-    return None
 
 
 # ------------------------------------------------------------------------------------------------------- building
@@ -106,9 +39,9 @@ def build_library(source: str, checked: bool) -> Path:
         header = ["-I", str(RUNTIME), "-include", str(RUNTIME / "cuda_emulator.h")]
         run(compiler, [*options, *header, "-c", str(text), "-o", str(compiled)])
         # linked without -fsanitize: the functions it asks for are in our runtime
-        run(compiler, ["-shared", str(compiled), str(runtime), "-o", str(target)])
+        run(compiler, [*compiler.link_options(), str(compiled), str(runtime), "-o", str(target)])
 
-    return kept("kernels", ".so", compile_kernels, compiler, options, runtime.name, source)
+    return kept("kernels", ".so", compile_kernels, compiler, options, compiler.link_options(), runtime.name, source)
 
 
 def build_runtime(compiler: Compiler, checked: bool) -> Path:

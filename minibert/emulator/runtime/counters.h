@@ -8,7 +8,7 @@
 // Here the lanes run one after the other.  What belongs together is found again by the instruction and how often the lane
 // has come to it before.
 #pragma once
-#include <unordered_map>
+#include <map>
 
 #include "regions.h"
 
@@ -32,7 +32,7 @@ struct Touch {
 };
 
 static std::vector<Count> counts;                              // for each instruction
-static std::unordered_map<const void*, uint32_t> instructions; // their numbers
+static std::map<const void*, uint32_t> instructions;           // their numbers
 static std::vector<uint32_t> executions;                       // [instruction, thread], in this block
 static std::vector<Touch> touches;                             // of this block
 

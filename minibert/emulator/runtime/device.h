@@ -11,7 +11,9 @@
 #define __host__
 #define __constant__ static const
 #define __forceinline__ inline __attribute__((always_inline))
+#ifndef EMULATOR_RUNTIME  // which includes headers of the standard library that use this word as CUDA does not
 #define __noinline__ __attribute__((noinline))
+#endif
 #define __launch_bounds__(...)
 #define __align__(bytes) alignas(bytes)
 #define __grid_constant__

@@ -17,6 +17,7 @@
 //     counters.h         sectors and bank conflicts
 //     trace.h            the list of all accesses
 #include "state.h"
+#include "without_library.h"
 
 #include "scheduler.h"
 #include "failures.h"

@@ -97,8 +97,8 @@ inline long long value_of(const TypeDescription& type, size_t value) {
     return (long long)(negative ? low - (size_t(1) << bits) : low);
 }
 
-__attribute__((format(printf, 4, 5))) [[noreturn]] inline void fail_at(Kind kind, const SourceLocation& location,
-                                                                     const void* counter, const char* text, ...) {
+[[noreturn]] __attribute__((format(printf, 4, 5)))
+inline void fail_at(Kind kind, const SourceLocation& location, const void* counter, const char* text, ...) {
     va_list values;
     va_start(values, text);
     const char* slash = std::strrchr(location.file, '/');

@@ -1,0 +1,117 @@
+"""The C++ compilers that kernels are emulated with: g++, clang++, and the one in the Python package ziglang."""
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from minibert.emulator.errors import NoCompilerError
+
+CANDIDATES = ("g++", "clang++", "c++")
+
+# No trapping or errno: CUDA has neither.
+COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math"]
+# No warnings; and of debugging information the lines and functions, by which addresses are told as places in the source
+# (in version 4 of its format: in 5, GCC mixes up the names that #line gives).
+COMMON += ["-w", "-g1", "-gdwarf-4"]
+COMMON += ["-fno-threadsafe-statics"]  # all threads of a kernel are fibers of one thread of the CPU
+
+# Fast mode.
+FAST = ["-O2"]
+
+# Check mode.  The compiler calls the runtime at each access to memory (it is told to look for races, but linked to our
+# runtime and not to its own), and before each overflow, misaligned access or index that is too large.
+CHECKS = "alignment,bounds,signed-integer-overflow,integer-divide-by-zero,shift,return,unreachable"
+CHECKED = ["-O1", "-fsanitize=thread", f"-fsanitize={CHECKS}", "-fno-sanitize-recover=all"]
+# A vector that is read at once must stay one access, and not become one for each of its elements.
+GCC_CHECKED = ["-fsanitize=bounds-strict", "--param=tsan-instrument-func-entry-exit=0"]
+GCC_CHECKED += ["-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-fre", "-fno-tree-pre", "-fno-tree-dominator-opts"]
+# What is read, changed and written back is to be seen as a read too.
+CLANG_CHECKED = ["-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-instrument-read-before-write=1"]
+
+# ziglang is clang with the sources of its libraries, which it would compile when it first links with them; that takes
+# minutes.  Kernels need little of them: the system's C library, which Python has loaded already, and what
+# runtime/without_library.h has.
+ZIG = ["-fno-stack-protector", "-fno-sanitize-trap=all", "-DEMULATOR_WITHOUT_LIBRARY"]
+ZIG += ["-D_LIBCPP_VERBOSE_ABORT(...)=__builtin_abort()"]
+ZIG_LINKED = ["-nostdlib"]
+
+
+@dataclass(frozen=True)
+class Compiler:
+    command: tuple[str, ...]
+    version: str  # what it says of itself
+
+    @property
+    def is_clang(self) -> bool:
+        return "clang" in self.version.lower()
+
+    @property
+    def is_zig(self) -> bool:
+        return len(self.command) > 1 and Path(self.command[-2]).name in ("zig", "ziglang")
+
+    @property
+    def clang_version(self) -> int:
+        found = re.search(r"clang version (\d+)", self.version)
+        return int(found[1]) if found else 0
+
+    def common(self) -> list[str]:
+        return COMMON + (ZIG if self.is_zig else [])
+
+    def options(self, checked: bool) -> list[str]:
+        """For a kernel, in one of the two modes."""
+        if not checked:
+            return self.common() + FAST
+        if not self.is_clang:
+            return self.common() + CHECKED + GCC_CHECKED
+        # from version 16 on, the bounds of an array at the end of a struct are checked only if it is told so
+        arrays = ["-fstrict-flex-arrays=3"] if self.clang_version >= 16 else []
+        return self.common() + CHECKED + CLANG_CHECKED + arrays
+
+    def runtime_options(self, checked: bool) -> list[str]:
+        return self.common() + ["-O2", "-fno-exceptions"] + (["-DEMULATOR_CHECKS"] if checked else [])
+
+    def link_options(self) -> list[str]:
+        return ["-shared", *(ZIG_LINKED if self.is_zig and sys.platform == "linux" else [])]
+
+
+def find_compiler() -> Compiler:
+    """The compiler that CXX names, or the first one found.  Raises NoCompilerError."""
+    return try_compilers(os.environ.get("CXX", ""))
+
+
+def candidates() -> list[tuple[str, ...]]:
+    """The commands that are tried, in this order."""
+    found = [(name,) for name in CANDIDATES]
+    if importlib.util.find_spec("ziglang"):
+        found.append((sys.executable, "-m", "ziglang", "c++"))
+    return found
+
+
+@cache
+def try_compilers(wanted: str) -> Compiler:
+    for command in [tuple(shlex.split(wanted))] if wanted else candidates():
+        try:
+            version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return Compiler(command, version)
+    found = f"CXX={wanted} does not run" if wanted else f"none of {', '.join(CANDIDATES)} was found"
+    raise NoCompilerError(
+        f"kernels are emulated with a C++ compiler, but {found}: install g++ (Debian, Ubuntu: apt install g++; "
+        "Fedora: dnf install gcc-c++; macOS: xcode-select --install), or pip install ziglang, or name one in CXX"
+    )
+
+
+def compiler_status() -> str | None:
+    """None where kernels can be compiled; otherwise one line that says what is missing and how to get it."""
+    try:
+        find_compiler()
+    except NoCompilerError as error:
+        return str(error)
+    return None
