@@ -17,15 +17,19 @@ HELD = 64  # up to this width the backward pass keeps what a block owns in regis
 FIRST = {"float16": 70, "bfloat16": 80}  # the compute capability from which on tensor cores take a dtype
 HEADERS = ("dropout.cuh", "attention.cuh", "tensor_cores.cuh", "attention_tensor_cores.cuh")
 
-PRODUCT = CudaFile("attention_tensor_cores.cu", "wmma_product<{T}>", headers=HEADERS)
+PRODUCT = CudaFile("attention_tensor_cores.cu", "wmma_product<{T}>", headers=HEADERS, first=FIRST)
 # one file for each width, so that only what a model uses is compiled
-FORWARD = {w: CudaFile("attention_tensor_cores.cu", f"attention_forward<{{T}}, {w}>", headers=HEADERS) for w in WIDTHS}
+FORWARD = {
+    w: CudaFile("attention_tensor_cores.cu", f"attention_forward<{{T}}, {w}>", headers=HEADERS, first=FIRST)
+    for w in WIDTHS
+}
 BACKWARD = {
     w: CudaFile(
         "attention_tensor_cores_backward.cu",
         f"attention_d_key_value<{{T}}, {w}>",
         f"attention_d_query<{{T}}, {w}>",
         headers=HEADERS,
+        first=FIRST,
     )
     for w in WIDTHS
 }
@@ -33,8 +37,7 @@ BACKWARD = {
 
 def use_tensor_cores(dtype, width: int) -> bool:
     """Whether the current device's tensor cores compute attention for heads of that dtype and width."""
-    first = FIRST.get(np.dtype(dtype).name)
-    return first is not None and width <= WIDTHS[-1] and int(cp.cuda.Device().compute_capability) >= first
+    return width <= WIDTHS[-1] and PRODUCT.takes(dtype, int(cp.cuda.Device().compute_capability))
 
 
 def padded(width: int) -> int:

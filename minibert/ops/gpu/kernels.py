@@ -1,11 +1,13 @@
 """From a file of CUDA source to kernels that can be launched, for each dtype on first use."""
 
+import importlib.util
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from minibert.ops.gpu.library import cp
+from minibert.ops.gpu.library import cp, emulated
 
 FOLDER = Path(__file__).parent
 COMMON = "common.cuh"
@@ -14,16 +16,26 @@ COMMON = "common.cuh"
 TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double"}
 OPTIONS = ("--std=c++17",)
 
+# the compute capabilities that kernels are compiled for, 80 for 8.0; 70 with CUDA 12 only
+CAPABILITIES = 70, 75, 80, 86, 89, 90, 100, 120
+EVERYWHERE = dict.fromkeys(TYPES, CAPABILITIES[0])
+
 
 class CudaFile:
     """One .cu file: its kernels, compiled together for a dtype when one of them is first launched.
 
     file    its name in this folder
     names   its kernels as C++ writes their instances, with {T} for the tensors' type: "gelu_forward<{T}>"
+    first   the compute capability from which on there are kernels for a dtype; for one that is missing there are none
     """
 
-    def __init__(self, file: str, *names: str, headers: tuple[str, ...] = ()):
-        self.file, self.names, self.headers = file, names, headers
+    def __init__(self, file: str, *names: str, headers: tuple[str, ...] = (), first: Mapping[str, int] = EVERYWHERE):
+        self.file, self.names, self.headers, self.first = file, names, headers, first
+
+    def takes(self, dtype, capability: int) -> bool:
+        """Whether there are kernels for tensors of that dtype on a device of that compute capability."""
+        name = np.dtype(dtype).name
+        return name in self.first and capability >= self.first[name]
 
     def source(self) -> str:
         """The text that is compiled: headers and file joined, since CuPy's cache does not look into headers.
@@ -44,8 +56,14 @@ class CudaFile:
 
     @cache  # noqa: B019  (one for each file; they live as long as the program)
     def module(self, dtype):
-        """The compiled kernels for one dtype: a cupy.RawModule."""
-        return cp.RawModule(code=self.source(), options=OPTIONS, name_expressions=self.instances(dtype))
+        """The compiled kernels for one dtype: a cupy.RawModule.  TypeError if there are none on this device."""
+        capability = int(cp.cuda.Device().compute_capability)
+        if not self.takes(dtype, capability):
+            raise TypeError(f"{self.file} has no kernels for {dtype} on compute capability {capability / 10}")
+        source = self.source()
+        folder = crt_folder() if "<mma.h>" in source else None
+        options = OPTIONS if folder is None or emulated else (*OPTIONS, f"-I{folder}")
+        return cp.RawModule(code=source, options=options, name_expressions=self.instances(dtype))
 
     @cache  # noqa: B019
     def kernel(self, name: str, dtype):
@@ -80,3 +98,18 @@ def sum_type(dtype) -> type:
 def blocks_for(items: int, each: int) -> int:
     """How many blocks it takes to cover so many items."""
     return -(-items // each)
+
+
+def nvidia_folders() -> list[Path]:
+    """Where NVIDIA's wheels lie: the folders of the package `nvidia`."""
+    package = importlib.util.find_spec("nvidia")
+    return [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
+
+
+def crt_folder() -> Path | None:
+    """CUDA 12's wheels keep crt/mma.h, which mma.h includes, in nvidia-cuda-nvcc-cu12, where CuPy does not look.
+
+    The folder to look in; None if that wheel is not installed, as with CUDA 13 or with a toolkit.
+    """
+    folders = (folder / "cuda_nvcc" / "include" for folder in nvidia_folders())
+    return next((folder for folder in folders if (folder / "crt" / "mma.h").exists()), None)
