@@ -1,0 +1,165 @@
+"""Ragged multi-head attention that never holds [T, T]: on CUDA cores here, on tensor cores where they take the dtype.
+
+See attention.cu for the mathematics and for what a block does.
+"""
+
+import numpy as np
+
+from minibert.ops.gpu import attention_tensor_cores as tensor_cores
+from minibert.ops.gpu.dropout import drop_arguments
+from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
+from minibert.ops.gpu.layout import indices, straight
+from minibert.ops.gpu.library import cp
+
+WIDTHS = (32, 64, 128)  # features of a head that kernels are compiled for; others are padded to the next of them
+WARP, WARPS = 32, 4  # threads of a warp, warps of a block in the kernels that have a warp for each query
+QUAD, ROW_THREADS = 4, 8  # as in attention_tiles.cuh
+HEADERS = ("dropout.cuh", "attention.cuh", "attention_tiles.cuh")
+
+# one file for each width, so that only what a model uses is compiled
+FORWARD = {
+    w: CudaFile(
+        "attention.cu", f"attention_forward_plain<{{T}}, {w}>", f"attention_forward<{{T}}, {w}>", headers=HEADERS
+    )
+    for w in WIDTHS
+}
+BACKWARD = {
+    w: CudaFile(
+        "attention_backward.cu",
+        "attention_delta<{T}>",
+        f"attention_d_key_value<{{T}}, {w}>",
+        f"attention_d_query<{{T}}, {w}>",
+        headers=HEADERS,
+    )
+    for w in WIDTHS
+}
+
+
+def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
+    """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments.
+
+    Raises ValueError where the heads do not divide H, or have more than 128 features.
+    """
+    width = head_width(query.shape[1], heads)
+    query, key, value = straight(query, key, value)
+    layout = *(indices(array) for array in (cu_seqlens_q, cu_seqlens_k, positions_q)), causal, dropout
+    forward = tensor_cores.forward if tensor_cores.use_tensor_cores(query.dtype, width) else forward_on_cuda_cores
+    context, log_sums = forward(query, key, value, heads, *layout)
+    return context, (query, key, value, heads, *layout, context, log_sums)
+
+
+def attention_backward(d_context, cache):
+    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
+    *arguments, context, log_sums = cache
+    query, heads = arguments[0], arguments[3]
+    d_context, context = straight(d_context, context)
+    width = query.shape[1] // heads
+    delta = delta_of(d_context, context, heads)  # [A, Nq]
+    on_tensor_cores = tensor_cores.use_tensor_cores(query.dtype, width)
+    backward = tensor_cores.backward if on_tensor_cores else backward_on_cuda_cores
+    return backward(d_context, *arguments, log_sums, delta)
+
+
+def head_width(features: int, heads: int) -> int:
+    """Features of a head.  ValueError where there is no such kernel."""
+    if features % heads:
+        raise ValueError(f"{heads} heads do not divide {features} features; choose a hidden size that they divide")
+    if features // heads > WIDTHS[-1]:
+        raise ValueError(
+            f"a head of {features // heads} features is too wide for the gpu backend, which takes {WIDTHS[-1]}; "
+            "choose more heads"
+        )
+    return features // heads
+
+
+def delta_of(d_context, context, heads: int):
+    """Each query's d_context . context, in each head: [A, Nq]."""
+    queries, features = context.shape
+    delta = cp.empty((heads, queries), sum_type(context.dtype))
+    sizes = (np.int32(n) for n in (queries, heads, features // heads))
+    file = BACKWARD[padded(features // heads)]
+    blocks = blocks_for(queries * heads, WARPS)
+    file.launch("attention_delta<{T}>", context.dtype, blocks, (WARP, WARPS), d_context, context, delta, *sizes)
+    return delta
+
+
+def padded(width: int) -> int:
+    """The width of the kernels that compute heads of that width."""
+    return next(w for w in WIDTHS if width <= w)
+
+
+def owned_rows(dtype, width: int) -> int:
+    """How many rows a block owns: OWNED in attention_tiles.cuh."""
+    return 64 if np.dtype(sum_type(dtype)).itemsize == 4 and width <= 64 else 32
+
+
+def arguments_of(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout) -> tuple:
+    """What the kernels take after their tensors."""
+    queries, width = len(query), query.shape[1] // heads
+    sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
+    scale = sum_type(query.dtype)(width**-0.5)
+    return cu_seqlens_q, cu_seqlens_k, positions_q, *sizes, scale, *drop_arguments(dropout, query.dtype)
+
+
+def launch(file, kernel: str, width: int, rows: int, cu_seqlens, heads: int, dtype, arguments, tensors: tuple) -> None:
+    """One of the kernels whose blocks own rows, which are cut sequence by sequence.
+
+    tensors: how many tiles of what the block owns, and of what it meets, lie in its shared memory.
+    """
+    own = owned_rows(dtype, width)
+    met = own // 2
+    owned, others = tensors
+    room = own * (met + QUAD) if kernel != "attention_d_key_value" else met * (own + QUAD)
+    numbers = (owned * own + others * met) * (width + QUAD) + room
+    file.launch(
+        f"{kernel}<{{T}}, {width}>",
+        dtype,
+        (rows // own + len(cu_seqlens) - 1, heads) if rows else 0,
+        own // QUAD * ROW_THREADS,
+        *arguments,
+        shared=numbers * np.dtype(sum_type(dtype)).itemsize,
+    )
+
+
+def forward_on_cuda_cores(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout):
+    """query [Nq, H]; key, value [N, H].  Returns context [Nq, H] and log_sums [A, Nq]."""
+    dtype, width = query.dtype, padded(query.shape[1] // heads)
+    context, log_sums = cp.empty(query.shape, dtype), cp.empty((heads, len(query)), sum_type(dtype))
+    rest = arguments_of(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout)
+    arguments = query, key, value, context, log_sums, *rest
+    launch(FORWARD[width], "attention_forward", width, len(query), cu_seqlens_q, heads, dtype, arguments, (1, 2))
+    return context, log_sums
+
+
+def backward_on_cuda_cores(
+    d_context, query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums, delta
+):
+    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].  log_sums, delta [A, Nq]."""
+    dtype, width = query.dtype, padded(query.shape[1] // heads)
+    d_query, d_key, d_value = (cp.empty(x.shape, x.dtype) for x in (query, key, value))
+    tensors = query, key, value, d_context, log_sums, delta
+    rest = arguments_of(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout)
+    of_keys, of_queries = (*tensors, d_key, d_value, *rest), (*tensors, d_query, *rest)
+    file = BACKWARD[width]
+    launch(file, "attention_d_key_value", width, len(key), cu_seqlens_k, heads, dtype, of_keys, (2, 2))
+    launch(file, "attention_d_query", width, len(query), cu_seqlens_q, heads, dtype, of_queries, (2, 2))
+    return d_query, d_key, d_value
+
+
+def forward_plain(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False):
+    """The context [Nq, H] as the plain kernel computes it: to read, and to compare with."""
+    width = head_width(query.shape[1], heads)
+    query, key, value = straight(query, key, value)
+    context = cp.empty(query.shape, query.dtype)
+    sizes = (np.int32(n) for n in (len(cu_seqlens_k) - 1, len(query), width, causal))
+    name = f"attention_forward_plain<{{T}}, {padded(width)}>"
+    FORWARD[padded(width)].launch(
+        name,
+        query.dtype,
+        (blocks_for(len(query), WARPS), heads) if len(query) else 0,
+        (WARP, WARPS),
+        *(query, key, value, context, *(indices(a) for a in (cu_seqlens_q, cu_seqlens_k, positions_q))),
+        *sizes,
+        sum_type(query.dtype)(width**-0.5),
+    )
+    return context
