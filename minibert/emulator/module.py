@@ -11,7 +11,7 @@ from minibert.emulator import modes, places
 from minibert.emulator.arguments import Fitting, Parameter, read_parameters
 from minibert.emulator.compiler import build_library
 from minibert.emulator.counters import Count
-from minibert.emulator.errors import LaunchError, SourceError
+from minibert.emulator.errors import CompileError, LaunchError, SourceError
 from minibert.emulator.launch import Array, Launch, Library, raise_report
 from minibert.emulator.memory import address_of
 from minibert.emulator.modes import Mode
@@ -47,6 +47,7 @@ class Module:
         self.names = list(names) if names is not None else self.plain_kernels()
         self.text = translate(self.source, self.names)
         self.libraries: dict[bool, Library] = {}  # for check mode and for fast mode
+        self.refused: dict[bool, CompileError] = {}
         self.kernels: dict[str, Kernel] = {}
 
     def plain_kernels(self) -> list[str]:
@@ -70,9 +71,15 @@ class Module:
         return self.kernels[name]
 
     def library(self, checked: bool) -> Library:
-        """The compiled kernels for one of the two modes."""
+        """The compiled kernels for one of the two modes.  What the compiler has refused once is not tried again."""
+        if checked in self.refused:
+            raise self.refused[checked]
         if checked not in self.libraries:
-            self.libraries[checked] = Library(build_library(self.text, checked))
+            try:
+                self.libraries[checked] = Library(build_library(self.text, checked))
+            except CompileError as error:
+                self.refused[checked] = error
+                raise
         return self.libraries[checked]
 
 

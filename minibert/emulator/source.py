@@ -22,6 +22,7 @@ LINE = re.compile(r'^[ \t]*#[ \t]*line[ \t]+(\d+)(?:[ \t]+"([^"\n]+)")?', re.MUL
 KERNEL = re.compile(r"__global__\s+(?:static\s+|inline\s+)*(?:__launch_bounds__\s*\([^)]*\)\s*)?void\s+"
                     r"(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")  # fmt: skip
 DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
+BRACE = re.compile(r"\bnamespace\s+([\w:]+)\s*\{|[{}]")
 SHARED = re.compile(r"\b__shared__\b")
 ALIGNMENT = re.compile(r"(?:__align__|alignas)\s*\([^)]*\)")
 
@@ -95,8 +96,20 @@ def find_kernels(source: Source) -> list[KernelName]:
     """The __global__ functions of a source, in their order."""
     kernels = {}
     for match in KERNEL.finditer(source.code):
-        kernels.setdefault(match[1], KernelName(match[1], "template" in beginning(source.code, match.start())))
+        name = "::".join([*namespaces(source.code, match.start()), match[1]])
+        kernels.setdefault(name, KernelName(name, "template" in beginning(source.code, match.start())))
     return list(kernels.values())
+
+
+def namespaces(code: str, position: int) -> list[str]:
+    """The named namespaces that a position lies in, the outermost first."""
+    braces = []  # that are open: the name of a namespace, or "" for others
+    for match in BRACE.finditer(code, 0, position):
+        if match[0] == "}":
+            braces = braces[:-1]
+        else:
+            braces.append(match[1] or "")
+    return [name for name in braces if name]
 
 
 def beginning(code: str, position: int) -> str:

@@ -12,8 +12,7 @@ from minibert.emulator import memory
 pytestmark = pytest.mark.skipif(emulator.compiler_status() is not None, reason=str(emulator.compiler_status()))
 
 FILE = Path(__file__).parent / "mistakes.cu"
-F, I, H = np.float32, np.int32, np.int16
-ORIGIN = (0, 0, 0)
+F, I, H = np.float32, np.int32, np.int16  # noqa: E741
 
 
 def zeros(size, dtype=F):
@@ -42,53 +41,53 @@ def neighbouring_views():
 RACE, BOUNDS, UNWRITTEN = emulator.RaceError, emulator.OutOfBoundsError, emulator.UninitialisedError
 DIVERGENCE, MISALIGNED, NUMBER = emulator.DivergenceError, emulator.MisalignedError, emulator.NumberError
 
-# kernel: (grid, block, arguments, error, block and thread of which it tells, words in its message)
+# kernel: (grid, block, arguments, error, x of the block and of the thread of which it tells, words in its message)
 GALLERY = {
-    "missing_barrier": (1, 64, lambda: [values(64)], RACE, ORIGIN, (32, 0, 0), "element 32 of shared memory `room`"),
-    "missing_second_barrier": (1, 64, lambda: [values(64)], RACE, ORIGIN, (32, 0, 0), "element 31 of shared memory"),
-    "missing_warp_barrier": (1, 32, lambda: [values(32)], RACE, ORIGIN, (1, 0, 0), "thread (0, 0, 0) wrote at mistakes.cu"),
-    "warp_barrier_for_a_block": (1, 64, lambda: [values(64)], RACE, ORIGIN, (32, 0, 0), "thread (0, 0, 0) read"),
-    "shuffle_as_barrier": (1, 32, lambda: [values(32)], RACE, ORIGIN, (0, 0, 0), "thread (31, 0, 0) wrote"),
-    "same_element": (1, 2, lambda: [zeros(1)], RACE, ORIGIN, (1, 0, 0), "element 0 of argument 0 (float*)"),
-    "across_blocks": (3, 32, lambda: [zeros(32)], RACE, (1, 0, 0), ORIGIN, "no barrier orders blocks"),
-    "reads_another_block": (2, 8, lambda: [zeros(128)], RACE, (1, 0, 0), ORIGIN, "thread (0, 0, 0) of another block wrote"),
-    "not_atomic": (1, 2, lambda: [zeros(2, I)], RACE, ORIGIN, (1, 0, 0), "atomic write of element 0"),
-    "atomic_then_plain": (1, 2, lambda: [zeros(4, I)], RACE, ORIGIN, (1, 0, 0), "thread (0, 0, 0) read at mistakes.cu"),
-    "halves_of_a_word": (1, 126, lambda: [zeros(126, H)], RACE, ORIGIN, (124, 0, 0), "which thread (1, 0, 0) wrote"),
-    "overlapping": (1, 64, overlapping_views, RACE, ORIGIN, (8, 0, 0), "element 8 of argument 0 (const float*)"),
-    "write_beyond": (2, 64, lambda: [zeros(100), I(100)], BOUNDS, (1, 0, 0), (36, 0, 0), "element 100 of argument 0 (float*), which has 100"),
-    "read_before": (1, 8, lambda: [zeros(8), zeros(8)], BOUNDS, ORIGIN, ORIGIN, "element -1 of argument 0"),
-    "far_away": (1, 1, lambda: [zeros(8)], BOUNDS, ORIGIN, ORIGIN, "in none of the arrays"),
-    "null_pointer": (1, 1, lambda: [np.uintp(0), zeros(1)], BOUNDS, ORIGIN, ORIGIN, "null pointer"),
-    "into_the_neighbour": (1, 32, neighbouring_views, BOUNDS, ORIGIN, (31, 0, 0), "element 32 of argument 0"),
-    "half_a_vector_beyond": (1, 2, lambda: [zeros(6)], BOUNDS, ORIGIN, (1, 0, 0), "read of 16 bytes at element 4"),
-    "beyond_dynamic": (1, 16, lambda: [zeros(16)], BOUNDS, ORIGIN, (15, 0, 0), "byte 64 of dynamic shared memory"),
-    "from_one_room_into_the_next": (1, 32, lambda: [zeros(32)], BOUNDS, ORIGIN, ORIGIN, "element 32 of shared memory `first`"),
-    "index_of_row": (1, 32, lambda: [zeros(32)], BOUNDS, ORIGIN, (31, 0, 0), "index 33"),
-    "index_of_local_array": (1, 8, lambda: [zeros(8)], BOUNDS, ORIGIN, (4, 0, 0), "index 4"),
-    "index_in_struct": (1, 8, lambda: [zeros(8)], BOUNDS, ORIGIN, (4, 0, 0), "index 4"),
-    "inside_a_helper": (1, 1, lambda: [zeros(8), I(8)], BOUNDS, ORIGIN, ORIGIN, "called at mistakes.cu"),
-    "half_a_room": (1, 64, lambda: [zeros(64)], UNWRITTEN, ORIGIN, (32, 0, 0), "element 32 of shared memory `room`"),
-    "left_by_another_block": (2, 64, lambda: [zeros(64)], UNWRITTEN, (1, 0, 0), ORIGIN, "element 0 of shared memory"),
-    "dynamic_unwritten": (1, 16, lambda: [zeros(16)], UNWRITTEN, ORIGIN, ORIGIN, "byte 0 of dynamic shared memory"),
-    "adds_to_nothing": (1, 16, lambda: [unwritten(16)], UNWRITTEN, ORIGIN, ORIGIN, "element 0 of argument 0"),
-    "counts_from_nothing": (1, 1, lambda: [unwritten(1, I)], UNWRITTEN, ORIGIN, ORIGIN, "element 0 of argument 0"),
-    "barrier_in_a_branch": (1, 64, lambda: [zeros(64)], DIVERGENCE, ORIGIN, ORIGIN, "24 threads (first: 40, 0, 0) wait"),
-    "early_return": (2, 64, lambda: [zeros(64), I(50)], DIVERGENCE, ORIGIN, ORIGIN, "14 threads (first: 50, 0, 0) ended"),
-    "different_rounds": (1, 64, lambda: [zeros(64)], DIVERGENCE, ORIGIN, (32, 0, 0), "32 threads (first: 0, 0, 0) ended"),
-    "partial_shuffle": (1, 64, lambda: [zeros(64)], DIVERGENCE, ORIGIN, ORIGIN, "16 threads (first: 16, 0, 0) ended"),
-    "shuffle_after_return": (1, 64, lambda: [zeros(64), I(60)], DIVERGENCE, ORIGIN, (32, 0, 0), "4 threads (first: 60, 0, 0) ended"),
-    "not_in_its_mask": (1, 32, lambda: [zeros(32)], DIVERGENCE, ORIGIN, (16, 0, 0), "lane 16 is not in its own mask"),
-    "source_not_in_mask": (1, 32, lambda: [zeros(32)], DIVERGENCE, ORIGIN, (15, 0, 0), "lane 16, which is not in the mask"),
-    "source_does_not_exist": (1, 40, lambda: [zeros(40)], DIVERGENCE, ORIGIN, (32, 0, 0), "lane 16, which the block does not have"),
-    "vote_in_a_branch": (1, 32, lambda: [zeros(32, I)], DIVERGENCE, ORIGIN, (4, 0, 0), "28 threads"),
-    "odd_vector": (1, 1, lambda: [zeros(8)], MISALIGNED, ORIGIN, ORIGIN, "multiple of 16 bytes; this one is 4 beyond"),
-    "odd_double": (1, 1, lambda: [zeros(8)], MISALIGNED, ORIGIN, ORIGIN, "multiple of 8 bytes"),
-    "odd_row": (1, 4, lambda: [zeros(4)], MISALIGNED, ORIGIN, (1, 0, 0), "multiple of 16 bytes"),
-    "too_large_a_product": (1, 1, lambda: [zeros(1), I(65536), I(65536)], NUMBER, ORIGIN, ORIGIN, "65536 * 65536 does not fit in 'int'"),
-    "too_large_a_sum": (1, 1, lambda: [np.array([2**31 - 1, 0], I)], NUMBER, ORIGIN, ORIGIN, "2147483647 + 1"),
-    "zero_divisor": (1, 1, lambda: [zeros(1, I), I(0)], NUMBER, ORIGIN, ORIGIN, "division by zero"),
-    "too_far_a_shift": (1, 1, lambda: [zeros(1, I), I(32)], NUMBER, ORIGIN, ORIGIN, "shifted by 32 bits"),
+    "missing_barrier": (1, 64, lambda: [values(64)], RACE, 0, 32, "element 32 of shared memory `room`"),
+    "missing_second_barrier": (1, 64, lambda: [values(64)], RACE, 0, 32, "element 31 of shared memory"),
+    "missing_warp_barrier": (1, 32, lambda: [values(32)], RACE, 0, 1, "thread (0, 0, 0) wrote at mistakes.cu"),
+    "warp_barrier_for_a_block": (1, 64, lambda: [values(64)], RACE, 0, 32, "thread (0, 0, 0) read"),
+    "shuffle_as_barrier": (1, 32, lambda: [values(32)], RACE, 0, 0, "thread (31, 0, 0) wrote"),
+    "same_element": (1, 2, lambda: [zeros(1)], RACE, 0, 1, "element 0 of argument 0 (float*)"),
+    "across_blocks": (3, 32, lambda: [zeros(32)], RACE, 1, 0, "no barrier orders blocks"),
+    "reads_another_block": (2, 8, lambda: [zeros(128)], RACE, 1, 0, "thread (0, 0, 0) of another block wrote"),
+    "not_atomic": (1, 2, lambda: [zeros(2, I)], RACE, 0, 1, "atomic write of element 0"),
+    "atomic_then_plain": (1, 2, lambda: [zeros(4, I)], RACE, 0, 1, "thread (0, 0, 0) read at mistakes.cu"),
+    "halves_of_a_word": (1, 126, lambda: [zeros(126, H)], RACE, 0, 124, "which thread (1, 0, 0) wrote"),
+    "overlapping": (1, 64, overlapping_views, RACE, 0, 8, "element 8 of argument 0 (const float*)"),
+    "write_beyond": (2, 64, lambda: [zeros(100), I(100)], BOUNDS, 1, 36, "element 100 of argument 0 (float*), which"),
+    "read_before": (1, 8, lambda: [zeros(8), zeros(8)], BOUNDS, 0, 0, "element -1 of argument 0"),
+    "far_away": (1, 1, lambda: [zeros(8)], BOUNDS, 0, 0, "in none of the arrays"),
+    "null_pointer": (1, 1, lambda: [np.uintp(0), zeros(1)], BOUNDS, 0, 0, "null pointer"),
+    "into_the_neighbour": (1, 32, neighbouring_views, BOUNDS, 0, 31, "element 32 of argument 0"),
+    "half_a_vector_beyond": (1, 2, lambda: [zeros(6)], BOUNDS, 0, 1, "read of 16 bytes at element 4"),
+    "beyond_dynamic": (1, 16, lambda: [zeros(16)], BOUNDS, 0, 15, "byte 64 of dynamic shared memory"),
+    "from_one_room_into_the_next": (1, 32, lambda: [zeros(32)], BOUNDS, 0, 0, "element 32 of shared memory `first`"),
+    "index_of_row": (1, 32, lambda: [zeros(32)], BOUNDS, 0, 31, "index 33"),
+    "index_of_local_array": (1, 8, lambda: [zeros(8)], BOUNDS, 0, 4, "index 4"),
+    "index_in_struct": (1, 8, lambda: [zeros(8)], BOUNDS, 0, 4, "index 4"),
+    "inside_a_helper": (1, 1, lambda: [zeros(8), I(8)], BOUNDS, 0, 0, "called at mistakes.cu"),
+    "half_a_room": (1, 64, lambda: [zeros(64)], UNWRITTEN, 0, 32, "element 32 of shared memory `room`"),
+    "left_by_another_block": (2, 64, lambda: [zeros(64)], UNWRITTEN, 1, 0, "element 0 of shared memory"),
+    "dynamic_unwritten": (1, 16, lambda: [zeros(16)], UNWRITTEN, 0, 0, "byte 0 of dynamic shared memory"),
+    "adds_to_nothing": (1, 16, lambda: [unwritten(16)], UNWRITTEN, 0, 0, "element 0 of argument 0"),
+    "counts_from_nothing": (1, 1, lambda: [unwritten(1, I)], UNWRITTEN, 0, 0, "element 0 of argument 0"),
+    "barrier_in_a_branch": (1, 64, lambda: [zeros(64)], DIVERGENCE, 0, 0, "24 threads (first: 40, 0, 0) wait"),
+    "early_return": (2, 64, lambda: [zeros(64), I(50)], DIVERGENCE, 0, 0, "14 threads (first: 50, 0, 0) ended"),
+    "different_rounds": (1, 64, lambda: [zeros(64)], DIVERGENCE, 0, 32, "32 threads (first: 0, 0, 0) ended"),
+    "partial_shuffle": (1, 64, lambda: [zeros(64)], DIVERGENCE, 0, 0, "16 threads (first: 16, 0, 0) ended"),
+    "shuffle_after_return": (1, 64, lambda: [zeros(64), I(60)], DIVERGENCE, 0, 32, "4 threads (first: 60, 0, 0) ended"),
+    "not_in_its_mask": (1, 32, lambda: [zeros(32)], DIVERGENCE, 0, 16, "lane 16 is not in its own mask"),
+    "source_not_in_mask": (1, 32, lambda: [zeros(32)], DIVERGENCE, 0, 15, "lane 16, which is not in the mask"),
+    "source_does_not_exist": (1, 40, lambda: [zeros(40)], DIVERGENCE, 0, 32, "lane 16, which the block does not have"),
+    "vote_in_a_branch": (1, 32, lambda: [zeros(32, I)], DIVERGENCE, 0, 4, "28 threads"),
+    "odd_vector": (1, 1, lambda: [zeros(8)], MISALIGNED, 0, 0, "multiple of 16 bytes; this one is 4 beyond"),
+    "odd_double": (1, 1, lambda: [zeros(8)], MISALIGNED, 0, 0, "multiple of 8 bytes"),
+    "odd_row": (1, 4, lambda: [zeros(4)], MISALIGNED, 0, 1, "multiple of 16 bytes"),
+    "too_large_a_product": (1, 1, lambda: [zeros(1), I(65536), I(65536)], NUMBER, 0, 0, "65536 * 65536 does not fit"),
+    "too_large_a_sum": (1, 1, lambda: [np.array([2**31 - 1, 0], I)], NUMBER, 0, 0, "2147483647 + 1"),
+    "zero_divisor": (1, 1, lambda: [zeros(1, I), I(0)], NUMBER, 0, 0, "division by zero"),
+    "too_far_a_shift": (1, 1, lambda: [zeros(1, I), I(32)], NUMBER, 0, 0, "shifted by 32 bits"),
 }  # fmt: skip
 SHARED = {"beyond_dynamic": 64, "dynamic_unwritten": 64}  # bytes
 
@@ -115,14 +114,14 @@ def test_is_caught_with_line_block_and_thread(module, name):
         launch(module, name)
     assert type(caught.value) is error
     assert (caught.value.file, caught.value.line) == ("mistakes.cu", marked_line(name))
-    assert (caught.value.block, caught.value.thread) == (block, thread)
+    assert (caught.value.block, caught.value.thread) == ((block, 0, 0), (thread, 0, 0))
     assert caught.value.kernel == name and words in str(caught.value)
 
 
 @pytest.mark.parametrize("order", ["reverse", "random"])
 @pytest.mark.parametrize("name", GALLERY)
 def test_is_caught_in_every_order(module, name, order):
-    """The kind may differ: a thread that runs earlier than its neighbour finds nothing where the other finds too much."""
+    """The kind may differ: who reads before the other one has written finds memory that nobody has written."""
     kinds = {GALLERY[name][3]} | ({RACE, UNWRITTEN} if GALLERY[name][3] in (RACE, UNWRITTEN) else set())
     with emulator.checking(), emulator.ordered(order, seed=3), pytest.raises(tuple(kinds)):
         launch(module, name)
