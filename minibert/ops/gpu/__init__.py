@@ -29,7 +29,7 @@ from minibert.ops.gpu.layernorm import (
     layernorm_forward,
 )
 from minibert.ops.gpu.library import cp as xp
-from minibert.ops.gpu.linear import linear_backward, linear_forward
+from minibert.ops.gpu.linear import linear_backward, linear_forward, use_tf32
 from minibert.ops.gpu.losses import count_correct, cross_entropy_backward, cross_entropy_forward
 from minibert.ops.gpu.optimizer import adamw, global_norm, update_scale
 from minibert.ops.gpu.rows import (
@@ -76,5 +76,6 @@ __all__ = [
     "tanh_forward",
     "update_scale",
     "upload",
+    "use_tf32",
     "xp",
 ]

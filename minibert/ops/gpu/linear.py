@@ -56,6 +56,12 @@ def product(a, b):
     return cp.matmul(a, b, out=out)
 
 
+def use_tf32(wanted: bool) -> None:
+    """Let tensor cores multiply float32 matrices, from inputs rounded to 11 bits; sums stay float32."""
+    types = cp._core._routines_linalg
+    cp._core.set_compute_type(np.float32, types.COMPUTE_TYPE_TF32 if wanted else types.COMPUTE_TYPE_DEFAULT)
+
+
 def add_into(sums, x):
     """sums [...] += x [...], in place; x in its dtype, sums in that one or in float32.  Returns sums."""
     given(sums, x.shape, x.dtype if sums.dtype == x.dtype else sum_type(x.dtype))

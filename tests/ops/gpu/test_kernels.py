@@ -176,3 +176,20 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(run, width, dtype):
             results.append([host(array) for array in RUNS[run](dtype, 3 * ROWS, WIDTHS[width])])
     for forward, *others in zip(*results, strict=True):
         assert all(other.tobytes() == forward.tobytes() for other in others)
+
+
+# A row that is not aligned begins anywhere in a sector: 32 numbers of 16 bits then lie in three sectors, not in two.
+@pytest.mark.parametrize("width, factor", [(256, 1.05), (257, 1.5)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@every_run
+def test_access_is_coalesced_and_meets_no_bank_twice(run, dtype, width, factor):
+    with emulator.counting() as counts:
+        list(RUNS[run](dtype, ROWS, width))
+    assert counts
+    for kernel, count in counts.items():
+        share = count.sectors / count.least_sectors
+        if "plain" in kernel:  # the first step of a ladder: what the others are better than
+            assert share > 3
+        else:
+            assert share <= factor, f"{kernel}\n{counts}"
+        assert count.bank_conflicts == 0, f"{kernel}\n{counts}"

@@ -223,3 +223,19 @@ def test_views_of_a_larger_array(dtype):
     sums = cp.zeros(65, DTYPES[dtype])
     linear.add_into(sums[1:], device(big.reshape(-1)[:64].copy()))
     assert np.array_equal(host(sums)[1:], big.reshape(-1)[:64]) and host(sums)[0] == 0
+
+
+def test_tf32_rounds_the_inputs_of_products():
+    x, weight = (numbers(*shape, dtype="float32", seed=i) for i, shape in enumerate([(5, 64), (7, 64)]))
+    try:
+        linear.use_tf32(True)
+        rounded = exact(host(linear.product(device(x), device(weight).T)))
+    finally:
+        linear.use_tf32(False)
+    expected = exact(x) @ exact(weight).T
+    sizes = np.abs(exact(x)) @ np.abs(exact(weight)).T
+    error = np.abs(rounded - expected)
+    # each input is off by one rounding to 11 bits; without, by no more than the sum's roundings in float32
+    assert (error <= 2.5 * 2.0**-11 * sizes).all()
+    assert (np.abs(exact(host(linear.product(device(x), device(weight).T))) - expected) <= 65 * E * sizes).all()
+    assert error.max() > 65 * E * sizes.max()
