@@ -1,7 +1,7 @@
 """Compiles the kernels as CuPy does, but without a GPU or its driver: NVIDIA's runtime compiler is a plain library.
 
     compiler = find_compilers()[0]
-    compiled = compiler.compile(file.source(), file.instances("float32"), 80)
+    compiled = compiler.compile(file.source(), file.instances(np.float32), 80)
 
 Tests and scripts use it, to see each kernel in each dtype accepted for each architecture; training does not.
 """
@@ -11,9 +11,14 @@ import importlib
 import os
 import pkgutil
 import re
+import shutil
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from minibert.ops.gpu.kernels import OPTIONS, CudaFile, crt_folder, nvidia_folders
 
@@ -23,7 +28,7 @@ LAST_70 = 12  # the last version of CUDA that compiles for compute capability 7.
 USAGE = re.compile(
     r"Compiling entry function '(?P<name>\w+)'.*?"
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
-    r"Used (?P<registers>\d+) registers(?:, used \d+ barriers)?(?:, \d+ bytes cumulative stack size)?"
+    r"Used (?P<registers>\d+) registers(?:, used \d+ barriers)?(?:, (?P<cumulative>\d+) bytes cumulative stack size)?"
     r"(?:, (?P<shared>\d+) bytes smem)?",
     re.DOTALL,
 )
@@ -97,7 +102,7 @@ class Compiler:
             log = self.bytes_of(program, "ProgramLog").decode(errors="replace").rstrip("\0")
             if failed:
                 raise NvrtcError(log)
-            lowered = {self.lowered(program, name): name for name in names}
+            lowered = {name: self.lowered(program, name) for name in names}
             return Compiled(self.bytes_of(program, "CUBIN"), read_usage(log, lowered))
         finally:
             self.library.nvrtcDestroyProgram(ctypes.byref(program))
@@ -121,18 +126,19 @@ class Compiler:
 
 
 def read_usage(log: str, lowered: dict[str, str]) -> dict[str, Usage]:
-    """What ptxas -v tells, by the names of the source.  Raises NvrtcError if it tells nothing of one."""
-    usage = {}
+    """What ptxas -v tells, by the names of the source.  Raises NvrtcError if it tells nothing of one.
+
+    lowered: the name in the machine code for each; instances that turn out to be the same have the same.
+    """
+    told = {}
     for match in USAGE.finditer(log):
-        numbers = {key: int(match[key] or 0) for key in ("registers", "stack", "stores", "loads", "shared")}
+        numbers = {key: int(value or 0) for key, value in match.groupdict().items() if key != "name"}
         spilled = max(numbers["stores"], numbers["loads"])
-        if match["name"] in lowered:
-            local = max(numbers["stack"], spilled)
-            usage[lowered[match["name"]]] = Usage(numbers["registers"], local, spilled, numbers["shared"])
-    missing = sorted(set(lowered.values()) - usage.keys())
-    if missing:
+        local = max(numbers["stack"], numbers["cumulative"], spilled)
+        told[match["name"]] = Usage(numbers["registers"], local, spilled, numbers["shared"])
+    if missing := [name for name, machine_name in lowered.items() if machine_name not in told]:
         raise NvrtcError(f"the compiler's log does not tell of {', '.join(missing)}: {log[:500]}")
-    return usage
+    return {name: told[machine_name] for name, machine_name in lowered.items()}
 
 
 def find_compilers() -> list[Compiler]:
@@ -164,6 +170,14 @@ def compiler_status() -> str | None:
     return "NVRTC, or CUDA's headers for it, are not installed: pip install -e '.[cuda-check]'"
 
 
+def dtypes(file: CudaFile, capability: int) -> list[np.dtype]:
+    """Those in which a file's kernels exist on a device of that compute capability."""
+    from ml_dtypes import bfloat16
+
+    known = (np.dtype(bfloat16 if name == "bfloat16" else name) for name in file.first)
+    return [dtype for dtype in known if file.takes(dtype, capability)]
+
+
 def cuda_files() -> list[CudaFile]:
     """All files of kernels that the launchers in this folder define, file by file."""
     import minibert.ops.gpu as package
@@ -175,3 +189,32 @@ def cuda_files() -> list[CudaFile]:
                 if isinstance(file, CudaFile):
                     found[id(file)] = file
     return sorted(found.values(), key=lambda file: (file.file, file.names))
+
+
+# ------------------------------------------------------------------------------------------------------ machine code
+
+
+def find_disassembler() -> str | None:
+    """NVIDIA's nvdisasm, from its wheel or a toolkit."""
+    for folder in nvidia_folders():
+        for path in sorted(folder.glob("*/bin/nvdisasm")):
+            return str(path)
+    return shutil.which("nvdisasm")
+
+
+def tensor_core_instructions(cubin: bytes) -> dict[str, int]:
+    """How many instructions for tensor cores (HMMA) each kernel has, by its name in the machine code."""
+    counts: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernels.cubin")
+        path.write_bytes(cubin)
+        command = [find_disassembler(), "--print-code", str(path)]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    name = None
+    for line in text.splitlines():
+        if section := re.match(r"\s*\.section\s+\.text\.(\w+)", line):
+            name = section[1]
+            counts[name] = 0
+        elif name is not None and re.search(r"\bHMMA\.", line):
+            counts[name] += 1
+    return counts

@@ -1,0 +1,155 @@
+"""Every kernel, in every dtype, is accepted by NVIDIA's compiler for every GPU that we support: no GPU is needed.
+
+All of it has a command of its own (`pytest -m compile_matrix tests/ops/gpu`); the usual run takes a sample.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from minibert.ops.gpu import attention_tensor_cores
+from minibert.ops.gpu.kernels import CAPABILITIES, EVERYWHERE, TYPES, CudaFile
+from minibert.ops.gpu.nvrtc import (
+    LAST_70,
+    NvrtcError,
+    compiler_status,
+    cuda_files,
+    dtypes,
+    find_compilers,
+    find_disassembler,
+    read_usage,
+    tensor_core_instructions,
+)
+
+COMPILERS = {f"CUDA {compiler.version[0]}": compiler for compiler in find_compilers()}
+MATRIX = [(version, capability) for version in (12, 13) for capability in CAPABILITIES]
+WORKERS = 2  # compilations at a time
+needs_disassembler = pytest.mark.skipif(
+    find_disassembler() is None, reason="nvdisasm is not installed: pip install -e '.[cuda-check]'"
+)
+needs_compiler = pytest.mark.skipif(not COMPILERS, reason=str(compiler_status()))
+
+
+@pytest.fixture(autouse=True)
+def somewhere_to_run():
+    """These tests run no kernel: they need neither a GPU nor an emulator (see conftest.py)."""
+
+
+def compile_file(compiler, file, dtype, capability):
+    """One file in one dtype.  AssertionError where float32 or 16 bits need local memory, which is slow."""
+    compiled = compiler.compile(file.source(), file.instances(dtype), capability)
+    if dtype != np.float64:
+        local = {name: usage for name, usage in compiled.usage.items() if usage.local or usage.spilled}
+        assert not local, f"{file.file} in {dtype} for {capability} spills or uses local memory: {local}"
+    return compiled
+
+
+def check_tensor_cores(file, compiled):
+    """Each kernel of a file multiplies on tensor cores, in its machine code."""
+    counts = tensor_core_instructions(compiled.cubin)
+    assert len(counts) == len(file.names) and min(counts.values()) >= 2, f"{file.file}: {counts}"
+
+
+@pytest.mark.compile_matrix
+@pytest.mark.parametrize("version, capability", MATRIX)
+def test_all_kernels_compile(version, capability):
+    if f"CUDA {version}" not in COMPILERS:
+        pytest.skip(f"NVRTC of CUDA {version} is not installed: pip install -e '.[cuda-check]'")
+    compiler = COMPILERS[f"CUDA {version}"]
+    if not compiler.supports(capability):
+        assert version > LAST_70 and capability == 70, f"{compiler.path} cannot compile for {capability}"
+        pytest.skip("CUDA 13 has no compiler for compute capability 7.0")
+    jobs = [(compiler, file, dtype, capability) for file in cuda_files() for dtype in dtypes(file, capability)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        compiled = list(pool.map(lambda job: compile_file(*job), jobs))
+    assert len(compiled) > 50 and all(each.cubin for each in compiled)
+    if find_disassembler() is not None:
+        for (_, file, _, _), each in zip(jobs, compiled, strict=True):
+            if "<mma.h>" in file.source():
+                check_tensor_cores(file, each)
+
+
+SAMPLE = [
+    ("layernorm.cu", "float32", 75),
+    ("optimizer.cu", "bfloat16", 120),
+    ("scatter.cu", "float64", 90),
+    ("attention_tensor_cores.cu", "float16", 75),
+    ("attention_tensor_cores.cu", "bfloat16", 80),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("name, dtype, capability", SAMPLE)
+def test_some_kernels_compile(name, dtype, capability):
+    file = next(file for file in cuda_files() if file.file == name)
+    (dtype,) = (known for known in dtypes(file, capability) if known.name == dtype)
+    for compiler in COMPILERS.values():
+        assert compile_file(compiler, file, dtype, capability).usage.keys() == set(file.instances(dtype))
+
+
+@needs_compiler
+@needs_disassembler
+@pytest.mark.parametrize("capability", [75, 90])
+def test_sixteen_bit_attention_uses_tensor_cores(capability):
+    file = attention_tensor_cores.BACKWARD[64]
+    compiler = list(COMPILERS.values())[-1]
+    check_tensor_cores(file, compile_file(compiler, file, np.dtype(np.float16), capability))
+
+
+@needs_compiler
+@needs_disassembler
+def test_without_tensor_cores_there_are_no_tensor_core_instructions():
+    file = next(file for file in cuda_files() if file.file == "linear.cu")
+    compiler = next(iter(COMPILERS.values()))
+    counts = tensor_core_instructions(compile_file(compiler, file, np.dtype(np.float16), 80).cubin)
+    assert len(counts) == len(file.names) and not any(counts.values())
+
+
+@needs_compiler
+def test_what_the_compiler_refuses_is_told():
+    compiler = next(iter(COMPILERS.values()))
+    with pytest.raises(NvrtcError, match='kernels.cu|identifier "y" is undefined'):
+        compiler.compile("__global__ void bad(int* x) { *x = y; }", ["bad"], 80)
+
+
+@needs_compiler
+def test_spills_and_local_memory_are_seen():
+    source = """__global__ void spilling(float* x, int n) {
+        float own[64];
+        for (int i = 0; i < 64; i++) own[i] = x[i];
+        for (int i = 0; i < n; i++) own[(n * i) % 64] += own[i % 64];
+        for (int i = 0; i < 64; i++) x[i] = own[i];
+    }"""
+    for compiler in COMPILERS.values():
+        assert compiler.compile(source, ["spilling"], 80).usage["spilling"].local >= 256
+
+
+def test_a_kernel_that_the_log_does_not_tell_of_is_an_error():
+    with pytest.raises(NvrtcError, match="does not tell of lost"):
+        read_usage("ptxas info    : 0 bytes gmem", {"lost": "_Z4lostv"})
+
+
+# ---------------------------------------------------------------------------------------- which kernels there are
+
+
+def test_all_kernel_files_are_found():
+    from minibert.ops.gpu.kernels import FOLDER
+
+    assert {file.file for file in cuda_files()} == {path.name for path in FOLDER.glob("*.cu")}
+
+
+def test_tensor_cores_take_bfloat16_from_80_on():
+    files = {file for file in cuda_files() if "<mma.h>" in file.source()}
+    assert files and all(file.first == attention_tensor_cores.FIRST for file in files)
+    assert all(file.first == EVERYWHERE and set(file.first) == set(TYPES) for file in set(cuda_files()) - files)
+    file = next(iter(files))
+    assert [dtype.name for dtype in dtypes(file, 75)] == ["float16"]
+    assert [dtype.name for dtype in dtypes(file, 80)] == ["float16", "bfloat16"]
+
+
+def test_kernels_that_are_not_for_this_device_are_refused():
+    file = CudaFile("linear.cu", "add_into<{T}, {T}>", first={"float32": 9999})
+    for dtype in (np.float32, np.float64):
+        with pytest.raises(TypeError, match="linear.cu has no kernels for"):
+            file.module(np.dtype(dtype))
