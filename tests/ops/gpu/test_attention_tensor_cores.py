@@ -146,6 +146,26 @@ def agree(case):
         within(array, right, error, "float32" if name == "log_sums" else case.dtype)
 
 
+@emulator_only
+@pytest.mark.parametrize(
+    "dtype, lengths, width, mask, rows",
+    [
+        ("float16", (1,), 8, "dropout", None),
+        ("float16", (33, 5), 20, "causal, dropout", None),
+        ("float16", (66,), 32, "plain", None),
+        ("float16", (3, 70), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
+        ("float16", (3, 4), 16, "causal", ()),
+        ("bfloat16", (40, 9), 64, "dropout", (3, 38)),
+        ("bfloat16", (35,), 40, "causal", None),
+        ("float16", (35,), 80, "causal", None),
+        ("float16", (34,), 128, "causal, dropout", None),
+    ],
+)
+def test_check_mode_finds_nothing(dtype, lengths, width, mask, rows):
+    with emulator.checking():
+        agree(Case(dtype, lengths, width, *MASKS[mask], rows=rows))
+
+
 @both_dtypes
 @pytest.mark.parametrize("size", [(16, 16, 16), (32, 64, 48)])
 def test_the_smallest_product(dtype, size):
@@ -181,26 +201,6 @@ def test_large_scores(mask):
     case = Case("bfloat16", (100,), 32, *MASKS[mask])
     case.key = (np.arange(100)[:, None] / 4 * exact(case.key)).astype(case.key.dtype)
     agree(case)
-
-
-@emulator_only
-@pytest.mark.parametrize(
-    "dtype, lengths, width, mask, rows",
-    [
-        ("float16", (1,), 8, "dropout", None),
-        ("float16", (33, 5), 20, "causal, dropout", None),
-        ("float16", (66,), 32, "plain", None),
-        ("float16", (3, 70), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
-        ("float16", (3, 4), 16, "causal", ()),
-        ("bfloat16", (40, 9), 64, "dropout", (3, 38)),
-        ("bfloat16", (35,), 40, "causal", None),
-        ("float16", (35,), 80, "causal", None),
-        ("float16", (34,), 128, "causal, dropout", None),
-    ],
-)
-def test_check_mode_finds_nothing(dtype, lengths, width, mask, rows):
-    with emulator.checking():
-        agree(Case(dtype, lengths, width, *MASKS[mask], rows=rows))
 
 
 @emulator_only

@@ -18,6 +18,9 @@ TESTS_OF = {
     "attention.cu": ("test_attention.py",),
     "attention.cuh": ("test_attention.py", "test_attention_tensor_cores.py"),
     "attention_tensor_cores.cu": ("test_attention_tensor_cores.py",),
+    "attention_tensor_cores.cuh": ("test_attention_tensor_cores.py",),
+    "attention_tensor_cores_backward.cu": ("test_attention_tensor_cores.py",),
+    "tensor_cores.cuh": ("test_attention_tensor_cores.py",),
 }
 # mutants that compute the same as the honest kernel, and why
 EQUIVALENT: dict[str, str] = {}
