@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibert.emulator.errors import SourceError
+from minibert.emulator.shared_memory import translate_declaration
 
 COMMENT_OR_STRING = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$', re.MULTILINE)
@@ -24,7 +25,6 @@ KERNEL = re.compile(r"__global__\s+(?:static\s+|inline\s+)*(?:__launch_bounds__\
 DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
 BRACE = re.compile(r"\bnamespace\s+([\w:]+)\s*\{|[{}]")
 SHARED = re.compile(r"\b__shared__\b")
-ALIGNMENT = re.compile(r"(?:__align__|alignas)\s*\([^)]*\)")
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,7 @@ def beginning(code: str, position: int) -> str:
     return code[max(code.rfind(mark, 0, position) for mark in ";{}") + 1 : position].strip()
 
 
-def kernel_table(names: list[str]) -> str:
-    """The lines at the end of the source by which the launcher finds its kernels."""
-    entries = ", ".join(f'emulator::describe("{name}", &{name})' for name in names)
-    return f'\n#line 1 "table of kernels"\nEMULATOR_KERNELS({entries})\n'
-
-
-# ------------------------------------------------------------------------------------------------ shared memory
+# ------------------------------------------------------------------------------------------------- translation
 
 
 def translate(source: Source, names: list[str]) -> str:
@@ -137,11 +131,13 @@ def translate(source: Source, names: list[str]) -> str:
         before = beginning(source.code, match.start())
         start = source.code.rindex(before, 0, match.start()) if before else match.start()
         stop = source.code.find(";", match.end())
-        if stop < 0:
-            raise source.error(match.start(), "a __shared__ declaration without a semicolon at its end")
-        declaration = source.code[match.end() : stop]
-        lines = "\n" * source.code.count("\n", start, stop)
-        pieces += [source.text[end:start], shared_declaration(source, match.start(), before, declaration), lines]
+        try:
+            if stop < 0:
+                raise ValueError("a __shared__ declaration without a semicolon at its end")
+            declaration = translate_declaration(before, source.code[match.end() : stop])
+        except ValueError as error:
+            raise source.error(match.start(), str(error)) from None
+        pieces += [source.text[end:start], declaration, "\n" * source.code.count("\n", start, stop)]
         end = stop + 1
     return "".join(pieces) + source.text[end:] + kernel_table(names)
 
@@ -153,66 +149,7 @@ def check_macros(source: Source) -> None:
             raise source.error(directive.start(), "__shared__ in a macro is not supported: write the declaration out")
 
 
-def shared_declaration(source: Source, position: int, before: str, declaration: str) -> str:
-    """One `__shared__` declaration, of which `before` stands before that word, as C++."""
-    words = ALIGNMENT.sub("", before).split()
-    if not set(words) <= {"extern", "static", "volatile"}:
-        raise source.error(
-            position, f"expected a __shared__ declaration to begin a statement, found {before!r} before it"
-        )
-    alignment = " ".join(ALIGNMENT.findall(f"{before} {declaration}"))
-    declaration = ALIGNMENT.sub("", declaration)
-    if outside_brackets(declaration, "={"):
-        raise source.error(position, "shared memory cannot be initialised where it is declared: the threads write it")
-    first, *others = split_declarators(declaration)
-    match = re.match(r"\s*(.*?[\s>*])(\w+)\s*((?:\[.*)?)$", first, re.DOTALL)
-    if match is None:
-        raise source.error(
-            position, f"cannot read the declaration `__shared__{declaration};`: expected a type and a name"
-        )
-    base, name, size = match[1].strip(), match[2], match[3].strip()
-    volatile = "volatile " if "volatile" in words else ""
-    if "extern" in words:
-        if others or re.sub(r"\s", "", size) != "[]":
-            raise source.error(position, "expected `extern __shared__ type name[];`, one name and empty brackets")
-        return f"{volatile}{base}* const {name} = reinterpret_cast<{volatile}{base}*>(emulator::dynamic_shared);"
-    return " ".join(
-        static_array(f"{alignment} {volatile}{base}", *read_declarator(source, position, text))
-        for text in [name + size, *others]
-    )
-
-
-def static_array(base: str, name: str, declarator: str) -> str:
-    """A struct with the declaration as its only member: the compiler reads it, whatever it is."""
-    struct = f"emulator_shared_{name}"
-    element = f"emulator::element_bytes<decltype({struct}::{name})>"
-    return (
-        f"struct {struct} {{ {base} {declarator}; }}; "
-        f'auto& {name} = emulator::static_shared<{struct}>("{name}", {element}).{name};'
-    )
-
-
-def read_declarator(source: Source, position: int, text: str) -> tuple[str, str]:
-    """The name that is declared by `name`, `name[3]` or `*name`, and the whole declarator."""
-    match = re.match(r"[\s*]*(\w+)\s*(?:\[.*\]\s*)?$", text, re.DOTALL)
-    if match is None or "[]" in re.sub(r"\s", "", text):
-        raise source.error(position, f"cannot read `{text.strip()}` in a __shared__ declaration: expected name[size]")
-    return match[1], text.strip()
-
-
-def split_declarators(declaration: str) -> list[str]:
-    """`float a[4], b[2]` -> `float a[4]`, `b[2]`.  Commas within brackets do not count."""
-    parts, depth, start = [], 0, 0
-    for place, character in enumerate(declaration):
-        depth += (character in "([<") - (character in ")]>")
-        if character == "," and depth == 0:
-            parts.append(declaration[start:place])
-            start = place + 1
-    return [*parts, declaration[start:]]
-
-
-def outside_brackets(text: str, marks: str) -> bool:
-    """Whether one of the marks is found outside of [] and ()."""
-    while (shorter := re.sub(r"\[[^\[\]]*\]|\([^()]*\)", "", text)) != text:
-        text = shorter
-    return any(mark in text for mark in marks)
+def kernel_table(names: list[str]) -> str:
+    """The lines at the end of the source by which the launcher finds its kernels."""
+    entries = ", ".join(f'emulator::describe("{name}", &{name})' for name in names)
+    return f'\n#line 1 "table of kernels"\nEMULATOR_KERNELS({entries})\n'
