@@ -31,8 +31,10 @@ CHECKED = ["-O1", "-fsanitize=thread", f"-fsanitize={CHECKS}", "-fno-sanitize-re
 # A vector that is read at once must stay one access, and not become one for each of its elements.
 GCC_CHECKED = ["-fsanitize=bounds-strict", "--param=tsan-instrument-func-entry-exit=0"]
 GCC_CHECKED += ["-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-fre", "-fno-tree-pre", "-fno-tree-dominator-opts"]
-# What is read, changed and written back is to be seen as a read too.
+# What is read, changed and written back is to be seen as a read too; and a function that is called last must return to
+# its caller, by which one knows the line.
 CLANG_CHECKED = ["-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-instrument-read-before-write=1"]
+CLANG_CHECKED += ["-fno-optimize-sibling-calls"]
 
 # ziglang is clang with the sources of its libraries, which it would compile when it first links with them; that takes
 # minutes.  Kernels need little of them: the system's C library, which Python has loaded already, and what
