@@ -120,7 +120,7 @@ class ndarray(Operators):
 
     T = property(lambda self: self.transpose())
 
-    def astype(self, dtype, copy=True) -> "ndarray":
+    def astype(self, dtype, *, copy=True) -> "ndarray":
         if not copy and self.dtype == np.dtype(dtype):
             return self
         result = ndarray(self.shape, dtype)
@@ -135,17 +135,17 @@ class ndarray(Operators):
 
     # -------------------------------------------------------------------------------- reductions and operators
 
-    def sum(self, axis=None, dtype=None, keepdims=False) -> "ndarray":
+    def sum(self, axis=None, dtype=None, *, keepdims=False) -> "ndarray":
         """The sum, a 0-d array where NumPy gives a number; of 16-bit numbers in float32, and rounded once."""
         wanted = sum_dtype(self.dtype) if dtype is None else np.dtype(dtype)
         adding = np.dtype(np.float32) if wanted.itemsize == 2 else wanted
         sums = readable(self._numbers).sum(axis=axis, dtype=adding, keepdims=keepdims)
         return fresh(np.asarray(sums).astype(wanted))
 
-    def max(self, axis=None, keepdims=False) -> "ndarray":
+    def max(self, axis=None, *, keepdims=False) -> "ndarray":
         return fresh(np.asarray(readable(self._numbers).max(axis=axis, keepdims=keepdims)))
 
-    def min(self, axis=None, keepdims=False) -> "ndarray":
+    def min(self, axis=None, *, keepdims=False) -> "ndarray":
         return fresh(np.asarray(readable(self._numbers).min(axis=axis, keepdims=keepdims)))
 
     def __matmul__(self, other) -> "ndarray":

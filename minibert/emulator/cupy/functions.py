@@ -140,16 +140,16 @@ minimum, maximum = two_operands(np.minimum), two_operands(np.maximum)
 # -------------------------------------------------------------------------------------------------------- reductions
 
 
-def sum(a, axis=None, dtype=None, keepdims=False) -> ndarray:
-    return on_device(a).sum(axis, dtype, keepdims)
+def sum(a, axis=None, dtype=None, *, keepdims=False) -> ndarray:
+    return on_device(a).sum(axis, dtype, keepdims=keepdims)
 
 
-def max(a, axis=None, keepdims=False) -> ndarray:
-    return on_device(a).max(axis, keepdims)
+def max(a, axis=None, *, keepdims=False) -> ndarray:
+    return on_device(a).max(axis, keepdims=keepdims)
 
 
-def min(a, axis=None, keepdims=False) -> ndarray:
-    return on_device(a).min(axis, keepdims)
+def min(a, axis=None, *, keepdims=False) -> ndarray:
+    return on_device(a).min(axis, keepdims=keepdims)
 
 
 def on_device(a) -> ndarray:

@@ -20,9 +20,9 @@ def allocate(shape, dtype) -> np.ndarray:
     if not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
         raise ValueError(f"shape {shape!r}: expected integers that are not negative")
     pool, size = get_default_memory_pool(), int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    block = pool.take(size)
+    block = pool._take(size)
     numbers = memory.empty(shape, dtype)
-    weakref.finalize(numbers.base, pool.give_back, block).atexit = False
+    weakref.finalize(numbers.base, pool._give_back, block).atexit = False
     return numbers
 
 

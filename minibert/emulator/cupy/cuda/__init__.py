@@ -58,11 +58,11 @@ class Event:
     """A point in a stream."""
 
     def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.timed = not disable_timing
-        self.when: float | None = None
+        self._timed = not disable_timing
+        self._when: float | None = None
 
     def record(self, stream=None) -> None:
-        self.when = time.perf_counter()
+        self._when = time.perf_counter()
 
     @property
     def done(self) -> bool:
@@ -78,15 +78,15 @@ class Stream:
     null: "Stream"
 
     def __init__(self, null=False, non_blocking=False, ptds=False):
-        self.before: list[Stream] = []
+        self._before: list[Stream] = []
 
     def __enter__(self):
-        self.before.append(current[0])
+        self._before.append(current[0])
         current[0] = self
         return self
 
     def __exit__(self, *_):
-        current[0] = self.before.pop()
+        current[0] = self._before.pop()
 
     def use(self) -> "Stream":
         current[0] = self
@@ -108,7 +108,7 @@ class Stream:
         """What comes after in this stream waits for the event; the host does not."""
         if not isinstance(event, Event):
             raise TypeError(f"expected an Event, got {type(event).__name__}")
-        if event.when is None:
+        if event._when is None:
             raise ValueError("the event was never recorded: nothing would wait")
 
 
@@ -122,6 +122,6 @@ def get_current_stream() -> Stream:
 
 def get_elapsed_time(start_event: Event, end_event: Event) -> float:
     """Milliseconds between two events."""
-    if start_event.when is None or end_event.when is None or not (start_event.timed and end_event.timed):
+    if start_event._when is None or end_event._when is None or not (start_event._timed and end_event._timed):
         raise runtime.CUDARuntimeError("cudaErrorInvalidResourceHandle: both events must be recorded, with timing")
-    return 1000 * (end_event.when - start_event.when)
+    return 1000 * (end_event._when - start_event._when)

@@ -9,45 +9,45 @@ class OutOfMemoryError(MemoryError):
 
     def __init__(self, size, total, limit=0):
         super().__init__(size, total, limit)
-        self.size, self.total, self.limit = size, total, limit
+        self._size, self._total, self._limit = size, total, limit
 
     def __str__(self):
-        limit = f", limit set to: {self.limit:,} bytes" if self.limit else ""
-        return f"Out of memory allocating {self.size:,} bytes (allocated so far: {self.total:,} bytes{limit})"
+        limit = f", limit set to: {self._limit:,} bytes" if self._limit else ""
+        return f"Out of memory allocating {self._size:,} bytes (allocated so far: {self._total:,} bytes{limit})"
 
 
 class MemoryPool:
     """Keeps what is freed, since asking the driver for memory stops the device."""
 
     def __init__(self):
-        self.in_use: int = 0
-        self.held: int = 0
-        self.limit: int = 0
+        self._in_use: int = 0
+        self._held: int = 0
+        self._limit: int = 0
 
-    def take(self, size: int) -> int:
+    def _take(self, size: int) -> int:
         """Room for so many bytes; returns what must be given back."""
         size = -(-size // BLOCK) * BLOCK
-        if self.in_use + size > (self.limit or TOTAL):
-            raise OutOfMemoryError(size, self.in_use, self.limit)
-        self.in_use += size
-        self.held = max(self.held, self.in_use)
+        if self._in_use + size > (self._limit or TOTAL):
+            raise OutOfMemoryError(size, self._in_use, self._limit)
+        self._in_use += size
+        self._held = max(self._held, self._in_use)
         return size
 
-    def give_back(self, size: int) -> None:
-        self.in_use -= size
+    def _give_back(self, size: int) -> None:
+        self._in_use -= size
 
     def used_bytes(self) -> int:
-        return self.in_use
+        return self._in_use
 
     def free_bytes(self) -> int:
-        return self.held - self.in_use
+        return self._held - self._in_use
 
     def total_bytes(self) -> int:
         """In use, or kept for the next array."""
-        return self.held
+        return self._held
 
     def free_all_blocks(self, stream=None) -> None:
-        self.held = self.in_use
+        self._held = self._in_use
 
     def set_limit(self, size=None, fraction=None) -> None:
         """One of the two: bytes, 0 for no limit; or a share of the device's memory.  Raises ValueError."""
@@ -55,12 +55,12 @@ class MemoryPool:
             raise ValueError("give either size or fraction")
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"fraction {fraction}: expected from 0 to 1")
-        self.limit = int(TOTAL * fraction) if size is None else int(size)
-        if self.limit < 0:
+        self._limit = int(TOTAL * fraction) if size is None else int(size)
+        if self._limit < 0:
             raise ValueError(f"size {size}: expected bytes")
 
     def get_limit(self) -> int:
-        return self.limit
+        return self._limit
 
 
 pool = MemoryPool()

@@ -4,6 +4,18 @@ from minibert.emulator.cupy.cuda.limits import most_shared
 from minibert.emulator.cupy.cuda.memory import TOTAL, pool
 from minibert.emulator.cupy.synchronising import synchronise
 
+__all__ = [
+    "CUDARuntimeError",
+    "deviceSynchronize",
+    "driverGetVersion",
+    "getDevice",
+    "getDeviceCount",
+    "getDeviceProperties",
+    "is_hip",
+    "memGetInfo",
+    "runtimeGetVersion",
+]
+
 is_hip = False
 VERSION = 13000  # CUDA 13.0
 
