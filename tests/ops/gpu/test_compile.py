@@ -64,7 +64,7 @@ def test_all_kernels_compile(version, capability):
     with ThreadPoolExecutor(WORKERS) as pool:
         compiled = list(pool.map(lambda job: compile_file(*job), jobs))
     assert len(compiled) > 50 and all(each.cubin for each in compiled)
-    if find_disassembler() is not None:
+    if find_disassembler() is not None and capability > 70:  # the disassembler of CUDA 13 does not know 7.0 either
         for (_, file, _, _), each in zip(jobs, compiled, strict=True):
             if "<mma.h>" in file.source():
                 check_tensor_cores(file, each)
