@@ -2,12 +2,15 @@
 
 import ctypes
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from minibert.emulator import errors
+from minibert.emulator.counters import Count
 from minibert.emulator.errors import CudaError
 from minibert.emulator.modes import ORDERS, Mode
 from minibert.emulator.places import look_up
+from minibert.emulator.trace import Record
 
 
 class Parameter(ctypes.Structure):
@@ -111,14 +114,7 @@ class Library:
         """Where in the source a counter is: the line, and the lines of the calls that led there."""
         return look_up(self.path, [counter]).get(counter, [])
 
-    def results(self, function: str, structure: type) -> list:
-        """What the last launch in check mode left: emulator_records or emulator_counts."""
-        count, call = ctypes.c_size_t(), getattr(self.library, function)
-        call.restype = ctypes.POINTER(structure)
-        first = call(ctypes.byref(count))
-        return first[: count.value] if count.value else []
-
-    def run(self, launch: Launch, mode: Mode) -> Report:
+    def run(self, launch: Launch, mode: Mode) -> "Outcome":
         """Runs what `launch` says in the order and time that the mode says."""
         launch.order, launch.seed, launch.seconds = ORDERS.index(mode.order), mode.seed % 2**32, mode.seconds
         with Library.one_at_a_time:
@@ -127,7 +123,29 @@ class Library:
                 if not Library.stacks:
                     raise MemoryError("no address space for the call stacks of a block of 1024 threads")
             launch.stacks = Library.stacks
-            return self.library.emulator_launch(ctypes.byref(launch)).contents
+            report = self.library.emulator_launch(ctypes.byref(launch)).contents
+            return Outcome(
+                Report.from_buffer_copy(report),
+                self.copy_list("emulator_records", Record) if launch.tracing else [],
+                self.copy_list("emulator_counts", Count) if launch.counting else [],
+            )
+
+    def copy_list(self, function: str, structure: type) -> list:
+        """What the launch has left in the library, where the next one would overwrite it."""
+        count, call = ctypes.c_size_t(), getattr(self.library, function)
+        call.restype = ctypes.POINTER(structure)
+        first = call(ctypes.byref(count))
+        copy = ctypes.string_at(first, ctypes.sizeof(structure) * count.value)
+        return list((structure * count.value).from_buffer_copy(copy))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch leaves behind."""
+
+    report: Report
+    records: list[Record]  # if it was traced
+    counts: list[Count]  # if it was counted
 
 
 def iter_until_unnamed(table):

@@ -10,14 +10,13 @@ import numpy as np
 from minibert.emulator import modes, places
 from minibert.emulator.arguments import Fitting, Parameter, read_parameters
 from minibert.emulator.compiler import build_library
-from minibert.emulator.counters import Count
 from minibert.emulator.errors import CompileError, LaunchError, SourceError
-from minibert.emulator.launch import Array, Launch, Library, raise_report
+from minibert.emulator.launch import Array, Launch, Library, Outcome, raise_report
 from minibert.emulator.memory import address_of
 from minibert.emulator.modes import Mode
 from minibert.emulator.source import find_kernels, read_source, translate
 from minibert.emulator.staging import Stage
-from minibert.emulator.trace import MOST_RECORDS, Access, Record, read_records
+from minibert.emulator.trace import MOST_RECORDS, Access, read_records
 
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking for more
 MOST_SHARED = 227 * 1024  # that it can ask for, on the largest devices
@@ -109,12 +108,9 @@ class Kernel:
     @cached_property
     def parameters(self) -> list[Parameter]:
         """(C++ type, size in bytes, is it a pointer, dtype of the number or of what it points to) of each."""
-        for checked in (modes.current().checked, not modes.current().checked):
-            if checked in self.module.libraries:
-                break
-        else:
-            checked = modes.current().checked
-        return read_parameters(self.module.library(checked).entries[self.name])
+        compiled = next(iter(self.module.libraries.values()), None)
+        library = compiled or self.module.library(modes.current().checked)
+        return read_parameters(library.entries[self.name])
 
     def error(self, message: str) -> LaunchError:
         return LaunchError(f"{self.name}: {message}", kernel=self.name)
@@ -127,25 +123,23 @@ class Kernel:
         Raises a subclass of CudaError.
         """
         mode = modes.current()
-        library = self.launch(grid, block, arguments, shared, mode)
+        library, outcome = self.launch(grid, block, arguments, shared, mode)
         if mode.counts is not None:
-            counts = library.results("emulator_counts", Count)
-            where = places.look_up(library.path, [count.counter for count in counts])
-            mode.counts.add(self.name, counts, where)
+            where = places.look_up(library.path, [count.counter for count in outcome.counts])
+            mode.counts.add(self.name, outcome.counts, where)
 
     def trace(self, grid, block, arguments=(), shared: int = 0) -> list[Access]:
         """Run the kernel in check mode and list what each thread read and wrote, in the order of the emulator.
 
-        For small grids: a LaunchError is raised if there is more than a million of reads and writes.
+        For small grids: a LaunchError is raised if there are more than a million reads and writes.
         """
         mode = replace(modes.current(), checked=True)
-        library = self.launch(grid, block, arguments, shared, mode, tracing=MOST_RECORDS)
-        records = library.results("emulator_records", Record)
-        where = places.look_up(library.path, [record.counter for record in records])
+        library, outcome = self.launch(grid, block, arguments, shared, mode, tracing=MOST_RECORDS)
+        where = places.look_up(library.path, [record.counter for record in outcome.records])
         sizes = self.size_of("grid", "blocks", grid, MOST_GRID), self.size_of("block", "threads", block, MOST_BLOCK)
-        return read_records(records, *sizes, where)
+        return read_records(outcome.records, *sizes, where)
 
-    def launch(self, grid, block, arguments, shared: int, mode: Mode, tracing: int = 0) -> Library:
+    def launch(self, grid, block, arguments, shared: int, mode: Mode, tracing: int = 0) -> tuple[Library, Outcome]:
         grid = self.size_of("grid", "blocks", grid, MOST_GRID)
         block = self.size_of("block", "threads", block, MOST_BLOCK)
         self.check_threads(block)
@@ -164,10 +158,10 @@ class Kernel:
         launch.counting = int(mode.counts is not None)
         arrays = [array_structure(stage, argument) for argument in stage.arguments if argument.array.size]
         launch.array_count, launch.arrays = len(arrays), (Array * len(arrays))(*arrays)
-        report = library.run(launch, mode)
-        raise_report(report, self.name, library.places, self.describe_argument)
+        outcome = library.run(launch, mode)
+        raise_report(outcome.report, self.name, library.places, self.describe_argument)
         stage.finish()
-        return library
+        return library, outcome
 
     def size_of(self, what: str, things: str, size, most: tuple[int, int, int]) -> tuple[int, int, int]:
         sizes = size if isinstance(size, tuple | list) else (size,)

@@ -76,7 +76,7 @@ class Compiler:
         return self.common() + CHECKED + CLANG_CHECKED + arrays
 
     def runtime_options(self, checked: bool) -> list[str]:
-        return self.common() + ["-O2", "-fno-exceptions"] + (["-DEMULATOR_CHECKS"] if checked else [])
+        return self.common() + ["-O2", "-fno-exceptions", "-g0"] + (["-DEMULATOR_CHECKS"] if checked else [])
 
     def link_options(self) -> list[str]:
         return ["-shared", *(ZIG_LINKED if self.is_zig and sys.platform == "linux" else [])]

@@ -21,7 +21,6 @@ struct Thread {
     unsigned source;       // EXCHANGE: the lane whose bits it wants
     uint64_t gives, gets;  // its bits, and those that it gets
     Place place;           // where it waits
-    unsigned parity;       // see next_parity
     unsigned warp_phase;   // barriers of its warp that order memory and that it passed
 };
 
@@ -220,7 +219,7 @@ inline void begin_block() {
         thread.number = i;
         thread.index = thread_index(i);
         states[i] = State::NEW;
-        thread.parity = thread.warp_phase = 0;
+        thread.warp_phase = 0;
     }
 }
 

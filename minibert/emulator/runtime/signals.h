@@ -58,15 +58,21 @@ inline size_t counter_of_context(void* context) {
 #endif
 }
 
+inline void restore_action(int signal) {
+    for (unsigned i = 0; i < SIGNAL_COUNT; i++) {
+        if (SIGNALS[i] == signal) sigaction(signal, &earlier_actions[i], nullptr);
+    }
+}
+
 void on_signal(int signal, siginfo_t* details, void* context) {
-    if (!pthread_equal(pthread_self(), launching_thread)) {
-        pthread_kill(launching_thread, signal);  // another thread of the process got what is meant for the kernel
+    bool is_request = signal == SIGINT || signal == SIGVTALRM, here = pthread_equal(pthread_self(), launching_thread);
+    if (is_request && !here) {  // another thread of the process got what is meant for the kernel
+        pthread_kill(launching_thread, signal);
         return;
     }
-    bool is_request = signal == SIGINT || signal == SIGVTALRM;
-    if (current == nullptr) {  // the scheduler runs, for a moment
-        interrupted = signal;
-        if (!is_request) ::signal(signal, SIG_DFL);  // a mistake of the emulator: let it be seen
+    if (!here || current == nullptr) {  // the kernel does not run: the scheduler does, or something else in the process
+        if (is_request) interrupted = signal;
+        else restore_action(signal);  // it is no mistake of the kernel: on return it happens again, and is seen
         return;
     }
     explain_signal(signal, details);

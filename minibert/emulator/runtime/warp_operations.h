@@ -8,7 +8,6 @@ static char* scratch;               // WARP_SCRATCH_BYTES for each warp
 static bool scratch_used;           // by the block that runs
 
 unsigned lane_id() { return current->number % WARP_SIZE; }
-unsigned next_parity() { return current->parity ^= 1; }
 
 void* warp_scratch() {
     scratch_used = true;

@@ -41,10 +41,6 @@ void warp_barrier(unsigned mask, Place place, bool orders_memory);
 constexpr size_t WARP_SCRATCH_BYTES = 32 * 1024;
 void* warp_scratch();
 
-// 0 and 1 in turn for each call of a lane.  Of two rooms used in turn, with one barrier in each operation, a lane that is
-// ahead writes to one while those behind still read from the other.
-unsigned next_parity();
-
 // ------------------------------------------------------------------------------------------------ built on those
 
 void block_barrier(Place place);
