@@ -185,23 +185,14 @@ def line_of(source, text):
     return next(number for number, line in enumerate(source.splitlines(), 1) if text in line)
 
 
-def multiply(source, check, threads=32):
+def multiply(kernel, check, threads=32):
+    """Runs a kernel that should compute a b^T.  Returns what it computed and what is right."""
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=(16, 16)).astype(np.float16), rng.normal(size=(16, 16)).astype(np.float16)
     d = np.zeros((16, 16), np.float32)
-    kernel = emulator.Module(source, names=["multiply"]).kernel("multiply")
-    if check:
-        with emulator.checking():
-            kernel(1, threads, (a, b, d))
-    else:
+    with emulator.checking(check):
         kernel(1, threads, (a, b, d))
     return d, a.astype(np.float32) @ b.astype(np.float32).T
-
-
-@pytest.mark.parametrize("check", [False, True])
-def test_the_right_kernel_is_right(check):
-    d, expected = multiply(SHARED, check)
-    assert np.allclose(d, expected, rtol=0, atol=1e-5)
 
 
 # who comes too early, in whichever order, meets either what was not written yet or what is being written
@@ -245,29 +236,57 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes(mistake):
-    right, wrong, error, text, only_checked = MISTAKES[mistake]
+def spoilt(right, wrong):
     assert SHARED.count(right) == 1
-    source = SHARED.replace(right, wrong)
+    return SHARED.replace(right, wrong)
+
+
+SOURCES = {
+    "nothing": SHARED,
+    "no fill": spoilt("    wmma::fill_fragment(sum, 0.0f);", ""),
+    "a block of 48 threads": spoilt("int lane = threadIdx.x;", "int lane = threadIdx.x % 32;"),
+} | {name: spoilt(*mistake[:2]) for name, mistake in MISTAKES.items()}
+
+
+@pytest.fixture(scope="module")
+def spoilt_kernel():
+    """spoilt_kernel(name): the kernel with that mistake.  They are compiled together, and all begin at line 1."""
+    text = "".join(
+        f'#line 1 "kernel.cu"\n{source.replace("multiply", f"multiply_{number}")}'
+        for number, source in enumerate(SOURCES.values())
+    )
+    module = emulator.Module(text)
+    return lambda name: module.kernel(f"multiply_{list(SOURCES).index(name)}")
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_right_kernel_is_right(spoilt_kernel, check):
+    d, expected = multiply(spoilt_kernel("nothing"), check)
+    assert np.allclose(d, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(spoilt_kernel, mistake):
+    _, _, error, text, only_checked = MISTAKES[mistake]
+    kernel, line = spoilt_kernel(mistake), line_of(SOURCES[mistake], text)
     with pytest.raises(error) as caught:
-        multiply(source, check=True)
-    assert f"kernel.cu:{line_of(source, text)}" in str(caught.value)
-    assert caught.value.file == "kernel.cu" and caught.value.line is not None and caught.value.kernel == "multiply"
+        multiply(kernel, check=True)
+    assert f"kernel.cu:{line}" in str(caught.value)
+    assert caught.value.file == "kernel.cu" and caught.value.line is not None and caught.value.kernel == kernel.name
     assert tuple(caught.value.block) == (0, 0, 0) and caught.value.thread is not None
     if not only_checked:
         with pytest.raises(error) as caught:
-            multiply(source, check=False)
-        assert f"kernel.cu:{line_of(source, text)}" in str(caught.value)
+            multiply(kernel, check=False)
+        assert f"kernel.cu:{line}" in str(caught.value)
 
 
-def test_a_warp_that_is_not_full():
+def test_a_warp_that_is_not_full(spoilt_kernel):
     with pytest.raises(emulator.DivergenceError, match="16 threads"):
-        multiply(SHARED.replace("int lane = threadIdx.x", "int lane = threadIdx.x % 32"), check=False, threads=48)
+        multiply(spoilt_kernel("a block of 48 threads"), check=False, threads=48)
 
 
-def test_a_forgotten_fill_gives_nan():
-    d, _ = multiply(SHARED.replace("    wmma::fill_fragment(sum, 0.0f);", ""), check=False)
+def test_a_forgotten_fill_gives_nan(spoilt_kernel):
+    d, _ = multiply(spoilt_kernel("no fill"), check=False)
     assert np.isnan(d).all()
 
 
