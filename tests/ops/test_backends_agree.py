@@ -7,6 +7,7 @@ from minibert.checks.gradients import SMALL
 from minibert.data.batch import running_sum
 from minibert.models import BertForPreTraining
 from minibert.nn import Sequences
+from minibert.nn.sequences import layout
 from minibert.ops import Dropout, load_backend
 from minibert.training.optimizer import AdamW
 from tests.models.parity import random_batch, small_config
@@ -27,7 +28,7 @@ def agree(backend, op, inputs: dict, **fixed):
     upstream = None
     for each in (backend, load_backend("reference")):
         arguments = {name: each.array(value) for name, value in inputs.items()}
-        others = {name: each.array(v) if isinstance(v, np.ndarray) else v for name, v in fixed.items()}
+        others = {name: on_backend(each, value) for name, value in fixed.items()}
         y, cache = getattr(each, f"{op}_forward")(**arguments, **others)
         if upstream is None:
             upstream = random.standard_normal(np.shape(y))
@@ -39,6 +40,14 @@ def agree(backend, op, inputs: dict, **fixed):
         assert ours.shape == expected.shape and ours.dtype == expected.dtype
         scale = max(np.abs(expected).max(initial=0), SMALL * largest)  # as in the gradient check
         assert np.abs(ours - expected).max(initial=0) <= CLOSE * scale
+
+
+def on_backend(backend, value):
+    """An argument of the host, an array or a Dropout with arrays, as that backend takes it."""
+    if isinstance(value, Dropout):
+        arrays = (backend.array(a, np.int32) for a in (value.sequences, value.positions))
+        return Dropout(value.rate, value.key, value.site, *arrays)
+    return backend.array(value) if isinstance(value, np.ndarray) else value
 
 
 def normal(*shape, seed=0):
@@ -55,7 +64,7 @@ def test_linear(backend, tokens, inputs, outputs):
 @pytest.mark.parametrize("rate", [0, 0.3])
 def test_add_layernorm(backend, tokens, width, rate):
     numbers = np.arange(tokens)
-    dropout = Dropout(rate, KEY, 77 << 8, *(backend.array(n, np.int32) for n in (numbers // 7, numbers % 7)))
+    dropout = Dropout(rate, KEY, 77 << 8, numbers // 7, numbers % 7)
     values = dict(
         x=normal(tokens, width),
         residual=normal(tokens, width, seed=1),
@@ -86,7 +95,7 @@ def test_attention_of_a_few_rows(backend, rows):
 def attention(backend, lengths, rows, causal, heads, width, rate):
     cu_seqlens = running_sum(lengths)
     rows = np.arange(cu_seqlens[-1]) if rows is None else np.array(rows, int)
-    asking = Sequences.of_rows(backend, rows, cu_seqlens, np.arange(len(lengths)) + 70_000)
+    asking = Sequences(*layout(rows, cu_seqlens, np.arange(len(lengths)) + 70_000))
     dropout = Dropout(rate, KEY, 5 << 8, asking.sequence_numbers, asking.positions) if rate else None
     query, key, value = (normal(n, heads * width, seed=i) for i, n in enumerate([len(rows)] + 2 * [cu_seqlens[-1]]))
     agree(
@@ -94,9 +103,9 @@ def attention(backend, lengths, rows, causal, heads, width, rate):
         "attention",
         dict(query=query, key=key, value=value),
         heads=heads,
-        cu_seqlens_q=backend.numpy(asking.cu_seqlens),
+        cu_seqlens_q=asking.cu_seqlens,
         cu_seqlens_k=cu_seqlens,
-        positions_q=backend.numpy(asking.positions),
+        positions_q=asking.positions,
         causal=causal,
         dropout=dropout,
     )
@@ -110,12 +119,10 @@ def test_cross_entropy(backend, rows, size):
 
 def test_embedding(backend):
     ids = [np.random.default_rng(i).integers(0, n, 500).astype(np.int32) for i, n in enumerate((300, 64, 2))]
-    names = "token_ids", "position_ids", "segment_ids"
-    arrays = {name: backend.array(array) for name, array in zip(names, ids, strict=True)}
     tables = [normal(n, 50, seed=n) for n in (300, 64, 2)]
     d_y, results = normal(500, 50), []
     for each in (backend, load_backend("reference")):
-        y, cache = each.embedding_forward(*arrays.values(), *(each.array(table) for table in tables))
+        y, cache = each.embedding_forward(*(each.array(array) for array in (*ids, *tables)))
         results.append([each.numpy(a) for a in (y, *each.embedding_backward(each.array(d_y), cache))])
     assert all(np.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(*results, strict=True))
 
