@@ -20,7 +20,7 @@ POISON = 0xFF  # fills what was not written: NaN in floating point numbers, -1 i
 class Allocation:
     begin: int  # its address
     bytes: int
-    written: np.ndarray  # bool [bytes]: which were written
+    written: np.ndarray | None  # bool [bytes]: which were written; None when all were
 
     @property
     def end(self) -> int:
@@ -77,12 +77,12 @@ def find_allocation(array: np.ndarray) -> Allocation | None:
 
 
 def written_bytes(array: np.ndarray) -> np.ndarray | None:
-    """bool [bytes of the array]: which were written.  A view; None for arrays that are not registered.
+    """bool [bytes of the array]: which were written.  A view; None if all were, or the array is not registered.
 
     The array is contiguous.
     """
     allocation = find_allocation(array)
-    if allocation is None:
+    if allocation is None or allocation.written is None:
         return None
     start = address_of(array) - allocation.begin
     return allocation.written[start : start + array.nbytes]
@@ -91,11 +91,13 @@ def written_bytes(array: np.ndarray) -> np.ndarray | None:
 def mark_initialised(array: np.ndarray) -> None:
     """Notes that all elements of an array were written, by something else than a checked kernel."""
     allocation = find_allocation(array)
-    if allocation is None:
+    if allocation is None or allocation.written is None:
         return
     low, high = np.lib.array_utils.byte_bounds(array)
     if high - low == array.nbytes:
         allocation.written[low - allocation.begin : high - allocation.begin] = True
+        if array.nbytes == allocation.bytes:
+            allocation.written = None
         return
     starts = np.zeros(array.shape, np.intp)  # of each element, from the allocation's beginning
     for axis, (size, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
@@ -108,7 +110,7 @@ def mark_initialised(array: np.ndarray) -> None:
 def is_initialised(array: np.ndarray) -> np.ndarray:
     """bool, of the array's shape: which elements were written; all of those of an array that is not registered."""
     allocation = find_allocation(array)
-    if allocation is None:
+    if allocation is None or allocation.written is None:
         return np.ones(array.shape, np.bool_)
     strides = (*array.strides, 1)
     offset = address_of(array) - allocation.begin

@@ -49,6 +49,26 @@ __global__ void shuffle_as_barrier(float* x) {
     x[threadIdx.x] = room[31 - threadIdx.x];  // <- shuffle_as_barrier
 }
 
+// The thread that writes was the last to read; but not the only one.
+__global__ void read_by_all_lanes(float* x) {
+    __shared__ float room[1];
+    if (threadIdx.x == 0) room[0] = 1;
+    __syncwarp();
+    float value = room[0];
+    if (threadIdx.x == 31) room[0] = value + 1;  // <- read_by_all_lanes
+    x[threadIdx.x] = value;
+}
+
+__global__ void read_by_all_warps(float* x) {
+    __shared__ float room[1];
+    if (threadIdx.x == 0) room[0] = 1;
+    __syncthreads();
+    float value = room[0];
+    __syncwarp();
+    if (threadIdx.x == 63) room[0] = value + 1;  // <- read_by_all_warps
+    x[threadIdx.x] = value;
+}
+
 __global__ void same_element(float* x) {
     x[0] = threadIdx.x;  // <- same_element
 }

@@ -48,6 +48,8 @@ GALLERY = {
     "missing_warp_barrier": (1, 32, lambda: [values(32)], RACE, 0, 1, "thread (0, 0, 0) wrote at mistakes.cu"),
     "warp_barrier_for_a_block": (1, 64, lambda: [values(64)], RACE, 0, 32, "thread (0, 0, 0) read"),
     "shuffle_as_barrier": (1, 32, lambda: [values(32)], RACE, 0, 0, "thread (31, 0, 0) wrote"),
+    "read_by_all_lanes": (1, 32, lambda: [zeros(32)], RACE, 0, 31, "which other threads read at mistakes.cu"),
+    "read_by_all_warps": (1, 64, lambda: [zeros(64)], RACE, 0, 63, "which other threads read at mistakes.cu"),
     "same_element": (1, 2, lambda: [zeros(1)], RACE, 0, 1, "element 0 of argument 0 (float*)"),
     "across_blocks": (3, 32, lambda: [zeros(32)], RACE, 1, 0, "no barrier orders blocks"),
     "reads_another_block": (2, 8, lambda: [zeros(128)], RACE, 1, 0, "thread (0, 0, 0) of another block wrote"),
