@@ -231,6 +231,14 @@ MISTAKES = {
         "load_matrix_sync(a_part", True),
     "the sum begins with nothing": (
         "    wmma::fill_fragment(sum, 0.0f);", "", emulator.UninitialisedError, "mma_sync", True),
+    "a load is no barrier": (
+        "    wmma::load_matrix_sync(b_part, b, 16);",
+        "    d_tile[lane] = 1; wmma::load_matrix_sync(b_part, b, 16); if (d_tile[lane ^ 1] > 9) return;",
+        TOO_EARLY, "load_matrix_sync(b_part", True),
+    "a product is no barrier": (
+        "    wmma::mma_sync(sum, a_part, b_part, sum);",
+        "    d_tile[lane] = 1; wmma::mma_sync(sum, a_part, b_part, sum); if (d_tile[lane ^ 1] > 9) return;",
+        TOO_EARLY, "mma_sync", True),
     "rows of the result overlap": (
         "sum, 20,", "sum, 12,", emulator.RaceError, "store_matrix_sync", True),
 }  # fmt: skip
