@@ -29,55 +29,62 @@ template <typename T, int NUMBERS> constexpr int pitch = NUMBERS + 16 / int(size
 
 // ------------------------------------------------------------------------------------- global <-> shared memory
 
-// Eight numbers of a row, of which `left` are there; zeros for the others.
-template <typename T> __device__ __forceinline__ Vec<T> read_eight(const T* from, int left, bool vectors) {
-    if (vectors) return load(from);
-    Vec<T> eight;
-#pragma unroll
-    for (int j = 0; j < 8; j++) eight.at[j] = j < left ? from[j] : T(0.0f);
-    return eight;
-}
-
-template <typename T> __device__ __forceinline__ void write_eight(T* to, const Vec<T>& eight, int left, bool vectors) {
-    if (vectors) {
-        store(to, eight);
-        return;
-    }
-#pragma unroll
-    for (int j = 0; j < 8; j++)
-        if (j < left) to[j] = eight.at[j];
-}
-
 // All threads of a block copy `rows` rows of one head, each of `width` numbers, into a tile [COUNT, WIDTH].  What the
-// tile has beyond both is filled with zeros.  stride: numbers from row to row.
+// tile has beyond both is filled with zeros.  stride: numbers from row to row.  Sixteen bytes at a time where a row's
+// beginning allows it, otherwise number by number, neighbours by neighbouring threads.
 template <int COUNT, int WIDTH, typename T>
 __device__ __forceinline__ void load_tile(T* tile, const T* from, int rows, int width, int stride) {
-    for (int i = threadIdx.x; i < COUNT * WIDTH / 8; i += WARPS * WARP) {
-        int row = i / (WIDTH / 8), feature = i % (WIDTH / 8) * 8;
+    constexpr int SIZE = Vec<T>::size;
+    if (width % SIZE != 0) {
+#pragma unroll 1
+        for (int i = threadIdx.x; i < COUNT * WIDTH; i += WARPS * WARP) {
+            int row = i / WIDTH, feature = i % WIDTH;
+            T number = T(0.0f);
+            if (row < rows && feature < width) number = from[static_cast<long long>(row) * stride + feature];
+            tile[row * pitch<T, WIDTH> + feature] = number;
+        }
+        return;
+    }
+    for (int i = threadIdx.x; i < COUNT * WIDTH / SIZE; i += WARPS * WARP) {
+        int row = i / (WIDTH / SIZE), feature = i % (WIDTH / SIZE) * SIZE;
         Vec<T> eight = {};
-        if (row < rows && feature < width)
-            eight = read_eight(from + static_cast<long long>(row) * stride + feature, width - feature, width % 8 == 0);
+        if (row < rows && feature < width) eight = load(from + static_cast<long long>(row) * stride + feature);
         store(tile + row * pitch<T, WIDTH> + feature, eight);
     }
 }
 
-// A warp writes its sums [16, WIDTH], row i multiplied by the `factor` that lanes i and i + 16 give.  Like load_tile:
-// `rows` and `width` say what is there.  room: float [16, 16] of this warp in shared memory, rows ROOM apart.
+// A warp's square [16, 16] of sums, from its room to memory: row i multiplied by the `factor` of lane i.  As above,
+// `rows` and `width` say what is there of it.
+template <int ROOM, typename T>
+__device__ __forceinline__ void write_square(T* to, const float* room, float factor, int rows, int width, int stride,
+                                             bool vectors) {
+    int lane = threadIdx.x % WARP;
+    if (vectors) {
+        int row = lane % SIDE, feature = lane / SIDE * Vec<T>::size;
+        Vec<float> low = load(room + row * ROOM + feature), high = load(room + row * ROOM + feature + 4);
+        Vec<T> eight;
+#pragma unroll
+        for (int j = 0; j < 4; j++) eight.at[j] = T(low.at[j] * factor), eight.at[j + 4] = T(high.at[j] * factor);
+        if (row < rows && feature < width) store(to + static_cast<long long>(row) * stride + feature, eight);
+        return;
+    }
+#pragma unroll 1
+    for (int row = lane / SIDE; row < SIDE; row += WARP / SIDE) {
+        T number = T(room[row * ROOM + lane % SIDE] * __shfl_sync(ALL_LANES, factor, row));
+        if (row < rows && lane % SIDE < width) to[static_cast<long long>(row) * stride + lane % SIDE] = number;
+    }
+}
+
+// A warp writes its sums [16, WIDTH]: see write_square.  Lanes i and i + 16 give the factor of row i.
 template <int ROOM, int WIDTH, typename T>
 __device__ __forceinline__ void write_sums(T* to, const Sums (&sums)[WIDTH / SIDE], float factor, float* room, int rows,
                                            int width, int stride) {
-    int row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE * 8;
 #pragma unroll
     for (int k = 0; k < WIDTH / SIDE; k++) {
-        int feature = k * SIDE + half;
         __syncwarp();  // all lanes have read what the room held before
         wmma::store_matrix_sync(room, sums[k], ROOM, wmma::mem_row_major);
         __syncwarp();  // all parts of the fragment are in the room
-        Vec<T> eight;
-#pragma unroll
-        for (int j = 0; j < 8; j++) eight.at[j] = T(room[row * ROOM + half + j] * factor);
-        if (row < rows && feature < width)
-            write_eight(to + static_cast<long long>(row) * stride + feature, eight, width - feature, width % 8 == 0);
+        write_square<ROOM>(to + k * SIDE, room, factor, rows, width - k * SIDE, stride, width % Vec<T>::size == 0);
     }
 }
 
