@@ -21,7 +21,14 @@ TESTS_OF = {
     "attention_tensor_cores.cuh": ("test_attention_tensor_cores.py",),
     "attention_tensor_cores_backward.cu": ("test_attention_tensor_cores.py",),
     "tensor_cores.cuh": ("test_attention_tensor_cores.py",),
+    "losses.cu": ("test_kernels.py", "test_losses.py"),
+    "distances.cu": ("test_kernels.py", "test_losses.py"),
+    "embedding.cu": ("test_kernels.py", "test_rows.py"),
+    "rows.cu": ("test_kernels.py", "test_rows.py"),
+    "scatter.cu": ("test_kernels.py", "test_rows.py"),
+    "optimizer.cu": ("test_kernels.py", "test_optimizer.py"),
 }
+ALL_OTHERS = "test_kernels.py", "test_rowwise.py"
 # mutants that compute the same as the honest kernel, and why
 EQUIVALENT: dict[str, str] = {}
 MUTANTS = [mutant for file in kernel_files() for mutant in mutants_of(file)]
@@ -30,7 +37,7 @@ TIME_LIMIT = 300  # seconds; a kernel without its guard may run for ever, which 
 
 def notice(mutant) -> bool:
     """Do the tests of the file fail with this bug?"""
-    tests = TESTS_OF.get(mutant.file, ("test_ops.py",))
+    tests = TESTS_OF.get(mutant.file, ALL_OTHERS)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not mutations"]
     try:
         done = subprocess.run(
