@@ -140,6 +140,7 @@ class Kernel:
         return read_records(outcome.records, *sizes, where)
 
     def launch(self, grid, block, arguments, shared: int, mode: Mode, tracing: int = 0) -> tuple[Library, Outcome]:
+        """Check what is given, run the kernel, and raise its error if there is one."""
         grid = self.size_of("grid", "blocks", grid, MOST_GRID)
         block = self.size_of("block", "threads", block, MOST_BLOCK)
         self.check_threads(block)
@@ -148,16 +149,22 @@ class Kernel:
         stage = Stage(fitting.arrays, mode.checked)
         for argument in stage.arguments:
             fitting.values[argument.number] = np.array([argument.address], np.uintp)
-        library = self.module.library(mode.checked)
-        launch = Launch(kernel=ctypes.pointer(library.entries[self.name]), grid=grid, block=block)
         pointers = np.array([address_of(value) for value in fitting.values] or [0], np.uintp)
-        launch.arguments = address_of(pointers)
-        launch.dynamic_bytes = shared
-        launch.most_shared = DEFAULT_SHARED if self.dynamic_limit <= DEFAULT_SHARED else MOST_SHARED
-        launch.tracing, launch.most_records = int(tracing > 0), tracing
-        launch.counting = int(mode.counts is not None)
         arrays = [array_structure(stage, argument) for argument in stage.arguments if argument.array.size]
-        launch.array_count, launch.arrays = len(arrays), (Array * len(arrays))(*arrays)
+        library = self.module.library(mode.checked)
+        launch = Launch(
+            kernel=ctypes.pointer(library.entries[self.name]),
+            arguments=address_of(pointers),
+            grid=grid,
+            block=block,
+            dynamic_bytes=shared,
+            most_shared=DEFAULT_SHARED if self.dynamic_limit <= DEFAULT_SHARED else MOST_SHARED,
+            array_count=len(arrays),
+            arrays=(Array * len(arrays))(*arrays),
+            counting=mode.counts is not None,
+            tracing=tracing > 0,
+            most_records=tracing,
+        )
         outcome = library.run(launch, mode)
         raise_report(outcome.report, self.name, library.places, self.describe_argument)
         stage.finish()
