@@ -157,6 +157,7 @@ def test_sums_of_sixteen_bits_are_rounded_once():
     ones = cp.ones(5000, np.float16)
     assert float(ones.sum()) == 5000  # added up in float16 it would stop at 2048
     assert cp.ones(5000, BFLOAT16).sum().dtype == BFLOAT16
+    assert float(cp.ones(5000, BFLOAT16).sum()) == float(BFLOAT16.type(5000))  # in bfloat16 at 256
 
 
 def test_sums_of_integers_are_wide():
@@ -218,6 +219,12 @@ def test_products_are_rounded_once(random, dtype):
     wide = np.float64 if dtype == np.float64 else np.float32
     assert result is out and out.dtype == dtype
     assert np.array_equal(host(out), (a.astype(wide) @ b.astype(wide).T).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", FLOATS[:2], ids=str)
+def test_products_of_sixteen_bits_add_up_in_float32(dtype):
+    result = cp.matmul(cp.ones((2, 5000), dtype), cp.ones((5000, 2), dtype))
+    assert (host(result) == dtype.type(5000)).all()
 
 
 def test_the_one_by_one_product_rounds_each_of_its_products():
