@@ -72,8 +72,10 @@ __device__ __forceinline__ void put_factor(float* to, float factor) {
     store(to + Vec<float>::size, four);
 }
 
+// __launch_bounds__: threads of a block, and how many blocks shall fit a multiprocessor at least.  That settles how many
+// registers a thread may have: 168 for three blocks, 255 for two.
 template <typename T, int WIDTH>
-__global__ void __launch_bounds__(WARPS * WARP)
+__global__ void __launch_bounds__(WARPS * WARP, WIDTH <= 64 ? 3 : 2)
 attention_forward(const T* query, const T* key, const T* value, T* context, float* log_sums, const int* cu_seqlens_q,
                   const int* cu_seqlens_k, const int* positions_q, int sequences, int queries, int width, int causal,
                   float scale, float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0,

@@ -45,7 +45,7 @@ __device__ __forceinline__ void differentiate(float (&d_share)[SHARE], const flo
 }
 
 template <typename T, int WIDTH>
-__global__ void __launch_bounds__(WARPS * WARP)
+__global__ void __launch_bounds__(WARPS * WARP, 2)
 attention_d_key_value(const T* query, const T* key, const T* value, const T* d_context, const float* log_sums,
                       const float* delta, T* d_key, T* d_value, const int* cu_seqlens_q, const int* cu_seqlens_k,
                       const int* positions_q, int sequences, int queries, int width, int causal, float scale,
@@ -117,7 +117,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
 }
 
 template <typename T, int WIDTH>
-__global__ void __launch_bounds__(WARPS * WARP)
+__global__ void __launch_bounds__(WARPS * WARP, WIDTH <= MOST_HELD ? 3 : 2)
 attention_d_query(const T* query, const T* key, const T* value, const T* d_context, const float* log_sums,
                   const float* delta, T* d_query, const int* cu_seqlens_q, const int* cu_seqlens_k,
                   const int* positions_q, int sequences, int queries, int width, int causal, float scale,

@@ -145,7 +145,7 @@ __device__ __forceinline__ void multiply_by_transposed(Sums (&sums)[TILE / SIDE]
 template <typename Order, int WIDTH, typename T>
 __device__ __forceinline__ void add_product(Sums (&sums)[WIDTH / SIDE], const T* left, int distance, int step,
                                             const T* tile) {
-#pragma unroll(WIDTH <= 64 ? TILE / SIDE : 1)
+#pragma unroll(WIDTH <= 32 ? TILE / SIDE : 1)  // unrolled, wider ones would load more than registers hold
     for (int k = 0; k < TILE / SIDE; k++) {
         Left<T, Order> part;
         wmma::load_matrix_sync(part, left + k * step, distance);
