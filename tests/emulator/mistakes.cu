@@ -128,6 +128,10 @@ __global__ void into_the_neighbour(float* x, float* y) {
     x[threadIdx.x + 1] = 1;  // <- into_the_neighbour
 }
 
+__global__ void through_a_cache(const float* x, float* y, int n) {
+    y[0] = __ldg(x + n);  // <- through_a_cache
+}
+
 __global__ void half_a_vector_beyond(float* x) {
     Four<float>* vectors = reinterpret_cast<Four<float>*>(x);
     Four<float> four = vectors[threadIdx.x];  // <- half_a_vector_beyond
@@ -186,6 +190,12 @@ __global__ void left_by_another_block(float* x) {
     __shared__ float room[64];
     if (blockIdx.x == 0) room[threadIdx.x] = 1;
     if (blockIdx.x == 1) x[threadIdx.x] = room[threadIdx.x];  // <- left_by_another_block
+}
+
+// What follows from it is not what is told: the index that is read is the mistake, not where it leads.
+__global__ void index_nobody_wrote(float* x) {
+    __shared__ int room[32];
+    x[room[threadIdx.x]] = 1;  // <- index_nobody_wrote
 }
 
 __global__ void dynamic_unwritten(float* x) {
@@ -268,6 +278,11 @@ __global__ void odd_vector(float* x) {
 
 __global__ void odd_double(float* x) {
     *reinterpret_cast<double*>(x + 1) = 1;  // <- odd_double
+}
+
+// It is the view handed over that begins between two vectors.
+__global__ void vector_of_a_view(float* x) {
+    reinterpret_cast<float4*>(x)[0] = make_float4(1, 2, 3, 4);  // <- vector_of_a_view
 }
 
 // In shared memory, which begins at a multiple of sixteen; rows of 33 numbers do not.

@@ -14,6 +14,12 @@ __global__ void copy(const float* x, float* y, int from, int to) {
     if (threadIdx.x >= from && threadIdx.x < to) y[threadIdx.x] = x[threadIdx.x];
 }
 """
+VIEWS = """
+__global__ void through(const float* whole, const float* part, float* other) {
+    other[0] = 5;
+    other[1] = whole[40] + part[0];
+}
+"""
 needs_compiler = pytest.mark.skipif(emulator.compiler_status() is not None, reason=str(emulator.compiler_status()))
 
 
@@ -70,6 +76,15 @@ def test_kernels_mark_what_they_write():
         fill(1, 64, (view, np.int32(0), np.int32(64)))
         copy(1, 64, (view, y, np.int32(0), np.int32(64)))
     assert (y == 1).all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("checked", [False, True])
+def test_views_of_one_array_share_its_memory(checked):
+    array = np.arange(64, dtype=np.float32)
+    with emulator.checking(checked):
+        emulator.Module(VIEWS).kernel()(1, 1, (array, array[8:16], array[40:60]))
+    assert array[38:44].tolist() == [38, 39, 5, 13, 42, 43]
 
 
 @needs_compiler

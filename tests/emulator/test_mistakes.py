@@ -62,6 +62,7 @@ GALLERY = {
     "far_away": (1, 1, lambda: [zeros(8)], BOUNDS, 0, 0, "in none of the arrays"),
     "null_pointer": (1, 1, lambda: [np.uintp(0), zeros(1)], BOUNDS, 0, 0, "null pointer"),
     "into_the_neighbour": (1, 32, neighbouring_views, BOUNDS, 0, 31, "element 32 of argument 0"),
+    "through_a_cache": (1, 1, lambda: [zeros(8), zeros(1), I(8)], BOUNDS, 0, 0, "element 8 of argument 0"),
     "half_a_vector_beyond": (1, 2, lambda: [zeros(6)], BOUNDS, 0, 1, "read of 16 bytes at element 4"),
     "beyond_dynamic": (1, 16, lambda: [zeros(16)], BOUNDS, 0, 15, "byte 64 of dynamic shared memory"),
     "from_one_room_into_the_next": (1, 32, lambda: [zeros(32)], BOUNDS, 0, 0, "element 32 of shared memory `first`"),
@@ -71,6 +72,7 @@ GALLERY = {
     "inside_a_helper": (1, 1, lambda: [zeros(8), I(8)], BOUNDS, 0, 0, "called at mistakes.cu"),
     "half_a_room": (1, 64, lambda: [zeros(64)], UNWRITTEN, 0, 32, "element 32 of shared memory `room`"),
     "left_by_another_block": (2, 64, lambda: [zeros(64)], UNWRITTEN, 1, 0, "element 0 of shared memory"),
+    "index_nobody_wrote": (1, 32, lambda: [zeros(32)], UNWRITTEN, 0, 0, "element 0 of shared memory `room`"),
     "dynamic_unwritten": (1, 16, lambda: [zeros(16)], UNWRITTEN, 0, 0, "byte 0 of dynamic shared memory"),
     "adds_to_nothing": (1, 16, lambda: [unwritten(16)], UNWRITTEN, 0, 0, "element 0 of argument 0"),
     "counts_from_nothing": (1, 1, lambda: [unwritten(1, I)], UNWRITTEN, 0, 0, "element 0 of argument 0"),
@@ -85,6 +87,7 @@ GALLERY = {
     "vote_in_a_branch": (1, 32, lambda: [zeros(32, I)], DIVERGENCE, 0, 4, "28 threads"),
     "odd_vector": (1, 1, lambda: [zeros(8)], MISALIGNED, 0, 0, "multiple of 16 bytes; this one is 4 beyond"),
     "odd_double": (1, 1, lambda: [zeros(8)], MISALIGNED, 0, 0, "multiple of 8 bytes"),
+    "vector_of_a_view": (1, 1, lambda: [zeros(9)[5:]], MISALIGNED, 0, 0, "this one is 4 beyond"),
     "odd_row": (1, 4, lambda: [zeros(4)], MISALIGNED, 0, 1, "multiple of 16 bytes"),
     "too_large_a_product": (1, 1, lambda: [zeros(1), I(65536), I(65536)], NUMBER, 0, 0, "65536 * 65536 does not fit"),
     "too_large_a_sum": (1, 1, lambda: [np.array([2**31 - 1, 0], I)], NUMBER, 0, 0, "2147483647 + 1"),
@@ -153,6 +156,26 @@ def test_wrong_addresses_do_not_end_python(module):
     assert caught.value.line == marked_line("null_pointer")
     with pytest.raises(NUMBER, match="division by zero"):
         module.kernel("zero_divisor")(1, 1, (zeros(1, I), I(0)))
+
+
+def test_in_fast_mode_what_nobody_wrote_is_nonsense(module):
+    """So that a wrong kernel gives wrong numbers, and not by chance those of the block before."""
+    x = zeros(64)
+    module.kernel("half_a_room")(1, 64, (x,))
+    assert (x[:32] == 1).all() and np.isnan(x[32:]).all()
+    module.kernel("left_by_another_block")(2, 64, (x,))
+    assert np.isnan(x).all()
+    module.kernel("dynamic_unwritten")(1, 64, (x,), shared=256)
+    assert np.isnan(x).all()
+
+
+def test_views_lie_as_on_a_gpu(module):
+    """As far from a multiple of sixteen bytes as from the beginning of their array, wherever NumPy has put that."""
+    array = zeros(64)
+    for start in (4, 8, 60):
+        with emulator.checking():
+            module.kernel("vector_of_a_view")(1, 1, (array[start : start + 4],))
+        assert array[start : start + 4].tolist() == [1, 2, 3, 4]
 
 
 def test_small_overruns_in_fast_mode_do_no_harm(module):
