@@ -87,7 +87,7 @@ def functions():
                 yield f"{mine.__name__}.{name}", getattr(mine, name), getattr(real, name)
 
 
-@pytest.mark.parametrize("name, mine, real", list(functions()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize("name, mine, real", list(functions()), ids=lambda each: each if type(each) is str else "")
 def test_each_parameter_is_one_of_cupys_and_in_its_place(name, mine, real):
     theirs = [each.lstrip("*") for each in parameters(real) if each != "**kwargs"]
     own = inspect.signature(mine).parameters
