@@ -37,9 +37,9 @@ template <typename T> __global__ void wmma_product(const T* a, const T* b, float
 // The sums [16, D] of a warp stay in fragments from the first tile to the last.  Each row has a factor of its own, and
 // which rows a thread's elements belong to is unknown; but fragments of one type are laid out alike.  So the factors
 // are written into the room as a matrix, each row sixteen times the same number, and loaded as a fragment: sums times
-// factors, element by element, is right on every GPU.  A tile of keys costs 16 x 16 numbers through shared memory; sums kept
-// there instead would cost 16 x D, there and back.  The division at the end needs no fragment: the sums leave the warp
-// through the room, where each lane knows its row.
+// factors, element by element, is right on every GPU.  A tile of keys costs 16 x 16 numbers through shared memory; sums
+// kept there instead would cost 16 x D, there and back.  The division at the end needs no fragment: the sums leave the
+// warp through the room, where each lane knows its row.
 constexpr float UNSEEN = -1e30f;  // lower than every score; minus infinity less itself would be no number
 
 // One step of a lane's online softmax: its share, of which the query sees the first `seen` keys, turns from products of
@@ -72,8 +72,8 @@ __device__ __forceinline__ void put_factor(float* to, float factor) {
     store(to + Vec<float>::size, four);
 }
 
-// __launch_bounds__: threads of a block, and how many blocks shall fit a multiprocessor at least.  That settles how many
-// registers a thread may have: 168 for three blocks, 255 for two.
+// __launch_bounds__: threads of a block, and how many blocks a multiprocessor shall have room for.  That settles how
+// many registers a thread may have: 168 for three blocks, 255 for two.
 template <typename T, int WIDTH>
 __global__ void __launch_bounds__(WARPS * WARP, WIDTH <= 64 ? 3 : 2)
 attention_forward(const T* query, const T* key, const T* value, T* context, float* log_sums, const int* cu_seqlens_q,
