@@ -83,6 +83,13 @@ __global__ void reads_another_block(float* x) {
     if (blockIdx.x == 1) x[64 + threadIdx.x] = x[threadIdx.x];  // <- reads_another_block
 }
 
+// A barrier orders the reads of this block, but not those of the other.
+__global__ void read_by_all_blocks(float* x) {
+    float value = x[0];
+    __syncthreads();
+    if (blockIdx.x == 1 && threadIdx.x == 0) x[0] = value + 1;  // <- read_by_all_blocks
+}
+
 __global__ void not_atomic(int* x) {
     if (threadIdx.x == 0) x[0] = 5;
     else atomicAdd(x, 1);  // <- not_atomic

@@ -48,16 +48,18 @@ def test_a_changed_source_or_header_is_compiled_again(cache, tmp_path):
 
 @needs_compiler
 def test_a_changed_runtime_is_compiled_again(cache, tmp_path, monkeypatch):
-    result(SOURCE.replace("VALUE", "1"))
-    before = libraries(cache)
+    source = SOURCE.replace("VALUE", "__popc(7)")
+    assert result(source) == 3
     changed = tmp_path / "runtime"
     changed.mkdir()
     for path in compiler.RUNTIME.glob("*.*"):
         (changed / path.name).write_bytes(path.read_bytes())
-    (changed / "numbers.h").write_text((changed / "numbers.h").read_text() + "\n// edited\n")
+    numbers = (changed / "numbers.h").read_text()
+    (changed / "numbers.h").write_text(numbers.replace("return __builtin_popcount(x);", "return 42;"))
     monkeypatch.setattr(compiler, "RUNTIME", changed)
-    assert result(SOURCE.replace("VALUE", "1")) == 1
-    assert len(libraries(cache) - before) == 1
+    monkeypatch.setattr(compiler, "HEADER", changed / compiler.HEADER.name)
+    assert result(source) == 42
+    assert len(libraries(cache)) == 2
 
 
 @needs_compiler

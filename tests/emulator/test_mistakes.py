@@ -53,6 +53,7 @@ GALLERY = {
     "same_element": (1, 2, lambda: [zeros(1)], RACE, 0, 1, "element 0 of argument 0 (float*)"),
     "across_blocks": (3, 32, lambda: [zeros(32)], RACE, 1, 0, "no barrier orders blocks"),
     "reads_another_block": (2, 8, lambda: [zeros(128)], RACE, 1, 0, "thread (0, 0, 0) of another block wrote"),
+    "read_by_all_blocks": (2, 64, lambda: [zeros(1)], RACE, 1, 0, "which other threads of another block read"),
     "not_atomic": (1, 2, lambda: [zeros(2, I)], RACE, 0, 1, "atomic write of element 0"),
     "atomic_then_plain": (1, 2, lambda: [zeros(4, I)], RACE, 0, 1, "thread (0, 0, 0) read at mistakes.cu"),
     "halves_of_a_word": (1, 126, lambda: [zeros(126, H)], RACE, 0, 124, "which thread (1, 0, 0) wrote"),
