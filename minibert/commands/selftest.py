@@ -82,7 +82,7 @@ class Report:
             passed, seen = False, f"{type(error).__name__}: {' '.join(str(error).split())}"
         self.checked += 1
         self.failed += not passed
-        self.line(f"{'right' if passed else 'WRONG':6}{title:44}{seen}")
+        self.line(f"{'right' if passed else 'WRONG':6}{title:52}{seen}")
 
 
 def machine(backend: Backend, emulated: bool) -> Iterator[str]:

@@ -14,6 +14,33 @@ from minibert.files import write_text
 OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
 HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that are not part of what a run is
 
+# What --preset stands for: other defaults.  The three for GPUs learn the same; they differ in how much of a batch is on
+# the device at a time (minibert/training/footprint.py computes the memory, tests/training/test_footprint.py compares).
+BASE_ON_A_GPU = dict(
+    backend="gpu",
+    precision="bfloat16",
+    size="base",
+    vocab_size=30_528,  # a multiple of 64: rows of logits begin where a GPU reads best
+    batch_tokens=98_304,
+    lengths=("128:0.9", "512:0.1"),
+    nsp_from=128,
+    steps=100_000,
+    learning_rate=5e-4,
+    warmup=0.02,
+    dropout=0.1,
+    eval_every=5000,
+    save_every=2000,
+    log_every=50,
+)
+PRESETS = {
+    "laptop": {},
+    "gpu-8": dict(BASE_ON_A_GPU, accumulate=12),
+    "gpu-16": dict(BASE_ON_A_GPU, accumulate=3),
+    "gpu-24": dict(BASE_ON_A_GPU, accumulate=2),
+}
+# evaluations on the emulator take long: these are its defaults
+EMULATED = dict(final_pairs=8, eval_pairs=8)
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -42,13 +69,17 @@ class PretrainConfig:
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """What computes: cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU: for looking, not for training (it takes a C++ compiler)."""
+    """Run the kernels of the gpu backend on the CPU: for looking, not for training (it takes a C++ compiler).
+    Evaluations are then of 8 pairs, unless you say otherwise."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """What a GPU computes in: float32; tf32, products on tensor cores from rounded inputs; bfloat16 or float16 with
     master weights in float32 (float16 scales its losses)."""
     threads: int | None = None
     """Threads that compute on the CPU; by default one for each core that this process may use."""
 
+    preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
+    """Other defaults for all that follows: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one GPU
+    with so many GB."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
@@ -183,12 +214,12 @@ class PretrainConfig:
     def defaults(cls, words) -> "PretrainConfig":
         """What options that are not on the command line are: those of the run to resume, otherwise the usual ones."""
         words = list(words)
-        if "--resume" not in words:
-            return cls()
-        out = next((word.partition("=")[2] for word in words if word.startswith("--out=")), None)
-        if "--out" in words[:-1]:
-            out = words[words.index("--out") + 1]
-        return cls() if out is None else dataclasses.replace(cls.load(out), out=out)
+        out = value_of("--out", words)
+        if "--resume" in words and out is not None:
+            return dataclasses.replace(cls.load(out), out=out)
+        preset = value_of("--preset", words)
+        others = PRESETS.get(preset, {}) | (EMULATED if "--emulate" in words else {})
+        return cls(**others)
 
     def check_same_as(self, stored: "PretrainConfig") -> None:
         """Raise ValueError when this call would continue a run with other options than it was started with."""
@@ -200,3 +231,10 @@ class PretrainConfig:
                     f"{self.out} was started with {option} {there}, this call says {here}; "
                     "leave the option out to resume, or start a new run with another --out"
                 )
+
+
+def value_of(option: str, words: list[str]) -> str | None:
+    """What a command line says behind an option, "--out DIR" or "--out=DIR"; None where the option is not there."""
+    if option in words[:-1]:
+        return words[words.index(option) + 1]
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{option}=")), None)

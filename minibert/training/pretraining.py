@@ -14,6 +14,7 @@ from minibert.ops.threads import use_threads
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.config import PretrainConfig
 from minibert.training.evaluation import evaluate
+from minibert.training.footprint import footprint
 from minibert.training.interrupts import StopRequest
 from minibert.training.memory import keep_freed_memory
 from minibert.training.metrics import Metrics, plot_metrics
@@ -93,6 +94,8 @@ class Pretraining:
             f"{shape.num_attention_heads} heads, {self.model.parameters.count:,} parameters, "
             f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
         )
+        if config.backend == "gpu":
+            say("memory", f"{self.expected_memory() / 1e9:.1f} GB on the device, as computed for a step")
         self.optimizer = AdamW(
             self.model.parameters,
             beta1=config.beta1,
@@ -106,6 +109,21 @@ class Pretraining:
         self.baselines = baselines(train, self.evaluation_set(config.final_pairs))
         for name, accuracy in self.baselines.items():
             say("baseline", f"{accuracy:6.1%} of the held-out masked tokens: {BASELINE_NAMES[name]}")
+
+    def expected_memory(self) -> int:
+        """Bytes on the device in the step that takes the most of them."""
+        config, model = self.config, self.model
+        return max(
+            footprint(
+                model.config,
+                model.parameters.count,
+                -(-(config.batch_tokens // phase.length) // config.accumulate),
+                phase.length,
+                config.precision,
+                phase.mask_rate or config.mask_rate,
+            ).total
+            for phase in self.phases
+        )
 
     def evaluation_set(self, pairs: int):
         """Fixed held-out batches at the final length; pairs where the training has them."""
