@@ -101,7 +101,7 @@ __device__ __forceinline__ void spread(A (&of_rows)[QUAD], const A (&mine)[EACH]
 //   shared memory   the block's queries, a tile of MET keys and one of values, the room for OWN x MET weights
 //   bytes moved     a block reads its queries once, and all keys and values of its sequence: T / OWN times each in all
 template <typename T, int WIDTH>
-__global__ void __launch_bounds__(THREADS<sum_t<T>, WIDTH>, 4)
+__global__ void __launch_bounds__(THREADS<sum_t<T>, WIDTH>, 3)
 attention_forward(const T* query, const T* key, const T* value, T* context, sum_t<T>* log_sums, const int* cu_seqlens_q,
                   const int* cu_seqlens_k, const int* positions_q, int sequences, int queries, int width, int causal,
                   sum_t<T> scale, sum_t<T> drop_scale, const int* drop_sequences, const int* drop_positions,

@@ -62,7 +62,7 @@ __device__ __forceinline__ void multiply_rows(A (&scores)[EACH][KEYS_EACH], cons
     for (int i = 0; i < EACH; i++)
 #pragma unroll
         for (int j = 0; j < KEYS_EACH; j++) scores[i][j] = 0;
-#pragma unroll 2
+#pragma unroll(WIDTH <= 64 ? 2 : 1)
     for (int d = 0; d < WIDTH; d += QUAD) {
         Quad<A> of_left[EACH];
 #pragma unroll
@@ -124,7 +124,7 @@ __device__ __forceinline__ void add_rows(A (&sums)[QUAD][QUADS * QUAD], const A*
 // which has rows of ROOM numbers.
 template <int ROOM, int COUNT, int QUADS, typename A>
 __device__ __forceinline__ void add_transposed(A (&sums)[QUAD][QUADS * QUAD], const A* room, const A* tile) {
-#pragma unroll 2
+#pragma unroll(QUADS < 4 ? 2 : 1)
     for (int row = 0; row < COUNT; row++) {
         Quad<A> weights = read_quad(room + row * pitch<ROOM>);
         add_row<QUADS>(sums, weights.at, tile + row * (pitch<QUADS * STEP>));
