@@ -25,8 +25,9 @@ EXTRAS = {
     "lessons": ("jupyterlab", "ipywidgets"),
     "test": ("pytest", "hypothesis", "ruff", "ml_dtypes"),
     "peers": ("torch", "transformers", "tokenizers"),
-    "cuda12": ("cupy-cuda12x",),
+    "cuda12": ("cupy-cuda12x", "nvidia-cuda-nvcc-cu12"),
     "cuda13": ("cupy-cuda13x", "nvidia-cuda-crt"),
+    "cuda-check": ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
     "distributed": ("mpi4py", "openmpi"),
     "hub": ("huggingface_hub",),
 }
