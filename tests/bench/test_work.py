@@ -29,9 +29,9 @@ def test_a_linear_layer_is_counted_as_by_hand():
     assert forward.seconds > 0 and profile.bookkeeping > 0
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
-def test_attention_counts_the_queries_and_keys_of_each_sequence(backend):
-    ops, profile = profiled(backend)
+@pytest.mark.parametrize("name", ["reference", "cpu"])
+def test_attention_counts_the_queries_and_keys_of_each_sequence(name):
+    ops, profile = profiled(name)
     query, key = np.ones((3, 8), np.float32), np.ones((7, 8), np.float32)
     ends_q, ends_k, positions = (np.array(ends, np.int32) for ends in ([0, 1, 3], [0, 4, 7], [0, 0, 2]))
     context, cache = ops.attention_forward(query, key, key, 2, ends_q, ends_k, positions_q=positions)
