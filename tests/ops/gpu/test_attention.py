@@ -116,8 +116,8 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
     assert results[0] == results[1] == results[2]
 
 
-# Sectors beyond the least: of a row of 40 bytes that begins anywhere in a sector; and where four numbers are no vector,
-# each of them is fetched by itself, and the sectors of all four with it.  Positions and log_sums are not vectors either.
+# Sectors beyond the least: a row of 40 bytes begins anywhere in a sector; and where four numbers are no vector, each
+# is fetched by itself, and the sectors of all four with it.  Positions and log_sums are not vectors either.
 @emulator_only
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("width, factor", [(32, 1.06), (64, 1.06), (128, 1.06), (20, 1.6), (37, 4)])
@@ -128,7 +128,7 @@ def test_access_is_coalesced_and_no_product_waits_for_a_bank(dtype, width, facto
     for kernel, count in counts.items():
         assert count.sectors <= factor * count.least_sectors, f"{kernel}\n{counts}"
         conflicts = [line for line in count.lines if line.space == "shared" and line.transfers > line.least]
-        # only weights on their way into the room wait, once for each tile: threads side by side write eight numbers each
+        # only weights on their way into the room wait, once a tile: threads side by side write eight numbers each
         assert all(line.action == "write" for line in conflicts), f"{kernel}\n{counts}"
         assert count.bank_conflicts <= 0.03 * count.turns, f"{kernel}\n{counts}"
 
