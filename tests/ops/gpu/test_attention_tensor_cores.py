@@ -214,6 +214,19 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
     assert results[0] == results[1] == results[2]
 
 
+# sectors beyond the least (a row of 40 bytes begins anywhere in a sector), and bank conflicts for each turn at the shared
+# memory: tiles of 32 features have rows of 80 bytes, of which a warp's first eight do not meet all banks
+@emulator_only
+@pytest.mark.parametrize("width, sectors, conflicts", [(32, 1.05, 0.1), (64, 1.05, 0), (128, 1.05, 0), (20, 1.25, 0.1)])
+def test_access_is_coalesced_and_banks_are_met_once(width, sectors, conflicts):
+    with emulator.counting() as counts:
+        Case("bfloat16", (70, 33), width, *MASKS["causal, dropout"]).run()
+    assert len(counts) == 3
+    for kernel, count in counts.items():
+        assert count.sectors <= sectors * count.least_sectors, f"{kernel}\n{counts}"
+        assert count.bank_conflicts <= conflicts * count.turns, f"{kernel}\n{counts}"
+
+
 @both_dtypes
 def test_what_is_dropped_is_what_the_reference_drops(dtype):
     """All three kernels, seen through the identity matrix; probabilities are alike, since queries are zero."""
