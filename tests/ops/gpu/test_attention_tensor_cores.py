@@ -214,8 +214,8 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
     assert results[0] == results[1] == results[2]
 
 
-# sectors beyond the least (a row of 40 bytes begins anywhere in a sector), and bank conflicts for each turn at the shared
-# memory: tiles of 32 features have rows of 80 bytes, of which a warp's first eight do not meet all banks
+# sectors beyond the least (a row of 40 bytes begins anywhere in a sector), and bank conflicts for each turn at the
+# shared memory
 @emulator_only
 @pytest.mark.parametrize("width, sectors, conflicts", [(32, 1.05, 0.1), (64, 1.05, 0), (128, 1.05, 0), (20, 1.25, 0.1)])
 def test_access_is_coalesced_and_banks_are_met_once(width, sectors, conflicts):
