@@ -50,6 +50,7 @@ def agree(case):
     [
         ("float32", (1,), 8, "dropout", None),
         ("float32", (33, 5), 20, "causal, dropout", None),
+        ("float32", (6, 3), 7, "causal, dropout", None),  # rows that are no multiple of a vector
         ("float32", (70,), 32, "plain", None),
         ("float64", (3, 40), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
         ("float32", (3, 4), 16, "causal", ()),
