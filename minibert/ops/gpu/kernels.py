@@ -18,6 +18,9 @@ OPTIONS = ("--std=c++17",)
 
 # the compute capabilities that kernels are compiled for, 80 for 8.0; 70 with CUDA 12 only
 CAPABILITIES = 70, 75, 80, 86, 89, 90, 100, 120
+# KiB of shared memory that a block may ask for (CUDA C++ Programming Guide, "Technical specifications"); 48 it has unasked
+MOST_SHARED = {70: 96, 75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
+UNASKED = 48
 EVERYWHERE = dict.fromkeys(TYPES, CAPABILITIES[0])
 
 
@@ -76,14 +79,27 @@ class CudaFile:
         name as in `names`; dtype of the tensors; grid, block: how many blocks, and threads in a block, int or tuple of
         up to three; arguments: arrays, and NumPy scalars of exactly the types that the kernel declares (a Python float
         would be passed as a double); shared: bytes of dynamic shared memory.  An empty grid launches nothing.
+        Raises TypeError for a dtype, ValueError for more shared memory, that this device does not have.
         """
         grid, block = as_tuple(grid), as_tuple(block)
         if 0 in grid:
             return
         kernel = self.kernel(name, np.dtype(dtype))
-        if shared > 48 * 1024:  # more than that must be asked for
+        if shared > UNASKED * 1024:
+            check_shared(name, dtype, shared)
             kernel.max_dynamic_shared_size_bytes = shared
         kernel(grid, block, arguments, shared_mem=shared)
+
+
+def check_shared(name: str, dtype, shared: int) -> None:
+    """Raise ValueError where a block of the current device cannot have so many bytes of shared memory."""
+    capability = int(cp.cuda.Device().compute_capability)
+    most = MOST_SHARED[max(known for known in MOST_SHARED if known <= capability)]
+    if shared > most * 1024:
+        raise ValueError(
+            f"{name.partition('<')[0]} in {np.dtype(dtype).name} takes {shared / 1024:.0f} KiB of shared memory, and a "
+            f"block on compute capability {capability / 10} has at most {most}; use float32, or more heads"
+        )
 
 
 def as_tuple(size) -> tuple[int, ...]:

@@ -187,3 +187,16 @@ def test_dropout_is_the_references_bit_for_bit(dtype):
     context, d_value = (reference.split_heads(host(array), heads) for array in (context, d_value))  # [A, T, D]
     assert ((context[:, :, :tokens] > 0) == kept).all()
     assert ((d_value[:, :, :tokens] > 0) == kept.transpose(0, 2, 1)).all()
+
+
+@pytest.mark.parametrize("capability, refused", [("75", True), ("86", True), ("80", False), ("90", False)])
+def test_wide_heads_in_float64_are_refused_where_they_do_not_fit(monkeypatch, capability, refused):
+    class Device:
+        id, compute_capability = 0, capability
+
+    case = OnCudaCores("float64", (3,), 128)
+    monkeypatch.setattr(attention.cp.cuda, "Device", Device)
+    with (
+        pytest.raises(ValueError, match="in float64 takes .* use float32, or more heads") if refused else nullcontext()
+    ):
+        case.run()

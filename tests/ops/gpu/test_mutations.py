@@ -19,6 +19,8 @@ FOLDER = Path(__file__).parent
 # the tests that look at a kernel file, quickest first; headers are seen through the kernels that use them
 TESTS_OF = {
     "attention.cu": ("test_attention.py",),
+    "attention_backward.cu": ("test_attention.py",),
+    "attention_tiles.cuh": ("test_attention.py",),
     "attention.cuh": ("test_attention.py", "test_attention_tensor_cores.py"),
     "attention_tensor_cores.cu": ("test_attention_tensor_cores.py",),
     "attention_tensor_cores.cuh": ("test_attention_tensor_cores.py",),
