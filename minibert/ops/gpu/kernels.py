@@ -18,9 +18,9 @@ OPTIONS = ("--std=c++17",)
 
 # the compute capabilities that kernels are compiled for, 80 for 8.0; 70 with CUDA 12 only
 CAPABILITIES = 70, 75, 80, 86, 89, 90, 100, 120
-# KiB of shared memory that a block may ask for (CUDA C++ Programming Guide, "Technical specifications"); 48 it has unasked
+# KiB of shared memory that a block may ask for (CUDA C++ Programming Guide, "Technical specifications")
 MOST_SHARED = {70: 96, 75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
-UNASKED = 48
+UNASKED = 48  # and that it has unasked
 EVERYWHERE = dict.fromkeys(TYPES, CAPABILITIES[0])
 
 
