@@ -19,6 +19,8 @@ COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", 
 # No warnings; and of debugging information the lines and functions, by which addresses are told as places in the source
 # (in version 4 of its format: in 5, GCC mixes up the names that #line gives).
 COMMON += ["-w", "-g1", "-gdwarf-4"]
+# A thread with too many local variables must touch the page below its stack, and not jump over it.
+COMMON += ["-fstack-clash-protection"] if sys.platform == "linux" else []
 COMMON += ["-fno-threadsafe-statics"]  # all threads of a kernel are fibers of one thread of the CPU
 
 # Fast mode.

@@ -22,12 +22,15 @@ constexpr size_t STACK_BYTES = 256 * 1024;  // of address space; memory is used 
 
 constexpr size_t LOCAL_BYTES = 128 * 1024;  // of them that local variables can count on
 
+constexpr size_t BELOW_STACKS = 64 * 1024 * 1024;  // that belong to nobody: what lies there is not Python's
+
 // Stacks for the threads of the largest block.  The lowest page of each cannot be touched: who needs more is stopped.
 inline char* make_stacks() {
-    size_t bytes = MOST_THREADS * STACK_BYTES;
+    size_t bytes = BELOW_STACKS + MOST_THREADS * STACK_BYTES;
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return nullptr;
-    char* stacks = static_cast<char*>(memory);
+    mprotect(memory, BELOW_STACKS, PROT_NONE);
+    char* stacks = static_cast<char*>(memory) + BELOW_STACKS;
     for (unsigned i = 0; i < MOST_THREADS; i++) mprotect(stacks + i * STACK_BYTES, getpagesize(), PROT_NONE);
     return stacks;
 }
