@@ -1,0 +1,239 @@
+"""Five small tasks from the default corpus, the State of the Union addresses: honest, offline, and without a download.
+
+Their answers come with the text, so nobody had to label anything:
+
+    sotu-era          sentence   in which of four times was this said?
+    sotu-party        sentence   by a Democrat or by a Republican?
+    sotu-order        pair       do these two sentences stand in this order, or were they swapped?
+    sotu-punctuation  tokens     which mark followed each word?  What comes behind a word matters, too
+    sotu-inserted     span       which sentence of this passage comes from another address?
+
+Nothing leaks.  The addresses to be measured on are those that pre-training held out (by year), so a model from
+`minibert pretrain` has never seen a word of them, with or without labels.  For sotu-party, a president who is measured
+on does not speak in the training part at all: otherwise a model could learn who speaks instead of for which party.
+Every choice is a function of the address alone, so the examples are the same on every machine.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
+from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_hash
+from minibert.tasks.examples import Answer, SentenceExample, SpanExample, WordsExample
+from minibert.text.sentences import split_sentences
+
+TRAIN_EXAMPLES, DEV_EXAMPLES = 12_000, 1_500  # at most so many, spread evenly over the addresses
+
+ERAS = {"1790-1860": 1860, "1861-1913": 1913, "1914-1945": 1945, "1946-today": 9999}  # name -> its last year
+PASSAGE_WORDS = 50  # of an era's or a party's passage: at least so many, to the end of a sentence
+LONGEST_PASSAGE = 90
+
+PARTIES = ("Democratic", "Republican")
+FIRST_YEAR_OF_BOTH = 1861  # the Republicans' first president
+
+IN_ORDER, SWAPPED = "in order", "swapped"
+PAIR_WORDS = 5, 50  # a sentence of a pair has at least and at most so many
+
+NO_MARK = "O"
+MARKS = {",": ",", ".": ".", "!": ".", "?": "?", ";": ";", ":": ":"}  # a mark -> its label
+AROUND_WORDS = "".join(MARKS) + "\"'“”‘’`()[]<>*_-—–…/&"  # what is no part of a word at its ends
+WINDOW_WORDS = 64  # of a text whose marks are to be restored; it begins and ends anywhere
+
+QUESTION = "Which sentence was inserted?"
+AROUND = 4  # sentences of the address around the inserted one
+INSERTED_WORDS = 6, 40  # every sentence of such a passage has at least and at most so many
+
+
+def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, list]:
+    """The examples of a task to learn from, and those to measure on.
+
+    task: one of SOTU_TASKS; held_out: the share that pre-training held out.
+    Raises ValueError for another task, ModuleNotFoundError without the package sotu.
+    """
+    if task not in SOTU_TASKS:
+        raise ValueError(f"there is no task {task!r}; choose one of {', '.join(SOTU_TASKS)}")
+    train, dev = split_documents(list(read_corpus([DEFAULT_CORPUS])), held_out)
+    if task == "sotu-party":
+        train, dev = split_by_president(train, dev)
+    make = SOTU_TASKS[task]
+    train, dev = ([list(make(document, random_of(document), part)) for document in part] for part in (train, dev))
+    if task == "sotu-party":
+        train, dev = balanced(train), balanced(dev)  # otherwise who always says "Republican" is right too often
+    return limited(train, TRAIN_EXAMPLES), limited(dev, DEV_EXAMPLES)
+
+
+def split_documents(documents: list[Document], held_out: float) -> tuple[list[Document], list[Document]]:
+    """The documents to learn from and those to measure on: the same split as in pre-training, see data/held_out.py."""
+    chosen = held_out_documents(
+        [stable_hash(document.group) for document in documents],
+        [stable_hash(document.name) for document in documents],
+        [len(document.text) for document in documents],
+        held_out,
+    )
+    train = [document for document, out in zip(documents, chosen, strict=True) if not out]
+    return train, [document for document, out in zip(documents, chosen, strict=True) if out]
+
+
+def split_by_president(train: list[Document], dev: list[Document]) -> tuple[list[Document], list[Document]]:
+    """The same two parts, without the parties of the early republic, and without presidents of dev in train.
+
+    A surname stands for a president, so that two Bushes, say, count as one.
+    """
+
+    def of_two_parties(documents):
+        return [
+            document
+            for document in documents
+            if document.metadata["party"] in PARTIES and document.metadata["year"] >= FIRST_YEAR_OF_BOTH
+        ]
+
+    dev = of_two_parties(dev)
+    speakers = {document.metadata["president"] for document in dev}
+    return [document for document in of_two_parties(train) if document.metadata["president"] not in speakers], dev
+
+
+def random_of(document: Document) -> np.random.Generator:
+    """A generator that depends on the document's name alone."""
+    return np.random.default_rng([1790, *document.name.encode()])
+
+
+def balanced(by_document: list[list[SentenceExample]]) -> list[list[SentenceExample]]:
+    """As many examples of one label as of the other, each document keeping its share of its label."""
+    groups: dict[str, list[SentenceExample]] = {}
+    for examples in by_document:
+        for example in examples:
+            groups.setdefault(example.label, []).append(example)
+    fewest = min(map(len, groups.values()))
+    return [limited([examples], fewest) for examples in groups.values()]
+
+
+def limited(by_document: list[list], most: int) -> list:
+    """All examples, or `most` of them: every so-manyth, so that each document keeps its share."""
+    examples = [example for examples in by_document for example in examples]
+    if len(examples) <= most:
+        return examples
+    return [examples[len(examples) * number // most] for number in range(most)]
+
+
+# ------------------------------------------------------------------------------------------------ era and party
+
+
+def passages(document: Document) -> Iterator[str]:
+    """The text of a document in pieces of whole sentences; sentences that are too long alone are left out."""
+    words: list[str] = []
+    for sentence in split_sentences(document.text):
+        more = sentence.split()
+        if len(words) + len(more) > LONGEST_PASSAGE:
+            words = []
+        if len(more) <= LONGEST_PASSAGE:
+            words += more
+        if len(words) >= PASSAGE_WORDS:
+            yield " ".join(words)
+            words = []
+
+
+def era(document: Document, _random, _others) -> Iterator[SentenceExample]:
+    label = next(name for name, last in ERAS.items() if document.metadata["year"] <= last)
+    for text in passages(document):
+        yield SentenceExample(text, label=label)
+
+
+def party(document: Document, _random, _others) -> Iterator[SentenceExample]:
+    for text in passages(document):
+        yield SentenceExample(text, label=document.metadata["party"])
+
+
+# ------------------------------------------------------------------------------------------------ order
+
+
+def order(document: Document, random, _others) -> Iterator[SentenceExample]:
+    """Neighbouring sentences, each sentence in one pair at most; a coin decides which way round."""
+    least, most = PAIR_WORDS
+    sentences = split_sentences(document.text)
+    for first, second in zip(sentences[::2], sentences[1::2], strict=False):
+        if not all(least <= len(sentence.split()) <= most for sentence in (first, second)):
+            continue
+        if random.random() < 0.5:
+            yield SentenceExample(first, second, IN_ORDER)
+        else:
+            yield SentenceExample(second, first, SWAPPED)
+
+
+# ------------------------------------------------------------------------------------------------ punctuation
+
+
+def punctuation(document: Document, _random, _others) -> Iterator[WordsExample]:
+    """Runs of words in small letters and without marks: neither a capital nor the end of a run tells where one was."""
+    words, labels = words_and_marks(document.text)
+    for begin in range(0, len(words) - WINDOW_WORDS + 1, WINDOW_WORDS):
+        window = slice(begin, begin + WINDOW_WORDS)
+        yield WordsExample(tuple(words[window]), tuple(labels[window]))
+
+
+def words_and_marks(text: str) -> tuple[list[str], list[str]]:
+    """The words of a text in small letters, and the mark that followed each.
+
+    Of several marks the last one that has a label counts.  What holds no letter and no digit is no word: a dash between
+    blanks is left out.
+
+    >>> words_and_marks('"Why," he asked -- "not now?"')
+    (['why', 'he', 'asked', 'not', 'now'], [',', 'O', 'O', 'O', '?'])
+    """
+    words, labels = [], []
+    for piece in text.lower().split():
+        if piece.isalnum():  # most are, which saves half of the time
+            words.append(piece)
+            labels.append(NO_MARK)
+            continue
+        core = piece.strip(AROUND_WORDS)
+        behind = piece[piece.rindex(core) + len(core) :] if core else piece
+        label = next((MARKS[mark] for mark in reversed(behind) if mark in MARKS), NO_MARK)
+        if core:
+            words.append(core)
+            labels.append(label)
+        elif words and label != NO_MARK and labels[-1] == NO_MARK:
+            labels[-1] = label  # a mark that stands alone belongs to the word before it
+    return words, labels
+
+
+# ------------------------------------------------------------------------------------------------ inserted
+
+
+def inserted(document: Document, random, others: list[Document]) -> Iterator[SpanExample]:
+    """Passages with a sentence from an address of another year; it never comes first, nor last."""
+    strangers = [other for other in others if other.group != document.group]
+    if not strangers:
+        return
+    sentences = sentences_of(document.text)
+    for begin in range(0, len(sentences) - AROUND + 1, AROUND // 2):
+        own = sentences[begin : begin + AROUND]
+        others_sentences = sentences_of(strangers[random.integers(len(strangers))].text)
+        stranger = others_sentences[random.integers(len(others_sentences))]
+        if not all(map(fits, [*own, stranger])) or stranger in own:
+            continue
+        place = int(random.integers(1, AROUND))
+        context = " ".join([*own[:place], stranger, *own[place:]])
+        start = len(" ".join(own[:place])) + 1
+        yield SpanExample(f"{document.name}-{begin}", QUESTION, context, (Answer(stranger, start),))
+
+
+@lru_cache(maxsize=512)
+def sentences_of(text: str) -> list[str]:
+    """The sentences of an address, each in one line; kept, since every address lends its own to many others."""
+    return [" ".join(sentence.split()) for sentence in split_sentences(text)]
+
+
+def fits(sentence: str) -> bool:
+    least, most = INSERTED_WORDS
+    return least <= len(sentence.split()) <= most
+
+
+SOTU_TASKS = {
+    "sotu-era": era,
+    "sotu-party": party,
+    "sotu-order": order,
+    "sotu-punctuation": punctuation,
+    "sotu-inserted": inserted,
+}
