@@ -28,7 +28,11 @@ STEPS, WARM_UP = 10, 3  # of a turn; of a contender before its first turn
 
 def main() -> int:
     options = arguments()
-    backend = load_backend("gpu")
+    try:
+        backend = load_backend("gpu")
+    except RuntimeError as error:  # no CuPy, no driver or no GPU: it says which
+        print(f"benchmarks/gpu.py: {error}", file=sys.stderr)
+        return 2
     config = BertConfig.preset(
         options.size, options.vocab_size, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1
     )

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from minibert.bench import peers, roofline, workload
 from minibert.bench.measure import contenders_of, measure
 from minibert.bench.report import as_text
+from minibert.commands.options import check_writable
 from minibert.data.pairs import Pairs
 from minibert.files import write_text
 from minibert.ops import load_backend
@@ -120,15 +120,3 @@ def make_workload(config: BenchConfig) -> workload.Workload:
     if config.inference:
         return workload.inference_workload()
     return workload.training_workload(config.size, config.vocab_size, config.batch, config.length, config.dropout)
-
-
-def check_writable(option: str, path: Path) -> None:
-    """Raise OSError or ValueError, naming the option, where a file cannot be written."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{option} {path} is not a regular file; expected the name of a file to write")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{option} {path}: there is no folder {path.parent}; make it first")
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise OSError(f"{option} {path} cannot be written: {error.strerror}") from None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from minibert.models import BertForPreTraining, fill_mask
+from minibert.ops import load_backend
 from minibert.text import Tokenizer
 
 TEXT = tyro.conf.arg(metavar="TEXT ...", help_behavior_hint="(at least one required)")
@@ -26,6 +27,8 @@ class FillConfig:
     """How many words to show for each blank."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    emulate: bool = False
+    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
 
     def __post_init__(self):
         if self.top < 1:
@@ -41,7 +44,8 @@ def fill(config: FillConfig) -> None:
     tokens, a text without [MASK] or longer than the model's positions.
     """
     reports: list[str] = []
-    model = BertForPreTraining.from_pretrained(config.run, config.backend, report=reports.append)
+    backend = load_backend(config.backend, emulate=config.emulate)
+    model = BertForPreTraining.from_pretrained(config.run, backend, report=reports.append)
     for report in reports:
         if "initialised afresh" in report and "cls.predictions" in report:
             raise ValueError(f"{config.run} cannot fill blanks: it was saved without its head for masked tokens")

@@ -6,10 +6,12 @@ import inspect
 import io
 import os
 import re
+import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import tyro
@@ -136,3 +138,15 @@ def unbox(box: str) -> str:
             reason = f"expected {expected}, given {wrong[1]}"
         return f"{option}: {reason}"
     return message
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Raise OSError or ValueError, naming the option, where a file cannot be written."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{option} {path} is not a regular file; expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OSError(f"{option} {path} cannot be written: {error.strerror}") from None

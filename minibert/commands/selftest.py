@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from tqdm import tqdm
 
 from minibert import __version__, info
-from minibert.bench.throughput import measure_throughput, product_rate, random_batch
+from minibert.bench.throughput import measure_throughput, product_rate
 from minibert.checks import CASES, cases_of, check_gradients
+from minibert.checks.training import agreement, training_losses
+from minibert.commands.options import check_writable
 from minibert.files import write_text
-from minibert.models import BertConfig, BertForPreTraining
+from minibert.nn.parameters import HALF_PRECISION
 from minibert.ops import Backend, load_backend
 from minibert.ops.backend import PAIRS
-from minibert.training.optimizer import AdamW
+from minibert.ops.devices import why_not_in
 
-STEPS = 20
-ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9, "float16": 2.0**-11, "float64": 2.0**-53}
+STEPS, EMULATED_STEPS = 20, 8
 SPEEDS = (("mini", 64, 128), ("base", 32, 128), ("base", 8, 512))  # size, sequences, length
 
 
@@ -46,12 +46,15 @@ class SelftestConfig:
 
 def selftest(config: SelftestConfig) -> int:
     """Run the checks, print the report while it grows, write it.  Returns 1 if a check failed, otherwise 0."""
+    check_writable("--out", Path(config.out))
     backend = load_backend(config.backend, emulate=config.emulate)
     report = Report()
     for line in machine(backend, config.emulate):
         report.line(line)
     for title, check in checks(backend, whole=not config.emulate):
         report.check(title, check)
+    if backend.has_half_precision and (reason := why_not_in(backend, "bfloat16")):
+        report.line(f"left out: bfloat16, since {reason}")
     if config.speed and not config.emulate:
         for line in speeds(backend):
             report.line(line)
@@ -113,9 +116,9 @@ def checks(backend: Backend, whole: bool) -> Iterator[tuple[str, Callable]]:
     """Each check's title, and the function that runs it.  whole: with whole layers and models, not only ops."""
     for name in CASES if whole else PAIRS:
         yield f"gradients: {name}", lambda name=name: gradients(backend, name)
-    precisions = ("float64", "float32", "bfloat16", "float16") if backend.has_half_precision else ("float64", "float32")
+    precisions = [name for name in ("float64", "float32", *HALF_PRECISION) if why_not_in(backend, name) is None]
     for precision in precisions:
-        steps = STEPS if whole else 3
+        steps = STEPS if whole else EMULATED_STEPS
         yield (
             f"training: {steps} steps in {precision}, beside the reference",
             lambda p=precision, n=steps: training(backend, p, n),
@@ -127,55 +130,21 @@ def checks(backend: Backend, whole: bool) -> Iterator[tuple[str, Callable]]:
 def gradients(backend: Backend, name: str) -> tuple[bool, str]:
     """Every element of every gradient of one op, layer or model against finite differences, in float64."""
     results = [result for case in cases_of(name, backend) for result in check_gradients(case)]
-    worst = max(result.error for result in results)
-    return all(result.passed for result in results), f"{len(results)} gradients, largest relative error {worst:.1e}"
-
-
-def small_config() -> BertConfig:
-    return BertConfig(
-        vocab_size=211,
-        hidden_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        intermediate_size=100,
-        max_position_embeddings=40,
-        hidden_dropout_prob=0.1,
-        attention_probs_dropout_prob=0.1,
-    )
-
-
-def losses_of(backend: Backend, precision: str, steps: int) -> np.ndarray:
-    """The losses of some steps of training on random tokens, with dropout: float64 [steps]."""
-    config = small_config()
-    model = BertForPreTraining(config, backend, dtype=precision, seed=1)
-    settings = dict(beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True, max_norm=1.0)
-    optimizer, losses = AdamW(model.parameters, **settings), []
-    for step in range(1, steps + 1):
-        model.parameters.zero_gradients()
-        inputs = model.prepare(random_batch(config, 3, 37, seed=step % 2))
-        total, cache = model.losses(inputs, (1, step))
-        model.losses_backward(cache, 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value)
-        inputs.release()
-        optimizer.step(step, 2e-3)
-        losses.append(total.total)
-    return np.array([float(backend.numpy(loss)) for loss in losses])
+    worst, plural = max(result.error for result in results), "s" * (len(results) > 1)
+    return all(
+        result.passed for result in results
+    ), f"{len(results)} gradient{plural}, largest relative error {worst:.1e}"
 
 
 def training(backend: Backend, precision: str, steps: int) -> tuple[bool, str]:
-    """Losses beside those of the reference in float64.
-
-    Training amplifies rounding, so the bound is what a loss of this size may differ by after `steps` roundings.
-    """
-    expected = losses_of(load_backend("reference"), "float64", steps)
-    losses = losses_of(backend, precision, steps)
-    difference = float(np.abs(losses - expected).max() / expected.max())
-    bound = 1e-8 if precision == "float64" else 16 * steps * ROUNDING[precision]
-    return difference <= bound, f"largest difference {difference:.1e} of the loss (at most {bound:.1e})"
+    """Losses beside those of the reference in float64: see minibert.checks.training."""
+    difference, bound = agreement(backend, precision, steps)
+    return difference <= bound, f"largest difference of a loss {difference:.1e} (at most {bound:.1e})"
 
 
 def same_bits(backend: Backend, precision: str) -> tuple[bool, str]:
     """The same training twice."""
-    one, other = (losses_of(backend, precision, 3) for _ in range(2))
+    one, other = (training_losses(backend, precision, 3) for _ in range(2))
     return bool((one == other).all()), "3 steps, twice"
 
 

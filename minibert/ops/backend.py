@@ -53,6 +53,9 @@ class Upload:
     release: Callable[[], None]
 
 
+CANNOT_EMULATE = "the backend {} runs on any machine; only gpu can be emulated: say --backend gpu --emulate"
+
+
 class Backend:
     """The ops of one backend as attributes (`backend.linear_forward(x, weight, bias)`), and its array library.
 
@@ -104,7 +107,7 @@ def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = Fal
     if name not in BACKENDS:
         raise ValueError(f"there is no backend {name!r}; choose one of {', '.join(BACKENDS)}")
     if emulate and name != "gpu":
-        raise ValueError(f"the backend {name} runs on any machine; only gpu can be emulated (--backend gpu --emulate)")
+        raise ValueError(CANNOT_EMULATE.format(name))
     emulate_gpu(emulate)
     reason = why_not(name)
     if reason:

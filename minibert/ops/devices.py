@@ -7,6 +7,7 @@ import sys
 
 EMULATE = "MINIBERT_EMULATE"  # =1: the gpu backend runs its kernels on the CPU, with minibert.emulator
 DRIVERS = {"win32": ("nvcuda.dll",)}
+LEAST_CAPABILITY = {"float16": 70, "tf32": 80, "bfloat16": 80}  # precision -> compute capability, times ten
 LIBRARY = "minibert.ops.gpu.library"  # settles at its first import which of the two this process has
 
 
@@ -58,4 +59,21 @@ def count_devices() -> int | None:
             driver.cuDeviceGetCount(ctypes.byref(count))
             return count.value
         return 0 if status == 100 else None  # CUDA_ERROR_NO_DEVICE; the others say that the driver does not work
+    return None
+
+
+def why_not_in(backend, precision: str) -> str | None:
+    """None where a backend computes in that precision here, otherwise the reason, in one line.
+
+    backend: a minibert.ops.Backend; precision: "float64", "float32", "tf32", "bfloat16" or "float16".
+    """
+    needed = LEAST_CAPABILITY.get(precision)
+    if needed is None:
+        return None
+    if not backend.has_half_precision:
+        return f"{precision} is for a GPU (--backend gpu); the backend {backend.name} has float32"
+    capability = int(backend.xp.cuda.Device().compute_capability)
+    if capability < needed:
+        have, need = (f"{number // 10}.{number % 10}" for number in (capability, needed))
+        return f"this GPU has compute capability {have} and {precision} needs {need}: say --precision float16"
     return None

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from minibert.files import write_text
+from minibert.ops.backend import CANNOT_EMULATE
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
 HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that are not part of what a run is
@@ -182,10 +183,12 @@ class PretrainConfig:
                 )
         if self.weight_decay < 0 or (self.init_std is not None and not self.init_std > 0):
             raise ValueError("--weight-decay must not be below 0, and --init-std must be above 0")
+        if self.preset != "laptop" and self.backend != "gpu":
+            raise ValueError(f"--preset {self.preset} is for a GPU; leave --backend {self.backend} out, or the preset")
         if self.precision != "float32" and self.backend != "gpu":
             raise ValueError(f"--precision {self.precision} is for a GPU (--backend gpu); {self.backend} has float32")
         if self.emulate and self.backend != "gpu":
-            raise ValueError("--emulate runs the gpu backend on the CPU; say --backend gpu --emulate")
+            raise ValueError(CANNOT_EMULATE.format(self.backend))
         if self.resume and self.out is None:
             raise ValueError("--resume needs --out with the folder of the run to continue")
 

@@ -19,6 +19,7 @@ from minibert.data.shards import Shards, write_shards
 from minibert.files import write_file
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.ops import load_backend
+from minibert.ops.devices import why_not_in
 from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
 
@@ -29,10 +30,10 @@ STDIN = "stdin.txt"  # standard input is read once, and needed twice
 def check_before_anything_is_written(config: PretrainConfig) -> None:
     """Raise what is wrong with the options and the names of the sources, before there is a folder for the run."""
     check_lengths(config)
-    backend_of(config)
     read_corpus(config.corpus or (DEFAULT_CORPUS,))  # opens nothing, but asks whether all sources are there
     if config.vocab is not None:
         Tokenizer.load(config.vocab)
+    backend_of(config)
 
 
 def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
@@ -107,7 +108,10 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTra
 
 def backend_of(config: PretrainConfig):
     """The backend of --backend, --emulate and --precision.  RuntimeError where this machine lacks it."""
-    return load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
+    backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
+    if reason := why_not_in(backend, config.precision):
+        raise RuntimeError(reason)
+    return backend
 
 
 def documents_of(config: PretrainConfig, run: Path):

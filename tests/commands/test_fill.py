@@ -33,6 +33,11 @@ def run_folder(tmp_path_factory):
     return str(folder)
 
 
+def test_it_runs_on_the_emulated_gpu(run_folder, capsys, gpu):
+    assert cli.main(["fill", run_folder, "the state of the [MASK]", "--backend", "gpu", "--emulate", "--top", "1"]) == 0
+    assert "73.1%  union" in capsys.readouterr().out
+
+
 def test_the_likeliest_words_come_first_with_their_probabilities(run_folder, capsys):
     assert cli.main(["fill", run_folder, "the state of the [MASK]", "--top", "2"]) == 0
     # softmax of 10, 9 and eight zeros

@@ -5,6 +5,9 @@ import pytest
 from minibert import cli
 from minibert.commands.selftest import Report, checks, gradients, training
 from minibert.ops import load_backend
+from minibert.ops.devices import why_not_in
+from minibert.training.config import PretrainConfig
+from minibert.training.preparation import backend_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +33,36 @@ def test_a_wrong_kernel_is_told(gpu, tmp_path, monkeypatch, capsys):
     assert cli.main(["selftest", "--emulate", "--out", str(path)]) == 1
     report = path.read_text()
     assert "WRONG gradients: gelu" in report and "right gradients: layernorm" in report
-    assert "WRONG training: 3 steps in float64" in report and "of 10 checks failed" in report
+    assert "WRONG training: 8 steps in float64" in report and "of 10 checks failed" in report
+
+
+def test_a_slightly_wrong_kernel_is_told_in_sixteen_bits(gpu, monkeypatch):
+    """The rounding of sixteen bits does not hide products that are a twentieth too large."""
+    honest = gpu.linear_forward
+
+    def wrong(x, weight, bias):
+        y, cache = honest(x, weight, bias)
+        return y + y * y.dtype.type(0.05), cache
+
+    monkeypatch.setattr(gpu, "linear_forward", wrong)
+    for precision in ("bfloat16", "float16"):
+        assert not training(gpu, precision, 8)[0]
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_runs(gpu, tmp_path, capsys):
+    assert cli.main(["selftest", "--emulate", "--out", str(tmp_path / "nowhere" / "report.txt")]) == 2
+    printed = capsys.readouterr()
+    assert "there is no folder" in printed.err and "gradients" not in printed.out
+
+
+def test_bfloat16_is_left_out_on_old_devices(gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu.xp.cuda.Device, "compute_capability", "75")
+    titles = [title for title, _ in checks(gpu, whole=False)]
+    assert not any("bfloat16" in title for title in titles) and any("float16" in title for title in titles)
+    reason = why_not_in(gpu, "bfloat16")
+    assert reason == "this GPU has compute capability 7.5 and bfloat16 needs 8.0: say --precision float16"
+    with pytest.raises(RuntimeError, match="say --precision float16"):
+        backend_of(PretrainConfig(backend="gpu", emulate=True, precision="bfloat16"))
 
 
 def test_an_error_in_a_check_is_a_failure_and_the_others_run():

@@ -165,3 +165,10 @@ with emulator.checking(sys.argv[1] == "True"):
     )
     process = subprocess.run([sys.executable, program, str(checked)], capture_output=True, text=True)
     assert (process.stdout.strip(), process.stderr) == ("True", "")
+
+
+def test_a_compiler_that_writes_nothing_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "true")
+    monkeypatch.setenv("MINIBERT_CACHE", str(tmp_path))
+    with pytest.raises(emulator.CompileError, match="true has written nothing"):
+        emulator.Module("__global__ void nothing() {}").kernel("nothing")(1, 1)

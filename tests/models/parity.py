@@ -2,36 +2,8 @@
 
 import numpy as np
 
-from minibert.data.batch import Batch, running_sum, to_padded
-from minibert.models import BertConfig, BertForPreTraining
-
-
-def small_config(**changes) -> BertConfig:
-    """Three layers, so that the cut last layer has full ones below it; sizes that are no powers of two."""
-    values = dict(vocab_size=103, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=56)
-    return BertConfig(**{**values, "max_position_embeddings": 33, **changes})
-
-
-def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed=0) -> Batch:
-    """Ragged sequences of random ids, some of them masked, with NSP labels of both kinds."""
-    random = np.random.default_rng(seed)
-    cu_seqlens = running_sum(lengths)
-    tokens = cu_seqlens[-1]
-    masked = np.sort(random.choice(tokens, size=max(tokens // 5, 1), replace=False)).astype(np.int32)
-    positions = np.concatenate([np.arange(length) for length in lengths])
-    return Batch(
-        # from 1: PyTorch gives the row of [PAD], id 0, no gradient, since nobody should feed it
-        token_ids=random.integers(1, config.vocab_size, tokens).astype(np.int32),
-        segment_ids=random.integers(0, 2, tokens).astype(np.int32),
-        position_ids=positions.astype(np.int32),
-        cu_seqlens=cu_seqlens,
-        sequence_numbers=np.arange(len(lengths)),
-        masked_positions=masked,
-        masked_labels=random.integers(0, config.vocab_size, len(masked)).astype(np.int32),
-        nsp_labels=(np.arange(len(lengths)) % 2).astype(np.int32) if pairs else None,
-        mlm_count=len(masked),
-        nsp_count=len(lengths) if pairs else 0,
-    )
+from minibert.data.batch import Batch, to_padded
+from minibert.models import BertForPreTraining
 
 
 def shaken(model, seed=1, std=0.1):

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from minibert.checks.training import random_batch, small_config
 from minibert.models import Bert, BertConfig, BertForPreTraining
 from minibert.models.huggingface import read_tensors, save_tensors
 
-from .parity import peer_inputs, random_batch, shaken, small_config
+from .parity import peer_inputs, shaken
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from minibert.checks.training import random_batch, small_config
 from minibert.models import BertConfig, BertForPreTraining
 
-from .parity import as_transformers, peer_inputs, random_batch, shaken, small_config
+from .parity import as_transformers, peer_inputs, shaken
 
 torch = pytest.importorskip("torch", reason="parity needs the extra `peers`: PyTorch is not installed")
 pytest.importorskip("transformers", reason="parity needs the extra `peers`: transformers is not installed")

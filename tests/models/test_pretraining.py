@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from minibert.checks.training import random_batch, small_config
 from minibert.data.batch import Batch, running_sum
 from minibert.models import BertForPreTraining, fill_mask
 from minibert.training.optimizer import AdamW
 
-from .parity import random_batch, shaken, small_config
+from .parity import shaken
 
 KEY = (11, 5)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from minibert.checks.gradients import SMALL
+from minibert.checks.training import random_batch, small_config
 from minibert.data.batch import running_sum
 from minibert.models import BertForPreTraining
 from minibert.nn import Sequences
 from minibert.nn.sequences import layout
 from minibert.ops import Dropout, load_backend
 from minibert.training.optimizer import AdamW
-from tests.models.parity import random_batch, small_config
 
 CLOSE = 1e-10  # of a tensor's largest entry, in float64
 KEY = (3, 9)

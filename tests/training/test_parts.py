@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 
+from minibert.checks.training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.evaluation import evaluate
@@ -15,7 +16,7 @@ from minibert.training.memory import keep_freed_memory
 from minibert.training.metrics import Metrics, averaged, plot_metrics, read_metrics
 from minibert.training.optimizer import AdamW, learning_rate_at
 
-from ..models.parity import random_batch, shaken, small_config
+from ..models.parity import shaken
 
 
 def optimizer_of(model):

@@ -5,10 +5,10 @@ import gc
 import numpy as np
 import pytest
 
+from minibert.checks.training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.cpu.memory import BUFFERS, FORGOTTEN, LINE, SMALLEST, Buffers
-from tests.models.parity import random_batch, small_config
 
 
 def test_a_block_serves_again_once_its_array_is_gone():

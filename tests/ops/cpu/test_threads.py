@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from minibert.checks import cases_of
+from minibert.checks.training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.backend import PAIRS
 from minibert.ops.blas import find_blas
 from minibert.ops.threads import usable_cores, use_threads
-from tests.models.parity import random_batch, shaken, small_config
+from tests.models.parity import shaken
 
 
 def in_a_process(program: str, **environment) -> str:
@@ -43,7 +44,7 @@ STEPS = """
     from minibert.models import BertForPreTraining
     from minibert.ops.threads import use_threads
     from minibert.training.optimizer import AdamW
-    from tests.models.parity import random_batch, small_config
+    from minibert.checks.training import random_batch, small_config
     use_threads(THREADS)
     config = small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     model = BertForPreTraining(config, "cpu", dtype="DTYPE")

@@ -1,0 +1,104 @@
+"""A short training, the same on every backend: do its losses agree with those of the reference?
+
+Training amplifies rounding, so float32 and sixteen bits have no fixed bound: a backend may differ from the reference in
+float64 by at most FACTOR times what the same rounding does to the reference itself.
+"""
+
+import numpy as np
+
+from minibert.checks.rounded import round_to, rounded_reference
+from minibert.data.batch import Batch, running_sum
+from minibert.models import BertConfig, BertForPreTraining
+from minibert.nn.parameters import HALF_PRECISION, as_dtype
+from minibert.ops import Backend, load_backend
+from minibert.training.optimizer import AdamW
+
+FACTOR = 4
+LOSS_SCALE = 2.0**10  # in float16: a power of two that neither overflows nor underflows here
+
+
+def small_config(**changes) -> BertConfig:
+    """Three layers, so that the cut last layer has full ones below it; sizes that are no powers of two."""
+    values = dict(vocab_size=103, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=56)
+    return BertConfig(**{**values, "max_position_embeddings": 33, **changes})
+
+
+def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed=0) -> Batch:
+    """Ragged sequences of random ids, some of them masked, with NSP labels of both kinds."""
+    random = np.random.default_rng(seed)
+    cu_seqlens = running_sum(lengths)
+    tokens = cu_seqlens[-1]
+    masked = np.sort(random.choice(tokens, size=max(tokens // 5, 1), replace=False)).astype(np.int32)
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    return Batch(
+        # from 1: PyTorch gives the row of [PAD], id 0, no gradient, since nobody should feed it
+        token_ids=random.integers(1, config.vocab_size, tokens).astype(np.int32),
+        segment_ids=random.integers(0, 2, tokens).astype(np.int32),
+        position_ids=positions.astype(np.int32),
+        cu_seqlens=cu_seqlens,
+        sequence_numbers=np.arange(len(lengths)),
+        masked_positions=masked,
+        masked_labels=random.integers(0, config.vocab_size, len(masked)).astype(np.int32),
+        nsp_labels=(np.arange(len(lengths)) % 2).astype(np.int32) if pairs else None,
+        mlm_count=len(masked),
+        nsp_count=len(lengths) if pairs else 0,
+    )
+
+
+def training_losses(backend: Backend, precision: str, steps: int) -> np.ndarray:
+    """The losses of some steps of training on random tokens, with dropout: float64 [steps]."""
+    model, optimizer = model_and_optimizer(backend, precision)
+    losses = [step(model, optimizer, batch_of(model, number), number).total for number in range(1, steps + 1)]
+    return np.array([float(backend.numpy(loss)) for loss in losses])
+
+
+def rounded_losses(precision: str, steps: int) -> np.ndarray:
+    """The same of the reference in that precision; of sixteen bits, with what a GPU stores in them rounded to them."""
+    if precision not in HALF_PRECISION:
+        return training_losses(load_backend("reference"), precision, steps)
+    rounded = round_to(as_dtype(precision))
+    model, optimizer = model_and_optimizer(rounded_reference(as_dtype(precision)), "float32")
+    parameters, losses = model.parameters, []
+    parameters.masters = parameters.values.copy()
+    for number in range(1, steps + 1):
+        parameters.values[...] = rounded(parameters.masters)
+        inputs, scale = batch_of(model, number), LOSS_SCALE if precision == "float16" else 1.0
+        losses.append(float(step(model, optimizer, inputs, number, scale).total))
+    return np.array(losses)
+
+
+def model_and_optimizer(backend: Backend, precision: str):
+    model = BertForPreTraining(
+        small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1), backend, dtype=precision, seed=1
+    )
+    settings = dict(beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True, max_norm=1.0)
+    optimizer = AdamW(model.parameters, **settings)
+    if optimizer.loss_scale is not None:
+        optimizer.loss_scale.restore({"value": LOSS_SCALE})
+    return model, optimizer
+
+
+def batch_of(model, number: int):
+    """The batch of a step, on the device: two take turns."""
+    return model.prepare(random_batch(model.config, seed=number % 2))
+
+
+def step(model, optimizer: AdamW, inputs, number: int, scale: float = 1.0):
+    """One step, counted from 1.  scale: of the loss, where the optimiser has none of its own.  Returns the Losses."""
+    model.parameters.zero_gradients()
+    losses, cache = model.losses(inputs, (1, number))
+    model.losses_backward(cache, scale if optimizer.loss_scale is None else optimizer.loss_scale.value)
+    inputs.release()
+    if scale != 1.0:
+        model.parameters.gradients /= scale
+    optimizer.step(number, 2e-3)
+    return losses
+
+
+def agreement(backend: Backend, precision: str, steps: int) -> tuple[float, float]:
+    """The largest difference of a loss from the reference's in float64, and what it may be at most."""
+    exact = training_losses(load_backend("reference"), "float64", steps)
+    difference = np.abs(training_losses(backend, precision, steps) - exact).max()
+    if precision == "float64":
+        return float(difference), 1e-8 * float(exact.max())
+    return float(difference), FACTOR * float(np.abs(rounded_losses(precision, steps) - exact).max())
