@@ -1,7 +1,10 @@
-"""The occupancy that scripts/kernel_table.py computes, at points that NVIDIA's occupancy calculator gives too."""
+"""The occupancy that scripts/kernel_table.py computes, at points that NVIDIA's calculator gives too; and its table."""
+
+from pathlib import Path
 
 import pytest
 
+from minibert.ops.gpu.nvrtc import cuda_files
 from scripts.kernel_table import MULTIPROCESSORS, occupancy
 
 
@@ -22,3 +25,12 @@ from scripts.kernel_table import MULTIPROCESSORS, occupancy
 )
 def test_occupancy(capability, registers, threads, shared, expected):
     assert occupancy(registers, threads, shared, MULTIPROCESSORS[capability]) == pytest.approx(expected)
+
+
+def test_the_table_in_the_docs_has_every_kernel_file_and_no_local_memory_but_float64s():
+    text = (Path(__file__).parents[1] / "docs" / "gpu_kernels.md").read_text(encoding="utf-8")
+    for file in cuda_files():
+        assert file.file in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert not [row for row in rows if "local" in row and "double" not in row.split("`")[1]]

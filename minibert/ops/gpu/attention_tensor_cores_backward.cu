@@ -16,6 +16,11 @@
 // Rounding: gradients of scores, like probabilities, are rounded to sixteen bits before the next product.  The factor
 // 1 / sqrt(D) comes after that, in float32.  What lies below 6e-8 is lost in float16: that is why losses are scaled.
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 750
+constexpr int QUERY_BLOCKS = 2;  // Volta's products take more registers: with three blocks in a multiprocessor they spill
+#else
+constexpr int QUERY_BLOCKS = 3;
+#endif
 constexpr int MOST_HELD = 64;  // up to this width there are registers enough for what a block owns
 
 // A block's rows of two tensors, into shared memory.
@@ -117,7 +122,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
 }
 
 template <typename T, int WIDTH>
-__global__ void __launch_bounds__(WARPS * WARP, WIDTH <= MOST_HELD ? 3 : 2)
+__global__ void __launch_bounds__(WARPS * WARP, WIDTH <= MOST_HELD ? QUERY_BLOCKS : 2)
 attention_d_query(const T* query, const T* key, const T* value, const T* d_context, const float* log_sums,
                   const float* delta, T* d_query, const int* cu_seqlens_q, const int* cu_seqlens_k,
                   const int* positions_q, int sequences, int queries, int width, int causal, float scale,
