@@ -4,5 +4,26 @@ from minibert.models.bert import Bert
 from minibert.models.config import PRESETS, BertConfig
 from minibert.models.fill import fill_mask
 from minibert.models.pretraining import BertForPreTraining, Losses
+from minibert.models.tasks import (
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    TaskLoss,
+    TaskModel,
+)
 
-__all__ = ["PRESETS", "Bert", "BertConfig", "BertForPreTraining", "Losses", "fill_mask"]
+__all__ = [
+    "PRESETS",
+    "Bert",
+    "BertConfig",
+    "BertForMultipleChoice",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "Losses",
+    "TaskLoss",
+    "TaskModel",
+    "fill_mask",
+]

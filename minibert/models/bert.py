@@ -6,6 +6,7 @@ from minibert.models.config import ACTIVATIONS, BertConfig
 from minibert.models.inputs import BodyInputs, body_arrays, body_inputs
 from minibert.nn import Dropouts, Embeddings, Encoder, Linear, Parameters
 from minibert.nn.parameters import sinusoids, truncated_normal
+from minibert.nn.transformer import at_layer
 from minibert.ops import DEFAULT, Backend, load_backend
 from minibert.ops.dropout import EMBEDDINGS
 
@@ -48,11 +49,13 @@ class Model:
         raise NotImplementedError
 
     @classmethod
-    def from_pretrained(cls, folder, backend: Backend | str = DEFAULT, *, dtype="float32", report=None):
+    def from_pretrained(
+        cls, folder, backend: Backend | str = DEFAULT, *, dtype="float32", report=None, seed=0, **changes
+    ):
         """A model with the weights of a Hugging Face folder; see minibert.models.huggingface.load."""
         from minibert.models.huggingface import load
 
-        return load(cls, folder, backend, dtype=dtype, report=report)
+        return load(cls, folder, backend, dtype=dtype, report=report, seed=seed, **changes)
 
     def save_pretrained(self, folder) -> None:
         """Write config.json and model.safetensors, which `transformers` loads too."""
@@ -120,6 +123,17 @@ class BertBody:
         )  # [N or R, H]
         return hidden, (embeddings_cache, encoder_cache) if keep_cache else None
 
+    def hidden_states(self, batch) -> list:
+        """What the embeddings and each layer make of a Batch, without dropout: L + 1 arrays [N, H]."""
+        self.check(batch)
+        inputs = body_inputs(self.backend.upload(body_arrays(batch)).arrays)
+        x, _ = self.embeddings.forward(inputs.token_ids, inputs.position_ids, inputs.segment_ids, None)
+        states = [x]
+        for layer in self.encoder.layers:
+            x, _ = layer.forward(x, inputs.tokens, None, False, at_layer(None, 0))
+            states.append(x)
+        return states
+
     def backward(self, d_hidden, cache) -> None:
         """d_hidden as `hidden`; adds to the gradients of all parameters but the pooler's."""
         embeddings_cache, encoder_cache = cache
@@ -165,6 +179,10 @@ class Bert(Model):
     def backward(self, d_hidden, cache) -> None:
         """d_hidden as `hidden`: see BertBody.backward."""
         self.body.backward(d_hidden, cache)
+
+    def hidden_states(self, batch) -> list:
+        """What each layer makes of a batch, without dropout: L + 1 arrays [N, H], the embeddings first."""
+        return self.body.hidden_states(batch)
 
     def pool(self, first):
         """first [B, H], the output at each sequence's [CLS] -> pooled [B, H] and the cache."""

@@ -51,6 +51,8 @@ class BertConfig:
     """added to the variance in layer norms"""
     pad_token_id: int = 0
     """id of [PAD]; minibert pads nothing, other libraries do"""
+    labels: tuple[str, ...] = ()
+    """names of a task's classes, in the order of their numbers; one alone stands for a number that is predicted"""
 
     def __post_init__(self):
         for field in fields(self):
@@ -107,9 +109,10 @@ class BertConfig:
         for name in ("is_decoder", "add_cross_attention"):
             if values.get(name):
                 raise ValueError(f"{path}: {name} is set, and minibert's BERT is an encoder, which looks both ways")
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)} - {"labels"}
         try:
-            return cls(**{name: value for name, value in values.items() if name in known and value is not None})
+            taken = {name: value for name, value in values.items() if name in known and value is not None}
+            return cls(**taken, labels=read_labels(values))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -117,6 +120,12 @@ class BertConfig:
         """Write FOLDER/config.json in the form that `transformers` reads; architecture: our class, by its name."""
         architecture = {"Bert": "BertModel"}.get(architecture, architecture)
         values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
+        labels = values.pop("labels")
+        if labels:
+            values["id2label"] = {str(number): label for number, label in enumerate(labels)}
+            values["label2id"] = {label: number for number, label in enumerate(labels)}
+        if architecture == "BertForSequenceClassification":
+            values["problem_type"] = "regression" if len(labels) == 1 else "single_label_classification"
         write_text(Path(folder) / "config.json", json.dumps(values, indent=2) + "\n")
 
     def parameter_count(self) -> int:
@@ -125,3 +134,15 @@ class BertConfig:
         embeddings = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * width
         layer = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width
         return embeddings + self.num_hidden_layers * layer + width * width + width
+
+
+def read_labels(values: dict) -> tuple[str, ...]:
+    """The names of the classes in a config.json, in the order of their numbers; () where it has none."""
+    names = values.get("id2label") or {}
+    try:
+        numbered = sorted((int(number), str(name)) for number, name in names.items())
+    except (AttributeError, ValueError):
+        raise ValueError(f"id2label is {names!r}; expected the name of each class under its number") from None
+    if [number for number, _ in numbered] != list(range(len(numbered))):
+        raise ValueError(f"id2label has the numbers {', '.join(names)}; expected 0, 1, 2, …")
+    return tuple(name for _, name in numbered)

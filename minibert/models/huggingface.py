@@ -7,6 +7,7 @@ bfloat16, with or without the pooler and the heads.
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,17 @@ from minibert.ops import DEFAULT
 
 WEIGHTS = "model.safetensors"
 OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-OPTIONAL = ("pooler.", "cls.")  # what a folder may lack
+TASK_HEADS = ("classifier.", "qa_outputs.")
+OPTIONAL = ("pooler.", "cls.", *TASK_HEADS)  # what a folder may lack
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 log = logging.getLogger("minibert")
 
 
-def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None):
+def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, seed=0, **changes):
     """A model of `model_class` with the weights of a folder.
 
+    seed: of what the folder lacks, an output layer say; changes: fields of the BertConfig that shall be others than in
+    the folder, labels above all.
     report: a function that gets one line on each tensor group that was initialised afresh or ignored; without one
     they are logged as warnings.
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when they are pickled, damaged,
@@ -33,7 +37,7 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; expected a model folder with config.json and {WEIGHTS}")
-    config = BertConfig.load(folder)
+    config = replace(BertConfig.load(folder), **changes)
     tensors = rename(read_tensors(find_weights(folder)))
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)
@@ -47,6 +51,9 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None):
             fresh.append(name)
             continue
         tensor = tensors[source]
+        if tensor.shape != parameter.shape and "labels" in changes and name.startswith(TASK_HEADS):
+            fresh.append(name)  # of another task
+            continue
         if tensor.shape != parameter.shape:
             raise ValueError(
                 f"{folder / WEIGHTS}: {source} has shape {list(tensor.shape)}, "
@@ -55,7 +62,7 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None):
         taken[source] = (name, tensor)
     model.parameters.assign(dict(taken.values()))
     if fresh:
-        model.parameters.initialise(0, fresh)
+        model.parameters.initialise(seed, fresh)
         report(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")
     if ignored := sorted(set(tensors) - set(taken)):
         report(f"{folder}: ignored, since {model_class.__name__} has no such part: {', '.join(ignored)}")

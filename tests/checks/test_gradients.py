@@ -15,10 +15,18 @@ from minibert.ops.reference import attention as reference_attention
 
 LAYERS = ("embeddings", "self_attention", "feed_forward", "pooler", "mlm_head", "nsp_head")
 WHOLE_MODELS = ("encoder", "pretraining")
+TASKS = ("sequence_classification", "token_classification", "question_answering", "multiple_choice")
 
 
 # on the emulator a whole model takes a minute and more: the richest of its cases there, all of them elsewhere
-RICHEST = {"encoder": "rows cut in the last layer, dropout", "pretraining": "MLM and NSP, dropout"}
+RICHEST = {
+    "encoder": "rows cut in the last layer, dropout",
+    "pretraining": "MLM and NSP, dropout",
+    "sequence_classification": "3 classes, dropout",
+    "token_classification": "5 of 10 tokens, dropout",
+    "question_answering": "spans, dropout",
+    "multiple_choice": "3 candidates, dropout",
+}
 
 
 def results(name, backend):
@@ -32,7 +40,7 @@ def results(name, backend):
 @pytest.fixture
 def daily(request, backend, name):
     """The whole models take half a minute on the reference, and longer emulated: they are left to the full run."""
-    if backend.name != "cpu" and name in WHOLE_MODELS and "not slow" in request.config.option.markexpr:
+    if backend.name != "cpu" and name in WHOLE_MODELS + TASKS and "not slow" in request.config.option.markexpr:
         pytest.skip("whole models on the reference and on the emulator: in the full run only")
 
 
@@ -44,7 +52,7 @@ def test_gradients(daily, backend, name):
 
 def test_every_op_and_every_layer_has_a_check_in_the_tables_order():
     assert set(list(CASES)[: len(PAIRS)]) == set(PAIRS)
-    assert tuple(CASES)[len(PAIRS) :] == LAYERS + WHOLE_MODELS
+    assert tuple(CASES)[len(PAIRS) :] == LAYERS + WHOLE_MODELS + TASKS
 
 
 def test_the_layers_together_check_every_parameter():

@@ -1,0 +1,254 @@
+"""BERT with one additional output layer, for the kinds of tasks that the paper fine-tunes it on (section 4, figure 4).
+
+All but the output layer is pre-trained.  The output layer is one matrix, and what it reads is a matter of the task:
+
+    sentences and pairs   the pooled [CLS]                    -> a score for each class, or the number itself
+    tokens                each word's first piece             -> a score for each class
+    span                  every token                         -> two scores: the answer begins here, it ends here
+    choice                the pooled [CLS] of each candidate  -> one score; the candidates of a question compete
+
+Classes and parameters are named as in `transformers`, so that its models load here, and ours there.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert.data.task_batch import TaskBatch
+from minibert.models.bert import BertBody, Model, check_ids
+from minibert.models.inputs import BodyInputs, body_arrays, body_inputs
+from minibert.nn import Dropouts, Linear, Parameters
+from minibert.ops.dropout import TASK_HEAD
+
+OUTSIDE = -1e4  # the score of what lies behind a sequence's end: its exponential is 0 in all types
+
+
+class TaskInputs(NamedTuple):
+    """A TaskBatch on the device; arrays of the backend."""
+
+    body: BodyInputs
+    """its rows are those that the output layer reads"""
+    labels: Any
+    """as in TaskBatch, flat: int32, or for numbers [B, 1] in the model's type; None where they are not known"""
+    count: int
+    """labels of the global batch"""
+    choices: int
+    """candidates of a question, in a choice task"""
+    places: Any
+    """of a span task, int32 [2 B T]: where in the flat scores each sequence's are, or behind them; otherwise None"""
+    release: Callable[[], None]
+    """to be called after the backward pass: the memory of these arrays then serves another batch"""
+
+
+class TaskLoss(NamedTuple):
+    """What one batch, or its part of the global batch, contributes."""
+
+    total: Any
+    """0-d: the sum of its losses, divided by the count of the global batch"""
+    logits: Any
+    """what `forward` returns"""
+
+
+class TaskModel(Model):
+    """What the four have in common: the body, dropout, one output layer."""
+
+    output = "classifier"  # the name of the output layer in the file
+    pooled = True  # the output layer reads the pooled [CLS]; otherwise the tokens themselves
+    drops = True  # dropout before the output layer, in training
+
+    def build(self, parameters: Parameters) -> None:
+        config = self.config
+        self.bert = BertBody(parameters, config, "bert.", self.position_start)
+        self.head = Linear(parameters, self.output, config.hidden_size, self.outputs, config.initializer_range)
+
+    @property
+    def outputs(self) -> int:
+        """Scores that the output layer gives for each row.  ValueError where the configuration names no classes."""
+        if not self.config.labels:
+            raise ValueError(f"{type(self).__name__} needs the names of its classes: from_pretrained(…, labels=[…])")
+        return len(self.config.labels)
+
+    def prepare(self, batch: TaskBatch) -> TaskInputs:
+        """A batch on the device.  Raises ValueError when an id or a label is outside its table."""
+        self.bert.check(batch.tokens)
+        rows = None if len(batch.rows) == len(batch.tokens.token_ids) else batch.rows
+        places = self.places(batch)
+        labels = self.check_labels(batch)
+        whole = labels is not None and labels.dtype == np.int32  # numbers do not travel with the integers
+        heads = [array for array in (places, labels if whole else None) if array is not None]
+        upload = self.backend.upload(heads + body_arrays(batch.tokens, rows))
+        taken = list(upload.arrays)
+        places = taken.pop(0) if places is not None else None
+        if whole:
+            labels = taken.pop(0)
+        elif labels is not None:
+            labels = self.backend.array(labels, dtype=self.parameters.dtype)
+        return TaskInputs(body_inputs(taken), labels, batch.count, batch.choices, places, upload.release)
+
+    def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
+        """The labels, flat; ValueError where they are of another number than the rows, or outside the table."""
+        labels = batch.labels
+        if labels is None:
+            return None
+        if len(labels) * batch.choices != len(batch.rows):
+            raise ValueError(f"{len(labels)} labels for {len(batch.rows)} rows; expected one for each")
+        if labels.dtype == np.int32:
+            check_ids("label", labels, self.outputs)
+        return labels
+
+    def places(self, batch: TaskBatch) -> np.ndarray | None:
+        return None
+
+    def forward(self, batch, dropout_key=None, keep_cache=True):
+        """The scores of a batch.
+
+        batch: a TaskBatch, or what `prepare` made of it; dropout_key: None in evaluation, (seed, step) in training;
+        keep_cache: False where no backward pass follows.
+        Returns logits [R, classes] (see the classes below) and the cache.
+        Raises ValueError when an id or a label is outside its table.
+        """
+        inputs = batch if isinstance(batch, TaskInputs) else self.prepare(batch)
+        hidden, body_cache = self.bert.forward(inputs.body, None, dropout_key, keep_cache)  # [R, H]
+        pool_cache = dropout = None
+        if self.pooled:
+            hidden, pool_cache = self.bert.pool(hidden)  # [B, H]
+        if self.drops and dropout_key is not None:
+            rate, chosen = self.config.hidden_dropout_prob, inputs.body.chosen or inputs.body.tokens
+            dropout = Dropouts(rate, 0, dropout_key).at(self.config.num_hidden_layers, TASK_HEAD, chosen)
+        if dropout is not None:
+            hidden, dropout = self.backend.dropout_forward(hidden, dropout)  # [R, H]
+        scores, head_cache = self.head.forward(hidden)  # [R, outputs]
+        return self.shape(scores, inputs), (body_cache, pool_cache, dropout, head_cache, inputs)
+
+    def backward(self, d_logits, cache) -> None:
+        """d_logits as `logits`; adds to the gradients of all parameters."""
+        body_cache, pool_cache, dropout, head_cache, inputs = cache
+        d_hidden = self.head.backward(self.unshape(d_logits, inputs), head_cache)  # [R, H]
+        if dropout is not None:
+            d_hidden = self.backend.dropout_backward(d_hidden, dropout)
+        if self.pooled:
+            d_hidden = self.bert.pool_backward(d_hidden, pool_cache)
+        self.bert.backward(d_hidden, body_cache)
+
+    def shape(self, scores, inputs: TaskInputs):
+        """The output layer's scores [R, outputs] as the task's logits."""
+        return scores
+
+    def unshape(self, d_logits, inputs: TaskInputs):
+        """The way back, of gradients."""
+        return d_logits
+
+    def losses(self, batch, dropout_key=None, keep_cache=True):
+        """The loss of a batch with labels: a TaskLoss, and the cache.  Arguments as of `forward`."""
+        inputs = batch if isinstance(batch, TaskInputs) else self.prepare(batch)
+        if inputs.labels is None:
+            raise ValueError("the batch has no labels, so there is no loss; call forward")
+        logits, cache = self.forward(inputs, dropout_key, keep_cache)
+        loss, loss_cache = self.loss(logits, inputs)
+        return TaskLoss(loss, logits), (loss_cache, cache)
+
+    def losses_backward(self, cache, scale=1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
+        loss_cache, cache = cache
+        self.backward(self.loss_backward(scale, loss_cache), cache)
+
+    def loss(self, logits, inputs: TaskInputs):
+        """The mean cross-entropy (paper, appendix A.5, and section 4)."""
+        return self.backend.cross_entropy_forward(logits, inputs.labels, inputs.count)
+
+    def loss_backward(self, scale, cache):
+        return self.backend.cross_entropy_backward(scale, cache)
+
+
+class BertForSequenceClassification(TaskModel):
+    """Classes of sentences and pairs: logits [B, classes].  With one label only it predicts a number: logits [B, 1]."""
+
+    @property
+    def predicts_numbers(self) -> bool:
+        return self.outputs == 1
+
+    def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
+        if batch.labels is not None and (batch.labels.dtype == np.int32) == self.predicts_numbers:
+            expected = "float32, the numbers to predict" if self.predicts_numbers else "int32, the classes"
+            raise ValueError(f"labels are {batch.labels.dtype}; expected {expected}")
+        labels = super().check_labels(batch)
+        return labels.reshape(-1, 1) if self.predicts_numbers and labels is not None else labels
+
+    def loss(self, logits, inputs: TaskInputs):
+        if self.predicts_numbers:
+            return self.backend.mse_forward(logits, inputs.labels, inputs.count)
+        return super().loss(logits, inputs)
+
+    def loss_backward(self, scale, cache):
+        if self.predicts_numbers:
+            return self.backend.mse_backward(scale, cache)
+        return super().loss_backward(scale, cache)
+
+
+class BertForTokenClassification(TaskModel):
+    """Classes of words: logits [R, classes], for the R rows of a batch (first pieces)."""
+
+    pooled = False
+
+
+class BertForMultipleChoice(TaskModel):
+    """Which candidate is right: logits [B / choices, choices]."""
+
+    outputs = 1
+
+    def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
+        if batch.labels is not None:
+            check_ids("label", batch.labels, batch.choices)
+            if len(batch.labels) * batch.choices != len(batch.rows):
+                raise ValueError(f"{len(batch.labels)} labels for {len(batch.rows)} candidates, {batch.choices} each")
+        return batch.labels
+
+    def shape(self, scores, inputs: TaskInputs):
+        return scores.reshape(-1, inputs.choices)  # [B, 1] -> [B / choices, choices]
+
+    def unshape(self, d_logits, inputs: TaskInputs):
+        return d_logits.reshape(-1, 1)
+
+
+class BertForQuestionAnswering(TaskModel):
+    """Where an answer begins and ends: logits [N, 2], of every token as first and as last one.
+
+    The loss is the mean of two cross-entropies, each over the tokens of a sequence (paper, section 4.2).
+    """
+
+    output = "qa_outputs"
+    pooled = drops = False
+    outputs = 2
+
+    def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
+        if batch.labels is None:
+            return None
+        lengths = batch.tokens.lengths[:, None]  # [B, 1]
+        if batch.labels.shape != (len(lengths), 2) or np.any((batch.labels < 0) | (batch.labels >= lengths)):
+            raise ValueError("a span's labels must be [B, 2], the first and last token of the answer in its sequence")
+        return np.ascontiguousarray(batch.labels.reshape(-1))  # [2 B]
+
+    def places(self, batch: TaskBatch) -> np.ndarray:
+        """Rows of equal length for the softmax: places [B, 2, T] in the flat scores [2 N], or 2 N behind an end."""
+        starts, lengths = batch.tokens.cu_seqlens[:-1], batch.tokens.lengths
+        position = np.arange(lengths.max())  # [T]
+        inside = position < lengths[:, None]  # [B, T]
+        first = np.where(inside, 2 * (starts[:, None] + position), 2 * len(batch.tokens.token_ids))  # [B, T]
+        last = np.where(inside, first + 1, first)
+        return np.stack([first, last], axis=1).astype(np.int32).reshape(-1)
+
+    def loss(self, logits, inputs: TaskInputs):
+        rows = len(inputs.labels)  # 2 B
+        flat = self.backend.xp.empty((logits.size + 1, 1), dtype=logits.dtype)  # [2 N + 1, 1]
+        flat[:-1] = logits.reshape(-1, 1)
+        flat[-1] = OUTSIDE
+        packed, pack_cache = self.backend.gather_rows_forward(flat, inputs.places)  # [2 B T, 1]
+        loss, loss_cache = self.backend.cross_entropy_forward(packed.reshape(rows, -1), inputs.labels, 2 * inputs.count)
+        return loss, (pack_cache, loss_cache)
+
+    def loss_backward(self, scale, cache):
+        pack_cache, loss_cache = cache
+        d_packed = self.backend.cross_entropy_backward(scale, loss_cache)  # [2 B, T]
+        d_flat = self.backend.gather_rows_backward(d_packed.reshape(-1, 1), pack_cache)  # [2 N + 1, 1]
+        return d_flat[:-1].reshape(-1, 2)  # [N, 2]
