@@ -1,0 +1,163 @@
+"""The metrics of the field, in plain Python and NumPy, equal to those of scikit-learn, seqeval and SQuAD's script."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+OUTSIDE = "O"
+
+# ------------------------------------------------------------------------------------------------ classes
+
+
+def accuracy(truth: Sequence, predicted: Sequence) -> float:
+    """Share of the examples whose class is right."""
+    return sum(t == p for t, p in zip(truth, predicted, strict=True)) / len(truth)
+
+
+def f1_of(truth: Sequence, predicted: Sequence, label) -> float:
+    """Of one class: the harmonic mean of precision and recall; 0 where the class neither is nor is predicted."""
+    hits = sum(t == p == label for t, p in zip(truth, predicted, strict=True))
+    mentioned = sum(t == label for t in truth) + sum(p == label for p in predicted)
+    return 2 * hits / mentioned if mentioned else 0.0
+
+
+def macro_f1(truth: Sequence, predicted: Sequence) -> float:
+    """The mean of the F1 of all classes that are there or predicted."""
+    return float(np.mean([f1_of(truth, predicted, label) for label in sorted({*truth, *predicted})]))
+
+
+def matthews(truth: Sequence, predicted: Sequence) -> float:
+    """Matthews' correlation of classes (Gorodkin 2004 for more than two); 0 where one side is always the same class."""
+    labels = sorted({*truth, *predicted})
+    number = {label: i for i, label in enumerate(labels)}
+    table = np.zeros((len(labels), len(labels)))  # [truth, predicted]
+    for t, p in zip(truth, predicted, strict=True):
+        table[number[t], number[p]] += 1
+    total, right = table.sum(), table.trace()
+    is_so, is_said = table.sum(axis=1), table.sum(axis=0)  # [classes] both
+    together = right * total - is_so @ is_said
+    apart = (total**2 - is_so @ is_so) * (total**2 - is_said @ is_said)
+    return float(together / np.sqrt(apart)) if apart > 0 else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+def pearson(truth: Sequence[float], predicted: Sequence[float]) -> float:
+    """Correlation; 0 where one side is constant."""
+    x, y = (np.asarray(values, np.float64) - np.mean(values, dtype=np.float64) for values in (truth, predicted))
+    norm = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / norm) if norm > 0 else 0.0
+
+
+def spearman(truth: Sequence[float], predicted: Sequence[float]) -> float:
+    """Correlation of the ranks; equal numbers share the mean of their ranks."""
+    return pearson(ranks(truth), ranks(predicted))
+
+
+def ranks(values: Sequence[float]) -> np.ndarray:
+    _, which, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)  # of each value, its highest rank
+    return (last - (counts - 1) / 2)[which]
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+
+def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
+    """The entities of a sentence in BIO: (type, first word, word behind the last).
+
+    As conlleval and seqeval read it, an I- that continues nothing begins an entity too.
+
+    >>> sorted(entities(["B-per", "I-per", "O", "I-loc", "B-loc"]))
+    [('loc', 3, 4), ('loc', 4, 5), ('per', 0, 2)]
+    """
+    found, begin, kind = set(), None, None
+    for place, tag in enumerate([*tags, OUTSIDE]):
+        prefix, _, name = tag.partition("-")
+        name = name or prefix
+        if begin is not None and (tag == OUTSIDE or prefix == "B" or name != kind):
+            found.add((kind, begin, place))
+            begin = None
+        if begin is None and tag != OUTSIDE:
+            begin, kind = place, name
+    return found
+
+
+def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[float, float, float]:
+    """Precision, recall and F1 over all entities: right is one whose type, beginning and end are right."""
+    hits = is_so = is_said = 0
+    for t, p in zip(truth, predicted, strict=True):
+        true, said = entities(t), entities(p)
+        hits, is_so, is_said = hits + len(true & said), is_so + len(true), is_said + len(said)
+    return ratio(hits, is_said), ratio(hits, is_so), ratio(2 * hits, is_so + is_said)
+
+
+def token_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
+    """F1 over all words that have, or are given, another label than "O": for punctuation marks, say."""
+    pairs = [(t, p) for ts, ps in zip(truth, predicted, strict=True) for t, p in zip(ts, ps, strict=True)]
+    hits = sum(t == p != OUTSIDE for t, p in pairs)
+    return ratio(2 * hits, sum(t != OUTSIDE for t, _ in pairs) + sum(p != OUTSIDE for _, p in pairs))
+
+
+def ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ answers
+
+
+def normalised(answer: str) -> str:
+    """Small letters, no punctuation, no articles, single blanks (Rajpurkar et al. 2016, section 6.1)."""
+    answer = "".join(character for character in answer.lower() if character not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
+
+
+def exact_match(answers: Sequence[str], predicted: str) -> float:
+    """1 if the prediction is one of the answers; without answers, if it is empty."""
+    return float(any(normalised(answer) == normalised(predicted) for answer in answers or [""]))
+
+
+def span_f1(answers: Sequence[str], predicted: str) -> float:
+    """The best F1 of the prediction's words over the answers; without answers, 1 if it is empty."""
+    return max(words_f1(normalised(answer).split(), normalised(predicted).split()) for answer in answers or [""])
+
+
+def words_f1(truth: list[str], predicted: list[str]) -> float:
+    if not truth or not predicted:
+        return float(truth == predicted)
+    same = sum((Counter(truth) & Counter(predicted)).values())
+    return ratio(2 * same, len(truth) + len(predicted))
+
+
+# ------------------------------------------------------------------------------------------------ by name
+
+
+def measure(names: Sequence[str], truth: list, predicted: list, positive: str | None = None) -> dict[str, float]:
+    """The metrics of those names.
+
+    truth, predicted: a class or number for each example; of words, a sequence of labels; of spans, the list of answers,
+    and the predicted text.  positive: the class that the F1 of two classes is of.
+    """
+    flat = [
+        [label for labels in side for label in labels] if isinstance(side[0], tuple | list) else side
+        for side in (truth, predicted)
+    ]
+    makers = {
+        "accuracy": lambda: accuracy(*flat),
+        "f1": lambda: f1_of(truth, predicted, positive),
+        "macro f1": lambda: macro_f1(truth, predicted),
+        "matthews": lambda: matthews(truth, predicted),
+        "pearson": lambda: pearson(truth, predicted),
+        "spearman": lambda: spearman(truth, predicted),
+        "entity precision": lambda: entity_scores(truth, predicted)[0],
+        "entity recall": lambda: entity_scores(truth, predicted)[1],
+        "entity f1": lambda: entity_scores(truth, predicted)[2],
+        "token f1": lambda: token_f1(truth, predicted),
+        "exact match": lambda: float(np.mean([exact_match(t, p) for t, p in zip(truth, predicted, strict=True)])),
+        "span f1": lambda: float(np.mean([span_f1(t, p) for t, p in zip(truth, predicted, strict=True)])),
+    }
+    return {name: makers[name]() for name in names}

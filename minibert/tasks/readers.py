@@ -1,0 +1,318 @@
+"""Reads the files of tasks as they are distributed: tables, CoNLL columns, SQuAD's JSON, SWAG's CSV, JSONL.
+
+Every mistake in a file is told with the file and the line.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
+from minibert.tasks.registry import CHOICE, REGRESSION, SPAN, TOKENS, Columns, TaskInfo
+
+STANDARD = Columns("text", None, "label")
+BOM = "\ufeff"
+
+
+def read_examples(info: TaskInfo, path, columns: Columns = STANDARD, labelled: bool = True) -> list:
+    """The examples of a file.
+
+    info: the task; columns: of a table of your own (the task's own otherwise); labelled: False where labels may be
+    missing, for prediction.  The ending decides: .tsv and .txt have tabs and no quotes, .csv commas and quotes, .jsonl
+    an object in each line, .json is SQuAD's, .conll and .bio have a word in each line.
+    Raises FileNotFoundError, and ValueError with file and line for what is not as it should be.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    return parse_examples(info, read_lines(path), path, columns, labelled)
+
+
+def parse_examples(info: TaskInfo, lines: list[str], path: Path, columns: Columns, labelled: bool) -> list:
+    """The examples of lines that were read from `path`."""
+    if not any(line.strip() for line in lines):
+        raise ValueError(f"{path} is empty: there are no examples in it")
+    if path.suffix == ".jsonl":
+        examples = [from_record(info, record, columns, labelled, where) for record, where in read_records(lines, path)]
+    elif info.kind == TOKENS:
+        examples = list(read_words(lines, path, labelled))
+    elif info.kind == SPAN:
+        examples = list(read_squad("\n".join(lines), path, labelled))
+    elif info.kind == CHOICE:
+        examples = list(read_swag(lines, path, labelled))
+    else:
+        examples = list(read_table(info, lines, path, info.columns or columns, labelled))
+    if not examples:
+        raise ValueError(f"{path} has no examples")
+    return examples
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file in UTF-8, without a byte order mark and without their ends."""
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
+            "convert it first, for example with iconv -f LATIN1 -t UTF-8"
+        ) from None
+    lines = text.removeprefix(BOM).split("\n")
+    return [line.removesuffix("\r") for line in lines[: -1 if not lines[-1] else None]]
+
+
+# ------------------------------------------------------------------------------------------------ sentences
+
+
+def read_table(
+    info: TaskInfo, lines: list[str], path: Path, columns: Columns, labelled: bool
+) -> Iterator[SentenceExample]:
+    """One example in each line, its parts between tabs, or as CSV has it."""
+    rows = split_rows(lines, path)
+    if columns.header:
+        (names, where), rows = rows[0], rows[1:]
+        names = [name.strip() for name in names]
+        width = len(names)
+    else:
+        names, width = None, len(rows[0][0])
+    text = column_of(columns.text, names, width, path)
+    pair = None if columns.pair is None else column_of(columns.pair, names, width, path)
+    label = column_of(columns.label, names, width, path, needed=labelled)
+    for row, where in rows:
+        if len(row) != width:
+            raise ValueError(f"{where}: {len(row)} columns, expected {width} as in the first line")
+        yield SentenceExample(
+            some_text(row[text], where),
+            None if pair is None else some_text(row[pair], where),
+            None if label is None else label_of(info, row[label], where, labelled),
+        )
+
+
+def split_rows(lines: list[str], path: Path) -> list[tuple[list[str], str]]:
+    """Each line's parts, and where it stands; empty lines are passed over."""
+    if path.suffix == ".csv":
+        reader, rows = csv.reader(line + "\n" for line in lines), []
+        try:
+            for row in reader:
+                if row:
+                    rows.append((row, f"{path}, line {reader.line_num}"))
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+        return rows
+    return [(line.split("\t"), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def column_of(wanted, names: list[str] | None, width: int, path: Path, needed: bool = True) -> int | None:
+    """The number of a column; None for a label's that is not there and not needed."""
+    if names is None:
+        if wanted >= width:
+            raise ValueError(f"{path}, line 1: {width} columns, expected at least {wanted + 1}")
+        return wanted
+    if wanted in names:
+        return names.index(wanted)
+    if not needed:
+        return None
+    raise ValueError(f"{path}, line 1: there is no column {wanted!r}; the columns are {', '.join(names)}")
+
+
+def some_text(text, where: str) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{where}: the text is {text!r}; expected some words")
+    return text.strip()
+
+
+def label_of(info: TaskInfo, value, where: str, labelled: bool):
+    """The class by its name, or the number."""
+    value = str(value).strip()
+    if not value:
+        if labelled:
+            raise ValueError(f"{where}: there is no label")
+        return None
+    if info.kind == REGRESSION:
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError(f"{where}: the label is {value!r}; expected a number, as in the other lines") from None
+    if info.labels is not None:
+        if value not in info.labels and value not in info.labels.values():
+            raise ValueError(f"{where}: the label is {value!r}; expected {' or '.join(info.labels)}")
+        return info.labels.get(value, value)
+    return value
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+
+def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsExample]:
+    """CoNLL: a word in each line, its tag at the end, tabs or blanks between; empty lines between sentences."""
+    words, tags, width = [], [], None
+    for number, line in enumerate([*lines, ""], 1):
+        if not line.strip():
+            if words:
+                yield WordsExample(tuple(words), tuple(tags) if len(tags) == len(words) else None)
+            words, tags = [], []
+            continue
+        parts = [part.strip() for part in (line.split("\t") if "\t" in line else line.split())]
+        if parts[0] == "-DOCSTART-":
+            continue
+        width = width or len(parts)
+        if len(parts) != width or not all(parts):
+            raise ValueError(f"{path}, line {number}: {len(parts)} columns, expected {width} as in the first line")
+        if len(parts) == 1 and labelled:
+            raise ValueError(f"{path}, line {number}: the word {parts[0]!r} has no tag; expected word and tag")
+        words.append(parts[0])
+        if len(parts) > 1:
+            check_tag(parts[-1], f"{path}, line {number}")
+            tags.append(parts[-1])
+
+
+def check_tag(tag: str, where: str) -> None:
+    """A tag that begins like one of BIO must be one; other schemes, such as parts of speech, are tags as they stand."""
+    if tag[:2] in ("B-", "I-") and len(tag) == 2:
+        raise ValueError(f"{where}: the tag {tag!r} names no type; expected such as B-person")
+
+
+# ------------------------------------------------------------------------------------------------ questions on a text
+
+
+def read_squad(text: str, path: Path, labelled: bool) -> Iterator[SpanExample]:
+    """SQuAD's JSON, version 1.1 or 2.0."""
+    try:
+        articles = json.loads(text)["data"]
+        entries = [
+            (paragraph["context"], entry)
+            for a in articles
+            for paragraph in a["paragraphs"]
+            for entry in paragraph["qas"]
+        ]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}: not JSON ({error.msg}); expected a file of SQuAD") from None
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} is no file of SQuAD: "data", "paragraphs", "context", "qas": missing {error}'
+        ) from None
+    for context, entry in entries:
+        where = f"{path}, question {entry.get('id')}"
+        found = entry.get("answers") or []
+        if labelled and not found and not entry.get("is_impossible"):
+            raise ValueError(f"{where}: there is no answer, and is_impossible is not set")
+        answers = () if entry.get("is_impossible") else tuple(Answer(a["text"], a["answer_start"]) for a in found)
+        yield checked(SpanExample(str(entry.get("id")), entry["question"], context, answers), where)
+
+
+def checked(example: SpanExample, where: str) -> SpanExample:
+    """The example; ValueError where an answer is not in the context."""
+    for answer in example.answers:
+        there = example.context[answer.start : answer.start + len(answer.text)]
+        if answer.text and there == answer.text:
+            continue
+        place = example.context.find(answer.text)
+        hint = f"it stands at {place}" if place >= 0 and answer.text else "it stands nowhere in the context"
+        raise ValueError(
+            f"{where}: the context has {there!r} at {answer.start}, not the answer {answer.text!r}; {hint}"
+        )
+    return example
+
+
+# ------------------------------------------------------------------------------------------------ choices
+
+
+def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceExample]:
+    """SWAG's CSV: two sentences, of which the second is only begun, and endings."""
+    (names, _), *rows = split_rows(lines, path.with_suffix(".csv"))
+    endings = [name for name in names if name.startswith("ending")]
+    text, begun = (column_of(name, names, len(names), path) for name in ("sent1", "sent2"))
+    label = column_of("label", names, len(names), path, needed=labelled)
+    if len(endings) < 2:
+        raise ValueError(f"{path}, line 1: expected columns ending0, ending1, …; the columns are {', '.join(names)}")
+    for row, where in rows:
+        if len(row) != len(names):
+            raise ValueError(f"{where}: {len(row)} columns, expected {len(names)} as in the first line")
+        candidates = tuple(f"{row[begun]} {row[names.index(name)]}".strip() for name in endings)
+        yield ChoiceExample(
+            some_text(row[text], where), candidates, None if label is None else choice_of(row[label], candidates, where)
+        )
+
+
+def choice_of(value, endings: tuple[str, ...], where: str) -> int:
+    """Which ending is right."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < len(endings):
+        raise ValueError(f"{where}: the label is {value!r}; expected the number of an ending, 0 to {len(endings) - 1}")
+    return number
+
+
+# ------------------------------------------------------------------------------------------------ JSONL
+
+
+def read_records(lines: Iterable[str], path: Path) -> Iterator[tuple[dict, str]]:
+    """The objects of a JSONL file, and where each stands."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{where}: expected an object, {{…}}")
+        yield record, where
+
+
+def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, where: str):
+    """The example of one line of JSONL."""
+
+    def get(name, needed=True):
+        if needed and name not in record:
+            raise ValueError(f"{where}: there is no {name!r}; the line has {', '.join(record)}")
+        return record.get(name)
+
+    if info.kind == TOKENS:
+        words, labels = get("words"), get("labels", labelled)
+        if (
+            not isinstance(words, list)
+            or not all(isinstance(word, str) and word.strip() for word in words)
+            or not words
+        ):
+            raise ValueError(f'{where}: "words" must be a list of words')
+        if labels is not None and (not isinstance(labels, list) or len(labels) != len(words)):
+            raise ValueError(f"{where}: {len(words)} words and {len(labels)} labels; expected one label for each word")
+        for label in labels or ():
+            check_tag(str(label), where)
+        return WordsExample(tuple(words), None if labels is None else tuple(map(str, labels)))
+    if info.kind == SPAN:
+        answers = [
+            Answer(answer["text"], answer.get("start", answer.get("answer_start")))
+            for answer in get("answers", labelled) or []
+        ]
+        identity = str(record.get("id", where))
+        return checked(SpanExample(identity, get("question"), get("context"), tuple(answers)), where)
+    if info.kind == CHOICE:
+        endings, label = get("endings"), get("label", labelled)
+        if not isinstance(endings, list) or len(endings) < 2:
+            raise ValueError(f'{where}: "endings" must be a list of two or more')
+        return ChoiceExample(
+            some_text(get("text"), where),
+            tuple(endings),
+            None if label is None else choice_of(label, tuple(endings), where),
+        )
+    columns = info.columns or columns
+    label = get(columns.label, labelled)
+    pair = columns.pair
+    return SentenceExample(
+        some_text(get(columns.text), where),
+        None if pair is None else some_text(get(pair), where),
+        None if label is None else label_of(info, label, where, labelled),
+    )
+
+
+def with_columns(columns: Columns, text: str | None, pair: str | None, label: str | None) -> Columns:
+    """Other names where they are given."""
+    given = {name: value for name, value in (("text", text), ("pair", pair), ("label", label)) if value is not None}
+    return replace(columns, **given)

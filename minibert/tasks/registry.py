@@ -1,0 +1,104 @@
+"""The tasks that minibert knows by name: what kind each is, how its file looks, what it is measured by."""
+
+from dataclasses import dataclass
+
+SENTENCE, REGRESSION, TOKENS, SPAN, CHOICE = "sentence", "regression", "tokens", "span", "choice"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what: names from its first line, or numbers where it has no such line."""
+
+    text: str | int
+    pair: str | int | None
+    label: str | int
+    header: bool = True
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """A task, or a family of tasks in the same format."""
+
+    kind: str
+    """sentence (classes of sentences and pairs), regression (a number for them), tokens, span or choice"""
+    title: str
+    metrics: tuple[str, ...]
+    """see minibert.tasks.metrics; the first one decides which checkpoint is the best"""
+    columns: Columns | None = None
+    """of a table with one example in each line"""
+    labels: dict[str, str] | None = None
+    """what the file calls a class -> its name, in the order of their numbers; None: names as in the file, sorted"""
+
+
+ACCURACY = ("accuracy",)
+ENTITIES = ("entity f1", "entity precision", "entity recall")
+
+TASKS = {
+    # GLUE (Wang et al. 2018), as its files are distributed
+    "sst2": TaskInfo(
+        SENTENCE, "sentiment (SST-2)", ACCURACY, Columns("sentence", None, "label"), {"0": "negative", "1": "positive"}
+    ),
+    "cola": TaskInfo(
+        SENTENCE,
+        "is it grammatical? (CoLA)",
+        ("matthews", "accuracy"),
+        Columns(3, None, 1, header=False),
+        {"0": "unacceptable", "1": "acceptable"},
+    ),
+    "stsb": TaskInfo(
+        REGRESSION, "similarity (STS-B)", ("pearson", "spearman"), Columns("sentence1", "sentence2", "score")
+    ),
+    "mrpc": TaskInfo(
+        SENTENCE,
+        "paraphrase (MRPC)",
+        ("accuracy", "f1"),
+        Columns("#1 String", "#2 String", "Quality"),
+        {"0": "different", "1": "paraphrase"},
+    ),
+    "qqp": TaskInfo(
+        SENTENCE,
+        "the same question? (QQP)",
+        ("accuracy", "f1"),
+        Columns("question1", "question2", "is_duplicate"),
+        {"0": "different", "1": "duplicate"},
+    ),
+    "mnli": TaskInfo(SENTENCE, "inference (MNLI)", ACCURACY, Columns("sentence1", "sentence2", "gold_label")),
+    "qnli": TaskInfo(SENTENCE, "does it answer? (QNLI)", ACCURACY, Columns("question", "sentence", "label")),
+    "rte": TaskInfo(SENTENCE, "inference (RTE)", ACCURACY, Columns("sentence1", "sentence2", "label")),
+    # SICK (Marelli et al. 2014)
+    "sick": TaskInfo(
+        SENTENCE, "inference (SICK)", ACCURACY, Columns("sentence_A", "sentence_B", "entailment_judgment")
+    ),
+    "sick-relatedness": TaskInfo(
+        REGRESSION,
+        "relatedness (SICK)",
+        ("pearson", "spearman"),
+        Columns("sentence_A", "sentence_B", "relatedness_score"),
+    ),
+    # words, one in each line, with a tag in BIO at its end
+    "conll": TaskInfo(TOKENS, "named entities (CoNLL-2003)", ENTITIES),
+    "wnut": TaskInfo(TOKENS, "rare entities (WNUT-17)", ENTITIES),
+    # questions on a text
+    "squad": TaskInfo(SPAN, "question answering (SQuAD 1.1)", ("span f1", "exact match")),
+    "squad2": TaskInfo(SPAN, "question answering (SQuAD 2.0)", ("span f1", "exact match")),
+    "swag": TaskInfo(CHOICE, "what comes next? (SWAG)", ACCURACY),
+    # data of your own
+    "sentence": TaskInfo(SENTENCE, "classes of your own sentences or pairs", ("accuracy", "macro f1")),
+    "regression": TaskInfo(REGRESSION, "numbers for your own sentences or pairs", ("pearson", "spearman")),
+    "tokens": TaskInfo(TOKENS, "tags of your own words", ("token f1", "accuracy")),
+    "span": TaskInfo(SPAN, "answers in your own texts", ("span f1", "exact match")),
+    "choice": TaskInfo(CHOICE, "your own choices", ACCURACY),
+    # from the default corpus, see sotu.py
+    "sotu-era": TaskInfo(SENTENCE, "when was it said?", ("accuracy", "macro f1")),
+    "sotu-party": TaskInfo(SENTENCE, "which party's president said it?", ACCURACY),
+    "sotu-order": TaskInfo(SENTENCE, "are two sentences in their order?", ACCURACY),
+    "sotu-punctuation": TaskInfo(TOKENS, "restore the punctuation", ("token f1", "accuracy")),
+    "sotu-inserted": TaskInfo(SPAN, "find the inserted sentence", ("exact match", "span f1")),
+}
+
+
+def task_info(name: str) -> TaskInfo:
+    """Raises ValueError for a name that is no task."""
+    if name not in TASKS:
+        raise ValueError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
+    return TASKS[name]

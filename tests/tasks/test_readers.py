@@ -1,0 +1,192 @@
+"""Task files as they are distributed, and mistakes in them: told with file and line."""
+
+import json
+
+import pytest
+
+from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
+from minibert.tasks.readers import STANDARD, read_examples, with_columns
+from minibert.tasks.registry import TASKS, Columns, task_info
+
+SQUAD = {
+    "data": [
+        {
+            "title": "Cats",
+            "paragraphs": [
+                {
+                    "context": "The cat sat on the mat.",
+                    "qas": [
+                        {"id": "1", "question": "Who sat?", "answers": [{"text": "The cat", "answer_start": 0}]},
+                        {"id": "2", "question": "Who ran?", "answers": [], "is_impossible": True},
+                    ],
+                }
+            ],
+        }
+    ]
+}
+GOOD = {  # task: (file name, content, its first example)
+    "sst2": ("a.tsv", 'sentence\tlabel\nso "good\t1\n', SentenceExample('so "good', None, "positive")),
+    "cola": ("a.tsv", "gj04\t0\t*\tThey talked us.\n", SentenceExample("They talked us.", None, "unacceptable")),
+    "mrpc": (
+        "a.tsv",
+        "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n1\t7\t8\tone\ttwo\r\n",
+        SentenceExample("one", "two", "paraphrase"),
+    ),
+    "stsb": (
+        "a.tsv",
+        "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
+        "0\tg\tf\ty\to\ts\ts\tone\ttwo\t3.8\n",
+        SentenceExample("one", "two", 3.8),
+    ),
+    "qqp": (
+        "a.tsv",
+        "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n0\t1\t2\twhy?\thow?\t0\n",
+        SentenceExample("why?", "how?", "different"),
+    ),
+    "mnli": (
+        "a.tsv",
+        "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\tone\ttwo\tneutral\tentailment\n",
+        SentenceExample("one", "two", "entailment"),
+    ),
+    "qnli": (
+        "a.tsv",
+        "index\tquestion\tsentence\tlabel\n0\twhy?\tso\tnot_entailment\n",
+        SentenceExample("why?", "so", "not_entailment"),
+    ),
+    "rte": (
+        "a.tsv",
+        "index\tsentence1\tsentence2\tlabel\n0\tone\ttwo\tentailment\n",
+        SentenceExample("one", "two", "entailment"),
+    ),
+    "sick": (
+        "a.txt",
+        "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n1\tone\ttwo\t4.5\tNEUTRAL\n",
+        SentenceExample("one", "two", "NEUTRAL"),
+    ),
+    "sick-relatedness": (
+        "a.txt",
+        "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n1\tone\ttwo\t4.5\tNEUTRAL\n",
+        SentenceExample("one", "two", 4.5),
+    ),
+    "conll": (
+        "a.txt",
+        "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n",
+        WordsExample(("EU", "rejects"), ("B-ORG", "O")),
+    ),
+    "wnut": ("a.conll", "in\tO\nSoho\tB-location\n\n", WordsExample(("in", "Soho"), ("O", "B-location"))),
+    "squad": (
+        "a.json",
+        json.dumps(SQUAD),
+        SpanExample("1", "Who sat?", "The cat sat on the mat.", (Answer("The cat", 0),)),
+    ),
+    "swag": (
+        "a.csv",
+        ",video-id,fold-ind,startphrase,sent1,sent2,gold-source,ending0,ending1,label\n"
+        '0,v,1,s,"She sits, then",She,gold,sings.,runs.,1\n',
+        ChoiceExample("She sits, then", ("She sings.", "She runs."), 1),
+    ),
+    "sentence": ("a.csv", 'text,label\n"one, two",x\n', SentenceExample("one, two", None, "x")),
+    "regression": ("a.jsonl", '{"text": "one", "label": 2}\n', SentenceExample("one", None, 2.0)),
+    "tokens": (
+        "a.jsonl",
+        '{"words": ["so", "it"], "labels": ["O", "X"]}\n',
+        WordsExample(("so", "it"), ("O", "X")),
+    ),
+    "span": (
+        "a.jsonl",
+        '{"id": "q", "question": "who?", "context": "a cat", "answers": [{"text": "cat", "start": 2}]}\n',
+        SpanExample("q", "who?", "a cat", (Answer("cat", 2),)),
+    ),
+    "choice": (
+        "a.jsonl",
+        '{"text": "one", "endings": ["x", "y"], "label": 0}\n',
+        ChoiceExample("one", ("x", "y"), 0),
+    ),
+}
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize("task", GOOD)
+def test_files_as_they_are_distributed(tmp_path, task):
+    name, content, first = GOOD[task]
+    examples = read_examples(task_info(task), write(tmp_path, name, content))
+    assert examples[0] == first
+
+
+def test_every_task_with_a_file_is_read_above():
+    assert {task for task in TASKS if not task.startswith("sotu-")} - set(GOOD) == {"squad2"}
+
+
+def test_sentences_of_words_are_parted_by_empty_lines(tmp_path):
+    examples = read_examples(task_info("conll"), write(tmp_path, "a.txt", GOOD["conll"][1]))
+    assert [example.words for example in examples] == [("EU", "rejects"), ("Peter",)]
+
+
+def test_a_question_without_an_answer(tmp_path):
+    examples = read_examples(task_info("squad2"), write(tmp_path, "a.json", json.dumps(SQUAD)))
+    assert examples[1].answers == ()
+
+
+def test_columns_of_your_own(tmp_path):
+    columns = with_columns(STANDARD, "question", "reply", "kind")
+    assert columns == Columns("question", "reply", "kind")
+    path = write(tmp_path, "a.tsv", 'kind\tquestion\treply\nfine\tis "it"?\tyes\n')
+    assert read_examples(task_info("sentence"), path, columns) == [SentenceExample('is "it"?', "yes", "fine")]
+
+
+def test_without_labels_for_prediction(tmp_path):
+    path = write(tmp_path, "a.tsv", "index\tsentence\n0\tso good\n")
+    assert read_examples(task_info("sst2"), path, labelled=False) == [SentenceExample("so good")]
+    path = write(tmp_path, "a.conll", "in\nSoho\n")
+    assert read_examples(task_info("wnut"), path, labelled=False) == [WordsExample(("in", "Soho"))]
+
+
+BAD = [
+    ("sst2", "a.tsv", "", "a.tsv is empty"),
+    ("sst2", "a.tsv", "sentence\tlabel\n", "a.tsv has no examples"),
+    ("sst2", "a.tsv", "sentence\tlabel\nso\t1\nso\tgood\t1\n", "a.tsv, line 3: 3 columns, expected 2"),
+    ("sst2", "a.tsv", "text\tlabel\nso\t1\n", "line 1: there is no column 'sentence'; the columns are text, label"),
+    ("sst2", "a.tsv", "sentence\tlabel\nso\tgood\n", "line 2: the label is 'good'; expected 0 or 1"),
+    ("sst2", "a.tsv", "sentence\tlabel\nso\t\n", "line 2: there is no label"),
+    ("sst2", "a.tsv", "sentence\tlabel\n \t1\n", "line 2: the text is ' '; expected some words"),
+    ("sst2", "a.tsv", b"sentence\tlabel\nso\xff\t1\n", "is not UTF-8: byte 0xff at offset 17"),
+    ("cola", "a.tsv", "gj04\t0\n", "line 1: 2 columns, expected at least 4"),
+    ("stsb", "a.jsonl", '{"sentence1": "a", "sentence2": "b", "score": "much"}', "the label is 'much'"),
+    ("regression", "a.csv", "text,label\na,1\nb,good\n", "line 3: the label is 'good'; expected a number"),
+    ("conll", "a.txt", "EU\tB-ORG\nthe\n", "line 2: 1 columns, expected 2"),
+    ("conll", "a.txt", "EU\n", "line 1: the word 'EU' has no tag"),
+    ("conll", "a.txt", "EU\tB-\n", "line 1: the tag 'B-' names no type"),
+    ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O"]}', "line 1: 2 words and 1 labels"),
+    ("tokens", "a.jsonl", '{"labels": ["O"]}', "line 1: there is no 'words'; the line has labels"),
+    ("tokens", "a.jsonl", "{\n", "line 1: not JSON"),
+    ("tokens", "a.jsonl", "[1]\n", "line 1: expected an object"),
+    ("squad", "a.json", "{}", 'is no file of SQuAD: "data"'),
+    ("squad", "a.json", "x", "line 1: not JSON"),
+    ("squad", "a.json", json.dumps(SQUAD).replace('"answer_start": 0', '"answer_start": 4'), "it stands at 0"),
+    ("squad", "a.json", json.dumps(SQUAD).replace('"text": "The cat"', '"text": "A dog"'), "stands nowhere"),
+    ("squad", "a.json", json.dumps(SQUAD).replace("true", "false"), "question 2: there is no answer"),
+    ("span", "a.jsonl", '{"question": "q", "context": "a cat", "answers": [{"text": "cat", "start": 1}]}', "at 2"),
+    ("swag", "a.csv", "sent1,sent2,label\na,b,0\n", "line 1: expected columns ending0"),
+    ("swag", "a.csv", "sent1,sent2,ending0,ending1,label\na,b,c,d,2\n", "line 2: the label is '2'; expected"),
+    ("choice", "a.jsonl", '{"text": "a", "endings": ["x"], "label": 0}', '"endings" must be a list of two or more'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "name", "content", "words"), BAD)
+def test_mistakes_are_told_with_their_place(tmp_path, task, name, content, words):
+    path = write(tmp_path, name, content)
+    with pytest.raises(ValueError) as caught:
+        read_examples(task_info(task), path)
+    assert words in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read_examples(task_info("sst2"), tmp_path / "none.tsv")
+    with pytest.raises(ValueError, match="there is no task 'sst3'; choose one of sst2"):
+        task_info("sst3")
