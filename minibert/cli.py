@@ -42,6 +42,16 @@ COMMANDS = {
         "minibert.commands.vocab:VocabConfig",
         "minibert.commands.vocab:vocab",
     ),
+    "finetune": Command(
+        "fine-tune a pre-trained BERT on a task",
+        "minibert.tasks.config:FinetuneConfig",
+        "minibert.tasks.finetune:finetune",
+    ),
+    "predict": Command(
+        "answer with a fine-tuned model",
+        "minibert.tasks.predict:PredictConfig",
+        "minibert.tasks.predict:predict",
+    ),
     "fill": Command(
         "fill the blanks of a text with a trained model",
         "minibert.commands.fill:FillConfig",

@@ -1,0 +1,276 @@
+"""From examples to features, and from a model's scores back to answers: one codec for each kind of task.
+
+A codec knows the classes, how long a sequence may be, and where in an example a feature lies; nothing of models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minibert.tasks.examples import SentenceExample
+from minibert.tasks.features import Feature, as_int32, sequence
+from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
+from minibert.text.tokenizer import longest_first
+
+ROOM_FOR_TEXT = 8  # tokens of a context that a long question leaves at least
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer to one example."""
+
+    answer: object
+    """a class, a number, a tuple of labels, a text ("" for no answer), or the number of an ending"""
+    probability: float | None = None
+    """of that answer, as the model has it; of words the mean; None for numbers"""
+    others: list = field(default_factory=list)
+    """(answer, probability) of further answers, the likeliest first"""
+
+
+class Codec:
+    """What the kinds have in common."""
+
+    def __init__(self, tokenizer, labels: Sequence[str], max_length: int):
+        self.tokenizer, self.labels, self.max_length = tokenizer, tuple(labels), max_length
+        self.number = {label: number for number, label in enumerate(self.labels)}
+
+    def encode(self, examples: Sequence) -> list[Feature]:
+        """All features, in the order of the examples.  Raises ValueError for a label that is none of the classes."""
+        return [feature for number, example in enumerate(examples) for feature in self.features(example, number)]
+
+    def features(self, example, number: int) -> list[Feature]:
+        raise NotImplementedError
+
+    def truth(self, example):
+        """The right answer, as the metrics take it."""
+        return example.label
+
+    def decode(self, examples: Sequence, features: Sequence[Feature], logits: Sequence[np.ndarray]) -> list[Prediction]:
+        """The answers to the examples.  logits: of each feature, the rows that `Feature.rows` names."""
+        return [self.answer(scores[0]) for scores in logits]
+
+    def answer(self, scores: np.ndarray) -> Prediction:
+        """The classes by their scores [classes]."""
+        shares, order = softmax(scores), np.argsort(-scores, kind="stable")
+        ranked = [(self.labels[number], float(shares[number])) for number in order]
+        return Prediction(*ranked[0], ranked[1:])
+
+    def label_number(self, label: str, what: str) -> int:
+        if label not in self.number:
+            raise ValueError(
+                f"{what}: the label {label!r} does not occur in training; those are {', '.join(self.labels)}"
+            )
+        return self.number[label]
+
+    def pair(self, first: str, second: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """The sequence of one or two texts; the longer one is cut where they do not fit."""
+        one = self.tokenizer.tokenize_ids(first)
+        two = None if second is None else self.tokenizer.tokenize_ids(second)
+        room = self.max_length - (2 if two is None else 3)
+        keep_one, keep_two = longest_first(len(one), 0 if two is None else len(two), room)
+        return sequence(self.tokenizer, one[:keep_one], None if two is None else two[:keep_two])
+
+
+class SentenceCodec(Codec):
+    """Classes of sentences and pairs."""
+
+    def features(self, example: SentenceExample, number: int) -> list[Feature]:
+        labels = None
+        if example.label is not None:
+            labels = as_int32([self.label_number(example.label, f"example {number + 1}")])
+        return [Feature((self.pair(example.text, example.pair),), as_int32([0]), labels, number)]
+
+
+class RegressionCodec(Codec):
+    """Numbers for sentences and pairs."""
+
+    def features(self, example: SentenceExample, number: int) -> list[Feature]:
+        labels = None if example.label is None else np.array([example.label], np.float32)
+        return [Feature((self.pair(example.text, example.pair),), as_int32([0]), labels, number)]
+
+    def answer(self, scores: np.ndarray) -> Prediction:
+        return Prediction(float(scores[0]))
+
+
+class WordsCodec(Codec):
+    """Labels of words: the first piece of a word stands for it (paper, section 5.3).
+
+    A sentence that is too long becomes several features, cut between words.
+    """
+
+    def features(self, example, number: int) -> list[Feature]:
+        pieces = [self.tokenizer.tokenize_ids(word) or [self.tokenizer.unk_id] for word in example.words]
+        made, begin = [], 0
+        while begin < len(pieces):
+            end, ids, rows = begin, [], []
+            while end < len(pieces) and (not ids or len(ids) + len(pieces[end]) <= self.max_length - 2):
+                rows.append(len(ids) + 1)  # behind [CLS]
+                ids += pieces[end][: self.max_length - 2]
+                end += 1
+            labels = None
+            if example.labels is not None:
+                what = f"sentence {number + 1}"
+                labels = as_int32([self.label_number(label, what) for label in example.labels[begin:end]])
+            made.append(Feature((sequence(self.tokenizer, ids),), as_int32(rows), labels, number, (begin, end)))
+            begin = end
+        return made
+
+    def truth(self, example):
+        return example.labels
+
+    def decode(self, examples, features, logits) -> list[Prediction]:
+        answers = [[None] * len(example.words) for example in examples]
+        sure = [[0.0] * len(example.words) for example in examples]
+        for feature, scores in zip(features, logits, strict=True):
+            for word, row in zip(range(*feature.place), scores, strict=True):
+                best = int(np.argmax(row))
+                answers[feature.example][word] = self.labels[best]
+                sure[feature.example][word] = float(softmax(row)[best])
+        return [Prediction(tuple(labels), float(np.mean(shares))) for labels, shares in zip(answers, sure, strict=True)]
+
+
+class SpanCodec(Codec):
+    """Answers in texts, as in the paper's sections 4.2 and 4.3.
+
+    A text that is too long is read through windows, each `stride` tokens behind the one before.  The answer is the
+    span with the highest sum of scores, as first and as last token, over all windows.  Where texts may have no answer,
+    that is scored at [CLS]: it wins where it exceeds the best span's score by more than `null_threshold`.
+    """
+
+    def __init__(
+        self, tokenizer, max_length: int, *, stride=128, longest=30, best=20, may_lack=False, null_threshold=0.0
+    ):
+        super().__init__(tokenizer, (), max_length)
+        self.stride, self.longest, self.best = stride, longest, best
+        self.may_lack, self.null_threshold = may_lack, null_threshold
+
+    def features(self, example, number: int) -> list[Feature]:
+        question = self.tokenizer.tokenize_ids(example.question)[: self.max_length - 3 - ROOM_FOR_TEXT]
+        encoding = self.tokenizer.encode(example.context)
+        ids, offsets = encoding.ids[1:-1], encoding.offsets[1:-1]
+        room, before = self.max_length - len(question) - 3, len(question) + 2  # before: tokens until the context
+        target = self.answer_tokens(example, offsets)
+        made, begin = [], 0
+        while True:
+            end = min(begin + room, len(ids))
+            ids_and_segments = sequence(self.tokenizer, question, ids[begin:end])
+            labels = None
+            if example.answers or self.may_lack:
+                first = last = 0
+                if target is not None and begin <= target[0] and target[1] < end:
+                    first, last = (place - begin + before for place in target)
+                labels = as_int32([[first, last]])
+            rows = np.arange(len(ids_and_segments[0]), dtype=np.int32)
+            made.append(Feature((ids_and_segments,), rows, labels, number, (before, offsets[begin:end])))
+            if end == len(ids):
+                return made
+            begin += min(self.stride, room)
+
+    @staticmethod
+    def answer_tokens(example, offsets) -> tuple[int, int] | None:
+        """First and last token of the first answer; None where there is none, or no token of it."""
+        if not example.answers:
+            return None
+        answer = example.answers[0]
+        inside = [
+            number
+            for number, (begin, end) in enumerate(offsets)
+            if begin < answer.start + len(answer.text) and end > answer.start
+        ]
+        return (inside[0], inside[-1]) if inside else None
+
+    def truth(self, example):
+        return [answer.text for answer in example.answers]
+
+    def decode(self, examples, features, logits) -> list[Prediction]:
+        spans: list[list[tuple[float, int, int]]] = [[] for _ in examples]  # score, first and last character
+        none = [np.inf] * len(examples)
+        for feature, scores in zip(features, logits, strict=True):
+            spans[feature.example] += self.best_spans(feature, scores)
+            none[feature.example] = min(none[feature.example], float(scores[0].sum()))
+        return [
+            self.choose(example, sorted(found, reverse=True), nothing)
+            for example, found, nothing in zip(examples, spans, none, strict=True)
+        ]
+
+    def best_spans(self, feature: Feature, scores: np.ndarray) -> list[tuple[float, int, int]]:
+        """The best spans of one window [T, 2]."""
+        before, offsets = feature.place
+        first, last = scores[before : before + len(offsets)].T.astype(np.float64)  # [C] each, of the context's tokens
+        if not len(first):
+            return []
+        pairs = np.full((len(first), self.longest), -np.inf)  # [C, longest], by first token and length
+        for more in range(min(self.longest, len(first))):
+            pairs[: len(first) - more, more] = first[: len(first) - more] + last[more:]
+        order = np.argsort(-pairs, axis=None, kind="stable")[: self.best]
+        found = []
+        for begin, more in zip(*np.unravel_index(order, pairs.shape), strict=True):
+            if np.isfinite(pairs[begin, more]):
+                found.append((float(pairs[begin, more]), offsets[begin][0], offsets[begin + more][1]))
+        return found
+
+    def choose(self, example, spans: list[tuple[float, int, int]], nothing: float) -> Prediction:
+        """The answer among the spans of all windows, and no answer."""
+        texts: dict[str, float] = {}
+        for score, begin, end in spans:
+            texts.setdefault(example.context[begin:end], score)
+        candidates = list(texts.items())[: self.best]
+        if self.may_lack or not candidates:
+            candidates.append(("", nothing + self.null_threshold if candidates else 0.0))
+        candidates.sort(key=lambda candidate: -candidate[1])
+        shares = softmax(np.array([score for _, score in candidates]))
+        ranked = [(text, float(share)) for (text, _), share in zip(candidates, shares, strict=True)]
+        return Prediction(*ranked[0], ranked[1:])
+
+
+class ChoiceCodec(Codec):
+    """Which of several endings: each is read behind the text, and all compete in one softmax (paper, section 4.4)."""
+
+    def features(self, example, number: int) -> list[Feature]:
+        sequences = tuple(self.pair(example.text, ending) for ending in example.endings)
+        starts = np.cumsum([0, *(len(ids) for ids, _ in sequences[:-1])])
+        labels = None if example.label is None else as_int32([example.label])
+        return [Feature(sequences, as_int32(starts), labels, number)]
+
+    def answer(self, scores: np.ndarray) -> Prediction:
+        shares, order = softmax(scores), np.argsort(-scores, kind="stable")
+        ranked = [(int(number), float(shares[number])) for number in order]
+        return Prediction(*ranked[0], ranked[1:])
+
+
+CODECS = {
+    SENTENCE: SentenceCodec,
+    REGRESSION: RegressionCodec,
+    TOKENS: WordsCodec,
+    SPAN: SpanCodec,
+    CHOICE: ChoiceCodec,
+}
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """[classes] -> their shares."""
+    powers = np.exp(scores.astype(np.float64) - scores.max())
+    return powers / powers.sum()
+
+
+def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tuple[str, ...]:
+    """The classes of a task: those that the task names, or those of its examples, sorted.
+
+    Raises ValueError where an example has none, or where all have the same.
+    """
+    if kind in (SPAN, CHOICE):
+        return ()
+    if kind == REGRESSION:
+        return ("value",)
+    if named is not None:
+        return tuple(named.values())
+    found: set[str] = set()
+    for number, example in enumerate(examples):
+        labels = example.labels if kind == TOKENS else [example.label]
+        if labels is None or None in labels:
+            raise ValueError(f"example {number + 1} of the training data has no label")
+        found.update(labels)
+    if len(found) < 2:
+        raise ValueError(f"all training examples have the label {found.pop()!r}; there is nothing to tell apart")
+    return tuple(sorted(found, key=lambda label: (label != "O", label)))

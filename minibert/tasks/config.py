@@ -1,0 +1,118 @@
+"""The options of `minibert finetune`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from minibert.ops.backend import CANNOT_EMULATE
+from minibert.tasks.registry import task_info
+
+WIDE = 384  # models narrower than this learn at a higher rate (Turc et al. 2019, section 3: up to 3e-4)
+RATE_OF_NARROW, RATE_OF_WIDE = 3e-4, 5e-5
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Fine-tune a pre-trained BERT on a task, with one additional output layer.
+
+    For example, offline, on the run of `minibert pretrain`: minibert finetune runs/001 --task sotu-punctuation
+    Or on files: minibert finetune MODEL --task sst2 --train train.tsv --dev dev.tsv
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a pre-trained model: a run of minibert, or any BERT in safetensors."""
+    task: str
+    """sst2, cola, stsb, mrpc, qqp, mnli, qnli, rte, sick, sick-relatedness, conll, wnut, squad, squad2, swag; sentence,
+    regression, tokens, span, choice for files of your own; sotu-era, sotu-party, sotu-order, sotu-punctuation,
+    sotu-inserted, which need no file."""
+    train: str | None = None
+    """File to learn from."""
+    dev: str | None = None
+    """File to measure on; without it a part of the training file is set aside."""
+    dev_examples: int | None = None
+    """So many examples are set aside, at random, the same ones for every seed."""
+    dev_share: float = 0.1
+    """Or this share of them."""
+    train_examples: int | None = None
+    """Learn from so many examples only, taken at random."""
+    text_column: str | None = None
+    """Of your own tables and JSONL: the column of the text (text)."""
+    pair_column: str | None = None
+    """The column of the second text of a pair (none)."""
+    label_column: str | None = None
+    """The column of the label (label)."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/TASK/001, …)")] = None
+    """Folder for the fine-tuned model, new or empty."""
+
+    epochs: int = 3
+    """Passes over the training data."""
+    batch_size: int = 32
+    """Examples in a step."""
+    learning_rate: Annotated[
+        float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 5e-5; 3e-4 below a width of 384)")
+    ] = None
+    """The highest rate."""
+    warmup: float = 0.1
+    """Share of the steps in which the rate rises."""
+    weight_decay: float = 0.01
+    """Decay of weights, not of biases and layer norms."""
+    clip: float = 1.0
+    """Gradients are scaled down to this norm."""
+    max_length: int = 128
+    """Longest sequence, in tokens; less where the model has fewer positions."""
+    evaluations: int = 1
+    """Evaluations in each epoch."""
+    patience: int | None = None
+    """Stop after so many evaluations without a better score."""
+    seed: int = 0
+    """Seed of the output layer, the order and the dropout."""
+    seeds: int = 1
+    """Train so many times, with seeds that follow; the best one is kept, mean and standard deviation are told."""
+
+    stride: int = 128
+    """Of a text that is too long for one sequence: how far each window is behind the one before, in tokens."""
+    max_answer: int = 30
+    """Longest answer in a text, in tokens."""
+    n_best: int = 20
+    """Answers that are weighed against each other."""
+    null_threshold: float = 0.0
+    """How much more than the best answer "no answer" must score."""
+
+    backend: Literal["reference", "cpu", "gpu"] = "cpu"
+    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    emulate: bool = False
+    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    """What a GPU computes in."""
+    accumulate: int = 1
+    """Cut each batch into so many parts: the result is the same, for less memory."""
+    threads: int | None = None
+    """Threads that compute on the CPU; by default one for each core that this process may use."""
+
+    def __post_init__(self):
+        info = task_info(self.task)
+        offline = self.task.startswith("sotu-")
+        if offline and (self.train or self.dev):
+            raise ValueError(f"--task {self.task} brings its own data; leave --train and --dev out")
+        if not offline and self.train is None:
+            raise ValueError(f"--task {self.task} ({info.title}) needs --train FILE")
+        at_least_one = "epochs batch_size max_length evaluations seeds stride max_answer n_best accumulate"
+        for name in (*at_least_one.split(), "patience", "threads", "dev_examples", "train_examples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
+        if self.max_length < 16:
+            raise ValueError(f"--max-length is {self.max_length}; expected at least 16")
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}; expected more than 0")
+        if not 0 <= self.warmup < 1 or not 0 < self.dev_share < 1:
+            raise ValueError("--warmup must be 0 <= … < 1, and --dev-share between 0 and 1")
+        if self.weight_decay < 0 or self.seed < 0:
+            raise ValueError("--weight-decay and --seed must not be below 0")
+        if self.precision != "float32" and self.backend != "gpu":
+            raise ValueError(f"--precision {self.precision} is for a GPU (--backend gpu); {self.backend} has float32")
+        if self.emulate and self.backend != "gpu":
+            raise ValueError(CANNOT_EMULATE.format(self.backend))

@@ -1,0 +1,80 @@
+"""Features: an example as the token ids that a model reads, and batches of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert.data.batch import Batch, running_sum
+from minibert.data.task_batch import TaskBatch
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """What a model reads of one example, or of a part of it that is short enough."""
+
+    sequences: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """(token ids, segment ids), int32 [T] each: one sequence, or one for each candidate of a choice"""
+    rows: np.ndarray
+    """int32: which tokens the output layer reads, counted through all sequences"""
+    labels: np.ndarray | None
+    """what it should answer, see TaskBatch: one or more labels; None where it is not known"""
+    example: int
+    """the number of the example"""
+    place: Any = None
+    """where the feature lies in its example: the words that its rows stand for, or the offsets of its tokens"""
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(ids) for ids, _ in self.sequences)
+
+
+def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = None) -> TaskBatch:
+    """Features laid end to end.
+
+    first: the number of the first feature in the global batch; count: labels of the global batch, if there are more.
+    """
+    sequences = [sequence for feature in features for sequence in feature.sequences]
+    choices = len(features[0].sequences)
+    lengths = [len(ids) for ids, _ in sequences]
+    nothing = np.empty(0, np.int32)
+    tokens = Batch(
+        token_ids=np.concatenate([ids for ids, _ in sequences]),
+        segment_ids=np.concatenate([segments for _, segments in sequences]),
+        position_ids=np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+        cu_seqlens=running_sum(lengths),
+        sequence_numbers=np.arange(len(sequences), dtype=np.int64) + first * choices,
+        masked_positions=nothing,
+        masked_labels=nothing,
+        nsp_labels=None,
+        mlm_count=0,
+        nsp_count=0,
+    )
+    starts = running_sum([feature.tokens for feature in features])[:-1]
+    rows = np.concatenate([feature.rows + start for feature, start in zip(features, starts, strict=True)])
+    labels = None
+    if all(feature.labels is not None for feature in features):
+        labels = np.concatenate([feature.labels for feature in features])
+    if count is None:
+        count = label_count(features)
+    return TaskBatch(tokens, rows.astype(np.int32), labels, count, choices)
+
+
+def label_count(features: Sequence[Feature]) -> int:
+    """How many labels the features have; 1 where they have none."""
+    return max(sum(0 if feature.labels is None else len(feature.labels) for feature in features), 1)
+
+
+def as_int32(values) -> np.ndarray:
+    return np.asarray(values, dtype=np.int32)
+
+
+def sequence(tokenizer, first: list[int], second: list[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """[CLS] first [SEP], or [CLS] first [SEP] second [SEP]: token ids and segment ids."""
+    ids = [tokenizer.cls_id, *first, tokenizer.sep_id]
+    segments = [0] * len(ids)
+    if second is not None:
+        ids += [*second, tokenizer.sep_id]
+        segments += [1] * (len(second) + 1)
+    return as_int32(ids), as_int32(segments)

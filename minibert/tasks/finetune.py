@@ -1,0 +1,351 @@
+"""`minibert finetune`: from a pre-trained model and a task's data to a folder with a model for that task."""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from minibert.data.held_out import HELD_OUT_SHARE
+from minibert.files import write_text
+from minibert.models import BertConfig, TaskModel
+from minibert.ops import load_backend
+from minibert.ops.devices import why_not_in
+from minibert.ops.threads import use_threads
+from minibert.tasks.codecs import Codec, Prediction, labels_of
+from minibert.tasks.config import RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
+from minibert.tasks.features import task_batch
+from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
+from minibert.tasks.readers import STANDARD, read_examples, with_columns
+from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
+from minibert.tasks.sotu import sotu_examples
+from minibert.tasks.task import Task, predictions_of, scores_by_name, scores_of
+from minibert.text import Tokenizer
+from minibert.training.config import OPTIONS, PretrainConfig
+from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
+from minibert.training.memory import keep_freed_memory
+from minibert.training.preparation import progress_bar
+from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
+
+SPLIT_SEED = 1810  # of the examples that are set aside: the same for all seeds
+log = logging.getLogger("minibert")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a fine-tuning came to."""
+
+    folder: Path
+    scores: dict[str, float]
+    """of the best seed, on the dev set"""
+    all_scores: tuple[dict[str, float], ...]
+    """of each seed"""
+    seconds: float
+    """of training and evaluation, all seeds"""
+
+
+def finetune(config: FinetuneConfig) -> None:
+    """Run `minibert finetune`."""
+    finetune_task(config)
+
+
+def finetune_task(config: FinetuneConfig) -> Result:
+    """Fine-tune a model.  Raises ValueError, OSError and FloatingPointError with one line for the user."""
+    keep_freed_memory()
+    use_threads(config.threads)
+    tuning = FineTuning(config)  # whatever is wrong with model or data is told before there is a folder
+    folder, made = open_folder(config)
+    try:
+        with locked(folder):
+            return tuning.run(folder)
+    except BaseException:
+        if not (folder / "config.json").exists():
+            discard(folder, made)
+        raise
+
+
+class FineTuning:
+    """The task, its data, and the models that are trained on it."""
+
+    def __init__(self, config: FinetuneConfig):
+        self.config, self.info = config, task_info(config.task)
+        self.shape = BertConfig.load(config.run)
+        self.tokenizer = Tokenizer.load(config.run)
+        train, self.dev = read_data(config)
+        self.task = make_task(config, train, self.shape)
+        self.codec = self.task.codec(self.tokenizer)
+        self.train_features = self.codec.encode(train)
+        self.dev_features = self.codec.encode(self.dev)
+        if config.accumulate > config.batch_size:
+            raise ValueError(f"--accumulate {config.accumulate} exceeds --batch-size {config.batch_size}")
+        self.backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
+        if reason := why_not_in(self.backend, config.precision):
+            raise RuntimeError(reason)
+        rate = config.learning_rate or (RATE_OF_WIDE if self.shape.hidden_size >= WIDE else RATE_OF_NARROW)
+        self.recipe = Recipe(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=rate,
+            warmup=config.warmup,
+            weight_decay=config.weight_decay,
+            clip=config.clip,
+            evaluations=config.evaluations,
+            patience=config.patience,
+            accumulate=config.accumulate,
+        )
+        self.model_of(config.seed)  # reads the weights once, to see that they are there
+        say("task", f"{config.task}: {self.info.title}")
+        say("examples", f"{len(train):,} to learn from, {len(self.dev):,} to measure on" + self.in_sequences(train))
+        if self.task.labels and self.info.kind != REGRESSION:
+            say("classes", class_sizes(self.info.kind, self.dev))
+        say(
+            "model",
+            f"{config.run}: {self.shape.num_hidden_layers} layers, {self.shape.hidden_size} wide, "
+            f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
+        )
+
+    def in_sequences(self, train: Sequence) -> str:
+        """How many sequences the examples are cut into, where they are cut."""
+        made = len(self.train_features), len(self.dev_features)
+        return "" if made == (len(train), len(self.dev)) else f" (cut into {made[0]:,} and {made[1]:,} sequences)"
+
+    def model_of(self, seed: int) -> TaskModel:
+        """The pre-trained model with a fresh output layer."""
+        changes = {"labels": self.task.labels} if self.task.labels else {}
+        precision = "float32" if self.config.precision == "tf32" else self.config.precision
+        return self.task.model_class.from_pretrained(
+            self.config.run, self.backend, dtype=precision, report=log.info, seed=seed, **changes
+        )
+
+    def run(self, folder: Path) -> Result:
+        """Train with each seed, keep the best model."""
+        config, began = self.config, time.perf_counter()
+        histories, all_scores, best = [], [], None
+        for seed in range(config.seed, config.seed + config.seeds):
+            model = self.model_of(seed)
+            history = self.learn(model, seed)
+            scores = history.evaluations[history.best][2]
+            histories.append((seed, history))
+            all_scores.append(scores)
+            if best is None or first(scores) > first(best):
+                best = scores
+                self.save(folder, model, scores)
+            write_metrics(folder, histories)
+        seconds = time.perf_counter() - began
+        title = f"minibert finetune: {self.info.title}, from {Path(config.run).name or config.run}"
+        plot_curves(folder / "curves.png", title, histories)
+        self.summarise(folder, all_scores, best, seconds)
+        return Result(folder, best, tuple(all_scores), seconds)
+
+    def learn(self, model: TaskModel, seed: int) -> History:
+        """Train one model."""
+        recipe = replace(self.recipe, seed=seed)
+        steps = steps_of(len(self.train_features), recipe)
+
+        def evaluate() -> dict[str, float]:
+            predictions = self.codec.decode(self.dev, self.dev_features, scores_of(model, self.dev_features))
+            return scores_by_name(self.task, self.codec, self.dev, predictions)
+
+        def on_evaluation(history: History) -> None:
+            step, epochs, scores = history.evaluations[-1]
+            recent = [loss for _, loss in history.losses[-100:]]
+            mark = "  (best so far)" if history.best == len(history.evaluations) - 1 else ""
+            tqdm.write(
+                f"seed {seed}, epoch {epochs:.3g}, step {step:,}: training loss {np.mean(recent):.3f}, "
+                f"dev {as_text(scores)}{mark}"
+            )
+
+        with progress_bar(f"seed {seed}", unit="step", total=steps) as bar:
+
+            def on_step(step: int, loss: float) -> None:
+                bar.set_postfix({"loss": f"{loss:.3f}"}, refresh=False)
+                bar.update()
+
+            return fine_tune(
+                model,
+                self.train_features,
+                batch_of,
+                evaluate,
+                recipe,
+                on_step=on_step,
+                on_evaluation=on_evaluation,
+            )
+
+    def save(self, folder: Path, model: TaskModel, scores: dict[str, float]) -> None:
+        """The folder of the fine-tuned model; what it stands for is there before config.json is."""
+        predictions = predictions_of(model, self.codec, self.dev, self.dev_features)
+        lines = [
+            json.dumps(record(self.codec, *pair), ensure_ascii=False)
+            for pair in zip(self.dev, predictions, strict=True)
+        ]
+        write_text(folder / "dev_predictions.jsonl", "\n".join(lines) + "\n")
+        if self.info.kind in (SENTENCE, TOKENS) and len(self.task.labels) <= MOST_CLASSES:
+            truth, said = flat(self.info.kind, self.codec, self.dev, predictions)
+            plot_confusion(folder / "confusion.png", f"{self.info.title}: dev set", self.task.labels, truth, said)
+        self.tokenizer.save(folder)
+        self.task.save(folder, scores)
+        model.save_pretrained(folder)
+
+    def summarise(self, folder: Path, all_scores, best, seconds: float) -> None:
+        config = self.config
+        for name in best:
+            values = np.array([scores[name] for scores in all_scores])
+            spread = (
+                f" ± {values.std(ddof=1):.1%} (standard deviation of {len(values)} seeds)" if len(values) > 1 else ""
+            )
+            say("result", f"{name} {values.mean():.1%}{spread}")
+        if self.info.kind == SENTENCE:
+            counts = Counter(example.label for example in self.dev)
+            label, count = counts.most_common(1)[0]
+            say("baseline", f"accuracy {count / len(self.dev):.1%} of always saying {label!r}")
+        times = "once" if config.seeds == 1 else f"{config.seeds} times"
+        say("time", f"{seconds:.0f} s to train {times}, at most {config.epochs} passes over the examples")
+        pictures = "curves.png" + (", confusion.png" if (folder / "confusion.png").exists() else "")
+        say("model", f"{folder} (a Hugging Face model folder); pictures: {pictures}")
+        say("try", how_to_predict(self.task, folder))
+
+
+def batch_of(features: Sequence, number: int, whole: Sequence):
+    """A part of a batch: the features from `number` on of the whole batch."""
+    return task_batch(features, number, sum(len(feature.labels) for feature in whole))
+
+
+# ------------------------------------------------------------------------------------------------ the data
+
+
+def read_data(config: FinetuneConfig) -> tuple[list, list]:
+    """The examples to learn from, and those to measure on."""
+    info = task_info(config.task)
+    if config.task.startswith("sotu-"):
+        train, dev = sotu_examples(config.task, held_out_share(config.run))
+    else:
+        columns = with_columns(STANDARD, config.text_column, config.pair_column, config.label_column)
+        train = read_examples(info, config.train, columns)
+        dev = read_examples(info, config.dev, columns) if config.dev else []
+        if not dev:
+            count = config.dev_examples or max(round(config.dev_share * len(train)), 1)
+            if count >= len(train):
+                raise ValueError(
+                    f"{config.train} has {len(train)} examples, too few to set {count} aside; name a --dev"
+                )
+            order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
+            dev = [train[number] for number in sorted(order[:count])]
+            train = [train[number] for number in sorted(order[count:])]
+    if config.train_examples is not None:
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(train))[: config.train_examples]
+        train = [train[number] for number in sorted(order)]
+    return train, dev
+
+
+def held_out_share(run: str) -> float:
+    """The share of the corpus that the pre-training run held out; the usual one for other models."""
+    return PretrainConfig.load(run).held_out if (Path(run) / OPTIONS).is_file() else HELD_OUT_SHARE
+
+
+def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
+    """The task with its classes.  Raises ValueError where the examples do not go together."""
+    info = task_info(config.task)
+    if info.kind in (SENTENCE, REGRESSION) and len({example.pair is None for example in train}) > 1:
+        raise ValueError(f"{config.train} has pairs and single sentences; expected one kind")
+    if info.kind == CHOICE and len({len(example.endings) for example in train}) > 1:
+        raise ValueError(f"{config.train} has examples with different numbers of endings; expected the same for all")
+    return Task(
+        config.task,
+        labels_of(info.kind, train, info.labels),
+        min(config.max_length, shape.max_position_embeddings),
+        pairs=getattr(train[0], "pair", None) is not None,
+        columns=(config.text_column, config.pair_column, config.label_column),
+        stride=config.stride,
+        max_answer=config.max_answer,
+        n_best=config.n_best,
+        null_threshold=config.null_threshold,
+        may_lack=info.kind == SPAN and any(not example.answers for example in train),
+    )
+
+
+def class_sizes(kind: str, examples: list) -> str:
+    """How often each class is among some examples."""
+    labels = [label for e in examples for label in (e.labels if kind == TOKENS else [e.label])]
+    counts = Counter(labels).most_common()
+    shown = ", ".join(f"{label} {count / len(labels):.1%}" for label, count in counts[:8])
+    return f"{shown}{', …' if len(counts) > 8 else ''} (of the dev set)"
+
+
+# ------------------------------------------------------------------------------------------------ the record
+
+
+def open_folder(config: FinetuneConfig) -> tuple[Path, bool]:
+    """The folder for the model, and whether it was made just now.  FileExistsError where it holds something."""
+    if config.out is None:
+        parent = Path(RUNS) / config.task
+        return fresh_folder(parent), True
+    folder = Path(config.out)
+    if folder.exists() and (not folder.is_dir() or not all(map(is_leftover, folder.iterdir()))):
+        raise FileExistsError(f"--out {folder} is not an empty folder; choose another one")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder, made
+
+
+def write_metrics(folder: Path, histories: list[tuple[int, History]]) -> None:
+    """metrics.jsonl: a line for each step's loss, and for each evaluation."""
+    lines = []
+    for seed, history in histories:
+        lines += [{"kind": "train", "seed": seed, "step": step, "loss": loss} for step, loss in history.losses]
+        for step, epochs, scores in history.evaluations:
+            lines.append({"kind": "evaluation", "seed": seed, "step": step, "epoch": epochs, **scores})
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def record(codec: Codec, example, prediction: Prediction) -> dict:
+    """One line of dev_predictions.jsonl."""
+    return {
+        "example": as_plain(example),
+        "truth": codec.truth(example),
+        "answer": prediction.answer,
+        "probability": prediction.probability,
+    }
+
+
+def as_plain(example) -> dict:
+    """An example without its answers."""
+    hidden = ("label", "labels", "answers")
+    return {name: value for name, value in vars(example).items() if name not in hidden and value is not None}
+
+
+def flat(kind: str, codec: Codec, examples: Sequence, predictions: Sequence[Prediction]) -> tuple[list, list]:
+    """True and predicted classes, one after the other."""
+    truth, said = [codec.truth(e) for e in examples], [p.answer for p in predictions]
+    if kind == TOKENS:
+        return [label for labels in truth for label in labels], [label for labels in said for label in labels]
+    return truth, said
+
+
+def first(scores: dict[str, float]) -> float:
+    return next(iter(scores.values()))
+
+
+def as_text(scores: dict[str, float]) -> str:
+    return ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
+
+
+def how_to_predict(task: Task, folder: Path) -> str:
+    """A command that tries the model."""
+    if task.name == "sotu-punctuation":
+        return f'echo "and so my fellow citizens of the world ask not what america will do" | minibert predict {folder}'
+    if task.kind == SPAN:
+        return f'printf "QUESTION\\tTEXT\\n" | minibert predict {folder}'
+    if task.kind == CHOICE:
+        return f"minibert predict {folder} FILE.jsonl"
+    example = "FIRST TEXT\\tSECOND TEXT" if task.pairs else "SOME TEXT"
+    return f'printf "{example}\\n" | minibert predict {folder}'
+
+
+def say(what: str, text: str) -> None:
+    """One line of the report."""
+    tqdm.write(f"{what:11}{text}")

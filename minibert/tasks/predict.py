@@ -1,0 +1,149 @@
+"""`minibert predict`: answers of a fine-tuned model to new text, from a file or standard input."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minibert.ops import load_backend
+from minibert.ops.threads import use_threads
+from minibert.tasks.codecs import Prediction
+from minibert.tasks.examples import SentenceExample, SpanExample, WordsExample
+from minibert.tasks.readers import STANDARD, parse_examples, read_lines, some_text, with_columns
+from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
+from minibert.tasks.sotu import NO_MARK, words_and_marks
+from minibert.tasks.task import Task, predictions_of
+from minibert.text import Tokenizer
+
+STANDARD_INPUT = "-"
+PLAIN = (".txt", "")  # endings of files that have a text in each line
+PUNCTUATION = "sotu-punctuation"
+ENDS = ".?!"  # a word behind these begins with a capital
+log = logging.getLogger("minibert")
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Answer with a model that `minibert finetune` made.
+
+    One text in each line (pairs: a tab between the two; questions: question, tab, text; words: blanks between them), or
+    a file in the task's own format.  For example: echo "so good" | minibert predict runs/sst2/001
+    """
+
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """Folder of the fine-tuned model."""
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = STANDARD_INPUT
+    """.txt with a text in each line, or .tsv, .csv, .jsonl, .json, .conll as the task has it; - for standard input."""
+    json: bool = False
+    """Print an object for each example, with further answers."""
+    n_best: int = 1
+    """Answers to print for each example."""
+    backend: Literal["reference", "cpu", "gpu"] = "cpu"
+    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    emulate: bool = False
+    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    threads: int | None = None
+    """Threads that compute on the CPU; by default one for each core that this process may use."""
+
+    def __post_init__(self):
+        if self.n_best < 1 or (self.threads is not None and self.threads < 1):
+            raise ValueError("--n-best and --threads must be at least 1")
+
+
+def predict(config: PredictConfig) -> None:
+    """Run `minibert predict`.  Raises ValueError and OSError with one line for the user."""
+    use_threads(config.threads)
+    task = Task.load(config.folder)
+    examples = read_input(task, config.file)
+    tokenizer = Tokenizer.load(config.folder)
+    backend = load_backend(config.backend, emulate=config.emulate)
+    model = task.model_class.from_pretrained(config.folder, backend, report=log.info)
+    predictions = predictions_of(model, task.codec(tokenizer), examples)
+    for example, prediction in zip(examples, predictions, strict=True):
+        for line in as_json(example, prediction) if config.json else as_lines(task, example, prediction, config.n_best):
+            print(line)
+
+
+def read_input(task: Task, file: str) -> list:
+    """The examples of a file or of standard input.  ValueError, with the line, where they are none."""
+    info, path = task_info(task.name), Path("standard input" if file == STANDARD_INPUT else file)
+    if file == STANDARD_INPUT:
+        lines = sys.stdin.read().splitlines()
+    elif not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    else:
+        lines = read_lines(path)
+    if not any(line.strip() for line in lines):
+        raise ValueError(f"{path} is empty: there is nothing to answer")
+    if info.kind != CHOICE and (file == STANDARD_INPUT or path.suffix in PLAIN):
+        return [
+            plain_example(task, info.kind, line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()
+        ]
+    if file == STANDARD_INPUT:
+        path = path.with_suffix(".jsonl")
+    return parse_examples(info, lines, path, with_columns(STANDARD, *task.columns), labelled=False)
+
+
+def plain_example(task: Task, kind: str, line: str, where: str):
+    """The example of a line of text."""
+    parts = line.split("\t")
+    wanted = 2 if kind == SPAN or (task.pairs and kind in (SENTENCE, REGRESSION)) else 1
+    if kind == TOKENS:
+        words = words_and_marks(line)[0] if task.name == PUNCTUATION else line.split()
+        if not words:
+            raise ValueError(f"{where}: there are no words in it")
+        return WordsExample(tuple(words))
+    if len(parts) != wanted:
+        expected = {1: "one text", 2: "question, tab, text" if kind == SPAN else "two texts with a tab between"}[wanted]
+        raise ValueError(f"{where}: {len(parts)} columns; expected {expected}")
+    texts = [some_text(part, where) for part in parts]
+    return SpanExample(where, *texts) if kind == SPAN else SentenceExample(*texts)
+
+
+def as_lines(task: Task, example, prediction: Prediction, n_best: int) -> Iterator[str]:
+    """How an answer is printed for people."""
+    kind = task.kind
+    if kind == TOKENS:
+        if task.name == PUNCTUATION:
+            yield punctuated(example.words, prediction.answer)
+            return
+        yield from (f"{word}\t{label}" for word, label in zip(example.words, prediction.answer, strict=True))
+        yield ""
+        return
+    shown = [(prediction.answer, prediction.probability), *prediction.others][:n_best]
+    for answer, probability in shown:
+        if kind == REGRESSION:
+            yield f"{answer:.3f}\t{example.text}"
+        elif kind == SPAN:
+            yield f"{answer or '(no answer)'}\t{probability:.1%}\t{example.question}"
+        elif kind == CHOICE:
+            yield f"{answer}\t{probability:.1%}\t{example.text} {example.endings[answer]}"
+        else:
+            second = "" if example.pair is None else f"\t{example.pair}"
+            yield f"{answer}\t{probability:.1%}\t{example.text}{second}"
+
+
+def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
+    """Words with their marks, and a capital where a sentence begins."""
+    text, begins = [], True
+    for word, mark in zip(words, marks, strict=True):
+        word = word[:1].upper() + word[1:] if begins else word
+        text.append(word + ("" if mark == NO_MARK else mark))
+        begins = mark != NO_MARK and mark in ENDS
+    return " ".join(text)
+
+
+def as_json(example, prediction: Prediction) -> Iterator[str]:
+    """How an answer is printed for machines."""
+    given = {name: value for name, value in vars(example).items() if value not in (None, ())}
+    got = {"answer": prediction.answer, "probability": prediction.probability}
+    if prediction.others:
+        got["others"] = [{"answer": answer, "probability": share} for answer, share in prediction.others]
+    yield json.dumps(
+        {**{name: value for name, value in given.items() if "label" not in name}, **got}, ensure_ascii=False
+    )

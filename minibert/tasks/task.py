@@ -1,0 +1,128 @@
+"""A task as a run has it: its kind, its classes, its codec, its metrics; and its file task.json in a model's folder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from minibert.files import write_text
+from minibert.models import (
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    TaskModel,
+)
+from minibert.tasks.codecs import CODECS, Codec, Prediction, SpanCodec
+from minibert.tasks.features import Feature, task_batch
+from minibert.tasks.metrics import measure
+from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
+
+FILE = "task.json"
+MODELS = {
+    SENTENCE: BertForSequenceClassification,
+    REGRESSION: BertForSequenceClassification,
+    TOKENS: BertForTokenClassification,
+    SPAN: BertForQuestionAnswering,
+    CHOICE: BertForMultipleChoice,
+}
+TOKENS_AT_A_TIME = 4096  # in evaluation
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything but the weights."""
+
+    name: str
+    labels: tuple[str, ...]
+    max_length: int = 128
+    pairs: bool = False
+    """the examples are pairs of sentences"""
+    columns: tuple[str | None, str | None, str | None] = (None, None, None)
+    """of text, pair and label, where they are not the task's own"""
+    stride: int = 128
+    max_answer: int = 30
+    n_best: int = 20
+    null_threshold: float = 0.0
+    may_lack: bool = False
+    """a text may have no answer"""
+
+    @property
+    def kind(self) -> str:
+        return task_info(self.name).kind
+
+    @property
+    def model_class(self) -> type[TaskModel]:
+        return MODELS[self.kind]
+
+    def codec(self, tokenizer) -> Codec:
+        if self.kind == SPAN:
+            return SpanCodec(
+                tokenizer,
+                self.max_length,
+                stride=self.stride,
+                longest=self.max_answer,
+                best=self.n_best,
+                may_lack=self.may_lack,
+                null_threshold=self.null_threshold,
+            )
+        return CODECS[self.kind](tokenizer, self.labels, self.max_length)
+
+    def save(self, folder, scores: dict[str, float]) -> None:
+        values = asdict(self) | {"kind": self.kind, "scores": scores}
+        write_text(Path(folder) / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder) -> "Task":
+        """The task of a folder.  Raises FileNotFoundError or ValueError where it is no fine-tuned model's."""
+        path = Path(folder) / FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no fine-tuned model (there is no {path}); expected the folder of a minibert finetune"
+            )
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            del values["kind"], values["scores"]
+            task = cls(**values)
+            return replace(task, labels=tuple(task.labels), columns=tuple(task.columns))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({error}); fine-tune the model again") from None
+
+
+def scores_of(model: TaskModel, features: Sequence[Feature]) -> list[np.ndarray]:
+    """The model's scores of each feature, in order: the rows that the feature names, [R, classes].
+
+    Sequences of about one length are computed together, without dropout.
+    """
+    order = sorted(range(len(features)), key=lambda number: -features[number].tokens)
+    logits: list[np.ndarray | None] = [None] * len(features)
+    begin = 0
+    while begin < len(order):
+        end, tokens = begin, 0
+        while end < len(order) and (end == begin or tokens + features[order[end]].tokens <= TOKENS_AT_A_TIME):
+            tokens += features[order[end]].tokens
+            end += 1
+        chosen = [features[number] for number in order[begin:end]]
+        batch = task_batch(chosen).without_labels()
+        scores = model.backend.numpy(model.forward(batch, keep_cache=False)[0]).astype(np.float32)
+        rows = [1 if len(feature.sequences) > 1 else len(feature.rows) for feature in chosen]
+        for number, part in zip(order[begin:end], np.split(scores, np.cumsum(rows)[:-1]), strict=True):
+            logits[number] = part
+        begin = end
+    return logits
+
+
+def predictions_of(model: TaskModel, codec: Codec, examples: Sequence, features=None) -> list[Prediction]:
+    """The model's answers to examples.  features: theirs, where they are at hand."""
+    features = codec.encode(examples) if features is None else features
+    return codec.decode(examples, features, scores_of(model, features))
+
+
+def scores_by_name(task: Task, codec: Codec, examples: Sequence, predictions: Sequence[Prediction]) -> dict[str, float]:
+    """The task's metrics of some predictions."""
+    truth = [codec.truth(example) for example in examples]
+    answers = [prediction.answer for prediction in predictions]
+    positive = task.labels[-1] if task.labels else None
+    return measure(task_info(task.name).metrics, truth, answers, positive)
