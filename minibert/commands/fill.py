@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from minibert.models import BertForPreTraining, fill_mask
+from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.text import Tokenizer
 
@@ -20,13 +21,15 @@ class FillConfig:
     """
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder of a trained model: a run of minibert, or any BERT in safetensors."""
+    """Folder of a trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
     text: Annotated[tuple[str, ...], tyro.conf.Positional, TEXT]
     """Texts, each with at least one [MASK]; quote them, since they hold spaces and brackets."""
     top: int = 5
     """How many words to show for each blank."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    revision: str | None = None
+    """Branch, tag or commit of a published model."""
     emulate: bool = False
     """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
 
@@ -45,11 +48,12 @@ def fill(config: FillConfig) -> None:
     """
     reports: list[str] = []
     backend = load_backend(config.backend, emulate=config.emulate)
-    model = BertForPreTraining.from_pretrained(config.run, backend, report=reports.append)
+    folder = find_model(config.run, config.revision)
+    model = BertForPreTraining.from_pretrained(folder, backend, report=reports.append)
     for report in reports:
         if "initialised afresh" in report and "cls.predictions" in report:
             raise ValueError(f"{config.run} cannot fill blanks: it was saved without its head for masked tokens")
-    tokenizer = Tokenizer.load(config.run)
+    tokenizer = Tokenizer.load(folder)
     answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # all, or an error and none
     print("\n\n".join(as_text(text, blanks) for text, blanks in zip(config.text, answers, strict=True)))
 

@@ -50,12 +50,12 @@ class Model:
 
     @classmethod
     def from_pretrained(
-        cls, folder, backend: Backend | str = DEFAULT, *, dtype="float32", report=None, seed=0, **changes
+        cls, folder, backend: Backend | str = DEFAULT, *, dtype="float32", report=None, seed=0, revision=None, **changes
     ):
-        """A model with the weights of a Hugging Face folder; see minibert.models.huggingface.load."""
+        """A model with the weights of a Hugging Face folder or name; see minibert.models.huggingface.load."""
         from minibert.models.huggingface import load
 
-        return load(cls, folder, backend, dtype=dtype, report=report, seed=seed, **changes)
+        return load(cls, folder, backend, dtype=dtype, report=report, seed=seed, revision=revision, **changes)
 
     def save_pretrained(self, folder) -> None:
         """Write config.json and model.safetensors, which `transformers` loads too."""

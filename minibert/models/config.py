@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from minibert.files import write_text
+from minibert.models.naming import IN_ITS_CONFIG
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # their name -> our op
@@ -101,9 +102,11 @@ class BertConfig:
             values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is not JSON ({error}); take it from the model's source again") from None
-        if not isinstance(values, dict) or values.get("model_type", "bert") != "bert":
-            kind = values.get("model_type") if isinstance(values, dict) else type(values).__name__
-            raise ValueError(f"{path} describes a model of type {kind!r}; expected 'bert'")
+        kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
+        if kind == "distilbert":
+            values = {IN_ITS_CONFIG.get(name, name): value for name, value in values.items()}
+        elif kind != "bert":
+            raise ValueError(f"{path} describes a model of type {kind!r}; expected 'bert' or 'distilbert'")
         if values.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"{path}: position_embedding_type must be 'absolute', as in the paper")
         for name in ("is_decoder", "add_cross_attention"):

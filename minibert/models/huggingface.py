@@ -1,8 +1,8 @@
 """Model folders of Hugging Face: what minibert trains, `transformers` loads, and any BERT there loads here.
 
 A folder holds config.json and model.safetensors.  Files differ in small ways, all of them understood here: names with
-and without the prefix "bert.", layer norms whose parameters are called gamma and beta, tensors in float32, float16 or
-bfloat16, with or without the pooler and the heads.
+and without the prefix "bert.", older names and DistilBERT's (naming.py), tensors in float32, float16 or bfloat16, in
+one file or in several, with or without the pooler and the heads.
 """
 
 import json
@@ -14,18 +14,19 @@ import numpy as np
 
 from minibert.files import write_file
 from minibert.models.config import BertConfig
+from minibert.models.hub import find_model
+from minibert.models.naming import todays_names
 from minibert.ops import DEFAULT
 
 WEIGHTS = "model.safetensors"
-OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 TASK_HEADS = ("classifier.", "qa_outputs.")
 OPTIONAL = ("pooler.", "cls.", *TASK_HEADS)  # what a folder may lack
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 log = logging.getLogger("minibert")
 
 
-def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, seed=0, **changes):
-    """A model of `model_class` with the weights of a folder.
+def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, seed=0, revision=None, **changes):
+    """A model of `model_class` with the weights of a folder, or of a published model (see minibert.models.hub).
 
     seed: of what the folder lacks, an output layer say; changes: fields of the BertConfig that shall be others than in
     the folder, labels above all.
@@ -34,11 +35,9 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, 
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when they are pickled, damaged,
     of another shape, or lack a tensor of the body.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; expected a model folder with config.json and {WEIGHTS}")
+    folder = find_model(folder, revision)
     config = replace(BertConfig.load(folder), **changes)
-    tensors = rename(read_tensors(find_weights(folder)))
+    tensors = todays_names(read_tensors(find_weights(folder)))
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)
     report = report or log.warning
@@ -132,17 +131,6 @@ def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
                 continue  # an integer buffer such as position_ids, which older versions saved
             tensors[name] = values.reshape(entry["shape"])
     return tensors
-
-
-def rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensors under today's names."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        for old, new in OLD_ENDINGS.items():
-            if name.endswith(old):
-                name = name.removesuffix(old) + new
-        renamed[name] = tensor
-    return renamed
 
 
 def drop_tied_decoder(tensors: dict[str, np.ndarray], model, folder: Path) -> None:

@@ -21,11 +21,13 @@ class FinetuneConfig:
     """
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder of a pre-trained model: a run of minibert, or any BERT in safetensors."""
+    """Folder of a pre-trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
     task: str
     """sst2, cola, stsb, mrpc, qqp, mnli, qnli, rte, sick, sick-relatedness, conll, wnut, squad, squad2, swag; sentence,
     regression, tokens, span, choice for files of your own; sotu-era, sotu-party, sotu-order, sotu-punctuation,
     sotu-inserted, which need no file."""
+    revision: str | None = None
+    """Branch, tag or commit of a published model."""
     train: str | None = None
     """File to learn from."""
     dev: str | None = None

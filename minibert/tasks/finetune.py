@@ -14,6 +14,7 @@ from tqdm import tqdm
 from minibert.data.held_out import HELD_OUT_SHARE
 from minibert.files import write_text
 from minibert.models import BertConfig, TaskModel
+from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
@@ -74,8 +75,9 @@ class FineTuning:
 
     def __init__(self, config: FinetuneConfig):
         self.config, self.info = config, task_info(config.task)
-        self.shape = BertConfig.load(config.run)
-        self.tokenizer = Tokenizer.load(config.run)
+        self.source = find_model(config.run, config.revision)
+        self.shape = BertConfig.load(self.source)
+        self.tokenizer = Tokenizer.load(self.source)
         train, self.dev = read_data(config)
         self.task = make_task(config, train, self.shape)
         self.codec = self.task.codec(self.tokenizer)
@@ -119,7 +121,7 @@ class FineTuning:
         changes = {"labels": self.task.labels} if self.task.labels else {}
         precision = "float32" if self.config.precision == "tf32" else self.config.precision
         return self.task.model_class.from_pretrained(
-            self.config.run, self.backend, dtype=precision, report=log.info, seed=seed, **changes
+            self.source, self.backend, dtype=precision, report=log.info, seed=seed, **changes
         )
 
     def run(self, folder: Path) -> Result:

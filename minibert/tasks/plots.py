@@ -31,7 +31,7 @@ def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]
         right.plot(at, scores, "o-", color=colour, markersize=4, label=f"seed {seed}")
         right.plot(at[history.best], scores[history.best], "o", color=colour, markersize=10, fillstyle="none")
     left.set_ylabel(f"training loss (mean of {width} steps)")
-    right.set_ylabel(f"{name} on the dev set (circled: the best, which is kept)")
+    right.set_ylabel(f"dev set: {name} (circled: kept)")
     for panel in (left, right):
         panel.set_xlabel("step")
         panel.grid(alpha=0.25)

@@ -1,0 +1,69 @@
+"""The names that parameters have in files: today's, older ones, and DistilBERT's.
+
+minibert uses those of `transformers.BertForPreTraining`.
+"""
+
+import re
+
+import numpy as np
+
+OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+
+# DistilBERT (Sanh et al. 2019) is a BERT of half the layers without segments and pooler, under names of its own
+IN_ITS_LAYERS = {
+    "attention.q_lin": "attention.self.query",
+    "attention.k_lin": "attention.self.key",
+    "attention.v_lin": "attention.self.value",
+    "attention.out_lin": "attention.output.dense",
+    "sa_layer_norm": "attention.output.LayerNorm",
+    "ffn.lin1": "intermediate.dense",
+    "ffn.lin2": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
+IN_ITS_HEAD = {
+    "vocab_transform.": "cls.predictions.transform.dense.",
+    "vocab_layer_norm.": "cls.predictions.transform.LayerNorm.",
+    "vocab_projector.": "cls.predictions.decoder.",
+}
+ITS_LAYER = re.compile(r"(?:distilbert\.)?transformer\.layer\.(\d+)\.(.+)\.(weight|bias)")
+# its name for a number of the shape -> ours
+IN_ITS_CONFIG = {
+    "dim": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+    "hidden_dim": "intermediate_size",
+    "activation": "hidden_act",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+}
+
+
+def todays_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors under the names of BertForPreTraining.  A DistilBERT gets segment embeddings of zeros: it has none."""
+    if any(ITS_LAYER.fullmatch(name) for name in tensors):
+        tensors = {of_distilbert(name): tensor for name, tensor in tensors.items()}
+        width = tensors["bert.embeddings.word_embeddings.weight"].shape[1]
+        tensors["bert.embeddings.token_type_embeddings.weight"] = np.zeros((2, width), np.float32)
+    renamed = {}
+    for name, tensor in tensors.items():
+        for old, new in OLD_ENDINGS.items():
+            if name.endswith(old):
+                name = name.removesuffix(old) + new
+        renamed[name] = tensor
+    return renamed
+
+
+def of_distilbert(name: str) -> str:
+    """DistilBERT's name of a parameter -> ours; others stay.
+
+    >>> of_distilbert("distilbert.transformer.layer.3.attention.q_lin.weight")
+    'bert.encoder.layer.3.attention.self.query.weight'
+    """
+    if match := ITS_LAYER.fullmatch(name):
+        layer, part, kind = match.groups()
+        return f"bert.encoder.layer.{layer}.{IN_ITS_LAYERS.get(part, part)}.{kind}"
+    for theirs, ours in IN_ITS_HEAD.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    name = name.removeprefix("distilbert.")
+    return f"bert.{name}" if name.startswith("embeddings.") else name
