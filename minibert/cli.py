@@ -57,6 +57,16 @@ COMMANDS = {
         "minibert.commands.fill:FillConfig",
         "minibert.commands.fill:fill",
     ),
+    "encode": Command(
+        "turn the lines of a text into vectors",
+        "minibert.commands.encode:EncodeConfig",
+        "minibert.commands.encode:encode_lines",
+    ),
+    "search": Command(
+        "find the lines of a text that are nearest to a query",
+        "minibert.commands.encode:SearchConfig",
+        "minibert.commands.encode:search",
+    ),
     "gradcheck": Command(
         "check every gradient against finite differences",
         "minibert.commands.gradcheck:GradcheckConfig",

@@ -161,6 +161,24 @@ def mean_pool(backend, random):
         yield op_case(backend, "mean_pool", f"lengths {lengths}", dict(x=x), cu_seqlens=backend.array(cu_seqlens))
 
 
+@cases("lstm")
+def lstm(backend, random):
+    """Sequences of one token and of several, both ways; nothing for a backend that has no lstm."""
+    if not backend.has("lstm"):
+        return
+    for lengths, reverse in (((1,), False), ((2, 1, 4), False), ((2, 1, 4), True)):
+        cu_seqlens = running_sum(lengths)
+        inputs, width = 3, 2
+        values = dict(
+            x=normal(random, cu_seqlens[-1], inputs),
+            weight_input=normal(random, 4 * width, inputs),
+            weight_hidden=normal(random, 4 * width, width),
+            bias=normal(random, 4 * width),
+        )
+        label = f"lengths {lengths}{', reverse' if reverse else ''}"
+        yield op_case(backend, "lstm", label, values, cu_seqlens=backend.array(cu_seqlens), reverse=reverse)
+
+
 @cases("cross_entropy")
 def cross_entropy(backend, random):
     for rows, size, count in ((1, 2, 1), (5, 9, 5), (3, 40, 8)):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from minibert.checks import CASES, TOLERANCE, Result, cases_of, check_gradients
 from minibert.ops import load_backend
+from minibert.ops.backend import PAIRS
 
 OP = tyro.conf.arg(metavar="OP ...", help_behavior_hint="(default: all)")
 HEADINGS = ("op", "argument", "shape", "largest relative error", "verdict")
@@ -42,6 +43,9 @@ class GradcheckConfig:
 def gradcheck(config: GradcheckConfig) -> int:
     """Run the checks and print their table.  Returns 1 if one failed, otherwise 0."""
     backend = load_backend(config.backend, emulate=config.emulate)
+    for name in config.op:
+        if name in PAIRS and not backend.has(name):
+            raise ValueError(f"the backend {config.backend} has no {name}; check it with --backend cpu")
     results: list[Result] = []
     widths = None
     for name in config.op or CASES:

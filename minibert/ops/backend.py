@@ -14,8 +14,8 @@ from minibert.ops.devices import emulate_gpu, gpu_status
 BACKENDS = ("reference", "cpu", "gpu")
 DEFAULT = "cpu"
 
-# Every op of the house.  A backend is complete when its module has all of them.  The last three have no
-# backward, all others are pairs.
+# Every op of the house.  A backend is complete when its module has all of them but the optional ones.  The last three
+# have no backward, all others are pairs.
 PAIRS = (
     "linear",
     "embedding",
@@ -28,6 +28,7 @@ PAIRS = (
     "attention",
     "gather_rows",
     "mean_pool",
+    "lstm",
     "cross_entropy",
     "mse",
     "kl_divergence",
@@ -38,6 +39,7 @@ OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + 
     "adamw",
     "global_norm",
 )
+OPTIONAL = ("lstm_forward", "lstm_backward")  # what a backend may lack: only some features need it (nn/lstm.py)
 FOR_HALF_PRECISION = ("update_scale",)  # what only a backend with 16-bit numbers has
 
 
@@ -64,16 +66,20 @@ class Backend:
     """
 
     def __init__(self, name: str, module: ModuleType):
-        missing = [op for op in OPS if not hasattr(module, op)]
+        missing = [op for op in OPS if not hasattr(module, op) and op not in OPTIONAL]
         if missing:
             raise NotImplementedError(f"backend {name!r} lacks the ops {', '.join(missing)}")
         self.name = name
         self.xp = module.xp
         for op in OPS:
-            setattr(self, op, getattr(module, op))
+            setattr(self, op, getattr(module, op, None) or lacking(name, op))
         for op in FOR_HALF_PRECISION:
             setattr(self, op, getattr(module, op, None))
         self._upload = getattr(module, "upload", None)
+
+    def has(self, pair: str) -> bool:
+        """True where the backend has that pair of ops: all have all but "lstm"."""
+        return getattr(self, f"{pair}_forward").__name__ != "refuse"
 
     @property
     def has_half_precision(self) -> bool:
@@ -94,6 +100,15 @@ class Backend:
     def numpy(self, array) -> np.ndarray:
         """An array of this backend as a NumPy array of the host."""
         return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
+
+
+def lacking(backend: str, op: str) -> Callable:
+    """What stands for an op that a backend does not have."""
+
+    def refuse(*_, **__):
+        raise NotImplementedError(f"the backend {backend} has no {op.partition('_')[0]}: use --backend cpu")
+
+    return refuse
 
 
 def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = False) -> Backend:

@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from minibert.models.features import BILSTM, LAST_FOUR
 from minibert.ops.backend import CANNOT_EMULATE
-from minibert.tasks.registry import task_info
+from minibert.tasks.registry import SENTENCE, TOKENS, task_info
 
 WIDE = 384  # models narrower than this learn at a higher rate (Turc et al. 2019, section 3: up to 3e-4)
-RATE_OF_NARROW, RATE_OF_WIDE = 3e-4, 5e-5
+RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ class FinetuneConfig:
     batch_size: int = 32
     """Examples in a step."""
     learning_rate: Annotated[
-        float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 5e-5; 3e-4 below a width of 384)")
+        float | None,
+        tyro.conf.arg(
+            metavar="FLOAT", help_behavior_hint="(default: 5e-5; 3e-4 below a width of 384; 2e-3 with --frozen)"
+        ),
     ] = None
     """The highest rate."""
     warmup: float = 0.1
@@ -71,6 +75,14 @@ class FinetuneConfig:
     """Seed of the output layer, the order and the dropout."""
     seeds: int = 1
     """Train so many times, with seeds that follow; the best one is kept, mean and standard deviation are told."""
+
+    frozen: bool = False
+    """Leave the pre-trained model as it is, and train a small model on its vectors (classes of words and sentences)."""
+    layers: str = LAST_FOUR
+    """With --frozen, whose vectors: last-four (side by side), weighted (a sum of all with learnt weights), or a layer's
+    number, such as -1 for the last one."""
+    head: Literal["linear", "bilstm"] = BILSTM
+    """With --frozen, what learns: one output layer, or a BiLSTM of two layers before it (words only)."""
 
     stride: int = 128
     """Of a text that is too long for one sequence: how far each window is behind the one before, in tokens."""
@@ -114,6 +126,10 @@ class FinetuneConfig:
             raise ValueError("--warmup must be 0 <= … < 1, and --dev-share between 0 and 1")
         if self.weight_decay < 0 or self.seed < 0:
             raise ValueError("--weight-decay and --seed must not be below 0")
+        if self.frozen and info.kind not in (SENTENCE, TOKENS):
+            raise ValueError(f"--frozen is for classes of sentences and words; {self.task} is of the kind {info.kind}")
+        if self.frozen and self.backend == "gpu":
+            raise ValueError("--frozen runs on the backends cpu and reference")
         if self.precision != "float32" and self.backend != "gpu":
             raise ValueError(f"--precision {self.precision} is for a GPU (--backend gpu); {self.backend} has float32")
         if self.emulate and self.backend != "gpu":

@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from minibert.data.held_out import HELD_OUT_SHARE
 from minibert.files import write_text
-from minibert.models import BertConfig, TaskModel
+from minibert.models import Bert, BertConfig, TaskModel
+from minibert.models.features import FeatureModel
 from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Codec, Prediction, labels_of
-from minibert.tasks.config import RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
+from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
 from minibert.tasks.features import task_batch
 from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
 from minibert.tasks.readers import STANDARD, read_examples, with_columns
@@ -88,11 +89,11 @@ class FineTuning:
         self.backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
         if reason := why_not_in(self.backend, config.precision):
             raise RuntimeError(reason)
-        rate = config.learning_rate or (RATE_OF_WIDE if self.shape.hidden_size >= WIDE else RATE_OF_NARROW)
+        self.encoder = Bert.from_pretrained(self.source, self.backend, report=log.info) if config.frozen else None
         self.recipe = Recipe(
             epochs=config.epochs,
             batch_size=config.batch_size,
-            learning_rate=rate,
+            learning_rate=config.learning_rate or usual_rate(config.frozen, self.shape.hidden_size),
             warmup=config.warmup,
             weight_decay=config.weight_decay,
             clip=config.clip,
@@ -108,7 +109,8 @@ class FineTuning:
         say(
             "model",
             f"{config.run}: {self.shape.num_hidden_layers} layers, {self.shape.hidden_size} wide, "
-            f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
+            f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}"
+            + (f", frozen: {config.head} on its layers {config.layers}" if config.frozen else ""),
         )
 
     def in_sequences(self, train: Sequence) -> str:
@@ -117,7 +119,12 @@ class FineTuning:
         return "" if made == (len(train), len(self.dev)) else f" (cut into {made[0]:,} and {made[1]:,} sequences)"
 
     def model_of(self, seed: int) -> TaskModel:
-        """The pre-trained model with a fresh output layer."""
+        """The pre-trained model with a fresh output layer; or a fresh small model on the frozen one."""
+        if self.encoder is not None:
+            words, config = self.info.kind == TOKENS, self.config
+            return FeatureModel(
+                self.encoder, self.task.labels, tokens=words, layers=config.layers, head=config.head, seed=seed
+            )
         changes = {"labels": self.task.labels} if self.task.labels else {}
         precision = "float32" if self.config.precision == "tf32" else self.config.precision
         return self.task.model_class.from_pretrained(
@@ -212,6 +219,13 @@ class FineTuning:
         say("try", how_to_predict(self.task, folder))
 
 
+def usual_rate(frozen: bool, width: int) -> float:
+    """The learning rate where none is given."""
+    if frozen:
+        return RATE_OF_FROZEN
+    return RATE_OF_WIDE if width >= WIDE else RATE_OF_NARROW
+
+
 def batch_of(features: Sequence, number: int, whole: Sequence):
     """A part of a batch: the features from `number` on of the whole batch."""
     return task_batch(features, number, sum(len(feature.labels) for feature in whole))
@@ -266,6 +280,7 @@ def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
         max_answer=config.max_answer,
         n_best=config.n_best,
         null_threshold=config.null_threshold,
+        frozen=config.frozen,
         may_lack=info.kind == SPAN and any(not example.answers for example in train),
     )
 

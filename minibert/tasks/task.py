@@ -15,6 +15,7 @@ from minibert.models import (
     BertForTokenClassification,
     TaskModel,
 )
+from minibert.models.features import FeatureModel
 from minibert.tasks.codecs import CODECS, Codec, Prediction, SpanCodec
 from minibert.tasks.features import Feature, task_batch
 from minibert.tasks.metrics import measure
@@ -48,14 +49,17 @@ class Task:
     null_threshold: float = 0.0
     may_lack: bool = False
     """a text may have no answer"""
+    frozen: bool = False
+    """the model is a FeatureModel: a frozen encoder, and a small model on its vectors"""
 
     @property
     def kind(self) -> str:
         return task_info(self.name).kind
 
     @property
-    def model_class(self) -> type[TaskModel]:
-        return MODELS[self.kind]
+    def model_class(self) -> type:
+        """A TaskModel, or FeatureModel, which has the same interface."""
+        return FeatureModel if self.frozen else MODELS[self.kind]
 
     def codec(self, tokenizer) -> Codec:
         if self.kind == SPAN:

@@ -15,7 +15,7 @@ from minibert.ops.reference import attention as reference_attention
 
 LAYERS = ("embeddings", "self_attention", "feed_forward", "pooler", "mlm_head", "nsp_head")
 WHOLE_MODELS = ("encoder", "pretraining")
-TASKS = ("sequence_classification", "token_classification", "question_answering", "multiple_choice")
+TASKS = ("sequence_classification", "token_classification", "question_answering", "multiple_choice", "features")
 
 
 # on the emulator a whole model takes a minute and more: the richest of its cases there, all of them elsewhere
@@ -46,6 +46,8 @@ def daily(request, backend, name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradients(daily, backend, name):
+    if not backend.has("lstm") and name in ("lstm", "features"):
+        pytest.skip(f"the backend {backend.name} has no lstm, and no features")
     failed = [result for result in results(name, backend) if not result.passed]
     assert not failed
 

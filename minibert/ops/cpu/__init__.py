@@ -31,6 +31,7 @@ from minibert.ops.cpu.losses import (
     mse_backward,
     mse_forward,
 )
+from minibert.ops.cpu.lstm import lstm_backward, lstm_forward
 from minibert.ops.cpu.optimizer import adamw, global_norm
 from minibert.ops.cpu.rows import (
     gather_rows_backward,
@@ -75,6 +76,8 @@ __all__ = [
     "layernorm_forward",
     "linear_backward",
     "linear_forward",
+    "lstm_backward",
+    "lstm_forward",
     "mean_pool_backward",
     "mean_pool_forward",
     "mse_backward",

@@ -31,6 +31,7 @@ from minibert.ops.reference.losses import (
     mse_backward,
     mse_forward,
 )
+from minibert.ops.reference.lstm import lstm_backward, lstm_forward
 from minibert.ops.reference.optimizer import adamw, global_norm
 from minibert.ops.reference.rows import (
     gather_rows_backward,
@@ -67,6 +68,8 @@ __all__ = [
     "layernorm_forward",
     "linear_backward",
     "linear_forward",
+    "lstm_backward",
+    "lstm_forward",
     "mean_pool_backward",
     "mean_pool_forward",
     "mse_backward",

@@ -1,0 +1,50 @@
+"""The cases of the small models that learn from a frozen BERT's vectors: all of their parameters."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from minibert.checks.cases import cases
+from minibert.checks.model_cases import model_case, small_batch
+from minibert.checks.op_cases import normal
+from minibert.data.task_batch import TaskBatch
+from minibert.models import Bert, BertConfig
+from minibert.models.features import BILSTM, LINEAR, WEIGHTED, FeatureModel
+
+
+@cases("features")
+def features(backend, random):
+    """Nothing for the gpu backend, which has no lstm."""
+    if not backend.has("lstm"):
+        return
+    config = BertConfig(
+        vocab_size=11,
+        hidden_size=4,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=5,
+        max_position_embeddings=8,
+    )
+    encoder = Bert(config, backend, dtype="float64", position_start="sinusoids")
+    encoder.parameters.values[...] += backend.array(0.3 * normal(random, encoder.parameters.values.size))
+    tokens = replace(small_batch(random, False, []), mlm_count=0)
+    words = TaskBatch(tokens, np.array([0, 2, 3, 7, 9], np.int32), np.array([0, 2, 1, 1, 0], np.int32), 5)
+    sentences = TaskBatch(tokens, tokens.cls_positions, np.array([1, 0, 2], np.int32), 3)
+    for label, batch, layers, head in (
+        ("words, BiLSTM on a weighted sum", words, WEIGHTED, BILSTM),
+        ("words, one layer", words, "-1", LINEAR),
+        ("sentences, weighted sum", sentences, WEIGHTED, LINEAR),
+    ):
+        model = FeatureModel(encoder, ("a", "b", "c"), tokens=batch is words, layers=layers, head=head)
+        model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
+        inputs = model.prepare(batch)
+
+        def run(model=model, inputs=inputs):
+            loss, cache = model.losses(inputs)
+            return (loss.total,), cache
+
+        def run_backward(upstream, cache, model=model):
+            model.losses_backward(cache, float(upstream[0]))
+            return {}
+
+        yield model_case("features", label, model, run, run_backward)

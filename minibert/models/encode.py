@@ -1,0 +1,96 @@
+"""Texts as vectors: of each token, or one for the whole text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minibert.data.batch import Batch, running_sum
+from minibert.models.bert import Bert
+
+MEAN, CLS, TOKENS = "mean", "cls", "tokens"
+TOKENS_AT_A_TIME = 4096
+
+
+def encode(
+    model: Bert,
+    tokenizer,
+    texts: Sequence[str],
+    *,
+    pooling: str = MEAN,
+    layer: int = -1,
+    normalise: bool = False,
+    max_length: int | None = None,
+):
+    """The vectors of some texts.
+
+    pooling: "mean" of all tokens (Reimers and Gurevych 2019, section 3), "cls", the first token's, or "tokens", all of
+    them; layer: whose output, -1 the last one's, 0 the embeddings'; normalise: to length 1; max_length: longer texts
+    are cut to so many tokens, by default to the model's positions.
+    Returns float32 [texts, H]; with "tokens" a list of [tokens of the text, H], those of [CLS] and [SEP] included.
+    Texts of about one length are computed together; the order stays.
+    Raises ValueError for another pooling or layer.
+    """
+    layers = model.config.num_hidden_layers
+    if pooling not in (MEAN, CLS, TOKENS):
+        raise ValueError(f"pooling is {pooling!r}; expected {MEAN}, {CLS} or {TOKENS}")
+    if not -layers - 1 <= layer <= layers:
+        raise ValueError(f"layer {layer}: the model has layers 1 to {layers}, and 0, its embeddings")
+    longest = min(max_length or model.config.max_position_embeddings, model.config.max_position_embeddings)
+    ids = [np.asarray(tokenizer.encode(text, max_length=longest).ids, np.int32) for text in texts]
+    vectors: list[np.ndarray | None] = [None] * len(ids)
+    for numbers in alike(ids):
+        batch = batch_of([ids[number] for number in numbers])
+        for number, vector in zip(numbers, pooled(model, batch, pooling, layer % (layers + 1)), strict=True):
+            vectors[number] = normalised(vector) if normalise else vector
+    if pooling == TOKENS:
+        return vectors
+    return np.stack(vectors) if vectors else np.empty((0, model.config.hidden_size), np.float32)
+
+
+def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
+    """The numbers of the texts in groups of about one length, the longest first."""
+    groups, room = [], 0
+    for number in sorted(range(len(ids)), key=lambda number: -len(ids[number])):
+        if len(ids[number]) > room:
+            groups.append([])
+            room = TOKENS_AT_A_TIME
+        groups[-1].append(number)
+        room -= len(ids[number])
+    return groups
+
+
+def batch_of(ids: Sequence[np.ndarray]) -> Batch:
+    """Texts of one segment, laid end to end."""
+    lengths, nothing = [len(text) for text in ids], np.empty(0, np.int32)
+    tokens = np.concatenate(ids)
+    return Batch(
+        token_ids=tokens,
+        segment_ids=np.zeros_like(tokens),
+        position_ids=np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+        cu_seqlens=running_sum(lengths),
+        sequence_numbers=np.arange(len(ids), dtype=np.int64),
+        masked_positions=nothing,
+        masked_labels=nothing,
+        nsp_labels=None,
+        mlm_count=0,
+        nsp_count=0,
+    )
+
+
+def pooled(model: Bert, batch: Batch, pooling: str, layer: int):
+    """The vectors of a batch's texts: float32 [B, H], or a list of [tokens, H]."""
+    ops, last = model.backend, layer == model.config.num_hidden_layers
+    if pooling == CLS and last:
+        hidden, _ = model.forward(batch, rows=batch.cls_positions, keep_cache=False)  # [B, H]
+        return ops.numpy(hidden).astype(np.float32)
+    hidden = model.forward(batch, keep_cache=False)[0] if last else model.hidden_states(batch)[layer]  # [N, H]
+    if pooling == MEAN:
+        mean, _ = ops.mean_pool_forward(hidden, ops.array(batch.cu_seqlens))  # [B, H]
+        return ops.numpy(mean).astype(np.float32)
+    hidden = ops.numpy(hidden).astype(np.float32)
+    return hidden[batch.cls_positions] if pooling == CLS else np.split(hidden, batch.cu_seqlens[1:-1])
+
+
+def normalised(vectors: np.ndarray) -> np.ndarray:
+    """[..., H] -> the same directions, of length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,162 @@
+"""BERT as a source of features: the encoder stays as it is, and another, small model learns from its vectors.
+
+Which vectors is a choice: one layer's, the last four side by side, or a sum of all layers with learnt weights.  What
+learns is one output layer, or two layers of a BiLSTM and then the output layer.
+Source: BERT paper, section 5.3 and table 7; the weighted sum: Peters et al. 2018 (ELMo), equation 1.
+"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from minibert.data.task_batch import TaskBatch
+from minibert.files import write_text
+from minibert.models.bert import Bert
+from minibert.models.huggingface import read_tensors, save_tensors
+from minibert.models.tasks import TaskLoss
+from minibert.nn import Linear, Parameters
+from minibert.nn.lstm import BiLstm
+from minibert.nn.parameters import ones, zeros
+
+LAST_FOUR, WEIGHTED = "last-four", "weighted"
+LINEAR, BILSTM = "linear", "bilstm"
+LSTM_LAYERS = 2
+FILE, WEIGHTS = "features.json", "head.safetensors"
+
+
+def layer_numbers(layers: str, count: int) -> list[int]:
+    """Which of the count + 1 hidden states (0: the embeddings) a choice of layers takes.  ValueError for no choice."""
+    if layers == WEIGHTED:
+        return list(range(count + 1))
+    if layers == LAST_FOUR:
+        if count < 4:
+            raise ValueError(f"--layers last-four: the model has {count} layers; say -1 for the last one")
+        return list(range(count - 3, count + 1))
+    try:
+        number = int(layers)
+    except ValueError:
+        raise ValueError(f"--layers {layers}: expected a number, {LAST_FOUR} or {WEIGHTED}") from None
+    if not -count - 1 <= number <= count:
+        raise ValueError(f"--layers {layers}: the model has layers 1 to {count}, and 0, its embeddings")
+    return [number % (count + 1)]
+
+
+class FeatureModel:
+    """A small model on the vectors of a frozen BERT, with the interface of a TaskModel.
+
+    For words (one vector each, of the first piece) and for sentences (the mean of all tokens).  Its parameters are
+    those of the small model alone.  On the backends reference and cpu.
+    """
+
+    def __init__(self, encoder: Bert, labels, *, tokens: bool, layers=LAST_FOUR, head=BILSTM, seed: int | None = 0):
+        """labels: the classes; tokens: words, not sentences; layers, head: as above.  ValueError for a wrong choice."""
+        if encoder.backend.name == "gpu":
+            raise ValueError("features of a frozen model are for the backends cpu and reference")
+        if head not in (LINEAR, BILSTM):
+            raise ValueError(f"--head {head}: expected {LINEAR} or {BILSTM}")
+        if head == BILSTM and not tokens:
+            raise ValueError("--head bilstm is for words; sentences take --head linear")
+        self.encoder, self.backend, self.config = encoder, encoder.backend, encoder.config
+        self.labels, self.tokens, self.choice, self.head_kind = tuple(labels), tokens, layers, head
+        self.numbers = layer_numbers(layers, self.config.num_hidden_layers)
+        width = self.config.hidden_size
+        self.parameters = Parameters(self.backend, encoder.parameters.dtype)
+        self.mix = self.gamma = None
+        if layers == WEIGHTED:
+            self.mix = self.parameters.add("mix.weights", (len(self.numbers),), zeros, decayed=False)
+            self.gamma = self.parameters.add("mix.gamma", (1,), ones, decayed=False)
+            inputs = width
+        else:
+            inputs = width * len(self.numbers)
+        self.lstm = BiLstm(self.parameters, "lstm", inputs, width // 2, LSTM_LAYERS) if head == BILSTM else None
+        size = 2 * (width // 2) if self.lstm else inputs
+        self.output = Linear(self.parameters, "classifier", size, len(self.labels), self.config.initializer_range)
+        self.parameters.allocate()
+        if seed is not None:
+            self.parameters.initialise(seed)
+
+    def prepare(self, batch: TaskBatch):
+        """The vectors that the small model learns from: [layers, R, H]."""
+        states = self.encoder.hidden_states(batch.tokens)
+        chosen = np.stack([states[number] for number in self.numbers])  # [S, N, H]
+        cu_seqlens = batch.tokens.cu_seqlens
+        if self.tokens:
+            cu_seqlens = np.searchsorted(batch.rows, cu_seqlens).astype(np.int32)  # of the words
+            chosen = chosen[:, batch.rows]  # [S, R, H]
+        return SimpleNamespace(
+            vectors=chosen, cu_seqlens=cu_seqlens, labels=batch.labels, count=batch.count, release=lambda: None
+        )
+
+    def forward(self, batch, dropout_key=None, keep_cache=True):
+        """logits [R, classes] of words, [B, classes] of sentences; and the cache.  batch: a TaskBatch, or prepared."""
+        inputs = self.prepare(batch) if isinstance(batch, TaskBatch) else batch
+        x, mix_cache = self.mix_forward(inputs.vectors)  # [R, I]
+        pool_cache = lstm_cache = None
+        if not self.tokens:
+            x, pool_cache = self.backend.mean_pool_forward(x, inputs.cu_seqlens)  # [B, I]
+        if self.lstm is not None:
+            x, lstm_cache = self.lstm.forward(x, inputs.cu_seqlens)  # [R, 2 K]
+        logits, output_cache = self.output.forward(x)
+        return logits, (mix_cache, pool_cache, lstm_cache, output_cache)
+
+    def mix_forward(self, vectors):
+        """vectors [S, R, H] -> gamma times their sum with the weights' softmax, [R, H]; or side by side, [R, S H]."""
+        if self.mix is None:
+            layers, rows, width = vectors.shape
+            return np.ascontiguousarray(vectors.transpose(1, 0, 2)).reshape(rows, layers * width), None
+        powers = np.exp(self.mix.value - self.mix.value.max())
+        shares = powers / powers.sum()  # [S]
+        mixed = np.tensordot(shares, vectors, 1)  # [R, H]
+        return mixed * self.gamma.value, (vectors, shares, mixed)
+
+    def mix_backward(self, d_x, cache) -> None:
+        """d_x as mix_forward's result: adds to the gradients of the weights and of gamma."""
+        if cache is None:
+            return
+        vectors, shares, mixed = cache
+        # x = gamma * mixed
+        self.gamma.gradient += (d_x * mixed).sum()
+        # mixed = sum of shares * vectors, shares = softmax(weights)
+        d_shares = self.gamma.value * np.tensordot(vectors, d_x, 2)  # [S]
+        self.mix.gradient += shares * (d_shares - shares @ d_shares)
+
+    def losses(self, batch, dropout_key=None, keep_cache=True):
+        """The mean cross-entropy: a TaskLoss, and the cache."""
+        inputs = self.prepare(batch) if isinstance(batch, TaskBatch) else batch
+        logits, cache = self.forward(inputs)
+        loss, loss_cache = self.backend.cross_entropy_forward(logits, inputs.labels, inputs.count)
+        return TaskLoss(loss, logits), (loss_cache, cache)
+
+    def losses_backward(self, cache, scale=1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of the small model's parameters."""
+        loss_cache, (mix_cache, pool_cache, lstm_cache, output_cache) = cache
+        d_x = self.output.backward(self.backend.cross_entropy_backward(scale, loss_cache), output_cache)
+        if lstm_cache is not None:
+            d_x = self.lstm.backward(d_x, lstm_cache)
+        if pool_cache is not None:
+            d_x = self.backend.mean_pool_backward(d_x, pool_cache)
+        self.mix_backward(d_x, mix_cache)
+
+    def save_pretrained(self, folder) -> None:
+        """The encoder as a model folder, and beside it the small model: features.json and head.safetensors."""
+        folder = Path(folder)
+        self.encoder.save_pretrained(folder)
+        tensors = self.parameters.tensors(self.parameters.masters)
+        save_tensors(folder / WEIGHTS, {name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+        values = {"labels": self.labels, "tokens": self.tokens, "layers": self.choice, "head": self.head_kind}
+        write_text(folder / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder, backend="cpu", *, dtype="float32", report=None) -> "FeatureModel":
+        """The model of a folder that save_pretrained wrote.  Raises FileNotFoundError or ValueError for another."""
+        folder = Path(folder)
+        try:
+            values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            labels = values.pop("labels")
+            model = cls(Bert.from_pretrained(folder, backend, dtype=dtype, report=report), labels, seed=None, **values)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{folder / FILE} is damaged ({error}); train the model again") from None
+        model.parameters.assign(read_tensors([folder / WEIGHTS]))
+        return model

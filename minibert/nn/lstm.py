@@ -1,0 +1,75 @@
+"""LSTM layers, for models that take BERT's vectors as features (paper, section 5.3)."""
+
+import numpy as np
+
+from minibert.nn.parameters import Parameters
+
+
+class Lstm:
+    """One direction of one layer."""
+
+    def __init__(self, parameters: Parameters, name: str, inputs: int, width: int, reverse: bool):
+        self.ops, self.reverse = parameters.backend, reverse
+        self.weight_input = parameters.add(f"{name}.weight_input", (4 * width, inputs), uniform(width))
+        self.weight_hidden = parameters.add(f"{name}.weight_hidden", (4 * width, width), uniform(width))
+        self.bias = parameters.add(f"{name}.bias", (4 * width,), open_forget_gates, decayed=False)
+
+    def forward(self, x, cu_seqlens):
+        """x [N, I], cu_seqlens [B + 1] -> h [N, K]."""
+        weights = self.weight_input.value, self.weight_hidden.value, self.bias.value
+        return self.ops.lstm_forward(x, *weights, cu_seqlens, self.reverse)
+
+    def backward(self, d_h, cache):
+        """d_h [N, K] -> d_x [N, I]."""
+        d_x, d_weight_input, d_weight_hidden, d_bias = self.ops.lstm_backward(d_h, cache)
+        self.weight_input.gradient += d_weight_input
+        self.weight_hidden.gradient += d_weight_hidden
+        self.bias.gradient += d_bias
+        return d_x
+
+
+class BiLstm:
+    """Layers that read a sequence both ways; each layer's output is both directions side by side."""
+
+    def __init__(self, parameters: Parameters, name: str, inputs: int, width: int, layers: int):
+        """width: K of one direction."""
+        self.layers, self.width, self.xp = [], width, parameters.backend.xp
+        for number in range(layers):
+            size = inputs if number == 0 else 2 * width
+            both = [
+                Lstm(parameters, f"{name}.{number}.{direction}", size, width, direction == "backward")
+                for direction in ("forward", "backward")
+            ]
+            self.layers.append(both)
+
+    def forward(self, x, cu_seqlens):
+        """x [N, I], cu_seqlens [B + 1] -> [N, 2 K]."""
+        caches = []
+        for both in self.layers:
+            (one, one_cache), (other, other_cache) = (direction.forward(x, cu_seqlens) for direction in both)
+            x = self.xp.concatenate([one, other], axis=1)  # [N, 2 K]
+            caches.append((one_cache, other_cache))
+        return x, caches
+
+    def backward(self, d_y, caches):
+        """d_y [N, 2 K] -> d_x [N, I]."""
+        for (one, other), (one_cache, other_cache) in zip(reversed(self.layers), reversed(caches), strict=True):
+            d_y = one.backward(d_y[:, : self.width], one_cache) + other.backward(d_y[:, self.width :], other_cache)
+        return d_y
+
+
+def uniform(width: int):
+    """Between -1 / sqrt(K) and 1 / sqrt(K), as PyTorch begins."""
+
+    def start(random, shape):
+        return random.uniform(-1, 1, shape) / np.sqrt(width)
+
+    return start
+
+
+def open_forget_gates(_random, shape):
+    """Zeros, and ones for the forget gates: a memory that keeps at first (Jozefowicz et al. 2015, section 2.2)."""
+    bias = np.zeros(shape)
+    width = shape[0] // 4
+    bias[width : 2 * width] = 1
+    return bias
