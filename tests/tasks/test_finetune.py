@@ -1,0 +1,372 @@
+"""`minibert finetune` and `minibert predict`: every kind of task is learnt, kept, loaded again; bad input is told."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minibert import cli
+from minibert.models import BertConfig, BertForPreTraining
+from minibert.tasks.config import FinetuneConfig
+from minibert.tasks.finetune import finetune_task
+from minibert.tasks.task import Task, predictions_of
+from minibert.text import Tokenizer
+from minibert.training.finetuning import order_of
+
+SUBJECTS = ["the cat", "a dog", "her bird", "my horse", "the old man", "a small child", "our friend", "the queen"]
+VERBS = ["sees", "likes", "hates", "finds"]
+OBJECTS = ["the house", "a tree", "red apples", "the sea", "a book", "cold water"]
+WORDS = sorted({word for part in (SUBJECTS, VERBS, OBJECTS) for phrase in part for word in phrase.split()})
+EXTRA = ["who", "what", "?", ".", ",", "good", "bad", "very", "it", "is", "##s", "un", "##seen"]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *EXTRA]
+COUNT = 32
+
+
+def sentences():
+    """32 sentences: subject, verb, object."""
+    return [(SUBJECTS[i % 8], VERBS[i // 8], OBJECTS[(i * 5) % 6]) for i in range(COUNT)]
+
+
+def write_task(folder, kind) -> tuple[str, Path]:
+    """A file of 32 examples of that kind of task, and the task's name."""
+    lines = []
+    for number, (subject, verb, thing) in enumerate(sentences()):
+        text = f"{subject} {verb} {thing}"
+        if kind == "sentence":
+            lines.append({"text": text, "label": ["good", "bad"][verb in ("hates", "finds")]})
+        elif kind == "pair":
+            second = f"it is {'very ' * (number % 2)}{'good' if verb == 'likes' else 'bad'}"
+            lines.append({"text": text, "pair": second, "label": f"class {number % 2}"})
+        elif kind == "regression":
+            lines.append({"text": text, "label": float(VERBS.index(verb))})
+        elif kind == "tokens":
+            words = text.split()
+            labels = ["B-who" if i == 0 else "I-who" for i in range(len(subject.split()))] + ["O"]
+            labels += ["B-what" if i == 0 else "I-what" for i in range(len(thing.split()))]
+            lines.append({"words": words, "labels": labels})
+        elif kind == "span":
+            who = number % 2
+            answer = {"text": subject, "start": 0} if who else {"text": thing, "start": text.index(thing)}
+            lines.append({"question": "who ?" if who else "what ?", "context": text, "answers": [answer]})
+        elif kind == "choice":
+            right = number % 2
+            endings = ["it is good", "it is very bad"]
+            lines.append({"text": f"{text} {['good', 'bad'][right]}", "endings": endings, "label": right})
+    path = folder / f"{kind}.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return {"pair": "sentence"}.get(kind, kind), path
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A small model that knows nothing yet."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+        max_position_embeddings=32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.08,
+    )
+    BertForPreTraining(config, "reference", seed=1).save_pretrained(folder)
+    Tokenizer(VOCABULARY).save(folder)
+    return folder
+
+
+def config_of(pretrained, folder, kind, out, **changes):
+    task, path = write_task(folder, kind)
+    if kind == "pair":
+        changes["pair_column"] = "pair"
+    values = dict(
+        run=str(pretrained),
+        task=task,
+        train=str(path),
+        dev=str(path),  # to be learnt by heart
+        out=str(out),
+        epochs=40,
+        batch_size=8,
+        learning_rate=2e-3,
+        warmup=0.05,
+        evaluations=1,
+        patience=None,
+        max_length=24,
+    )
+    return FinetuneConfig(**{**values, **changes})
+
+
+@pytest.mark.parametrize("kind", ["sentence", "pair", "regression", "tokens", "span", "choice"])
+def test_thirty_two_examples_are_learnt_by_heart(pretrained, tmp_path, kind):
+    result = finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "out"))
+    assert next(iter(result.scores.values())) > (0.99 if kind == "regression" else 0.9999)
+    for name in ("config.json", "model.safetensors", "vocab.txt", "task.json", "metrics.jsonl", "curves.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+    assert (tmp_path / "out" / "confusion.png").exists() == (kind in ("sentence", "pair", "tokens"))
+    lines = (tmp_path / "out" / "dev_predictions.jsonl").read_text().splitlines()
+    assert len(lines) == COUNT
+    if kind != "regression":
+        first = json.loads(lines[0])
+        assert first["answer"] in first["truth"] if kind == "span" else first["answer"] == first["truth"]
+
+
+@pytest.mark.parametrize("kind", ["tokens", "sentence"])
+def test_a_frozen_model_gives_features(pretrained, tmp_path, kind):
+    """The encoder stays bit for bit as it was, and predictions come back from the folder."""
+    out, head = tmp_path / "out", "bilstm" if kind == "tokens" else "linear"
+    result = finetune_task(
+        config_of(pretrained, tmp_path, kind, out, frozen=True, layers="weighted", head=head, learning_rate=2e-2)
+    )
+    assert next(iter(result.scores.values())) > 0.9
+    from safetensors.numpy import load_file
+
+    before, after = load_file(pretrained / "model.safetensors"), load_file(out / "model.safetensors")
+    assert all(np.array_equal(before[f"bert.{name}"], tensor) for name, tensor in after.items())
+    task = Task.load(out)
+    model, tokenizer = task.model_class.from_pretrained(out), Tokenizer.load(out)
+    from minibert.tasks.readers import read_examples
+    from minibert.tasks.registry import task_info
+
+    examples = read_examples(task_info(task.name), tmp_path / f"{kind}.jsonl")
+    answers = [prediction.answer for prediction in predictions_of(model, task.codec(tokenizer), examples)]
+    saved = [json.loads(line)["answer"] for line in (out / "dev_predictions.jsonl").read_text().splitlines()]
+    assert json.loads(json.dumps(answers)) == saved
+
+
+def test_several_seeds_have_a_mean_and_a_deviation(pretrained, tmp_path, capsys):
+    changes = dict(seeds=3, epochs=2, learning_rate=1e-3, dev=None, dev_examples=8)
+    result = finetune_task(config_of(pretrained, tmp_path, "sentence", tmp_path / "out", **changes))
+    printed = capsys.readouterr().out
+    accuracies = [scores["accuracy"] for scores in result.all_scores]
+    assert f"accuracy {np.mean(accuracies):.1%} ± {np.std(accuracies, ddof=1):.1%}" in printed
+    assert result.scores["accuracy"] == max(accuracies)
+    assert "24 to learn from, 8 to measure on" in printed
+    seeds = [json.loads(line)["seed"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(set(seeds)) == [0, 1, 2]
+
+
+def test_the_same_seed_gives_the_same_weights_however_a_batch_is_cut(pretrained, tmp_path):
+    weights = []
+    for name, accumulate in (("one", 1), ("two", 4)):
+        finetune_task(
+            config_of(
+                pretrained, tmp_path, "tokens", tmp_path / name, epochs=2, accumulate=accumulate, backend="reference"
+            )
+        )
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    one, two = (np.frombuffer(data[-4000:], np.float32) for data in weights)
+    np.testing.assert_allclose(one, two, atol=1e-4)
+    assert not np.array_equal(order_of(32, 0, 0), order_of(32, 0, 1))
+
+
+def test_it_stops_early_and_keeps_the_best(pretrained, tmp_path, capsys):
+    """A rate that destroys the model: the best evaluation is an early one, and its weights are those that are kept."""
+    config = config_of(pretrained, tmp_path, "sentence", tmp_path / "out", epochs=30, patience=2, learning_rate=0.5)
+    finetune_task(config)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["accuracy"] for line in lines if line["kind"] == "evaluation"]
+    assert len(scores) == int(np.argmax(scores)) + 3 < 30
+    answers = [json.loads(line) for line in (tmp_path / "out" / "dev_predictions.jsonl").read_text().splitlines()]
+    assert np.mean([line["answer"] == line["truth"] for line in answers]) == max(scores)
+
+
+@pytest.mark.parametrize("kind", ["sentence", "tokens"])
+def test_it_runs_on_the_emulated_gpu(pretrained, tmp_path, gpu, kind):
+    changes = dict(epochs=1, backend="gpu", emulate=True, precision="bfloat16")
+    result = finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "gpu", **changes))
+    assert 0 <= next(iter(result.scores.values())) <= 1
+
+
+@pytest.mark.parametrize("kind", ["sentence", "tokens", "span", "choice"])
+def test_transformers_loads_the_folder_and_gives_the_same_scores(pretrained, tmp_path, kind):
+    torch = pytest.importorskip("torch", reason="parity needs the extra `peers`: PyTorch is not installed")
+    transformers = pytest.importorskip("transformers", reason="parity needs the extra `peers`")
+    out = tmp_path / "out"
+    finetune_task(config_of(pretrained, tmp_path, kind, out, epochs=1))
+    task, tokenizer = Task.load(out), Tokenizer.load(out)
+    model = task.model_class.from_pretrained(out)
+    architecture = json.loads((out / "config.json").read_text())["architectures"][0]
+    peer = getattr(transformers, architecture).from_pretrained(out).eval()
+    from minibert.tasks.features import task_batch
+    from minibert.tasks.readers import read_examples
+    from minibert.tasks.registry import task_info
+
+    feature = task.codec(tokenizer).encode(read_examples(task_info(task.name), tmp_path / f"{kind}.jsonl")[:1])[0]
+    logits, _ = model.forward(task_batch([feature]))
+    longest = max(len(ids) for ids, _ in feature.sequences)
+    padded = np.zeros((3, len(feature.sequences), longest), np.int64)  # ids, segments, mask
+    for row, (ids, segments) in enumerate(feature.sequences):
+        padded[0, row, : len(ids)], padded[1, row, : len(ids)], padded[2, row, : len(ids)] = ids, segments, 1
+    ids, segments, mask = (torch.tensor(array if kind != "choice" else array[None]) for array in padded)
+    with torch.no_grad():
+        output = peer(input_ids=ids, token_type_ids=segments, attention_mask=mask)
+    if kind == "span":
+        expected = torch.stack([output.start_logits[0], output.end_logits[0]], dim=1)
+    else:
+        expected = output.logits[0][feature.rows] if kind == "tokens" else output.logits
+    np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
+    if kind in ("sentence", "tokens"):
+        assert tuple(peer.config.id2label.values()) == task.labels
+
+
+@pytest.fixture(scope="module")
+def folders(pretrained, tmp_path_factory):
+    """A fine-tuned model of each kind."""
+    made = {}
+    for kind in ("sentence", "pair", "regression", "tokens", "span", "choice"):
+        folder = tmp_path_factory.mktemp(kind)
+        finetune_task(config_of(pretrained, folder, kind, folder / "out", epochs=4))
+        made[kind] = folder / "out"
+    return made
+
+
+class TestPredict:
+    """Answers to new text."""
+
+    def ask(self, monkeypatch, capsys, folder, text, *options):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        assert cli.main(["predict", str(folder), *options]) == 0
+        return capsys.readouterr().out
+
+    def test_lines_of_text(self, folders, monkeypatch, capsys):
+        got = self.ask(monkeypatch, capsys, folders["sentence"], "the cat hates a tree\n\na dog likes the sea\n")
+        lines = [line.split("\t") for line in got.splitlines()]
+        assert [line[2] for line in lines] == ["the cat hates a tree", "a dog likes the sea"]
+        assert all(line[0] in ("good", "bad") and line[1].endswith("%") for line in lines)
+        got = self.ask(monkeypatch, capsys, folders["sentence"], "the cat hates a tree\n", "--n-best", "2")
+        assert len(got.splitlines()) == 2
+
+    def test_pairs_have_a_tab(self, folders, monkeypatch, capsys):
+        got = self.ask(monkeypatch, capsys, folders["pair"], "the cat hates a tree\tit is bad\n")
+        assert got.startswith("class ") and got.endswith("\tthe cat hates a tree\tit is bad\n")
+        monkeypatch.setattr("sys.stdin", io.StringIO("the cat hates a tree\n"))
+        assert cli.main(["predict", str(folders["pair"])]) == 2
+        assert "standard input, line 1: 1 columns; expected two texts with a tab" in capsys.readouterr().err
+
+    def test_numbers(self, folders, monkeypatch, capsys):
+        float(self.ask(monkeypatch, capsys, folders["regression"], "the cat hates a tree\n").split("\t")[0])
+
+    def test_words_keep_their_places(self, folders, monkeypatch, capsys):
+        """Also those that have several pieces, none of the vocabulary, or no piece at all."""
+        text = "the unseen cats\x00 sees zzz"
+        got = self.ask(monkeypatch, capsys, folders["tokens"], text + "\n").splitlines()
+        assert [line.split("\t")[0] for line in got] == [*text.split(), ""]
+        assert all(line.split("\t")[1] in ("O", "B-who", "I-who", "B-what", "I-what") for line in got[:-1])
+
+    def test_long_sentences_are_read_in_parts(self, folders, monkeypatch, capsys):
+        text = " ".join(["the cat sees a tree"] * 30)
+        got = self.ask(monkeypatch, capsys, folders["tokens"], text + "\n").splitlines()
+        assert [line.split("\t")[0] for line in got[:-1]] == text.split()
+
+    def test_answers_are_cut_from_the_text_as_it_is(self, folders, monkeypatch, capsys):
+        """With its own capitals and blanks, also from a text that is longer than a window."""
+        context = "The  CAT sees  the House " * 12
+        got = self.ask(monkeypatch, capsys, folders["span"], f"who ?\t{context}\n", "--json")
+        answer = json.loads(got)
+        assert answer["answer"] and answer["answer"] in context
+        assert len(answer["others"]) > 3 and all(other["answer"] in context for other in answer["others"])
+        shares = [answer["probability"], *(other["probability"] for other in answer["others"])]
+        assert sum(shares) == pytest.approx(1) and shares == sorted(shares, reverse=True)
+
+    def test_choices_from_a_file(self, folders, tmp_path, capsys):
+        path = tmp_path / "questions.jsonl"
+        path.write_text('{"text": "the cat sees a tree good", "endings": ["it is good", "it is very bad"]}\n')
+        assert cli.main(["predict", str(folders["choice"]), str(path)]) == 0
+        assert capsys.readouterr().out.split("\t")[0] in ("0", "1")
+
+    @pytest.mark.parametrize(("text", "words"), [("", "standard input is empty"), ("\n \n", "standard input is empty")])
+    def test_nothing_to_answer(self, folders, monkeypatch, capsys, text, words):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        assert cli.main(["predict", str(folders["sentence"])]) == 2
+        assert words in capsys.readouterr().err
+
+    def test_a_folder_that_was_not_fine_tuned(self, pretrained, capsys):
+        assert cli.main(["predict", str(pretrained)]) == 2
+        assert "holds no fine-tuned model" in capsys.readouterr().err
+
+
+FROZEN = ["--task", "sentence", "--train", "{train}", "--frozen"]
+BAD = [  # options, words of the message
+    (["--task", "mood"], "there is no task 'mood'"),
+    (["--task", "sst2"], "--task sst2 (sentiment (SST-2)) needs --train FILE"),
+    (["--task", "sotu-era", "--train", "x.tsv"], "brings its own data"),
+    (["--task", "sentence", "--train", "none.csv"], "there is no file none.csv"),
+    (["--task", "sentence", "--train", "{train}", "--epochs", "0"], "--epochs is 0; expected at least 1"),
+    (["--task", "sentence", "--train", "{train}", "--dev", "{strange}"], "the label 'ugly' does not occur in training"),
+    (["--task", "sentence", "--train", "{same}"], "all training examples have the label 'good'"),
+    (["--task", "sentence", "--train", "{train}", "--dev-examples", "40"], "too few to set 40 aside"),
+    (["--task", "regression", "--train", "{train}"], "expected a number"),
+    (["--task", "span", "--train", "{train}"], "there is no 'answers'"),
+    (["--task", "sentence", "--train", "{train}", "--precision", "float16"], "--precision float16 is for a GPU"),
+    (["--task", "regression", "--train", "{train}", "--frozen"], "--frozen is for classes of sentences and words"),
+    (
+        ["--task", "sentence", "--train", "{train}", "--frozen", "--layers", "9", "--head", "linear"],
+        "--layers 9: the model",
+    ),
+    (["--task", "sentence", "--train", "{train}", "--frozen"], "--layers last-four: the model has 2 layers"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(pretrained, tmp_path, monkeypatch, capsys, options, words):
+    files = {
+        "train": [("the cat sees a tree", "good"), ("a dog hates the sea", "bad")] * 8,
+        "strange": [("the cat sees a tree", "ugly")],
+        "same": [("the cat sees a tree", "good")] * 4,
+    }
+    for name, rows in files.items():
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)
+    options = [option.format(**{name: f"{name}.jsonl" for name in files}) for option in options]
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["finetune", str(pretrained), *options, "--out", "out"]) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_architecture_and_a_taken_folder(pretrained, tmp_path, monkeypatch, capsys):
+    (tmp_path / "gpt").mkdir()
+    (tmp_path / "gpt" / "config.json").write_text('{"model_type": "gpt2"}')
+    _, train = write_task(tmp_path, "sentence")
+    assert cli.main(["finetune", str(tmp_path / "gpt"), "--task", "sentence", "--train", str(train)]) == 2
+    assert "a model of type 'gpt2'; expected 'bert'" in capsys.readouterr().err
+    taken = str(tmp_path / "gpt")
+    assert cli.main(["finetune", str(pretrained), "--task", "sentence", "--train", str(train), "--out", taken]) == 2
+    assert "is not an empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_no_folder_that_pretends_to_be_finished(pretrained, tmp_path):
+    """config.json is written last: where it is, everything is."""
+    _, train = write_task(tmp_path, "sentence")
+    command = [
+        sys.executable,
+        "-m",
+        "minibert",
+        "finetune",
+        str(pretrained),
+        "--task",
+        "sentence",
+        "--train",
+        str(train),
+    ]
+    command += ["--out", str(tmp_path / "out"), "--epochs", "100000", "--backend", "reference"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    for _ in range(200):
+        time.sleep(0.1)
+        if (tmp_path / "out").exists():
+            break
+    time.sleep(1)
+    process.kill()
+    process.wait()
+    assert (tmp_path / "out").exists() and not (tmp_path / "out" / "config.json").exists()
+    assert cli.main(["predict", str(tmp_path / "out"), str(train)]) == 2
