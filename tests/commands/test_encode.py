@@ -1,0 +1,100 @@
+"""`minibert encode` and `minibert search`: vectors in the order of the lines, and the nearest lines first."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from minibert import cli
+from minibert.data import from_padded
+from minibert.models import Bert, BertConfig
+from minibert.models.encode import encode
+from minibert.text import Tokenizer
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "sun", "shines", "on", "a", "cat", "sleeps"]
+LINES = ["the cat sleeps", "a", "the sun shines on the cat on the sun on a cat", "sun", "the sun shines"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    config = BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=16,
+        initializer_range=0.5,
+    )
+    Bert(config, "reference", seed=2).save_pretrained(folder)
+    Tokenizer(VOCABULARY).save(folder)
+    return folder
+
+
+@pytest.fixture
+def lines(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("\n\n".join(LINES) + "\n")
+    return path
+
+
+def states_of(folder, line):
+    """All hidden states of one line, computed alone."""
+    model, tokenizer = Bert.from_pretrained(folder, "reference"), Tokenizer.load(folder)
+    return model.hidden_states(from_padded([tokenizer.encode(line, max_length=16).ids]))
+
+
+@pytest.mark.parametrize("layer", [-1, 0, 1])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "tokens"])
+def test_each_line_has_the_vector_that_it_has_alone(folder, backend, pooling, layer):
+    model, tokenizer = Bert.from_pretrained(folder, backend), Tokenizer.load(folder)
+    vectors = encode(model, tokenizer, LINES, pooling=pooling, layer=layer)
+    assert len(vectors) == len(LINES)
+    for line, vector in zip(LINES, vectors, strict=True):
+        states = states_of(folder, line)[layer]
+        expected = {"mean": states.mean(axis=0), "cls": states[0], "tokens": states}[pooling]
+        np.testing.assert_allclose(vector, expected, atol=2e-5)
+
+
+def test_files_of_both_kinds(folder, lines, tmp_path, capsys):
+    assert cli.main(["encode", str(folder), str(lines), "--out", str(tmp_path / "v.npy"), "--normalise"]) == 0
+    assert "5 vectors of 8 numbers, from 5 lines" in capsys.readouterr().out
+    vectors = np.load(tmp_path / "v.npy")
+    assert vectors.shape == (5, 8) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    out = tmp_path / "v.safetensors"
+    assert cli.main(["encode", str(folder), str(lines), "--out", str(out), "--pooling", "tokens"]) == 0
+    tensors = load_file(out)
+    begin, end = tensors["cu_seqlens"][3:5]
+    np.testing.assert_allclose(tensors["vectors"][begin:end], states_of(folder, "sun")[-1], atol=2e-5)
+
+
+def test_the_nearest_lines_come_first(folder, lines, capsys):
+    assert cli.main(["search", str(folder), str(lines), "the sun shines", "--top", "2"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == " 1.0000  the sun shines" and float(second.split()[0]) < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["encode", "{model}", "none.txt"], "there is no file none.txt"),
+        (["encode", "{model}", "{empty}"], "is empty: there are no lines"),
+        (["encode", "{model}", "{latin}"], "is not UTF-8 at offset 3"),
+        (["encode", "{model}", "{lines}", "--out", "v.txt"], "expected a name that ends in .npy or .safetensors"),
+        (["encode", "{model}", "{lines}", "--out", "none/v.npy"], "there is no folder none"),
+        (["encode", "{model}", "{lines}", "--layer", "5", "--out", "v.npy"], "layer 5: the model has layers 1 to 2"),
+        (["encode", "/nowhere", "{lines}", "--out", "v.npy"], "/nowhere is not a folder"),
+        (["search", "{model}", "{lines}"], "QUERY"),
+        (["search", "{model}", "{lines}", "sun", "--top", "0"], "--top and --threads must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_line(folder, lines, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    names = dict(model=str(folder), lines=str(lines), empty="empty.txt", latin="latin.txt")
+    assert cli.main([argument.format(**names) for argument in arguments]) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+    assert not list(tmp_path.glob("v.*"))
