@@ -306,11 +306,9 @@ BAD = [  # options, words of the message
     (["--task", "span", "--train", "{train}"], "there is no 'answers'"),
     (["--task", "sentence", "--train", "{train}", "--precision", "float16"], "--precision float16 is for a GPU"),
     (["--task", "regression", "--train", "{train}", "--frozen"], "--frozen is for classes of sentences and words"),
-    (
-        ["--task", "sentence", "--train", "{train}", "--frozen", "--layers", "9", "--head", "linear"],
-        "--layers 9: the model",
-    ),
-    (["--task", "sentence", "--train", "{train}", "--frozen"], "--layers last-four: the model has 2 layers"),
+    ([*FROZEN, "--layers", "9", "--head", "linear"], "--layers 9: the model"),
+    ([*FROZEN, "--head", "linear"], "--layers last-four: the model has 2 layers"),
+    (FROZEN, "--head bilstm is for words"),
 ]
 
 
