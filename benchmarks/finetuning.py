@@ -161,7 +161,7 @@ def peer_training(folder, ids, order):
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     return run
 
