@@ -45,9 +45,15 @@ def main() -> int:
     parser.add_argument("--train-examples", type=int)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=BATCH, help="of --task")
+    parser.add_argument("--threads", type=int, help="of both sides; by default all cores")
     options = parser.parse_args()
     keep_freed_memory()
-    use_threads(None)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     if options.task:
         compare_scores(options)
     else:
@@ -194,7 +200,7 @@ def peer_encoding(folder, ids, order):
 
 def compare_scores(options) -> None:
     """The same task, batches and seeds on both sides; a line for each seed, then means and deviations."""
-    names = ("task", "train", "dev", "dev_examples", "train_examples", "epochs")
+    names = ("task", "train", "dev", "dev_examples", "train_examples", "epochs", "batch_size")
     config = FinetuneConfig(run=options.model, learning_rate=RATE, **{name: getattr(options, name) for name in names})
     tuning = FineTuning(config)
     results = {"minibert": [], "transformers": []}

@@ -11,6 +11,19 @@ from minibert.ops import BACKENDS, load_backend
 from minibert.ops.backend import why_not
 from minibert.ops.devices import EMULATE, gpu_status
 
+
+def stay_on_one_core() -> None:
+    """With pytest-xdist (`pytest -n 2`) each worker, and what it starts, has a core to itself.
+
+    Two programs with two threads each on two cores would mostly wait for each other.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+stay_on_one_core()  # before anything counts cores
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")

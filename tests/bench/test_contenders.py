@@ -87,6 +87,7 @@ def test_a_report_of_made_up_turns():
     assert report["step"]["between_ops_ms"] == pytest.approx(600 - 250)
 
 
+@pytest.mark.slow
 def test_a_contender_that_does_not_start_is_left_out_with_its_reason():
     report = measure(tiny_training(), ["minibert-reference", "stock-nonsense"], threads=1, repeats=1)
     assert list(report["contenders"]) == ["minibert-reference"]
@@ -117,6 +118,7 @@ def test_without_a_compiler_torch_compile_says_so(monkeypatch):
         peers.contender(tiny_training(), "tuned-compile")
 
 
+@pytest.mark.slow
 @needs_peers
 def test_stock_and_tuned_have_the_same_loss():
     workload = tiny_training()

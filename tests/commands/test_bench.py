@@ -28,6 +28,7 @@ def tiny(monkeypatch):
 ALONE = ["bench", "--backend", "reference", "--no-peers", "--repeats", "1", "--threads", "1"]
 
 
+@pytest.mark.slow
 def test_tables_json_and_roofline(capsys, tiny, tmp_path):
     assert cli.main([*ALONE, "--json", str(tmp_path / "b.json"), "--plot", str(tmp_path / "b.png")]) == 0
     out = capsys.readouterr().out

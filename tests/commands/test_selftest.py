@@ -16,6 +16,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("minibert.commands.selftest.PAIRS", ("gelu", "layernorm"))
 
 
+@pytest.mark.slow
 def test_the_report_of_an_emulated_gpu(gpu, tmp_path, capsys):
     path = tmp_path / "report.txt"
     assert cli.main(["selftest", "--emulate", "--out", str(path)]) == 0
@@ -26,6 +27,7 @@ def test_the_report_of_an_emulated_gpu(gpu, tmp_path, capsys):
         assert f"in {precision}, beside the reference" in written and f"training twice in {precision}" in written
 
 
+@pytest.mark.slow
 def test_a_wrong_kernel_is_told(gpu, tmp_path, monkeypatch, capsys):
     honest = load_backend("gpu").gelu_backward
     monkeypatch.setattr("minibert.ops.gpu.gelu_backward", lambda d_y, cache: -honest(d_y, cache))
@@ -36,6 +38,7 @@ def test_a_wrong_kernel_is_told(gpu, tmp_path, monkeypatch, capsys):
     assert "WRONG training: 8 steps in float64" in report and "of 10 checks failed" in report
 
 
+@pytest.mark.slow
 def test_a_slightly_wrong_kernel_is_told_in_sixteen_bits(gpu, monkeypatch):
     """The rounding of sixteen bits does not hide products that are a twentieth too large."""
     honest = gpu.linear_forward

@@ -69,6 +69,7 @@ def test_a_wrong_kernel_raises_its_error():
         emulator.Module(SOURCE).kernel("vectors").trace(1, 3, (np.zeros(8, np.float32),))
 
 
+@pytest.mark.slow
 def test_too_long_a_trace():
     with pytest.raises(emulator.LaunchError, match="smaller grid"):
         emulator.Module(SOURCE).kernel("too_many").trace(1, 1, (np.zeros(1, np.int32),))

@@ -189,12 +189,14 @@ def reference_losses():
     return {dtype: losses_of_training("reference", dtype) for dtype in ("float32", "float64")}
 
 
+@pytest.mark.slow
 def test_fifty_steps_in_float64_equal_the_references(backend, reference_losses):
     losses = losses_of_training(backend, "float64")
     assert losses[-1] < 0.9 * losses[0]  # it did train
     assert np.abs(losses / reference_losses["float64"] - 1).max() <= 1e-8
 
 
+@pytest.mark.slow
 def test_fifty_steps_in_float32_differ_no_more_than_rounding_does(backend, reference_losses):
     """Training amplifies rounding; so the bound is four times what it does to the reference itself."""
     gap = np.abs(reference_losses["float32"] - reference_losses["float64"]).max()

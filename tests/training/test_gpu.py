@@ -40,6 +40,7 @@ def emulated(corpus, run, **changes):
     return tiny_config(corpus, run, backend="gpu", emulate=True, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_it_learns_what_the_cpu_learns(tmp_path, corpus, on_the_cpu, precision):
     assert pretrain(emulated(corpus, tmp_path / "run", precision=precision)) == 0
@@ -50,6 +51,7 @@ def test_it_learns_what_the_cpu_learns(tmp_path, corpus, on_the_cpu, precision):
     assert weights == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_a_run_that_is_stopped_and_resumed_is_the_same_run(tmp_path, corpus, monkeypatch, precision):
     """Bit for bit; in float16 the loss scale, and how long it has been good, come back too."""
@@ -74,6 +76,7 @@ def test_a_run_that_is_stopped_and_resumed_is_the_same_run(tmp_path, corpus, mon
     assert ("loss_scale" in states[0]) == (precision == "float16")
 
 
+@pytest.mark.slow
 def test_micro_batches_give_the_same(tmp_path, corpus):
     pretrain(emulated(corpus, tmp_path / "one"))
     pretrain(emulated(corpus, tmp_path / "two", accumulate=2))

@@ -41,6 +41,7 @@ def kernels(cache: Path) -> list[Path]:
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [pytest.param("compiler.py", marks=SLOW), "dropout.py"])
 def test_an_edit_of_any_file_takes_effect_on_the_next_run(copy, tmp_path, file):
     """Numba alone would see neither: the kernel `tanh` is in activations.py."""

@@ -12,6 +12,7 @@ STEPS = 20
 HALF = "float16", "bfloat16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32", *HALF])
 def test_twenty_steps_differ_no_more_than_rounding_does(gpu, dtype):
     """Bounds: in float64 1e-8, in the others four times what the same rounding does to the reference."""
