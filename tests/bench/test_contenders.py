@@ -135,6 +135,7 @@ def test_stock_and_tuned_have_the_same_loss():
     assert losses[0][1] < losses[0][0]  # it learns
 
 
+@pytest.mark.slow
 @needs_peers
 def test_inference_contenders_give_a_vector_for_each_sentence():
     workload = tiny_inference()

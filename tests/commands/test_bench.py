@@ -47,6 +47,7 @@ def test_tables_json_and_roofline(capsys, tiny, tmp_path):
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_json_on_standard_output_is_nothing_but_json(capsys, tiny):
     assert cli.main([*ALONE, "--inference", "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -156,6 +156,7 @@ def numbers(text):
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("checked", [False, True])
 class TestOnEachMachine:
+    @pytest.mark.slow
     def test_barriers_and_shuffles(self, program, checked, order):
         assert numbers(program(checked, "sum", order))[:2].tolist() == [X[:100].sum()] * 2
 

@@ -132,6 +132,7 @@ def test_dropout_changes_with_the_step_and_stays_with_the_key(backend):
     assert float(model.losses(batch)[0].total) == float(model.losses(batch)[0].total)
 
 
+@pytest.mark.slow
 def test_a_model_can_learn_one_batch_by_heart(backend):
     """Both heads, all layers: if any gradient were missing, something would stay unlearnt."""
     model, batch = model_and_batch(backend, dropout=0.0, dtype="float32")

@@ -156,6 +156,7 @@ def test_parts_of_a_batch_add_up(kind):
     np.testing.assert_allclose(gradients[0], gradients[1], rtol=0, atol=1e-12 * np.abs(gradients[0]).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_precision_of_the_gpu_gives_about_the_same(gpu, kind, dtype):

@@ -103,6 +103,7 @@ def config_of(pretrained, folder, kind, out, **changes):
     return FinetuneConfig(**{**values, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sentence", "pair", "regression", "tokens", "span", "choice"])
 def test_thirty_two_examples_are_learnt_by_heart(pretrained, tmp_path, kind):
     result = finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "out"))
@@ -177,6 +178,7 @@ def test_it_stops_early_and_keeps_the_best(pretrained, tmp_path, capsys):
     assert np.mean([line["answer"] == line["truth"] for line in answers]) == max(scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sentence", "tokens"])
 def test_it_runs_on_the_emulated_gpu(pretrained, tmp_path, gpu, kind):
     changes = dict(epochs=1, backend="gpu", emulate=True, precision="bfloat16")

