@@ -249,9 +249,9 @@ def test_a_closed_pipe_is_quiet():
 
 def test_readme_and_ci_run_the_same_test_command():
     readme, ci = (ROOT / "README.md").read_text("utf-8"), (ROOT / ".ci/run").read_text("utf-8")
-    install = re.search(r'\.venv/bin/pip (install -e "\.\[.*?\]") && \.venv/bin/python -m pytest\n', readme)[1]
+    install = re.search(r'\.venv/bin/pip (install -e "\.\[.*?\]") && \.venv/bin/python -m pytest -n auto\n', readme)[1]
     assert f'"$venv/bin/pip" {install}'.replace(" install", " install --quiet") in ci
-    assert '"$venv/bin/python" -m pytest\n' in ci
+    assert '"$venv/bin/python" -m pytest -n auto\n' in ci
 
 
 def test_readme_names_only_extras_and_subcommands_that_exist():

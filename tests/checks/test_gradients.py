@@ -39,9 +39,10 @@ def results(name, backend):
 
 @pytest.fixture
 def daily(request, backend, name):
-    """The whole models take half a minute on the reference, and longer emulated: they are left to the full run."""
-    if backend.name != "cpu" and name in WHOLE_MODELS + TASKS and "not slow" in request.config.option.markexpr:
-        pytest.skip("whole models on the reference and on the emulator: in the full run only")
+    """What takes seconds on the reference, and longer emulated, is left to the full run."""
+    long = (LAYERS if backend.name == "gpu" else ()) + WHOLE_MODELS + TASKS
+    if backend.name != "cpu" and name in long and "not slow" in request.config.option.markexpr:
+        pytest.skip("layers on the emulator, and whole models there and on the reference: in the full run only")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -131,6 +132,7 @@ def test_an_upstream_gradient_of_ones_would_not_see_it():
     assert np.abs(right[0] - wrong[0]).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_an_attention_backward_that_forgets_a_step_is_caught(monkeypatch):
     """Two bugs that others shipped: the scores' scale, and the dropout mask of the backward pass."""
     honest = reference_attention.probabilities_mask

@@ -46,6 +46,7 @@ def test_a_changed_source_or_header_is_compiled_again(cache, tmp_path):
     assert len(libraries(cache)) == 4  # found, not compiled
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_changed_runtime_is_compiled_again(cache, tmp_path, monkeypatch):
     source = SOURCE.replace("VALUE", "__popc(7)")
@@ -89,6 +90,7 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     assert Path(compiler.cache_folder()).name.startswith("minibert-emulator-")
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_libraries_that_nobody_uses_are_forgotten(cache):
     result(SOURCE.replace("VALUE", "1"))

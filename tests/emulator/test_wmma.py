@@ -298,6 +298,7 @@ def test_a_forgotten_fill_gives_nan(spoilt_kernel):
     assert np.isnan(d).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "declaration",
     [

@@ -246,6 +246,7 @@ class TestTransformers:
         config = self.transformers.BertConfig(**vars(small_config()))
         return getattr(self.transformers, architecture)(config).eval()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("architecture", ["BertModel", "BertForMaskedLM", "BertForPreTraining"])
     def test_what_transformers_wrote_loads(self, tmp_path, architecture):
         import torch

@@ -56,6 +56,7 @@ def test_token_ids_are_those_of_transformers():
         assert Tokenizer.load(folder).encode(text).ids == tokenizer(text)["input_ids"]
 
 
+@pytest.mark.slow
 def test_hidden_states_of_all_layers_and_pooled_output(backend):
     if backend.name == "gpu":
         pytest.skip("too long on the emulator; its layers are compared with the reference elsewhere")
@@ -91,6 +92,7 @@ def test_logits_of_masked_tokens(backend):
     np.testing.assert_allclose(backend.numpy(logits), expected.logits.numpy()[labels != -100], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_of_a_loss_equal_autograds():
     folder = weights("minilm")
     torch, transformers = peers()

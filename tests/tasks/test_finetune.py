@@ -118,6 +118,7 @@ def test_thirty_two_examples_are_learnt_by_heart(pretrained, tmp_path, kind):
         assert first["answer"] in first["truth"] if kind == "span" else first["answer"] == first["truth"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tokens", "sentence"])
 def test_a_frozen_model_gives_features(pretrained, tmp_path, kind):
     """The encoder stays bit for bit as it was, and predictions come back from the folder."""
@@ -186,6 +187,7 @@ def test_it_runs_on_the_emulated_gpu(pretrained, tmp_path, gpu, kind):
     assert 0 <= next(iter(result.scores.values())) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sentence", "tokens", "span", "choice"])
 def test_transformers_loads_the_folder_and_gives_the_same_scores(pretrained, tmp_path, kind):
     torch = pytest.importorskip("torch", reason="parity needs the extra `peers`: PyTorch is not installed")

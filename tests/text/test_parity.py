@@ -47,6 +47,7 @@ def in_context(characters):
         yield " ".join(f"{c} aΣ{c}É\u0301\u0323" for c in characters[begin : begin + 500])
 
 
+@pytest.mark.slow
 @every_setting
 def test_characters_at_the_ends_of_every_range(settings):
     assert_same(*both(settings), list(in_context(around_every_range(step=499))))
@@ -230,6 +231,7 @@ def plant_special_tokens_split(patch):
     patch.setattr("minibert.text.tokenizer._any_of", lambda tokens: re.compile("(?!)"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", [f for name, f in sorted(globals().items()) if name.startswith("plant_")])
 def test_a_planted_bug_is_seen(plant, monkeypatch):
     peer = peer_tokenizer(VOCABULARY)

@@ -71,6 +71,7 @@ def test_the_model_of_a_run_fills_blanks(whole_run):
         assert sum(probability for _, probability in blank) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path, corpus, monkeypatch):
     """The loss falls by far more than knowing the frequent words gives."""
     monkeypatch.setitem(PRESETS, "tiny", (1, 32, 4))
@@ -147,6 +148,7 @@ def test_a_finished_run_that_is_resumed_stays_what_it_is(tmp_path, corpus):
     assert losses_of(read_metrics(run)) == losses_of(records)
 
 
+@pytest.mark.slow
 def test_micro_batches_train_the_same_model(tmp_path, corpus, whole_run):
     """Gradients of the parts add up to those of the batch, to the rounding of float32."""
     run = tmp_path / "run"
@@ -306,6 +308,7 @@ class TestRefusals:
             tiny_config(corpus, tmp_path / "run", **change)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_checkpoints_that_were_there(tmp_path, corpus, whole_run, monkeypatch, full_disk):
     run = tmp_path / "run"
     with contextlib.ExitStack() as stack, monkeypatch.context() as patch:

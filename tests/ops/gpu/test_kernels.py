@@ -179,6 +179,7 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(run, width, dtype):
 
 
 # A row that is not aligned begins anywhere in a sector: 32 numbers of 16 bits then lie in three sectors, not in two.
+@pytest.mark.slow
 @pytest.mark.parametrize("width, factor", [(256, 1.05), (257, 1.5)])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @every_run
