@@ -67,6 +67,16 @@ COMMANDS = {
         "minibert.commands.encode:SearchConfig",
         "minibert.commands.encode:search",
     ),
+    "attention": Command(
+        "show where a model looks, as a page for the browser",
+        "minibert.commands.attention:AttentionConfig",
+        "minibert.commands.attention:attention",
+    ),
+    "lessons": Command(
+        "open the course in JupyterLab, and list what of it is done",
+        "minibert.commands.lessons:LessonsConfig",
+        "minibert.commands.lessons:lessons",
+    ),
     "gradcheck": Command(
         "check every gradient against finite differences",
         "minibert.commands.gradcheck:GradcheckConfig",

@@ -31,7 +31,7 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, 
     seed: of what the folder lacks, an output layer say; changes: fields of the BertConfig that shall be others than in
     the folder, labels above all.
     report: a function that gets one line on each tensor group that was initialised afresh or ignored; without one
-    they are logged as warnings.
+    they are logged, as a warning and as information.
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when they are pickled, damaged,
     of another shape, or lack a tensor of the body.
     """
@@ -40,7 +40,6 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, 
     tensors = todays_names(read_tensors(find_weights(folder)))
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)
-    report = report or log.warning
     fresh, taken = [], {}
     for name, parameter in model.parameters.all.items():
         source = next((key for key in (name, name.removeprefix("bert."), f"bert.{name}") if key in tensors), None)
@@ -62,9 +61,9 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, 
     model.parameters.assign(dict(taken.values()))
     if fresh:
         model.parameters.initialise(seed, fresh)
-        report(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")
+        (report or log.warning)(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")
     if ignored := sorted(set(tensors) - set(taken)):
-        report(f"{folder}: ignored, since {model_class.__name__} has no such part: {', '.join(ignored)}")
+        (report or log.info)(f"{folder}: ignored, since {model_class.__name__} has no such part: {', '.join(ignored)}")
     return model
 
 

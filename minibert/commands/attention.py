@@ -1,0 +1,44 @@
+"""`minibert attention`: a page that shows where a model looks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minibert.commands.options import check_writable
+from minibert.files import write_text
+from minibert.models import Bert
+from minibert.models.hub import find_model
+from minibert.pictures.attention import attention_page, look
+from minibert.text import Tokenizer
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Write a page of HTML that shows, in a browser, how much each token of a text looks at each other one.
+
+    For example: minibert attention runs/001 "the state of the union is strong"
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
+    text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
+    """What the model reads; quote it."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("attention.html")
+    """The file to write."""
+    revision: str | None = None
+    """Branch, tag or commit of a published model."""
+
+    def __post_init__(self):
+        if not self.text.strip():
+            raise ValueError("TEXT is empty; write a sentence")
+
+
+def attention(config: AttentionConfig) -> None:
+    """Write the page.  Raises FileNotFoundError where there is no model, ValueError for too long a text."""
+    check_writable("--out", config.out)
+    folder = find_model(config.run, config.revision)
+    tokens, probabilities = look(Bert.from_pretrained(folder), Tokenizer.load(folder), config.text)
+    write_text(config.out, attention_page(tokens, probabilities, f"Where {Path(config.run).name} looks"))
+    print(f"{config.out}: {len(tokens)} tokens, {probabilities.shape[0]} layers of {probabilities.shape[1]} heads")

@@ -1,0 +1,89 @@
+"""Exercises of the lessons: `check("layernorm_backward", my_function)` says whether it is right, or what is wrong.
+
+    check(name, answer)    a function, or for a kernel its source: right, wrong with a diagnosis, or not done yet
+    hints(name)            in a notebook: hints and the solution, folded up until they are asked for
+    hint(name, number)     one hint
+    solution(name)         the solution's source
+
+A diagnosis follows from what the answer computes, never from how it is written.
+"""
+
+from minibert.exercises import (  # isort: skip  (in the order of the lessons: each adds to EXERCISES)
+    wordpiece,  # noqa: F401
+    embeddings,  # noqa: F401
+    backpropagation,  # noqa: F401
+    attention,  # noqa: F401
+    encoder,  # noqa: F401
+    objectives,  # noqa: F401
+    training,  # noqa: F401
+    speed,  # noqa: F401
+    cuda,  # noqa: F401
+    flash,  # noqa: F401
+    tasks,  # noqa: F401
+    published,  # noqa: F401
+)
+from minibert.exercises.exercise import EXERCISES, Exercise, Mistake, Try, Verdict
+from minibert.exercises.judging import judge_function
+from minibert.exercises.progress import read_progress, remember
+from minibert.exercises.showing import Shown, show_hints, show_verdict, source_of
+
+__all__ = [
+    "EXERCISES",
+    "Exercise",
+    "Mistake",
+    "Try",
+    "Verdict",
+    "check",
+    "hint",
+    "hints",
+    "judge",
+    "read_progress",
+    "solution",
+]
+
+
+def find(name: str) -> Exercise:
+    """Raises ValueError for a name that is no exercise."""
+    if name not in EXERCISES:
+        raise ValueError(f"there is no exercise {name!r}; choose one of {', '.join(EXERCISES)}")
+    return EXERCISES[name]
+
+
+def judge(name: str, answer) -> Verdict:
+    """What becomes of an answer.  Raises ValueError for a name that is no exercise."""
+    exercise = find(name)
+    if exercise.judge is not None:
+        return exercise.judge(exercise, answer)
+    if not callable(answer):
+        return Verdict("wrong", f"expected a function, got {type(answer).__name__}")
+    return judge_function(exercise, answer)
+
+
+def check(name: str, answer) -> None:
+    """Print whether an answer is right; where it is, remember it as done.
+
+    name: of the exercise; answer: the function, or for a kernel its source.
+    Raises ValueError for a name that is no exercise; never because of the answer.
+    """
+    verdict = judge(name, answer)
+    if verdict.right:
+        remember(name)
+    print(show_verdict(name, verdict))
+
+
+def hints(name: str) -> Shown:
+    """All hints and the solution, in a notebook folded up until they are asked for."""
+    return show_hints(find(name))
+
+
+def hint(name: str, number: int = 1) -> None:
+    """Print one hint, counted from 1.  Raises ValueError where there is none of that number."""
+    steps = find(name).hints
+    if not 1 <= number <= len(steps):
+        raise ValueError(f"{name} has the hints 1 to {len(steps)}, not {number}")
+    print(steps[number - 1])
+
+
+def solution(name: str) -> None:
+    """Print the solution."""
+    print(source_of(find(name)))

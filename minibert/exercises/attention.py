@@ -1,0 +1,244 @@
+"""Exercises of lesson 4: attention, one head at a time."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ------------------------------------------------------------------------------------------------ softmax
+
+
+def softmax(scores):
+    """scores [Tq, Tk].  Returns probabilities [Tq, Tk], the rows of which add up to 1."""
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def softmax_over(axis):
+    def wrong(scores):
+        exponentials = np.exp(scores - scores.max(axis=axis, keepdims=True))
+        return exponentials / exponentials.sum(axis=axis, keepdims=True)
+
+    return wrong
+
+
+def softmax_that_overflows(scores):
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+
+def log_softmax(scores):
+    return np.log(softmax(scores))
+
+
+add(
+    Exercise(
+        "softmax",
+        4,
+        "scores to probabilities, without overflow",
+        softmax,
+        lambda: [
+            Try("3 queries, 5 keys", (random(0).standard_normal((3, 5)),)),
+            Try("one key", (np.array([[2.0], [-3.0]]),)),
+            Try("scores around 1,000", (1000 + random(1).standard_normal((2, 4)),)),
+            Try("scores around -1,000", (-1000 + random(1).standard_normal((4, 4)),)),
+        ],
+        outputs=("the probabilities",),
+        mistakes=(
+            Mistake(
+                "exp overflows near 710, and far below zero all exponentials are 0.  Take the row's maximum from its "
+                "scores first: that changes nothing else, since it cancels.",
+                softmax_that_overflows,
+            ),
+            Mistake(
+                "Your columns add up to 1.  Each *query* shares itself out among the keys: normalise rows, axis 1.",
+                softmax_over(0),
+            ),
+            Mistake("The whole matrix adds up to 1; each row should, on its own.", softmax_over(None)),
+            Mistake("Those are the logarithms of the probabilities.", log_softmax),
+        ),
+        hints=(
+            "Take the maximum of each row from it; keepdims=True keeps the shape [Tq, 1].",
+            "exp, then divide by the sum.",
+        ),
+        note="In the package it is part of attention_forward; and of log_softmax in minibert/ops/reference/losses.py.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------- softmax_backward
+
+
+def softmax_backward(d_probabilities, probabilities):
+    """Both [Tq, Tk].  Returns d_scores [Tq, Tk]."""
+    mean = (probabilities * d_probabilities).sum(axis=1, keepdims=True)
+    return probabilities * (d_probabilities - mean)
+
+
+add(
+    Exercise(
+        "softmax_backward",
+        4,
+        "the softmax Jacobian, without ever writing it down",
+        softmax_backward,
+        lambda: [
+            Try("3 queries, 5 keys", (random(2).standard_normal((3, 5)), softmax(random(3).standard_normal((3, 5))))),
+            Try("one query", (random(4).standard_normal((1, 4)), softmax(random(5).standard_normal((1, 4))))),
+            Try("4 by 4", (random(6).standard_normal((4, 4)), softmax(3 * random(7).standard_normal((4, 4))))),
+        ],
+        outputs=("d_scores",),
+        mistakes=(
+            Mistake(
+                "A higher score lowers all other probabilities of its row: the mean is missing.", lambda d, p: p * d
+            ),
+            Mistake(
+                "That is the diagonal of the Jacobian alone, p (1 - p).  The other entries, -p_i p_j, are not zero.",
+                lambda d, p: d * p * (1 - p),
+            ),
+            Mistake(
+                "The mean to subtract is the one *under the row's probabilities*, sum(p * d_p), not the plain mean.",
+                lambda d, p: p * (d - d.mean(axis=1, keepdims=True)),
+            ),
+            Mistake("Each row has a mean of its own: axis=1, with keepdims.", lambda d, p: p * (d - (p * d).sum())),
+            Mistake(
+                "Sum over the keys, axis 1; you sum over the queries.",
+                lambda d, p: p * (d - (p * d).sum(axis=0, keepdims=True)),
+            ),
+        ),
+        hints=(
+            "d p_i / d s_j = p_i (1[i = j] - p_j).  Multiply by d_p and sum over i.",
+            "d_s_j = p_j (d_p_j - sum_i p_i d_p_i).",
+        ),
+        note="In the package: two lines of attention_backward in minibert/ops/reference/attention.py.",
+    )
+)
+
+
+# ---------------------------------------------------------------------------------------------- attention
+
+
+def attend(query, key, value):
+    """One head, one sequence: query [Tq, D], key, value [Tk, D].  Returns context [Tq, D]."""
+    return softmax(query @ key.T / np.sqrt(query.shape[1])) @ value
+
+
+def head_tries():
+    r = random(8)
+    yield Try(
+        "4 queries, 6 keys, D = 3", (r.standard_normal((4, 3)), r.standard_normal((6, 3)), r.standard_normal((6, 3)))
+    )
+    yield Try("one token", tuple(r.standard_normal((1, 5)) for _ in range(3)))
+    yield Try("5 of each, D = 8", tuple(2 * r.standard_normal((5, 8)) for _ in range(3)))
+
+
+add(
+    Exercise(
+        "attend",
+        4,
+        "one head of attention",
+        attend,
+        head_tries,
+        outputs=("context",),
+        mistakes=(
+            Mistake(
+                "The scores are not scaled.  A sum of D products has a standard deviation of sqrt(D): divide by it.",
+                lambda q, k, v: softmax(q @ k.T) @ v,
+            ),
+            Mistake(
+                "You divide by D; the paper by sqrt(D), the standard deviation of a sum of D products.",
+                lambda q, k, v: softmax(q @ k.T / q.shape[1]) @ v,
+            ),
+            Mistake(
+                "You normalise over the queries.  Each query's weights for the keys must add up to 1.",
+                lambda q, k, v: softmax_over(0)(q @ k.T / np.sqrt(q.shape[1])) @ v,
+            ),
+            Mistake(
+                "You multiply by sqrt(D); dividing keeps the scores near 1.",
+                lambda q, k, v: softmax(q @ k.T * np.sqrt(q.shape[1])) @ v,
+            ),
+            Mistake(
+                "The weighted mean is one of the *values*; keys only decide the weights.",
+                lambda q, k, v: softmax(q @ k.T / np.sqrt(q.shape[1])) @ k,
+            ),
+        ),
+        hints=("Scores [Tq, Tk] = query @ key.T / sqrt(D).", "softmax over each row, times value."),
+        note="In the package: attention_forward, over all heads and sequences of a ragged batch.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------- attend_backward
+
+
+def attend_backward(d_context, query, key, value):
+    """d_context [Tq, D]; the others as in attend.  Returns d_query [Tq, D], d_key [Tk, D], d_value [Tk, D]."""
+    scale = query.shape[1] ** -0.5
+    probabilities = softmax(query @ key.T * scale)
+    # context = probabilities @ value
+    d_value = probabilities.T @ d_context
+    d_scores = softmax_backward(d_context @ value.T, probabilities)
+    # scores = query @ key.T * scale
+    return d_scores @ key * scale, d_scores.T @ query * scale, d_value
+
+
+def head_backward_tries():
+    for one in head_tries():
+        yield Try(one.what, (random(9).standard_normal(one.arguments[0].shape), *one.arguments))
+
+
+def backward_with(*, scaled=True, softmax_gradient=softmax_backward, transposed=True, dropped_value=False):
+    """attend_backward with something wrong."""
+
+    def wrong(d_context, query, key, value):
+        scale = query.shape[1] ** -0.5
+        probabilities = softmax(query @ key.T * scale)
+        d_scores = softmax_gradient(d_context @ value.T, probabilities)
+        d_value = probabilities.T @ d_context if transposed else probabilities @ d_context
+        factor = scale if scaled else 1
+        return d_scores @ key * factor, d_scores.T @ query * factor, d_value
+
+    return wrong
+
+
+def scores_softened_twice(d_context, query, key, value):
+    """The gradient of probabilities taken for that of scores."""
+    return backward_with(softmax_gradient=lambda d, p: d)(d_context, query, key, value)
+
+
+add(
+    Exercise(
+        "attend_backward",
+        4,
+        "the backward pass of a head, in seven lines",
+        attend_backward,
+        head_backward_tries,
+        outputs=("d_query", "d_key", "d_value"),
+        mistakes=(
+            Mistake(
+                "The factor 1 / sqrt(D) is missing: it stood between scores and product, and both ways pass it.",
+                backward_with(scaled=False),
+            ),
+            Mistake(
+                "In the softmax's gradient the row's mean is missing.",
+                backward_with(softmax_gradient=lambda d, p: d * p),
+            ),
+            Mistake(
+                "The softmax is passed over: from d_probabilities to d_scores it is probabilities * (d - mean).",
+                scores_softened_twice,
+            ),
+            Mistake(
+                "d_value collects from all queries that looked at a key: probabilities.T @ d_context.",
+                backward_with(transposed=False),
+            ),
+        ),
+        hints=(
+            "Compute the probabilities again; then walk back through the three lines of the forward pass.",
+            "context = p @ value gives d_value = p.T @ d_context and d_p = d_context @ value.T.",
+            "d_scores from d_p by softmax_backward; scores = query @ key.T / sqrt(D) gives d_query and d_key.",
+        ),
+        note="In the package: attention_backward in minibert/ops/reference/attention.py.",
+    )
+)

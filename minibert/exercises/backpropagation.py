@@ -1,0 +1,271 @@
+"""Exercises of lesson 3: linear, GELU, layer norm, and the gradient check."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.ops.reference.activations import gelu_backward, gelu_forward
+from minibert.ops.reference.layernorm import layernorm_backward, layernorm_forward
+from minibert.ops.reference.linear import linear_forward
+from minibert.ops.reference.normal import normal_cdf, normal_density
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---------------------------------------------------------------------------------------- linear_backward
+
+
+def linear_backward(d_y, cache):
+    """d_y [N, out], cache (x [N, in], weight [out, in]).  Returns d_x [N, in], d_weight [out, in], d_bias [out]."""
+    x, weight = cache
+    # y = x @ weight.T + bias
+    return d_y @ weight, d_y.T @ x, d_y.sum(axis=0)
+
+
+def linear_tries():
+    for what, rows, width, out, seed in (
+        ("5 tokens, 3 -> 4", 5, 3, 4, 0),
+        ("one token", 1, 3, 2, 1),
+        ("3 -> 3", 3, 3, 3, 2),
+    ):
+        r = random(seed)
+        _, cache = linear_forward(r.standard_normal((rows, width)), r.standard_normal((out, width)), np.zeros(out))
+        yield Try(what, (r.standard_normal((rows, out)), cache))
+
+
+add(
+    Exercise(
+        "linear_backward",
+        3,
+        "the three gradients of a linear layer",
+        linear_backward,
+        linear_tries,
+        outputs=("d_x", "d_weight", "d_bias"),
+        mistakes=(
+            Mistake(
+                "d_weight is transposed: it must have the weight's own shape, [out, in].",
+                lambda d, c: (d @ c[1], c[0].T @ d, d.sum(axis=0)),
+            ),
+            Mistake(
+                "The weight is transposed in d_x: forward it was weight.T, so backward it is weight.",
+                lambda d, c: (d @ c[1].T, d.T @ c[0], d.sum(axis=0)),
+            ),
+            Mistake(
+                "The bias was added to every token, so its gradient is the *sum* over the tokens, not their mean.",
+                lambda d, c: (d @ c[1], d.T @ c[0], d.mean(axis=0)),
+            ),
+            Mistake(
+                "The bias has one number for each output feature: sum over the tokens, which are axis 0.",
+                lambda d, c: (d @ c[1], d.T @ c[0], d.sum(axis=1)),
+            ),
+            Mistake(
+                "d_weight sums over the tokens; dividing by their number is the loss's business, not this op's.",
+                lambda d, c: (d @ c[1], d.T @ c[0] / len(d), d.sum(axis=0)),
+            ),
+        ),
+        hints=(
+            "Shapes decide nearly everything: which product of d_y [N, out] and weight [out, in] is [N, in]?",
+            "d_weight must be [out, in] and sum over tokens: d_y.T @ x.",
+            "The bias is a row that was added to every token.",
+        ),
+        note="In the package: minibert/ops/reference/linear.py.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------ gelu_backward
+
+
+def gelu_tries():
+    r = random(4)
+    yield Try("24 numbers", (r.standard_normal((4, 6)), gelu_forward(2 * r.standard_normal((4, 6)))[1]))
+    yield Try("zero", (np.ones((1, 1)), gelu_forward(np.zeros((1, 1)))[1]))
+    yield Try("large numbers", (np.ones((1, 2)), gelu_forward(np.array([[-9.0, 9.0]]))[1]))
+
+
+add(
+    Exercise(
+        "gelu_backward",
+        3,
+        "the derivative of x times the normal distribution",
+        gelu_backward,
+        gelu_tries,
+        outputs=("d_x",),
+        mistakes=(
+            Mistake(
+                "x is in GELU twice: as the factor, and inside the distribution.  One of the two terms is missing.",
+                lambda d, c: d * c[1],
+            ),
+            Mistake(
+                "The density lacks its factor 1 / sqrt(2 pi).",
+                lambda d, c: d * (c[1] + c[0] * np.exp(-(c[0] ** 2) / 2)),
+            ),
+            Mistake(
+                "That is the derivative alone; the chain rule multiplies it by d_y.",
+                lambda d, c: c[1] + c[0] * normal_density(c[0]),
+            ),
+            Mistake(
+                "In the second term the density is to be multiplied by x: the derivative of x * cdf(x) is "
+                "cdf(x) + x * density(x).",
+                lambda d, c: d * (c[1] + normal_density(c[0])),
+            ),
+            Mistake(
+                "The distribution is not its own derivative: that is the density.",
+                lambda d, c: d * (c[1] + c[0] * normal_cdf(c[0])),
+            ),
+        ),
+        hints=(
+            "The product rule, on x * cdf(x).",
+            "The derivative of the distribution is the density exp(-x**2 / 2) / sqrt(2 pi).",
+        ),
+        note="In the package: minibert/ops/reference/activations.py.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------- layernorm_backward
+
+
+def layernorm_tries():
+    for what, rows, width, seed in (("5 tokens, 8 features", 5, 8, 5), ("one token", 1, 6, 6), ("7 features", 3, 7, 7)):
+        r = random(seed)
+        x, weight = 3 + 2 * r.standard_normal((rows, width)), 1 + r.standard_normal(width)
+        _, cache = layernorm_forward(x, weight, np.zeros(width), 1e-12)
+        yield Try(what, (r.standard_normal((rows, width)), cache))
+
+
+def without(*left_out):
+    """layernorm_backward lacking some of its parts."""
+
+    def backward(d_y, cache):
+        x_hat, rstd, weight = cache
+        d_x_hat = d_y if "weight" in left_out else d_y * weight
+        through_mean = 0 if "mean" in left_out else d_x_hat.mean(axis=1, keepdims=True)
+        through_variance = x_hat * (d_x_hat * x_hat).mean(axis=1, keepdims=True)
+        if "variance" in left_out:
+            through_variance = 0
+        d_x = d_x_hat - through_mean - through_variance
+        return d_x if "rstd" in left_out else d_x * rstd, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
+
+    return backward
+
+
+def over_tokens(d_y, cache):
+    x_hat, rstd, weight = cache
+    d_x_hat = d_y * weight
+    d_x = rstd * (d_x_hat - d_x_hat.mean(axis=0) - x_hat * (d_x_hat * x_hat).mean(axis=0))
+    return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
+
+
+def means_of_parameters(d_y, cache):
+    d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
+    return d_x, d_weight / len(d_y), d_bias / len(d_y)
+
+
+def weight_without_x_hat(d_y, cache):
+    d_x, _, d_bias = layernorm_backward(d_y, cache)
+    return d_x, (d_y * cache[2]).sum(axis=0), d_bias
+
+
+add(
+    Exercise(
+        "layernorm_backward",
+        3,
+        "the gradients of a layer norm",
+        layernorm_backward,
+        layernorm_tries,
+        outputs=("d_x", "d_weight", "d_bias"),
+        mistakes=(
+            Mistake(
+                "The mean term is missing: x also moves the mean, which is taken from every feature.", without("mean")
+            ),
+            Mistake(
+                "The variance term is missing: x also moves the variance, by which every feature is divided.  "
+                "(An upstream gradient of ones cannot see this; a random one does.)",
+                without("variance"),
+            ),
+            Mistake("Both the mean term and the variance term are missing.", without("mean", "variance")),
+            Mistake("The factor rstd is missing: x_hat = (x - mean) * rstd.", without("rstd")),
+            Mistake(
+                "y = x_hat * weight + bias: on its way to x_hat the gradient is multiplied by weight.",
+                without("weight"),
+            ),
+            Mistake(
+                "Each token has a mean and a variance of its own, over its features: axis 1, with keepdims.",
+                over_tokens,
+            ),
+            Mistake("The parameters' gradients are sums over the tokens, not means.", means_of_parameters),
+            Mistake("weight is multiplied by x_hat, so its gradient is d_y * x_hat, summed.", weight_without_x_hat),
+        ),
+        hints=(
+            "Three ways lead from x to x_hat = (x - mean) * rstd: directly, through the mean, through rstd.",
+            "Through the mean: every feature of the token loses the mean of d_x_hat.",
+            "Through the variance: x_hat times the mean of d_x_hat * x_hat.",
+            "d_x = rstd * (d_x_hat - mean(d_x_hat) - x_hat * mean(d_x_hat * x_hat)), means over axis 1.",
+        ),
+        note="In the package: minibert/ops/reference/layernorm.py; as a CUDA kernel, minibert/ops/gpu/layernorm.cu.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------ numeric_slope
+
+
+def numeric_slope(f, x, step):
+    """f: array -> number.  Returns central differences in every element of x, an array like it; x stays as it is."""
+    slope = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        moved = x.copy()
+        moved[place] = x[place] + step
+        above = f(moved)
+        moved[place] = x[place] - step
+        slope[place] = (above - f(moved)) / (2 * step)
+    return slope
+
+
+def forward_difference(f, x, step):
+    slope = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        moved = x.copy()
+        moved[place] += step
+        slope[place] = (f(moved) - f(x)) / step
+    return slope
+
+
+def all_at_once(f, x, step):
+    return np.full_like(x, (f(x + step) - f(x - step)) / (2 * step))
+
+
+def cubic(x):
+    return float((x**3).sum() + x.ravel()[0] * x.ravel()[-1])
+
+
+add(
+    Exercise(
+        "numeric_slope",
+        3,
+        "the gradient check's other half: slopes by moving each element",
+        numeric_slope,
+        lambda: [
+            Try("a cubic function of 6 numbers", (cubic, random(8).standard_normal((2, 3)), 1e-3)),
+            Try("one number", (cubic, np.array([0.7]), 1e-3)),
+        ],
+        mistakes=(
+            Mistake(
+                "You move to one side only: that is off by step * f''/2.  Moving to both sides is off by step squared.",
+                forward_difference,
+            ),
+            Mistake("From x - step to x + step it is *two* steps.", lambda f, x, step: 2 * numeric_slope(f, x, step)),
+            Mistake("The sign is wrong: above minus below.", lambda f, x, step: -numeric_slope(f, x, step)),
+            Mistake("Move one element at a time: the others must stay where they are.", all_at_once),
+        ),
+        hints=(
+            "for place in np.ndindex(x.shape) visits every element.",
+            "Work on a copy, and put the element back (or copy anew each time).",
+            "(f(moved up) - f(moved down)) / (2 * step)",
+        ),
+        note="In the package: numeric_gradient in minibert/checks/gradients.py.",
+        tolerance=1e-7,
+    )
+)

@@ -1,0 +1,161 @@
+"""Exercises of lesson 2: embeddings, and their backward pass."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.ops.reference.embedding import scatter_add as add_rows
+
+LENGTHS = (5, 3, 1)
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---------------------------------------------------------------------------------------- positions_of
+
+
+def positions_of(cu_seqlens):
+    """cu_seqlens integers [B + 1].  Returns each token's position in its own sequence, [N]."""
+    lengths = np.diff(cu_seqlens)
+    return np.arange(cu_seqlens[-1]) - np.repeat(cu_seqlens[:-1], lengths)
+
+
+add(
+    Exercise(
+        "positions_of",
+        2,
+        "each token's place in its own sequence",
+        positions_of,
+        lambda: [
+            Try("lengths 5, 3 and 1", (np.array([0, 5, 8, 9]),)),
+            Try("one sequence", (np.array([0, 4]),)),
+            Try("three sequences of one token", (np.array([0, 1, 2, 3]),)),
+        ],
+        mistakes=(
+            Mistake(
+                "Your positions run on through the batch; each sequence begins again at 0.",
+                lambda cu_seqlens: np.arange(cu_seqlens[-1]),
+            ),
+            Mistake("Positions begin at 0: the first row of the table is [CLS]'s.", lambda c: positions_of(c) + 1),
+            Mistake(
+                "You count backwards from each sequence's end.",
+                lambda c: np.repeat(c[1:], np.diff(c)) - 1 - np.arange(c[-1]),
+            ),
+        ),
+        hints=(
+            "np.arange(N) counts through the batch.  What must be taken from it in each sequence?",
+            "np.repeat(cu_seqlens[:-1], lengths) gives each token the start of its sequence.",
+        ),
+        note="In the package a Batch brings them: position_ids.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------- embedding_forward
+
+
+def embed(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+    """ids integers [N]; tables [.., H].  Returns y [N, H], the sum of three rows for each token."""
+    return token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
+
+
+def embedding_tries():
+    r = random(2)
+    tables = r.standard_normal((11, 4)), r.standard_normal((6, 4)), r.standard_normal((2, 4))
+    ids = r.integers(0, 11, 9), np.array([0, 1, 2, 3, 4, 0, 1, 2, 0]), np.array([0, 0, 1, 1, 1, 0, 1, 1, 0])
+    yield Try("nine tokens", (*ids, *tables))
+    yield Try("one token", (np.array([7]), np.array([0]), np.array([1]), *tables))
+
+
+add(
+    Exercise(
+        "embed",
+        2,
+        "the sum of three looked-up rows",
+        embed,
+        embedding_tries,
+        outputs=("y",),
+        mistakes=(
+            Mistake(
+                "The token's own vector alone: then 'dog bites man' and 'man bites dog' look alike.",
+                lambda t, p, s, tw, pw, sw: tw[t],
+            ),
+            Mistake("The segment's vector is missing.", lambda t, p, s, tw, pw, sw: tw[t] + pw[p]),
+            Mistake("The position's vector is missing.", lambda t, p, s, tw, pw, sw: tw[t] + sw[s]),
+            Mistake(
+                "The paper adds the three (figure 2); it does not take their mean.",
+                lambda t, p, s, tw, pw, sw: embed(t, p, s, tw, pw, sw) / 3,
+            ),
+            Mistake(
+                "Side by side they are three times as wide; the paper adds them (figure 2).",
+                lambda t, p, s, tw, pw, sw: np.concatenate([tw[t], pw[p], sw[s]], axis=1),
+            ),
+        ),
+        hints=("table[ids] looks up all rows at once: [N, H].", "Three look-ups and two additions, nothing else."),
+        note="In the package: embedding_forward in minibert/ops/reference/embedding.py.",
+    )
+)
+
+
+# -------------------------------------------------------------------------------------------- scatter_add
+
+
+def scatter_add(rows, ids, size):
+    """rows [N, H], ids integers [N].  Returns [size, H]: row k is the sum of all rows[i] with ids[i] == k."""
+    return add_rows(rows, ids, (size, rows.shape[1]))
+
+
+def keep_the_last(rows, ids, size):
+    out = np.zeros((size, rows.shape[1]))
+    out[ids] += rows
+    return out
+
+
+def average(rows, ids, size):
+    counts = np.bincount(ids, minlength=size)[:, None]
+    return scatter_add(rows, ids, size) / np.maximum(counts, 1)
+
+
+def gather_instead(rows, ids, size):
+    return rows[ids % len(rows)]
+
+
+def scatter_tries():
+    r = random(3)
+    yield Try("an id that occurs three times", (r.standard_normal((6, 3)), np.array([2, 0, 2, 4, 2, 0]), 5))
+    yield Try("ids that all differ", (r.standard_normal((3, 2)), np.array([2, 0, 1]), 3))
+    yield Try("one row", (r.standard_normal((1, 4)), np.array([3]), 4))
+
+
+add(
+    Exercise(
+        "scatter_add",
+        2,
+        "the backward pass of looking up rows",
+        scatter_add,
+        scatter_tries,
+        outputs=("d_weight",),
+        shown=add_rows,
+        mistakes=(
+            Mistake(
+                "Of several rows with one id only the last arrives: NumPy's out[ids] += rows reads all old values "
+                "first, "
+                "then writes.  np.add.at(out, ids, rows) adds one after the other.",
+                keep_the_last,
+            ),
+            Mistake("A row that was looked up three times gets the *sum* of three gradients, not their mean.", average),
+            Mistake(
+                "That looks rows up (the forward pass).  Backward, rows go to their ids: out[ids[i]] += rows[i].",
+                gather_instead,
+            ),
+        ),
+        hints=(
+            "Begin with zeros [size, H].  Row i of the gradient is added to row ids[i].",
+            "A loop over i is right.  What does out[ids] += rows do if an id occurs twice?",
+            "np.add.at(out, ids, rows).",
+        ),
+        note="In the package: scatter_add in minibert/ops/reference/embedding.py; on a GPU, "
+        "minibert/ops/gpu/scatter.cu.",
+    )
+)

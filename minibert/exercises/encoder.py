@@ -1,0 +1,223 @@
+"""Exercises of lesson 5: the encoder."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# -------------------------------------------------------------------------------------- residual_backward
+
+
+def residual_backward(d_y, x, weight):
+    """y = x + tanh(x @ weight.T); d_y, x [N, H], weight [H, H].  Returns d_x [N, H], d_weight [H, H]."""
+    t = np.tanh(x @ weight.T)
+    d_inside = d_y * (1 - t * t)
+    return d_y + d_inside @ weight, d_inside.T @ x
+
+
+def residual_with(*, residual=1, derivative=True, transposed=False):
+    def wrong(d_y, x, weight):
+        t = np.tanh(x @ weight.T)
+        d_inside = d_y * (1 - t * t) if derivative else d_y
+        return residual * d_y + d_inside @ (weight.T if transposed else weight), d_inside.T @ x
+
+    return wrong
+
+
+def residual_tries():
+    for what, rows, width, seed in (("4 tokens", 4, 3, 0), ("one token", 1, 5, 1)):
+        r = random(seed)
+        yield Try(
+            what,
+            (r.standard_normal((rows, width)), r.standard_normal((rows, width)), r.standard_normal((width, width))),
+        )
+
+
+add(
+    Exercise(
+        "residual_backward",
+        5,
+        "the gradient of a residual connection",
+        residual_backward,
+        residual_tries,
+        outputs=("d_x", "d_weight"),
+        mistakes=(
+            Mistake(
+                "The residual is forgotten: x reaches y past the layer too, and that way its gradient is d_y itself.",
+                residual_with(residual=0),
+            ),
+            Mistake("The tanh is passed over: its derivative is 1 - tanh(x)**2.", residual_with(derivative=False)),
+            Mistake(
+                "Forward it was weight.T, so backward it is weight: you have it transposed.",
+                residual_with(transposed=True),
+            ),
+            Mistake("The way past the layer is counted twice.", residual_with(residual=2)),
+        ),
+        hints=(
+            "y is a sum, and a sum hands its gradient to both of its terms.",
+            "d_x = d_y + what comes back through the layer.",
+        ),
+        note="This is why deep models train: whatever the layer does, d_y arrives below it undamped.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------------ dropout
+
+
+def drop(x, bits, rate):
+    """x [N, H]; bits integers 0 .. 65535 [N, H]; rate a multiple of 1 / 65536.  Returns what dropout makes of x."""
+    threshold = round(rate * 65536)
+    return np.where(bits >= threshold, x * 65536 / (65536 - threshold), 0)
+
+
+def drop_tries():
+    r = random(2)
+    yield Try("rate 1/4", (r.standard_normal((6, 8)), r.integers(0, 65536, (6, 8)), 0.25))
+    yield Try("rate 1/16", (r.standard_normal((3, 5)), r.integers(0, 65536, (3, 5)), 0.0625))
+    yield Try("rate 0", (r.standard_normal((2, 3)), r.integers(0, 65536, (2, 3)), 0.0))
+    yield Try("bits that equal the threshold", (np.ones((1, 3)), np.array([[16383, 16384, 16385]]), 0.25))
+
+
+add(
+    Exercise(
+        "drop",
+        5,
+        "dropout from bits that were counted, not drawn",
+        drop,
+        drop_tries,
+        outputs=("y",),
+        mistakes=(
+            Mistake(
+                "What is kept must be divided by 1 - rate: then its expectation is what it was, and at test time "
+                "nothing need be changed.",
+                lambda x, b, rate: np.where(b >= round(rate * 65536), x, 0),
+            ),
+            Mistake(
+                "Kept and dropped are the wrong way round: bits below the threshold, the share `rate` of all, drop.",
+                lambda x, b, rate: np.where(b < round(rate * 65536), x / (1 - rate), 0),
+            ),
+            Mistake(
+                "You multiply by 1 - rate: the expectation falls twice.  Divide.",
+                lambda x, b, rate: np.where(b >= round(rate * 65536), x * (1 - rate), 0),
+            ),
+            Mistake(
+                "You divide by the rate; what is left over is 1 - rate of all.",
+                lambda x, b, rate: np.where(b >= round(rate * 65536), x / max(rate, 1e-9), 0),
+            ),
+            Mistake(
+                "Bits that equal the threshold are kept: of 65,536 values exactly `threshold` lie below it.",
+                lambda x, b, rate: np.where(b > round(rate * 65536), x / (1 - rate), 0),
+            ),
+        ),
+        hints=(
+            "threshold = rate * 65536; what has bits below it is dropped.",
+            "The rest is multiplied by 1 / (1 - rate).",
+        ),
+        note="In the package: minibert/ops/dropout.py says where the bits come from.",
+    )
+)
+
+
+# ---------------------------------------------------------------------------------------- layer_parameters
+
+
+def layer_parameters(hidden, inner):
+    """How many numbers are in one encoder layer: hidden size H, feed-forward size F.  Returns an integer."""
+    attention = 4 * (hidden * hidden + hidden)
+    feed_forward = hidden * inner + inner + inner * hidden + hidden
+    return attention + feed_forward + 2 * 2 * hidden
+
+
+add(
+    Exercise(
+        "layer_parameters",
+        5,
+        "count the parameters of a layer",
+        layer_parameters,
+        lambda: [
+            Try("BERT base: H = 768, F = 3072", (768, 3072)),
+            Try("tiny: H = 128, F = 512", (128, 512)),
+            Try("an odd one: H = 6, F = 10", (6, 10)),
+        ],
+        outputs=("the number of parameters",),
+        mistakes=(
+            Mistake("The biases are missing: every linear layer has one.", lambda h, f: 4 * h * h + 2 * h * f + 4 * h),
+            Mistake(
+                "The two layer norms are missing: each has a weight and a bias of H.",
+                lambda h, f: 4 * (h * h + h) + 2 * h * f + f + h,
+            ),
+            Mistake(
+                "Attention has four matrices: query, key, value, and the output's.",
+                lambda h, f: 3 * (h * h + h) + 2 * h * f + f + h + 4 * h,
+            ),
+            Mistake(
+                "There are two layer norms in a layer, one after each sub-layer.",
+                lambda h, f: 4 * (h * h + h) + 2 * h * f + f + h + 2 * h,
+            ),
+        ),
+        hints=(
+            "A linear layer from a to b has a * b + b numbers.",
+            "Four of them H to H, one H to F, one F to H; and two layer norms with 2 H each.",
+        ),
+        note="For BERT base this is 7,087,872; twelve layers are 85 of its 110 million.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------------- layer_flops
+
+
+def layer_flops(lengths, hidden, inner):
+    """Operations of one layer's matrix products, forward: lengths of the sequences, H, F.  An integer."""
+    tokens = sum(lengths)
+    return 2 * tokens * (4 * hidden * hidden + 2 * hidden * inner) + sum(4 * t * t * hidden for t in lengths)
+
+
+def flops_with(*, each=2, products=2, padded=False):
+    def wrong(lengths, hidden, inner):
+        if padded:
+            lengths = [max(lengths)] * len(lengths)
+        linear = each * sum(lengths) * (4 * hidden * hidden + 2 * hidden * inner)
+        return linear + sum(each * products * t * t * hidden for t in lengths)
+
+    return wrong
+
+
+add(
+    Exercise(
+        "layer_flops",
+        5,
+        "count the arithmetic of a layer",
+        layer_flops,
+        lambda: [
+            Try("four sequences of 128, H = 256, F = 1024", ([128] * 4, 256, 1024)),
+            Try("lengths 5, 60 and 1, H = 12, F = 48", ([5, 60, 1], 12, 48)),
+        ],
+        outputs=("the number of operations",),
+        mistakes=(
+            Mistake("A multiplication and an addition are two operations.", flops_with(each=1)),
+            Mistake(
+                "Attention has two products that grow with T squared: query @ key.T, and probabilities @ value.",
+                flops_with(products=1),
+            ),
+            Mistake(
+                "The products of attention itself are missing; they grow with the square of the length.",
+                flops_with(products=0),
+            ),
+            Mistake(
+                "You count as if all sequences were as long as the longest: that is what padding would cost.",
+                flops_with(padded=True),
+            ),
+        ),
+        hints=(
+            "A product [n, k] @ [k, m] takes 2 n k m operations.",
+            "Linear layers: 2 N (4 H H + 2 H F).  Attention: 2 products of 2 T T H for each sequence.",
+        ),
+        note="The backward pass takes twice as much: each product has two gradients.",
+    )
+)

@@ -1,0 +1,91 @@
+"""What an exercise is: a function to write, the cases it is tried on, and the mistakes that we know.
+
+A diagnosis follows from numbers, never from the text of an answer.  A known mistake is itself a function, the right one
+with that mistake in it; an answer whose results equal that function's on every case has made that mistake, however it
+is written.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Something that people get wrong.
+
+    hint      what to say to them; shown, so it must not give the answer away
+    function  the right function with the mistake in it, or for a kernel its source
+    """
+
+    hint: str
+    function: Any
+
+
+@dataclass(frozen=True)
+class Try:
+    """One call of the function to write.
+
+    what       what is special about it, as it is told: "one token", "lengths 5, 3 and 1"
+    arguments  of the function
+    """
+
+    what: str
+    arguments: tuple
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function to write.
+
+    name       as in check("name", function)
+    lesson     its number
+    task       in a few words, for the list of what is done
+    solution   the right function: where the package has it, the package's own
+    tries      () -> the calls it is tried with, ordinary ones first; fresh arguments each time
+    outputs    what its results are called
+    mistakes   see Mistake; of two that fit, the first one counts
+    hints      in steps, from "where to look" to "almost the answer"
+    note       what to say when it is right: where the package has it
+    tolerance  what an element may be off, relative to the largest of its array
+    prepare    what is done with an answer's results before they are compared
+    judge      for what is not a function of arrays: (exercise, answer) -> Verdict
+    """
+
+    name: str
+    lesson: int
+    task: str
+    solution: Callable | str
+    tries: Callable[[], Iterable[Try]] | None = None
+    outputs: tuple[str, ...] = ("the result",)
+    mistakes: tuple[Mistake, ...] = ()
+    hints: tuple[str, ...] = ()
+    note: str = ""
+    tolerance: float = 1e-9
+    wrap: Callable | None = None
+    shown: Callable | None = None
+    judge: Callable | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an answer: "right", "wrong" or "not done yet", and why."""
+
+    state: str
+    text: str
+
+    @property
+    def right(self) -> bool:
+        return self.state == RIGHT
+
+
+RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done yet"
+EXERCISES: dict[str, Exercise] = {}
+
+
+def add(exercise: Exercise) -> Exercise:
+    """Put an exercise on the list.  ValueError for a name that is taken."""
+    if exercise.name in EXERCISES:
+        raise ValueError(f"there is an exercise {exercise.name!r} already")
+    EXERCISES[exercise.name] = exercise
+    return exercise

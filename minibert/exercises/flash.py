@@ -1,0 +1,329 @@
+"""Exercises of lesson 10: flash attention, and half precision."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.exercises.kernels import KernelExercise, Launch, judge_kernel
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---------------------------------------------------------------------------------------- online_softmax
+
+
+def online_attention(query, key, value, tile):
+    """One query [D], keys and values [T, D], `tile` of them at a time; scores are not scaled.  Returns context [D]."""
+    highest, total, context = -np.inf, 0.0, np.zeros(value.shape[1])
+    for first in range(0, len(key), tile):
+        scores = key[first : first + tile] @ query
+        higher = max(highest, scores.max())
+        factor = np.exp(highest - higher)
+        weights = np.exp(scores - higher)
+        total = total * factor + weights.sum()
+        context = context * factor + weights @ value[first : first + tile]
+        highest = higher
+    return context / total
+
+
+def online_with(*, total=True, context=True, tail=True, running=True):
+    def wrong(query, key, value, tile):
+        highest, sums, out = -np.inf, 0.0, np.zeros(value.shape[1])
+        last = len(key) if tail or len(key) < tile else len(key) // tile * tile
+        for first in range(0, last, tile):
+            scores = key[first : first + tile] @ query
+            higher = max(highest, scores.max()) if running else scores.max()
+            factor = np.exp(highest - higher) if running or highest > -np.inf else 0
+            weights = np.exp(scores - higher)
+            sums = sums * (factor if total else 1) + weights.sum()
+            out = out * (factor if context else 1) + weights @ value[first : first + tile]
+            highest = higher
+        return out / sums
+
+    return wrong
+
+
+def without_maximum(query, key, value, tile):
+    weights = np.exp(key @ query)
+    return weights @ value / weights.sum()
+
+
+def online_tries():
+    r = random(0)
+    for what, keys, width, tile, size in (
+        ("8 keys, tiles of 4", 8, 3, 4, 1), ("7 keys, tiles of 3", 7, 4, 3, 1), ("tiles of one key", 5, 2, 1, 1),
+        ("large scores", 6, 4, 2, 40),
+    ):  # fmt: skip
+        yield Try(
+            what,
+            (
+                size * r.standard_normal(width),
+                size * r.standard_normal((keys, width)),
+                r.standard_normal((keys, width)),
+                tile,
+            ),
+        )
+
+
+add(
+    Exercise(
+        "online_attention",
+        10,
+        "the softmax that never sees all scores",
+        online_attention,
+        online_tries,
+        outputs=("context",),
+        mistakes=(
+            Mistake(
+                "When a higher score comes, the context that was summed up so far must shrink with the denominator: "
+                "times "
+                "exp(old maximum - new maximum).",
+                online_with(context=False),
+            ),
+            Mistake(
+                "When a higher score comes, the denominator so far must shrink too: times exp(old maximum - new "
+                "maximum).",
+                online_with(total=False),
+            ),
+            Mistake(
+                "When a higher score comes, both sums so far must shrink: times exp(old maximum - new maximum).",
+                online_with(total=False, context=False),
+            ),
+            Mistake("The last keys are left out where T is no multiple of the tile.", online_with(tail=False)),
+            Mistake(
+                "exp overflows with large scores: keep the highest score so far, and take it off.", without_maximum
+            ),
+        ),
+        hints=(
+            "Keep three things from tile to tile: the highest score, the denominator, and the context, undivided.",
+            "new = max(old, scores.max()); factor = exp(old - new): both sums times factor, then add the tile's.",
+            "Divide once, at the end.",
+        ),
+        note="In the package: `soften` in minibert/ops/gpu/attention.cu does this for eight scores at a time.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------- recompute_scores
+
+
+def flash_d_scores(query, key, value, d_context, log_sums, delta):
+    """One tile, scores unscaled: query, d_context [Tq, D]; key, value [Tk, D]; log_sums, delta [Tq].
+
+    log_sums: log of each query's softmax denominator over *all* keys; delta: d_context . context of each query.
+    Returns d_scores [Tq, Tk] of this tile.
+    """
+    probabilities = np.exp(query @ key.T - log_sums[:, None])
+    return probabilities * (d_context @ value.T - delta[:, None])
+
+
+def local_softmax(query, key, value, d_context, log_sums, delta):
+    scores = query @ key.T
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return p * (d_context @ value.T - delta[:, None])
+
+
+def local_mean(query, key, value, d_context, log_sums, delta):
+    p = np.exp(query @ key.T - log_sums[:, None])
+    d_p = d_context @ value.T
+    return p * (d_p - (p * d_p).sum(axis=1, keepdims=True))
+
+
+def tile_tries():
+    r = random(1)
+    for what, queries, keys, width, first, last in (
+        ("keys 2 to 5 of 8", 3, 8, 4, 2, 5),
+        ("the last key", 2, 5, 3, 4, 5),
+    ):
+        q, k, v, d = (r.standard_normal((n, width)) for n in (queries, keys, keys, queries))
+        scores = q @ k.T
+        log_sums = np.log(np.exp(scores).sum(axis=1))
+        context = np.exp(scores - log_sums[:, None]) @ v
+        yield Try(what, (q, k[first:last], v[first:last], d, log_sums, (d * context).sum(axis=1)))
+
+
+add(
+    Exercise(
+        "flash_d_scores",
+        10,
+        "the backward pass of a tile, from two numbers a row",
+        flash_d_scores,
+        tile_tries,
+        outputs=("d_scores",),
+        mistakes=(
+            Mistake(
+                "You normalise over the keys of this tile; the denominator is that of all keys, and its logarithm is "
+                "in "
+                "log_sums.",
+                local_softmax,
+            ),
+            Mistake(
+                "The mean is one over *all* keys of the query, not over this tile's: that is what delta is kept for.",
+                local_mean,
+            ),
+            Mistake(
+                "The mean is missing: take delta from each query's d_probabilities.",
+                lambda q, k, v, d, s, e: np.exp(q @ k.T - s[:, None]) * (d @ v.T),
+            ),
+            Mistake(
+                "That is d_scores before the probabilities are multiplied in.",
+                lambda q, k, v, d, s, e: d @ v.T - e[:, None],
+            ),
+        ),
+        hints=(
+            "probabilities = exp(scores - log_sums[:, None]): no maximum, no sum.",
+            "d_scores = p * (d_p - mean), as in lesson 4; the mean is delta.",
+        ),
+        note="sum(p * d_p) over all keys is d_context . context: so one number a query replaces a row of T.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------------- loss_scale
+
+
+def next_scale(scale, good_steps, norm, interval):
+    """After a step: the loss scale, good steps since it changed, the gradients' norm.  Returns both anew."""
+    if not np.isfinite(norm):
+        return scale / 2, 0
+    if good_steps + 1 >= interval:
+        return scale * 2, 0
+    return scale, good_steps + 1
+
+
+def scale_with(*, halve=True, reset=True, double=True, keep_counting=False):
+    def wrong(scale, good_steps, norm, interval):
+        if not np.isfinite(norm):
+            return (scale / 2 if halve else scale), (0 if reset else good_steps)
+        if good_steps + 1 >= interval and double:
+            return scale * 2, (good_steps + 1 if keep_counting else 0)
+        return scale, good_steps + 1
+
+    return wrong
+
+
+add(
+    Exercise(
+        "next_scale",
+        10,
+        "dynamic loss scaling",
+        next_scale,
+        lambda: [
+            Try("a good step", (1024.0, 3, 2.5, 10)),
+            Try("a norm that is infinite", (1024.0, 3, float("inf"), 10)),
+            Try("a norm that is no number", (1024.0, 9, float("nan"), 10)),
+            Try("the tenth good step", (1024.0, 9, 2.5, 10)),
+        ],
+        outputs=("scale", "good steps"),
+        mistakes=(
+            Mistake("After an overflow the scale must fall: half of it.", scale_with(halve=False)),
+            Mistake("After an overflow the count of good steps begins again.", scale_with(reset=False)),
+            Mistake(
+                "After `interval` good steps in a row the scale doubles: it may have become too small.",
+                scale_with(double=False),
+            ),
+            Mistake("When the scale has doubled, the count begins again.", scale_with(keep_counting=True)),
+            Mistake(
+                "NaN is an overflow as well as infinity: ask np.isfinite.",
+                lambda s, g, n, i: (s / 2, 0) if n == np.inf else next_scale(s, g, 1.0, i),
+            ),
+        ),
+        hints=("Three cases: not finite; the last of `interval` good steps; any other step.",),
+        note="In the package: update_scale in minibert/ops/gpu/optimizer.cu, on the device, without waiting.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------- flash_kernel
+
+FLASH = """__global__ void flash(const float* q, const float* k, const float* v, float* context, int T) {
+    const int D = 4, TILE = 32;
+    __shared__ float keys[TILE * D], values[TILE * D];
+    int query = blockIdx.x * TILE + threadIdx.x;
+    float mine[D], sums[D] = {0, 0, 0, 0}, highest = -1e30f, total = 0;
+    for (int d = 0; d < D; d++) mine[d] = query < T ? q[query * D + d] : 0;
+    for (int first = 0; first < T; first += TILE) {
+        __syncthreads();
+        for (int d = 0; d < D; d++) {
+            int row = first + threadIdx.x;
+            keys[threadIdx.x * D + d] = row < T ? k[row * D + d] : 0;
+            values[threadIdx.x * D + d] = row < T ? v[row * D + d] : 0;
+        }
+        __syncthreads();
+        for (int j = 0; j < TILE && first + j < T; j++) {
+            float score = 0;
+            for (int d = 0; d < D; d++) score += mine[d] * keys[j * D + d];
+            float higher = fmaxf(highest, score), factor = expf(highest - higher), weight = expf(score - higher);
+            total = total * factor + weight;
+            for (int d = 0; d < D; d++) sums[d] = sums[d] * factor + weight * values[j * D + d];
+            highest = higher;
+        }
+    }
+    if (query < T)
+        for (int d = 0; d < D; d++) context[query * D + d] = sums[d] / total;
+}
+"""
+
+
+def flash_launches():
+    r = random(2)
+    for what, tokens in (("64 tokens", 64), ("45 tokens", 45), ("3 tokens", 3)):
+        q, k, v = (r.standard_normal((tokens, 4)).astype(np.float32) for _ in range(3))
+        scores = q.astype(float) @ k.T.astype(float)
+        p = np.exp(scores - scores.max(axis=1, keepdims=True))
+        yield Launch(
+            what,
+            -(-tokens // 32),
+            32,
+            lambda q=q, k=k, v=v, n=tokens: (q.copy(), k.copy(), v.copy(), np.zeros_like(q), np.int32(n)),
+            3,
+            (p / p.sum(axis=1, keepdims=True) @ v).astype(np.float32),
+        )
+
+
+add(
+    KernelExercise(
+        "flash_kernel",
+        10,
+        "flash attention as a kernel",
+        FLASH,
+        flash_launches,
+        outputs=("context",),
+        tolerance=1e-4,
+        judge=judge_kernel,
+        kinds=(
+            (
+                "race",
+                "A barrier is missing.  There are two in each round: one before the tile is loaded, while slow threads "
+                "may "
+                "still read the old one, and one after, until all of it is there.",
+            ),
+            ("out of bounds", "45 is no multiple of 32: the last tile and the last block have rows that do not exist."),
+            ("uninitialised", "A place of the tile is read that nobody wrote."),
+            ("divergence", "All threads of a block must come to __syncthreads(), also those without a query."),
+        ),
+        mistakes=(
+            Mistake(
+                "The keys beyond the end take part, with a score of 0: stop at first + j < T.",
+                FLASH.replace("j < TILE && first + j < T", "j < TILE"),
+            ),
+            Mistake(
+                "When the maximum rises, the context so far must be multiplied by the factor too.",
+                FLASH.replace("sums[d] * factor + weight", "sums[d] + weight"),
+            ),
+            Mistake(
+                "When the maximum rises, the denominator so far must be multiplied by the factor too.",
+                FLASH.replace("total * factor + weight", "total + weight"),
+            ),
+            Mistake("The sums are not divided by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
+        ),
+        hints=(
+            "A thread has one query, in registers; the block's 32 threads load a tile of 32 keys and values together.",
+            "For each key of the tile: score, new maximum, factor, weight; as in online_attention.",
+            "Threads whose query does not exist still load their key, and come to the barriers.",
+        ),
+        note="In the package: minibert/ops/gpu/attention.cu, where a thread has small tiles of products in registers.",
+    )
+)

@@ -1,0 +1,258 @@
+"""Is an answer right, and if not, what does it look like?  Everything is concluded from numbers."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Try, Verdict
+
+SAME = 1e-7  # relative: an answer that is so near to a mistake's results has made that mistake
+
+
+@dataclass
+class Outcome:
+    """What one call came to: results, one array for each output, or the error that it ended with."""
+
+    results: tuple | None = None
+    error: BaseException | None = None
+    changed: int | None = None
+    """the number of an argument that the function has changed"""
+    count: int | None = None
+    """how many results it gave, where that is not the expected number"""
+
+
+def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
+    """Try a function on all cases of its exercise."""
+    right, tries = outcomes(exercise, exercise.solution)
+    given, _ = outcomes(exercise, exercise.wrap(answer) if exercise.wrap else answer)
+    if given[0] is None:
+        return Verdict(NOT_DONE, "not done yet")
+    for checks in (say_error, say_number, say_changed):
+        if text := checks(exercise, tries, given):
+            return Verdict(WRONG, known_mistake(exercise, right, given) or text)
+    errors = [
+        [distance(mine, true) for mine, true in zip(outcome.results, expected.results, strict=True)]
+        for outcome, expected in zip(given, right, strict=True)
+    ]  # [tries][outputs]
+    largest = max(error for of_try in errors for error in of_try)
+    if largest <= exercise.tolerance:
+        found = "exactly" if largest == 0 else f"max error {largest:.0e}"
+        return Verdict(RIGHT, f"right, {found}" + (f".  {exercise.note}" if exercise.note else ""))
+    return Verdict(WRONG, known_mistake(exercise, right, given) or describe(exercise, tries, right, given, errors))
+
+
+# ------------------------------------------------------------------------------------------------ calling
+
+
+def outcomes(exercise: Exercise, function: Callable) -> tuple[list, list[Try]]:
+    """What a function makes of each case, each time with fresh arguments.  None for a call that is not begun."""
+    tries = list(exercise.tries())
+    return [call(exercise, function, one) for one in tries], tries
+
+
+def call(exercise: Exercise, function: Callable, one: Try) -> Outcome | None:
+    """One call.  None where the function is not written yet: it returns nothing, or `...`."""
+    before = [copy_of(argument) for argument in one.arguments]
+    try:
+        with np.errstate(all="ignore"):
+            results = function(*one.arguments)
+    except NotImplementedError:
+        return None
+    except Exception as error:  # whatever a reader's function raises is to be told, not to be thrown
+        return Outcome(error=error)
+    if results is None or results is Ellipsis:
+        return None
+    changed = next((k for k, (a, b) in enumerate(zip(before, one.arguments, strict=True)) if not equal(a, b)), None)
+    results = results if isinstance(results, tuple) and len(exercise.outputs) > 1 else (results,)
+    if len(results) != len(exercise.outputs):
+        return Outcome(count=len(results), changed=changed)
+    return Outcome(tuple(result if is_plain(result) else as_array(result) for result in results), changed=changed)
+
+
+def copy_of(argument):
+    if isinstance(argument, np.ndarray):
+        return argument.copy()
+    if isinstance(argument, tuple):
+        return tuple(map(copy_of, argument))
+    if isinstance(argument, list | dict | set):
+        return type(argument)(argument)
+    return argument
+
+
+def equal(a, b) -> bool:
+    """Whether an argument is what it was."""
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a is b if callable(a) else bool(a == b or (a != a and b != b))  # NaN is not equal to itself
+
+
+def is_plain(result) -> bool:
+    """Whether a result is compared as a whole, not number by number: text, lists of pieces and the like."""
+    return isinstance(result, str | dict | set | bool) or (
+        isinstance(result, list | tuple) and not all(isinstance(x, int | float | np.number) for x in result)
+    )
+
+
+def as_array(result) -> Any:
+    """A result as an array; as it is, where it is none."""
+    try:
+        array = np.asarray(result)
+        return array if array.dtype.kind in "fiub" else result
+    except ValueError:  # rows of different lengths
+        return result
+
+
+# ---------------------------------------------------------------------------------------------- comparing
+
+
+def distance(mine, true) -> float:
+    """The largest difference, relative to the largest number; infinity where the two cannot be compared."""
+    if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
+        return 0.0 if type(mine) is type(true) and mine == true else np.inf
+    if mine.shape != true.shape:
+        return np.inf
+    if mine.size == 0:
+        return 0.0
+    mine, true = mine.astype(float), true.astype(float)
+    if not np.array_equal(np.isfinite(mine), np.isfinite(true)):
+        return np.inf
+    finite = np.isfinite(true)
+    if not np.array_equal(mine[~finite], true[~finite], equal_nan=True):
+        return np.inf
+    if not finite.any():
+        return 0.0
+    scale = max(np.abs(true[finite]).max(), np.abs(mine[finite]).max(), 1e-30)
+    return float(np.abs(mine[finite] - true[finite]).max() / scale)
+
+
+def known_mistake(exercise: Exercise, right: Sequence[Outcome], given: Sequence[Outcome]) -> str | None:
+    """The hint of the first known mistake that gives the same in all outputs; or one for each output that is wrong."""
+    results = [outcomes(exercise, mistake.function)[0] for mistake in exercise.mistakes]
+    outputs = range(len(exercise.outputs))
+    for mistake, bad in zip(exercise.mistakes, results, strict=True):
+        if all(alike(given, bad, output) for output in outputs):
+            return mistake.hint
+    wrong = [output for output in outputs if not alike(given, right, output)]
+    explained = {
+        output: [k for k, bad in enumerate(results) if alike(given, bad, output) and not alike(right, bad, output)]
+        for output in wrong
+    }
+    if not wrong or not all(explained.values()):
+        return None  # some output is wrong in a way that we do not know
+    chosen = dict.fromkeys(numbers[0] for numbers in explained.values())
+    return "  ".join(exercise.mistakes[k].hint for k in chosen)
+
+
+def alike(some: Sequence[Outcome], others: Sequence[Outcome], output: int) -> bool:
+    """Whether two functions came to the same in all cases, in one of their outputs."""
+    return all(is_same(a, b, output) for a, b in zip(some, others, strict=True))
+
+
+def is_same(a: Outcome | None, b: Outcome | None, output: int) -> bool:
+    """Whether two calls came to the same, in one of their outputs."""
+    if a is None or b is None:
+        return a is b
+    if a.error is not None or b.error is not None:
+        return type(a.error) is type(b.error)
+    if a.count is not None or b.count is not None:
+        return a.count == b.count
+    if a.changed != b.changed:
+        return False
+    return distance(a.results[output], b.results[output]) <= SAME
+
+
+# --------------------------------------------------------------------------------------------- describing
+
+
+def say_error(exercise: Exercise, tries: list[Try], given: list) -> str | None:
+    """The first case in which the answer raises an error, or returns nothing."""
+    for one, outcome in zip(tries, given, strict=True):
+        if outcome is None:
+            return f"with {one.what} your function returns nothing (None)"
+        if outcome.error is not None:
+            lines = [frame.lineno for frame in traceback.extract_tb(outcome.error.__traceback__)[1:]]
+            where = f", in its line {lines[0]}" if lines else ""
+            kind, message = type(outcome.error).__name__, str(outcome.error).splitlines()
+            return f"with {one.what} your function raises {kind}{where}: {message[0] if message else ''}"
+    return None
+
+
+def say_number(exercise: Exercise, tries: list[Try], given: list) -> str | None:
+    """The first case with another number of results."""
+    for outcome in given:
+        if outcome.count is not None:
+            names = ", ".join(exercise.outputs)
+            return f"your function gives {outcome.count} results; expected {len(exercise.outputs)}: {names}"
+    return None
+
+
+def say_changed(exercise: Exercise, tries: list[Try], given: list) -> str | None:
+    """The first case in which the answer changes its arguments."""
+    for outcome in given:
+        if outcome.changed is not None:
+            return (
+                f"your function changes its argument number {outcome.changed + 1}; an op must leave its inputs alone, "
+                "since others still read them (`x -= 1` works in place, `x = x - 1` does not)"
+            )
+    return None
+
+
+def describe(exercise: Exercise, tries: list[Try], right: list, given: list, errors: list) -> str:
+    """What can be said of an answer whose mistake is not known."""
+    failed = [k for k, of_try in enumerate(errors) if max(of_try) > exercise.tolerance]
+    passed = [one.what for k, one in enumerate(tries) if k not in failed]
+    number = failed[0]
+    output = next(k for k, error in enumerate(errors[number]) if error > exercise.tolerance)
+    name, what = exercise.outputs[output], tries[number].what
+    mine, true = given[number].results[output], right[number].results[output]
+    text = f"with {what}, {name} {compare(mine, true)}"
+    good = [n for k, n in enumerate(exercise.outputs) if all(e[k] <= exercise.tolerance for e in errors)]
+    if good:
+        text += f".  Right already: {', '.join(good)}"
+    if passed:
+        text += f".  It is right with {'; '.join(passed)}"
+    return text
+
+
+def compare(mine, true) -> str:
+    """How a result differs from the right one."""
+    if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
+        return f"is {shortened(mine)}; expected {shortened(true)}"
+    if mine.shape != true.shape:
+        transposed = " (transposed?)" if mine.shape == true.shape[::-1] and mine.ndim > 1 else ""
+        return f"has the shape {list(mine.shape)}; expected {list(true.shape)}{transposed}"
+    if not np.isfinite(mine.astype(float)).all() and np.isfinite(true.astype(float)).all():
+        bad = "NaN" if np.isnan(mine.astype(float)).any() else "infinity"
+        return f"holds {bad}; is there a division by zero, or the exponential of a large number?"
+    if mine.ndim == 2 and mine.shape[0] == mine.shape[1] and distance(mine.T, true) < SAME:
+        return "is transposed"
+    ratio = common_ratio(mine, true)
+    if ratio is not None:
+        return "has the wrong sign" if abs(ratio + 1) < 1e-6 else f"is {ratio:.6g} times what it should be, everywhere"
+    difference = np.abs(mine.astype(float) - true.astype(float))
+    place = np.unravel_index(np.argmax(difference), difference.shape)
+    where = f" at {[int(i) for i in place]}" if place else ""
+    wrong = np.mean(difference > SAME * max(np.abs(true).max(), 1e-30))
+    share = "all elements differ" if wrong == 1 else f"{wrong:.0%} of its elements differ"
+    return f"is {mine[place]:.6g}{where}; expected {true[place]:.6g} ({share})"
+
+
+def common_ratio(mine, true) -> float | None:
+    """What all elements of the right result are multiplied by, if that is one number other than 1."""
+    mine, true = mine.astype(float).ravel(), true.astype(float).ravel()
+    large = np.abs(true) > 1e-6 * max(np.abs(true).max(initial=0), 1e-30)
+    if large.sum() < 2:
+        return None
+    ratios = mine[large] / true[large]
+    alike = np.ptp(ratios) < 1e-6 * max(abs(ratios[0]), 1e-30) and np.abs(mine[~large]).max(initial=0) < 1e-6
+    return float(ratios[0]) if alike and abs(ratios[0]) > 1e-9 else None
+
+
+def shortened(value, longest: int = 70) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else text[: longest - 1] + "…"

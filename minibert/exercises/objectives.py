@@ -1,0 +1,253 @@
+"""Exercises of lesson 6: masking, next sentences, and the two losses."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.ops.reference.embedding import scatter_add
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ------------------------------------------------------------------------------------------- hide_tokens
+
+
+def hide_tokens(token_ids, chosen, dice, random_ids, mask_id):
+    """All [N]: ids; bool, to be predicted?; numbers 0 .. 1; an id to put in.  Returns what the model sees, [N]."""
+    seen = np.where(dice < 0.8, mask_id, np.where(dice < 0.9, random_ids, token_ids))
+    return np.where(chosen, seen, token_ids)
+
+
+def hide_with(masked, randomised):
+    def wrong(token_ids, chosen, dice, random_ids, mask_id):
+        seen = np.where(dice < masked, mask_id, np.where(dice < randomised, random_ids, token_ids))
+        return np.where(chosen, seen, token_ids)
+
+    return wrong
+
+
+def hide_all(token_ids, chosen, dice, random_ids, mask_id):
+    return hide_tokens(token_ids, np.ones_like(chosen), dice, random_ids, mask_id)
+
+
+def masking_tries():
+    r = random(0)
+    ids = r.integers(5, 100, 400)
+    yield Try("400 tokens", (ids, r.random(400) < 0.15, r.random(400), r.integers(5, 100, 400), 4))
+    yield Try("nothing chosen", (ids[:9], np.zeros(9, bool), r.random(9), r.integers(5, 100, 9), 4))
+
+
+add(
+    Exercise(
+        "hide_tokens",
+        6,
+        "80 % [MASK], 10 % random, 10 % as they are",
+        hide_tokens,
+        masking_tries,
+        outputs=("what the model sees",),
+        mistakes=(
+            Mistake(
+                "You hide every chosen token behind [MASK].  In fine-tuning there is no [MASK]: 10 % become a random "
+                "piece and 10 % stay (section 3.1).",
+                hide_with(1.1, 1.1),
+            ),
+            Mistake(
+                "None of the chosen stays as it is; a tenth should, so that the model trusts what it sees a little.",
+                hide_with(0.8, 1.1),
+            ),
+            Mistake("No chosen token becomes a random one.", hide_with(0.8, 0.8)),
+            Mistake("You treat all tokens so.  Only those that are chosen are hidden: 15 % of them.", hide_all),
+            Mistake("The shares are the wrong way round: 80 % become [MASK], 10 % random.", hide_with(0.1, 0.9)),
+        ),
+        hints=(
+            "np.where(condition, one, other), inside each other.",
+            "Below 0.8: mask_id.  From there to 0.9: the random id.  Above: as it was.  And all that only where "
+            "chosen.",
+        ),
+        note="In the package: mask_tokens in minibert/data/masking.py.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------- cross_entropy_backward
+
+
+def cross_entropy_backward(logits, labels, count):
+    """logits [M, V], labels integers [M], count: the masked tokens of the whole batch.  Returns d_logits [M, V]."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    d_logits = exponentials / exponentials.sum(axis=1, keepdims=True)
+    d_logits[np.arange(len(labels)), labels] -= 1
+    return d_logits / count
+
+
+def without_the_label(logits, labels, count):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True) / count
+
+
+def label_columns(logits, labels, count):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    d_logits = exponentials / exponentials.sum(axis=1, keepdims=True)
+    d_logits[:, labels] -= 1
+    return d_logits / count
+
+
+def loss_tries():
+    r = random(1)
+    yield Try("4 masked tokens of 10", (r.standard_normal((4, 7)), np.array([2, 0, 6, 2]), 10))
+    yield Try("one masked token", (r.standard_normal((1, 5)), np.array([3]), 1))
+    yield Try("large logits", (900 + 50 * r.standard_normal((3, 4)), np.array([1, 3, 0]), 3))
+
+
+add(
+    Exercise(
+        "cross_entropy_backward",
+        6,
+        "the gradient of the loss: softmax minus one-hot",
+        cross_entropy_backward,
+        loss_tries,
+        outputs=("d_logits",),
+        mistakes=(
+            Mistake(
+                "At the label, one must be taken off: the gradient is the softmax minus the one-hot label.",
+                without_the_label,
+            ),
+            Mistake(
+                "The loss is a mean over the masked tokens of the whole batch: divide by count.",
+                lambda x, y, count: cross_entropy_backward(x, y, 1),
+            ),
+            Mistake(
+                "Divide by the count that is given, not by the rows that are here: a batch may be shared.",
+                lambda x, y, count: cross_entropy_backward(x, y, len(y)),
+            ),
+            Mistake(
+                "d[:, labels] takes one off in *every* row, at all labels; d[np.arange(M), labels] in each row at its "
+                "own.",
+                label_columns,
+            ),
+            Mistake(
+                "The sign is wrong: the loss falls when the label's logit rises.",
+                lambda x, y, count: -cross_entropy_backward(x, y, count),
+            ),
+        ),
+        hints=(
+            "loss = log(sum(exp(logits))) - logits[label]; the derivative of the first term is the softmax.",
+            "Subtract 1 at [row, label], divide by count.",
+        ),
+        note="In the package: cross_entropy_backward in minibert/ops/reference/losses.py.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------- tied_gradient
+
+
+def tied_gradient(d_logits, hidden, d_embedded, token_ids):
+    """The gradient of a table that is used twice: looked up below, and multiplied with above.
+
+    Above: logits = hidden @ table.T; d_logits [M, V], hidden [M, H].  Below: x = table[token_ids]; d_embedded [N, H],
+    token_ids [N].  Returns d_table [V, H].
+    """
+    return d_logits.T @ hidden + scatter_add(d_embedded, token_ids, (d_logits.shape[1], hidden.shape[1]))
+
+
+def lost_additions(d_logits, hidden, d_embedded, token_ids):
+    d_table = d_logits.T @ hidden
+    d_table[token_ids] += d_embedded
+    return d_table
+
+
+def overwritten(d_logits, hidden, d_embedded, token_ids):
+    d_table = d_logits.T @ hidden
+    sums = scatter_add(d_embedded, token_ids, d_table.shape)
+    d_table[token_ids] = sums[token_ids]
+    return d_table
+
+
+def tied_tries():
+    r = random(2)
+    yield Try(
+        "3 masked of 6 tokens",
+        (r.standard_normal((3, 8)), r.standard_normal((3, 4)), r.standard_normal((6, 4)), np.array([1, 5, 1, 7, 1, 0])),
+    )
+    yield Try(
+        "one token", (r.standard_normal((1, 3)), r.standard_normal((1, 2)), r.standard_normal((1, 2)), np.array([2]))
+    )
+
+
+add(
+    Exercise(
+        "tied_gradient",
+        6,
+        "the gradient of the tied embedding",
+        tied_gradient,
+        tied_tries,
+        outputs=("d_table",),
+        mistakes=(
+            Mistake(
+                "The way through the look-up is missing: the table also fed the first layer.",
+                lambda d, h, e, t: d.T @ h,
+            ),
+            Mistake(
+                "The way through the logits is missing: the table is the last layer's weight too.",
+                lambda d, h, e, t: scatter_add(e, t, (d.shape[1], h.shape[1])),
+            ),
+            Mistake(
+                "Of equal ids only the last is added: `d[ids] += rows`.  Use np.add.at, as in lesson 2.", lost_additions
+            ),
+            Mistake("Rows that are looked up lose what came through the logits: add, do not assign.", overwritten),
+        ),
+        hints=(
+            "What is used twice gets the sum of two gradients.",
+            "Above it is a linear layer's weight: d_logits.T @ hidden.  Below it is a look-up: a scatter-add.",
+        ),
+        note="In the package both passes add to one buffer: MaskedLMHead, and Embeddings.backward.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------- masked_loss
+
+
+def masked_loss(losses, labels):
+    """losses [B, T], one for each token; labels integers [B, T], -100 where nothing is to be predicted.  A number."""
+    return losses[labels != -100].mean()
+
+
+add(
+    Exercise(
+        "masked_loss",
+        6,
+        "the mean that two popular implementations get wrong",
+        masked_loss,
+        lambda: [
+            Try(
+                "3 of 8 tokens masked",
+                (random(3).random((2, 4)), np.array([[-100, 7, -100, -100], [0, -100, 5, -100]])),
+            ),
+            Try("a label that is 0", (random(4).random((1, 3)), np.array([[0, -100, 3]]))),
+            Try("one sequence with more masks", (random(5).random((2, 3)), np.array([[1, 2, 3], [-100, 4, -100]]))),
+        ],
+        outputs=("the loss",),
+        mistakes=(
+            Mistake(
+                "You average over all tokens.  Then the loss grows with the share of masked ones; divide by their "
+                "number.",
+                lambda x, y: np.where(y != -100, x, 0).mean(),
+            ),
+            Mistake(
+                'Label 0 is a label like any other ([PAD] here, "is next" for next sentences): only -100 is ignored.  '
+                "One well-known teaching BERT drops every such example.",
+                lambda x, y: x[y > 0].mean(),
+            ),
+            Mistake(
+                "That is the mean of the sequences' means: a token in a sequence with few masks would count for more.",
+                lambda x, y: np.mean([row[of != -100].mean() for row, of in zip(x, y, strict=True)]),
+            ),
+            Mistake("The mean is over all tokens, masked or not; the others have no loss.", lambda x, y: x.mean()),
+        ),
+        hints=("losses[labels != -100] picks those that count.", "Their mean, over the whole batch at once."),
+        note="minibert never has the others: the head is computed on the masked rows only.",
+    )
+)

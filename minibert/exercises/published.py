@@ -1,0 +1,212 @@
+"""Exercises of lesson 12: real weights, search, and what they learnt."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---------------------------------------------------------------------------------------------- mean_pool
+
+
+def mean_pool(hidden, cu_seqlens):
+    """hidden [N, H] of sequences end to end.  Returns the mean of each one's tokens, [B, H]."""
+    return np.array([hidden[a:b].mean(axis=0) for a, b in zip(cu_seqlens, cu_seqlens[1:], strict=False)])
+
+
+add(
+    Exercise(
+        "mean_pool",
+        12,
+        "a vector for a sentence: the mean of its tokens",
+        mean_pool,
+        lambda: [
+            Try("lengths 5, 3 and 1", (random(0).standard_normal((9, 4)), np.array([0, 5, 8, 9]))),
+            Try("one sentence", (random(1).standard_normal((4, 3)), np.array([0, 4]))),
+        ],
+        outputs=("the vectors",),
+        mistakes=(
+            Mistake(
+                "That is each sequence's first token, [CLS].  MiniLM was trained with the mean of all tokens.",
+                lambda h, c: h[c[:-1]],
+            ),
+            Mistake(
+                "You add up; long sentences would have long vectors.  Divide by each one's length.",
+                lambda h, c: np.array([h[a:b].sum(axis=0) for a, b in zip(c, c[1:], strict=False)]),
+            ),
+            Mistake(
+                "You divide by the longest sentence's length, as if all were padded to it; each by its own.",
+                lambda h, c: np.array([h[a:b].sum(axis=0) for a, b in zip(c, c[1:], strict=False)]) / np.diff(c).max(),
+            ),
+            Mistake(
+                "That mixes the sentences: one mean over the whole batch.",
+                lambda h, c: np.repeat(h.mean(axis=0)[None], len(c) - 1, axis=0),
+            ),
+        ),
+        hints=("Sequence i is hidden[cu_seqlens[i] : cu_seqlens[i + 1]].", "Its mean over axis 0."),
+        note="In the package: the op mean_pool.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------------- nearest
+
+
+def nearest(query, vectors, count):
+    """query [H], vectors [N, H].  Returns the numbers of the `count` nearest by cosine, the nearest first."""
+    cosines = vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
+    return np.argsort(-cosines, kind="stable")[:count]
+
+
+def by_dot(query, vectors, count):
+    return np.argsort(-(vectors @ query), kind="stable")[:count]
+
+
+def by_distance(query, vectors, count):
+    return np.argsort(np.linalg.norm(vectors - query, axis=1), kind="stable")[:count]
+
+
+def farthest(query, vectors, count):
+    cosines = vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
+    return np.argsort(cosines, kind="stable")[:count]
+
+
+def unordered(query, vectors, count):
+    return np.sort(nearest(query, vectors, count))
+
+
+add(
+    Exercise(
+        "nearest",
+        12,
+        "search by meaning",
+        nearest,
+        lambda: [
+            Try(
+                "12 vectors of different lengths",
+                (
+                    random(2).standard_normal(5),
+                    random(3).standard_normal((12, 5)) * (1 + 9 * random(4).random((12, 1))),
+                    4,
+                ),
+            ),
+            Try("3 vectors", (np.array([1.0, 0]), np.array([[9.0, 9], [0.5, 0.1], [-4, 0]]), 3)),
+        ],
+        outputs=("their numbers",),
+        mistakes=(
+            Mistake("Without dividing by the lengths, long vectors win.  The cosine looks at the angle alone.", by_dot),
+            Mistake("The smallest distance is not the smallest angle, unless all vectors have length 1.", by_distance),
+            Mistake("np.argsort sorts upwards: those are the farthest.", farthest),
+            Mistake("Those are the nearest ones, but not with the nearest first.", unordered),
+        ),
+        hints=("cosine = a . b / (|a| |b|)", "np.argsort(-cosines)[:count]"),
+        note="In the package: `minibert search`.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------------- association
+
+
+def association(word, these, those):
+    """word [H]; these, those [n, H], [m, H].  Returns mean cosine with these, minus mean cosine with those."""
+
+    def mean_cosine(others):
+        return np.mean([word @ other / (np.linalg.norm(word) * np.linalg.norm(other)) for other in others])
+
+    return mean_cosine(these) - mean_cosine(those)
+
+
+def association_of_means(word, these, those):
+    def cosine(a, b):
+        return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+
+    return cosine(word, these.mean(axis=0)) - cosine(word, those.mean(axis=0))
+
+
+def association_by_dots(word, these, those):
+    return (these @ word).mean() - (those @ word).mean()
+
+
+def association_by_sums(word, these, those):
+    unit = word / np.linalg.norm(word)
+    return sum((x / np.linalg.norm(x)) @ unit for x in these) - sum((x / np.linalg.norm(x)) @ unit for x in those)
+
+
+add(
+    Exercise(
+        "association",
+        12,
+        "measure a bias: nearer to these words, or to those?",
+        association,
+        lambda: [
+            Try(
+                "3 and 2 words",
+                (
+                    random(5).standard_normal(6),
+                    random(6).standard_normal((3, 6)),
+                    2 * random(7).standard_normal((2, 6)),
+                ),
+            ),
+            Try("one and one", (np.array([1.0, 0]), np.array([[2.0, 0]]), np.array([[0.0, 3]]))),
+        ],
+        outputs=("the association",),
+        mistakes=(
+            Mistake(
+                "The mean of cosines is not the cosine with the mean: long vectors would count for more.",
+                association_of_means,
+            ),
+            Mistake("Divide by the lengths: cosines, not products.", association_by_dots),
+            Mistake("Means, not sums: there are three of these and two of those.", association_by_sums),
+            Mistake("The sign is wrong: these minus those.", lambda w, a, b: -association(w, a, b)),
+        ),
+        hints=("A cosine for each of the others, then the mean.", "The first mean minus the second."),
+        note="Caliskan, Bryson and Narayanan (2017) use this difference as a word's association.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------- replaced_or_not
+
+
+def replaced(original_ids, corrupted_ids, chosen):
+    """ELECTRA's task (Clark et al. 2020), all [N]; chosen: was it masked for the generator?  Returns 1 or 0."""
+    return (np.asarray(original_ids) != np.asarray(corrupted_ids)).astype(int)
+
+
+add(
+    Exercise(
+        "replaced",
+        12,
+        "ELECTRA's labels: was this token replaced?",
+        replaced,
+        lambda: [
+            Try(
+                "a chosen token whose replacement is the original",
+                (np.array([7, 8, 9, 8]), np.array([7, 3, 9, 8]), np.array([False, True, True, False])),
+            ),
+            Try("nothing chosen", (np.array([4, 5]), np.array([4, 5]), np.array([False, False]))),
+            Try("all replaced", (np.array([4, 5]), np.array([5, 4]), np.array([True, True]))),
+        ],
+        outputs=("the labels",),
+        mistakes=(
+            Mistake(
+                "The generator may by chance put in the original token: that counts as not replaced (section 2).",
+                lambda o, c, chosen: chosen.astype(int),
+            ),
+            Mistake(
+                "The other way round: 1 where the token is not the original.", lambda o, c, chosen: (o == c).astype(int)
+            ),
+            Mistake(
+                "Every token has a label, not only those that were chosen: that is why ELECTRA learns from all of "
+                "them.",
+                lambda o, c, chosen: (o != c)[chosen].astype(int),
+            ),
+        ),
+        hints=("Compare the two arrays.", "astype(int) makes numbers of truth values."),
+        note="The loss is over all tokens, where BERT's is over 15 % of them.",
+    )
+)

@@ -1,0 +1,47 @@
+"""How a lesson shows verdicts, hints and solutions: as text, and in a notebook folded up until it is asked for."""
+
+import html
+import inspect
+import textwrap
+
+from minibert.exercises.exercise import Exercise, Verdict
+
+MARKS = {"right": "✓", "wrong": "✗", "not done yet": "…"}
+
+
+class Shown:
+    """Something that a notebook displays as HTML, and a terminal as text."""
+
+    def __init__(self, text: str, markup: str):
+        self.text, self.markup = text, markup
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+
+def show_verdict(name: str, verdict: Verdict) -> str:
+    """A verdict in lines that fit on a page."""
+    return textwrap.fill(f"{MARKS[verdict.state]} {name}: {verdict.text}", 100, subsequent_indent="  ")
+
+
+def show_hints(exercise: Exercise) -> Shown:
+    """The hints, one behind the other, and the solution: each hidden until it is asked for."""
+    parts = [(f"Hint {k}", text) for k, text in enumerate(exercise.hints, 1)]
+    steps = [f"{title}: {text}" for title, text in parts]
+    text = f"{len(parts)} hints, hint({exercise.name!r}, 1) to hint({exercise.name!r}, {len(parts)}); "
+    text += f"solution({exercise.name!r})"
+    folded = [f"<details><summary>{title}</summary>{html.escape(step)}</details>" for title, step in parts]
+    source = html.escape(source_of(exercise))
+    folded.append(f"<details><summary>The solution</summary><pre>{source}</pre></details>")
+    return Shown(text if steps else "no hints", "".join(folded))
+
+
+def source_of(exercise: Exercise) -> str:
+    """The solution's source."""
+    solution = exercise.solution
+    if isinstance(solution, str):
+        return solution
+    return textwrap.dedent(inspect.getsource(exercise.shown or solution))

@@ -1,0 +1,206 @@
+"""Exercises of lesson 8: fast on a CPU."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ----------------------------------------------------------------------------------------------- roofline
+
+
+def attainable(intensity, peak, bandwidth):
+    """intensity: operations for each byte that moves; peak: operations a second; bandwidth: bytes a second."""
+    return min(peak, intensity * bandwidth)
+
+
+add(
+    Exercise(
+        "attainable",
+        8,
+        "the roofline: what limits an op?",
+        attainable,
+        lambda: [
+            Try("GELU: 10 operations for 8 bytes", (1.25, 150e9, 20e9)),
+            Try("a matrix product", (64.0, 150e9, 20e9)),
+            Try("where both limits meet", (7.5, 150e9, 20e9)),
+        ],
+        outputs=("operations a second",),
+        mistakes=(
+            Mistake("The op is limited by whichever limit is *lower*: min, not max.", lambda i, p, b: max(p, i * b)),
+            Mistake(
+                "Memory limits it as well: so many bytes a second, times the operations for each byte.",
+                lambda i, p, b: p,
+            ),
+            Mistake("The processor limits it as well: it never exceeds the peak.", lambda i, p, b: i * b),
+            Mistake(
+                "Operations a second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
+                lambda i, p, b: min(p, b / i),
+            ),
+        ),
+        hints=("Look at the units: operations / byte times bytes / second.", "The lower of the two limits."),
+        note="`minibert bench --plot roofline.png` draws each op of a training step there.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------------- rows_read
+
+
+def rows_read(masked_positions, cu_seqlens):
+    """Which rows of the last layer do the losses read: masked tokens, each sequence's [CLS].  Ascending, once each."""
+    return np.union1d(masked_positions, cu_seqlens[:-1])
+
+
+add(
+    Exercise(
+        "rows_read",
+        8,
+        "compute only what the loss reads",
+        rows_read,
+        lambda: [
+            Try("lengths 5, 3 and 4", (np.array([2, 6, 7, 9]), np.array([0, 5, 8, 12]))),
+            Try("a masked token that is a sequence's first", (np.array([0, 5, 6]), np.array([0, 5, 8]))),
+            Try("nothing masked", (np.array([], int), np.array([0, 4]))),
+        ],
+        outputs=("the rows",),
+        mistakes=(
+            Mistake("Next-sentence prediction reads each sequence's first token, [CLS].", lambda m, c: m),
+            Mistake("A row that both losses read is needed once.", lambda m, c: np.sort(np.concatenate([m, c[:-1]]))),
+            Mistake(
+                "The rows must ascend, so that a batch stays in its order.",
+                lambda m, c: np.concatenate([c[:-1], np.setdiff1d(m, c[:-1])]),
+            ),
+            Mistake(
+                "cu_seqlens ends with the number of tokens, where no sequence begins.", lambda m, c: np.union1d(m, c)
+            ),
+        ),
+        hints=("Where does sequence i begin?  At cu_seqlens[i].", "np.union1d sorts, and leaves doubles out."),
+        note="In the package: BertForPreTraining.prepare.  Of 128 tokens about 20 are read: the last layer's "
+        "feed-forward "
+        "network costs a sixth.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------- fused_layer
+
+
+def fused_row(x, residual, weight, bias, eps):
+    """layernorm(x + residual) of one row [H], as one function: without a matrix of sums in memory.  Returns y [H]."""
+    total = x + residual
+    centred = total - total.mean()
+    return centred / np.sqrt((centred * centred).mean() + eps) * weight + bias
+
+
+def fused_with(*, residual=1, eps=1.0, ddof=0, mean=1):
+    def wrong(x, r, weight, bias, e):
+        total = x + residual * r
+        centred = total - mean * total.mean()
+        variance = ((total - total.mean()) ** 2).sum() / (len(total) - ddof) if mean else (total**2).mean()
+        return centred / np.sqrt(variance + eps * e) * weight + bias
+
+    return wrong
+
+
+def unstable_variance(x, r, weight, bias, e):
+    total = x + r
+    variance = (total * total).mean() - total.mean() ** 2
+    return (total - total.mean()) / np.sqrt(np.maximum(variance, 0) + e) * weight + bias
+
+
+def fused_tries():
+    r = random(0)
+    for what, width, shift in (("8 features", 8, 0.0), ("7 features", 7, 0.0), ("a mean of 10 million", 16, 1e7)):
+        yield Try(
+            what,
+            (
+                shift + r.standard_normal(width),
+                r.standard_normal(width),
+                1 + r.standard_normal(width),
+                r.standard_normal(width),
+                1e-3,
+            ),
+        )
+
+
+add(
+    Exercise(
+        "fused_row",
+        8,
+        "residual and layer norm in one pass",
+        fused_row,
+        fused_tries,
+        outputs=("y",),
+        tolerance=1e-6,
+        mistakes=(
+            Mistake(
+                "mean(x * x) - mean(x)**2 is a difference of two large numbers: with a mean of 10 million nothing is "
+                "left "
+                "of a variance of 2.  Take the mean off first.",
+                unstable_variance,
+            ),
+            Mistake("The residual is forgotten.", fused_with(residual=0)),
+            Mistake("eps is missing under the root.", fused_with(eps=0.0)),
+            Mistake("You divide the variance by H - 1; a layer norm divides by H.", fused_with(ddof=1)),
+            Mistake("The mean is not taken off.", fused_with(mean=0)),
+        ),
+        hints=("Add, take the mean off, divide by the root of the mean square plus eps.", "Then weight and bias."),
+        note="In the package: minibert/ops/cpu/layernorm.py, where a row stays in the processor's cache.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------------- pieces
+
+
+def pieces(length, parts):
+    """Cut 0 .. length - 1 into pieces that differ by at most one.  Returns a list of (first, behind the last)."""
+    return [(length * k // parts, length * (k + 1) // parts) for k in range(parts)]
+
+
+def lost_rest(length, parts):
+    return [(length // parts * k, length // parts * (k + 1)) for k in range(parts)]
+
+
+def rest_to_the_last(length, parts):
+    size = length // parts
+    return [(size * k, size * (k + 1) if k < parts - 1 else length) for k in range(parts)]
+
+
+def overlapping(length, parts):
+    return [(first, last + 1 if last < length else last) for first, last in pieces(length, parts)]
+
+
+add(
+    Exercise(
+        "pieces",
+        8,
+        "share rows among threads",
+        lambda length, parts: np.array(pieces(length, parts)),
+        lambda: [
+            Try("12 rows, 4 threads", (12, 4)),
+            Try("10 rows, 4 threads", (10, 4)),
+            Try("2 rows, 3 threads", (2, 3)),
+        ],
+        outputs=("the pieces",),
+        shown=pieces,
+        wrap=lambda answer: lambda *a: None if answer(*a) in (None, ...) else np.array(answer(*a)),
+        mistakes=(
+            Mistake("The rows that are left over belong to nobody.", lambda n, p: np.array(lost_rest(n, p))),
+            Mistake(
+                "The last thread has all that is left over; the others wait for it.",
+                lambda n, p: np.array(rest_to_the_last(n, p)),
+            ),
+            Mistake(
+                "Two threads work on one row: each piece must end where the next one begins.",
+                lambda n, p: np.array(overlapping(n, p)),
+            ),
+        ),
+        hints=("Piece k begins at length * k // parts.", "It ends where piece k + 1 begins."),
+        note="In the package: `piece` in minibert/ops/cpu/compiler.py.",
+    )
+)

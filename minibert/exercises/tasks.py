@@ -1,0 +1,251 @@
+"""Exercises of lesson 11: one output layer."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.tasks.metrics import entities, matthews
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# -------------------------------------------------------------------------------------- label_first_pieces
+
+
+def label_first_pieces(pieces, labels):
+    """pieces: how many pieces each word was cut into; labels: a number for each word.
+
+    Returns the label of each token of [CLS] words [SEP], -100 where none is read, integers [sum(pieces) + 2].
+    """
+    result = [-100]
+    for count, label in zip(pieces, labels, strict=True):
+        result += [label] + [-100] * (count - 1)
+    return np.array([*result, -100])
+
+
+def label_with(*, which="first", cls=True):
+    def wrong(pieces, labels):
+        result = [-100] if cls else []
+        for count, label in zip(pieces, labels, strict=True):
+            ignored = [-100] * (count - 1)
+            result += {"all": [label] * count, "last": [*ignored, label], "first": [label, *ignored]}[which]
+        return np.array([*result, -100] if cls else result)
+
+    return wrong
+
+
+add(
+    Exercise(
+        "label_first_pieces",
+        11,
+        "a label for each word, on its first piece",
+        label_first_pieces,
+        lambda: [
+            Try("words of 1, 3 and 2 pieces", ([1, 3, 2], [0, 4, 1])),
+            Try("one word of one piece", ([1], [2])),
+            Try("words of one piece each", ([1, 1, 1], [0, 1, 0])),
+        ],
+        outputs=("the labels",),
+        mistakes=(
+            Mistake(
+                "Every piece has the label; BERT predicts a word from its first piece alone (section 5.3), and the "
+                "others have none.",
+                label_with(which="all"),
+            ),
+            Mistake("The label is on the last piece; the paper reads the first one.", label_with(which="last")),
+            Mistake(
+                "[CLS] and [SEP] are tokens too: they stand around the words, and have no label.", label_with(cls=False)
+            ),
+        ),
+        hints=("Begin with -100 for [CLS].", "For each word: its label, then -100 for each further piece."),
+        note="In the package: minibert/tasks/codecs.py, where only the rows that have a label are computed.",
+    )
+)
+
+
+# ---------------------------------------------------------------------------------------------- best_span
+
+
+def best_span(start_scores, end_scores, longest):
+    """Scores [T] of being an answer's first, and last, token.  Returns (first, last) of the best span."""
+    best, place = -np.inf, (0, 0)
+    for first in range(len(start_scores)):
+        for last in range(first, min(first + longest, len(end_scores))):
+            if start_scores[first] + end_scores[last] > best:
+                best, place = start_scores[first] + end_scores[last], (first, last)
+    return np.array(place)
+
+
+def independent(start, end, longest):
+    return np.array((np.argmax(start), np.argmax(end)))
+
+
+def from_the_best_start(start, end, longest):
+    first = int(np.argmax(start))
+    return np.array((first, first + int(np.argmax(end[first : first + longest]))))
+
+
+def any_length(start, end, longest):
+    return best_span(start, end, len(start))
+
+
+def one_too_long(start, end, longest):
+    return best_span(start, end, longest + 1)
+
+
+def span_tries():
+    yield Try("an end before the best start", (np.array([0.0, 1, 5, 0]), np.array([0.0, 6, 1, 0]), 3))
+    yield Try("a good end that is too far away", (np.array([4.0, 0, 3, 0, 0]), np.array([0.0, 0, 0, 2, 9]), 3))
+    yield Try("one token", (np.array([0.3]), np.array([-1.0]), 2))
+    r = random(1)
+    yield Try("12 tokens", (r.standard_normal(12), r.standard_normal(12), 4))
+    yield Try("an end just out of reach", (np.array([9.0, 0, 0, 0]), np.array([0.0, 0, 1, 5]), 3))
+
+
+add(
+    Exercise(
+        "best_span",
+        11,
+        "the answer: the best pair of first and last token",
+        best_span,
+        span_tries,
+        outputs=("(first, last)",),
+        wrap=lambda answer: lambda *a: None if answer(*a) in (None, ...) else np.array(answer(*a)),
+        mistakes=(
+            Mistake(
+                "The best first and the best last token need not make a span: the last may lie before the first.  Look "
+                "for "
+                "the best *sum* among all pairs.",
+                independent,
+            ),
+            Mistake(
+                "The best pair need not begin at the best first token: its end may be poor.  Try all.",
+                from_the_best_start,
+            ),
+            Mistake("Answers have at most `longest` tokens: last < first + longest.", any_length),
+            Mistake("A span from first to last has last - first + 1 tokens: yours may be one too long.", one_too_long),
+        ),
+        hints=(
+            "Two loops: over first, and over last from first on.",
+            "Compare start_scores[first] + end_scores[last].",
+        ),
+        note="In the package: the best `n_best` of them, and 'no answer' beside them (minibert/tasks/codecs.py).",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------- find_entities
+
+
+def by_type_only(tags):
+    return entities([tag.replace("B-", "I-") for tag in tags])
+
+
+def closed_ends(tags):
+    return {(kind, first, last - 1) for kind, first, last in entities(tags)}
+
+
+def single_words(tags):
+    return {(tag[2:], i, i + 1) for i, tag in enumerate(tags) if tag != "O"}
+
+
+def only_with_b(tags):
+    found, begin = set(), None
+    for i, tag in enumerate([*tags, "O"]):
+        if begin is not None and tag != "I-" + tags[begin][2:]:
+            found.add((tags[begin][2:], begin, i))
+            begin = None
+        if tag.startswith("B-"):
+            begin = i
+    return found
+
+
+add(
+    Exercise(
+        "find_entities",
+        11,
+        "from BIO tags to entities",
+        entities,
+        lambda: [
+            Try("B-per I-per O B-loc", (["B-per", "I-per", "O", "B-loc"],)),
+            Try("two people side by side", (["B-per", "B-per", "I-per"],)),
+            Try("an I- that continues nothing", (["O", "I-loc", "I-loc", "I-per"],)),
+            Try("no entity", (["O", "O"],)),
+        ],
+        outputs=("the entities",),
+        mistakes=(
+            Mistake("A B- begins a new entity, also right behind one of the same type.", by_type_only),
+            Mistake(
+                "An entity is (type, first word, word *behind* the last), as Python's slices have it.", closed_ends
+            ),
+            Mistake("Words that belong together are one entity: I- goes on what was begun.", single_words),
+            Mistake(
+                "As conlleval and seqeval read it, an I- that continues nothing begins an entity as well.", only_with_b
+            ),
+        ),
+        hints=(
+            "Walk through the tags with the entity that is open now.",
+            "It ends at O, at a B-, and at another type.",
+        ),
+        note="In the package: minibert/tasks/metrics.py, equal to seqeval on random tags.",
+    )
+)
+
+
+# ----------------------------------------------------------------------------------------------- matthews
+
+
+def binary_matthews(truth, said):
+    """truth, said: lists of 0 and 1.  Returns Matthews' correlation; 0 where one side never changes."""
+    return matthews(truth, said)
+
+
+def counts(truth, said):
+    pairs = list(zip(truth, said, strict=True))
+    return [pairs.count(which) for which in ((1, 1), (0, 0), (0, 1), (1, 0))]  # tp, tn, fp, fn
+
+
+def without_root(truth, said):
+    tp, tn, fp, fn = counts(truth, said)
+    below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn - fp * fn) / below if below else 0.0
+
+
+def f1(truth, said):
+    tp, tn, fp, fn = counts(truth, said)
+    return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
+
+
+def plus_instead(truth, said):
+    tp, tn, fp, fn = counts(truth, said)
+    below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn + fp * fn) / below**0.5 if below else 0.0
+
+
+add(
+    Exercise(
+        "matthews",
+        11,
+        "the metric of CoLA: correlation of two classes",
+        binary_matthews,
+        lambda: [
+            Try("10 examples", ([1, 1, 1, 0, 1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 1, 1, 1, 1, 0, 1])),
+            Try("a model that always says 1", ([1, 0, 1, 1], [1, 1, 1, 1])),
+            Try("everything wrong", ([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])),
+        ],
+        outputs=("the correlation",),
+        shown=matthews,
+        mistakes=(
+            Mistake(
+                "That is the accuracy: 70 % for a model that always says 1, where 70 % are.  A correlation would be 0.",
+                lambda t, s: sum(a == b for a, b in zip(t, s, strict=True)) / len(t),
+            ),
+            Mistake("The root in the denominator is missing.", without_root),
+            Mistake("That is F1, which does not look at the true negatives.", f1),
+            Mistake("Errors count against: tp * tn - fp * fn.", plus_instead),
+        ),
+        hints=("Count tp, tn, fp, fn.", "(tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn))"),
+        note="In the package, for any number of classes: minibert/tasks/metrics.py.",
+    )
+)

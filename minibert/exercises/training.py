@@ -1,0 +1,244 @@
+"""Exercises of lesson 7: the optimiser, the schedule, and what a number of correct answers says."""
+
+import numpy as np
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.training.optimizer import learning_rate_at
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# -------------------------------------------------------------------------------------------------- adamw
+
+
+def adamw_step(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    """One step, all arrays [P]; no bias correction, as in BERT's release.  Returns value, first and second moment."""
+    first = beta1 * first + (1 - beta1) * gradient
+    second = beta2 * second + (1 - beta2) * gradient**2
+    return value - rate * (first / (np.sqrt(second) + eps) + decay * value), first, second
+
+
+def adamw_with(*, old_moments=False, l2=False, eps_inside=False, squared=True, decayed=True):
+    def wrong(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+        if l2:
+            gradient = gradient + decay * value
+        new_first = beta1 * first + (1 - beta1) * gradient
+        new_second = beta2 * second + (1 - beta2) * (gradient**2 if squared else np.abs(gradient))
+        m, v = (first, second) if old_moments else (new_first, new_second)
+        change = m / np.sqrt(v + eps) if eps_inside else m / (np.sqrt(v) + eps)
+        if decayed and not l2:
+            change = change + decay * value
+        return value - rate * change, new_first, new_second
+
+    return wrong
+
+
+def adamw_tries():
+    r = random(0)
+    yield Try(
+        "8 parameters", (r.standard_normal(8), r.standard_normal(8), 0.1 * r.standard_normal(8), r.random(8), 0.01, 0.1)
+    )
+    yield Try("the first step", (r.standard_normal(5), r.standard_normal(5), np.zeros(5), np.zeros(5), 0.001, 0.01))
+
+
+add(
+    Exercise(
+        "adamw_step",
+        7,
+        "one step of AdamW",
+        adamw_step,
+        adamw_tries,
+        outputs=("value", "first moment", "second moment"),
+        mistakes=(
+            Mistake("The step uses the moments from before it; update them first.", adamw_with(old_moments=True)),
+            Mistake(
+                "The decay is in the gradient, and so in the moments: that is Adam with L2, which divides it by the "
+                "gradient's size.  AdamW takes it off the value directly.",
+                adamw_with(l2=True),
+            ),
+            Mistake("eps stands outside the root: sqrt(second) + eps.", adamw_with(eps_inside=True)),
+            Mistake("The second moment averages the *squares* of the gradients.", adamw_with(squared=False)),
+            Mistake("The weight decay is missing.", adamw_with(decayed=False)),
+        ),
+        hints=(
+            "first = beta1 * first + (1 - beta1) * gradient; the second one with the gradient squared.",
+            "value - rate * (first / (sqrt(second) + eps) + decay * value)",
+        ),
+        note="In the package: adamw in minibert/ops/reference/optimizer.py, in place on all parameters at once.",
+    )
+)
+
+
+# ----------------------------------------------------------------------------------------- learning_rate
+
+
+def learning_rate(step, steps, highest, rising):
+    """The rate of step 0 .. steps - 1: up to `highest` in the first `rising` steps, then down to 0, linearly."""
+    return learning_rate_at(step, steps=steps, highest=highest, warmup=rising / steps)
+
+
+class OfOneStep:
+    """Makes an exercise out of a function of one step: it is tried on all of them."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, steps, highest, rising):
+        rates = [self.function(step, steps, highest, rising) for step in range(steps)]
+        return None if rates[0] is None or rates[0] is Ellipsis else np.array(rates, float)
+
+
+def starting_at_zero(step, steps, highest, rising):
+    if step < rising:
+        return highest * step / rising
+    return highest * (steps - step) / (steps - rising)
+
+
+def without_decay(step, steps, highest, rising):
+    return highest * min((step + 1) / rising, 1)
+
+
+def decaying_from_the_start(step, steps, highest, rising):
+    if step < rising:
+        return highest * (step + 1) / rising
+    return highest * (steps - step) / steps
+
+
+def without_warmup(step, steps, highest, rising):
+    return highest * (steps - step) / steps
+
+
+add(
+    Exercise(
+        "learning_rate",
+        7,
+        "warm-up, and linear decay",
+        OfOneStep(learning_rate),
+        lambda: [Try("100 steps, 10 of warm-up", (100, 2e-3, 10)), Try("7 steps, 2 of warm-up", (7, 1.0, 2))],
+        outputs=("the rate",),
+        mistakes=(
+            Mistake(
+                "Step 0 has the rate 0: it would learn nothing.  Count it as the first of the rising steps: (step + "
+                "1).",
+                OfOneStep(starting_at_zero),
+            ),
+            Mistake("The rate never falls.  After the warm-up it goes down to 0, linearly.", OfOneStep(without_decay)),
+            Mistake(
+                "Where the warm-up ends, the rate jumps: the fall must take steps - rising, and begin at `highest`.",
+                OfOneStep(decaying_from_the_start),
+            ),
+            Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
+        ),
+        hints=(
+            "Two cases: step < rising, and the rest.",
+            "Rising: highest * (step + 1) / rising.",
+            "Falling: highest * (steps - step) / (steps - rising).",
+        ),
+        note="In the package: learning_rate_at in minibert/training/optimizer.py.",
+        wrap=OfOneStep,
+        shown=learning_rate_at,
+    )
+)
+
+
+# --------------------------------------------------------------------------------------------------- clip
+
+
+def clip(gradients, max_norm):
+    """gradients: a list of arrays, max_norm: a number.  Returns one long vector: all of them, scaled down together."""
+    flat = np.concatenate([g.ravel() for g in gradients])
+    return flat * min(1.0, max_norm / np.sqrt((flat**2).sum()))
+
+
+def clip_each(gradients, max_norm):
+    return np.concatenate([clip([g], max_norm) for g in gradients])
+
+
+def clip_elements(gradients, max_norm):
+    return np.clip(np.concatenate([g.ravel() for g in gradients]), -max_norm, max_norm)
+
+
+def always_scale(gradients, max_norm):
+    flat = np.concatenate([g.ravel() for g in gradients])
+    return flat * max_norm / np.sqrt((flat**2).sum())
+
+
+def clip_by_square(gradients, max_norm):
+    flat = np.concatenate([g.ravel() for g in gradients])
+    return flat * min(1.0, max_norm / (flat**2).sum())
+
+
+def clip_tries():
+    r = random(1)
+    yield Try("a norm above the limit", ([3 * r.standard_normal((2, 3)), r.standard_normal(4)], 1.0))
+    yield Try("a norm below the limit", ([0.01 * r.standard_normal((2, 2)), 0.01 * r.standard_normal(3)], 1.0))
+
+
+add(
+    Exercise(
+        "clip",
+        7,
+        "clip the gradients' norm, all together",
+        clip,
+        clip_tries,
+        outputs=("the gradients",),
+        mistakes=(
+            Mistake(
+                "Each array is clipped by itself, which turns the gradient's direction.  One norm over all of them.",
+                clip_each,
+            ),
+            Mistake(
+                "Each number is clipped by itself, which turns the gradient's direction.  Scale all by one factor.",
+                clip_elements,
+            ),
+            Mistake("Small gradients are scaled *up* to the limit; they should stay as they are.", always_scale),
+            Mistake("The root is missing: the norm is the square root of the sum of squares.", clip_by_square),
+        ),
+        hints=("np.concatenate([g.ravel() for g in gradients]) makes one vector.", "Times min(1, max_norm / norm)."),
+        note="In the package the gradients are one flat buffer, and the factor is applied inside adamw.",
+    )
+)
+
+
+# --------------------------------------------------------------------------------------------- uncertainty
+
+
+def uncertainty(correct, count):
+    """Half the width of a 95 % confidence interval of the share correct / count (normal approximation)."""
+    share = correct / count
+    return 1.96 * np.sqrt(share * (1 - share) / count)
+
+
+add(
+    Exercise(
+        "uncertainty",
+        7,
+        "is 78 % better than 76 %?",
+        uncertainty,
+        lambda: [
+            Try("1,560 of 2,000", (1560, 2000)),
+            Try("60 of 100", (60, 100)),
+            Try("all right", (50, 50)),
+        ],
+        outputs=("half the interval",),
+        mistakes=(
+            Mistake(
+                "That is one standard deviation; 95 % lie within 1.96 of them.",
+                lambda k, n: np.sqrt(k / n * (1 - k / n) / n),
+            ),
+            Mistake("The root is missing: the variance is p (1 - p) / n.", lambda k, n: 1.96 * k / n * (1 - k / n) / n),
+            Mistake(
+                "The uncertainty falls with the number of examples: divide the variance by n.",
+                lambda k, n: 1.96 * np.sqrt(k / n * (1 - k / n)),
+            ),
+            Mistake(
+                "That is the whole width; half of it goes to each side.",
+                lambda k, n: 2 * 1.96 * np.sqrt(k / n * (1 - k / n) / n),
+            ),
+        ),
+        hints=("A share p of n tosses has the variance p (1 - p) / n.", "1.96 standard deviations to each side."),
+        note="For 78 % of 2,000 pairs it is 1.8 points: 78 beside 76 may be chance.",
+    )
+)

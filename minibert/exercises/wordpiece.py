@@ -1,0 +1,309 @@
+"""Exercises of lesson 1: from text to pieces."""
+
+from collections import Counter
+
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+
+# words as tuples of pieces -> how often each occurs
+SMALL = {("l", "##o", "##w"): 5, ("l", "##o", "##w", "##e", "##r"): 2, ("n", "##e", "##w"): 6}
+REPEATED = {("b", "##a", "##n", "##a", "##n", "##a"): 3, ("a",): 7, ("n", "##a"): 1}
+
+
+# ------------------------------------------------------------------------------------------- count_pairs
+
+
+def count_pairs(words):
+    """words: tuple of pieces -> count.  Returns (piece, next piece) -> how often they are neighbours."""
+    pairs = Counter()
+    for pieces, count in words.items():
+        for pair in zip(pieces, pieces[1:], strict=False):
+            pairs[pair] += count
+    return dict(pairs)
+
+
+def count_pairs_of_words_once(words):
+    pairs = Counter()
+    for pieces in words:
+        pairs.update(zip(pieces, pieces[1:], strict=False))
+    return dict(pairs)
+
+
+def count_each_pair_once_a_word(words):
+    pairs = Counter()
+    for pieces, count in words.items():
+        for pair in set(zip(pieces, pieces[1:], strict=False)):
+            pairs[pair] += count
+    return dict(pairs)
+
+
+def count_all_pairs(words):
+    pairs = Counter()
+    for pieces, count in words.items():
+        for i in range(len(pieces)):
+            for j in range(i + 1, len(pieces)):
+                pairs[pieces[i], pieces[j]] += count
+    return dict(pairs)
+
+
+add(
+    Exercise(
+        "count_pairs",
+        1,
+        "how often are two pieces neighbours?",
+        count_pairs,
+        lambda: [Try("low, lower, new", (dict(SMALL),)), Try("banana, a, na", (dict(REPEATED),))],
+        mistakes=(
+            Mistake(
+                "You count each different word once.  A word that occurs five times has its pairs five times.",
+                count_pairs_of_words_once,
+            ),
+            Mistake(
+                "A pair that occurs twice in one word counts twice: look at the two (##a, ##n) of banana.",
+                count_each_pair_once_a_word,
+            ),
+            Mistake("Only neighbours count: l and ##w are not neighbours in l ##o ##w.", count_all_pairs),
+        ),
+        hints=(
+            "Two loops: over the words with their counts, and over each word's neighbours.",
+            "zip(pieces, pieces[1:]) gives the neighbours of a tuple.",
+            "Add the word's count to the pair's, not 1.",
+        ),
+        note="In the package: merge_pairs in minibert/text/vocabulary.py counts them so, once.",
+    )
+)
+
+
+# -------------------------------------------------------------------------------------------- merge_pair
+
+
+def merge_pair(pieces, pair):
+    """pieces: tuple of pieces.  Returns the tuple with each occurrence of the pair merged, from left to right."""
+    merged, place = [], 0
+    while place < len(pieces):
+        if pieces[place : place + 2] == pair:
+            merged.append(pair[0] + pair[1].removeprefix("##"))
+            place += 2
+        else:
+            merged.append(pieces[place])
+            place += 1
+    return tuple(merged)
+
+
+def merge_first_only(pieces, pair):
+    for i in range(len(pieces) - 1):
+        if pieces[i : i + 2] == pair:
+            return (*pieces[:i], pair[0] + pair[1].removeprefix("##"), *pieces[i + 2 :])
+    return tuple(pieces)
+
+
+def merge_with_hashes(pieces, pair):
+    right = merge_pair(pieces, pair)
+    whole = pair[0] + pair[1].removeprefix("##")
+    return tuple(pair[0] + pair[1] if piece == whole and whole not in pieces else piece for piece in right)
+
+
+def merge_without_skipping(pieces, pair):
+    merged = []
+    for i, piece in enumerate(pieces):
+        merged.append(pair[0] + pair[1].removeprefix("##") if pieces[i : i + 2] == pair else piece)
+    return tuple(merged)
+
+
+add(
+    Exercise(
+        "merge_pair",
+        1,
+        "merge two pieces wherever they are neighbours",
+        merge_pair,
+        lambda: [
+            Try("l ##o ##w and (l, ##o)", (("l", "##o", "##w"), ("l", "##o"))),
+            Try("banana and (##a, ##n)", (("b", "##a", "##n", "##a", "##n", "##a"), ("##a", "##n"))),
+            Try("##a ##a ##a and (##a, ##a)", (("b", "##a", "##a", "##a"), ("##a", "##a"))),
+            Try("a pair that is not there", (("n", "##e", "##w"), ("##e", "##r"))),
+        ],
+        mistakes=(
+            Mistake("You merge the first occurrence only; banana has two.", merge_first_only),
+            Mistake(
+                "## says that a piece goes on a word, and belongs at the front only: ##a and ##n make ##an.",
+                merge_with_hashes,
+            ),
+            Mistake(
+                "The second piece of the pair is still there.  After a merge go on behind both pieces.",
+                merge_without_skipping,
+            ),
+        ),
+        hints=(
+            "Walk from left to right with a place of your own: a for loop cannot skip.",
+            "After a merge the place moves by two, otherwise by one.",
+            "pair[1].removeprefix('##') is what the second piece adds.",
+        ),
+        note="In the package: merge in minibert/text/vocabulary.py, on ids.",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------- likelihood_score
+
+
+def best_by_likelihood(pair_counts, piece_counts):
+    """The pair whose merge raises the likelihood most: count(ab) / (count(a) * count(b)), highest first."""
+    return max(pair_counts, key=lambda pair: pair_counts[pair] / (piece_counts[pair[0]] * piece_counts[pair[1]]))
+
+
+PAIRS = {("t", "##h"): 40, ("q", "##u"): 9, ("##h", "##e"): 30, ("z", "##z"): 1}
+PIECES = {"t": 90, "##h": 50, "##e": 120, "q": 9, "##u": 20, "z": 8, "##z": 5}
+OTHER_PAIRS = {("a", "##b"): 12, ("c", "##d"): 6, ("e", "##f"): 10}
+OTHER_PIECES = {"a": 13, "##b": 100, "c": 30, "##d": 7, "e": 12, "##f": 14}
+
+add(
+    Exercise(
+        "best_by_likelihood",
+        1,
+        "which pair would WordPiece's score choose?",
+        best_by_likelihood,
+        lambda: [
+            Try("th, qu, he, zz", (dict(PAIRS), dict(PIECES))),
+            Try("three other pairs", (dict(OTHER_PAIRS), dict(OTHER_PIECES))),
+        ],
+        mistakes=(
+            Mistake(
+                "That is the most frequent pair, which byte-pair encoding chooses.  The likelihood also asks how often "
+                "the two would meet by chance.",
+                lambda pair_counts, piece_counts: max(pair_counts, key=pair_counts.get),
+            ),
+            Mistake(
+                "You compare with the first piece's count only; a second piece that is everywhere meets it by chance.",
+                lambda pair_counts, piece_counts: max(pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[0]]),
+            ),
+            Mistake(
+                "You compare with the second piece's count only.",
+                lambda pair_counts, piece_counts: max(pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[1]]),
+            ),
+            Mistake(
+                "That is the pair with the lowest score; max, not min.",
+                lambda pair_counts, piece_counts: min(
+                    pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] * piece_counts[p[1]])
+                ),
+            ),
+        ),
+        hints=(
+            "If a and b were independent, they would meet in proportion to count(a) * count(b).",
+            "max(pair_counts, key=function) gives the key for which the function is highest.",
+        ),
+        note="minibert merges by counts, as tokenizers does; Schuster and Nakajima (2012) describe this score.",
+    )
+)
+
+
+# ----------------------------------------------------------------------------------------- longest_match
+
+
+def longest_match(word, vocabulary):
+    """The pieces of a word, greedily the longest first; ["[UNK]"] where some part of it is in no piece."""
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            piece = ("##" if start else "") + word[start:end]
+            if piece in vocabulary:
+                break
+        else:
+            return ["[UNK]"]
+        pieces.append(piece)
+        start = end
+    return pieces
+
+
+def match_shortest(word, vocabulary):
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(start + 1, len(word) + 1):
+            piece = ("##" if start else "") + word[start:end]
+            if piece in vocabulary:
+                break
+        else:
+            return ["[UNK]"]
+        pieces.append(piece)
+        start = end
+    return pieces
+
+
+def match_without_hashes(word, vocabulary):
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            if word[start:end] in vocabulary:
+                break
+        else:
+            return ["[UNK]"]
+        pieces.append(word[start:end])
+        start = end
+    return pieces
+
+
+def match_keeping_the_beginning(word, vocabulary):
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            piece = ("##" if start else "") + word[start:end]
+            if piece in vocabulary:
+                break
+        else:
+            return [*pieces, "[UNK]"]
+        pieces.append(piece)
+        start = end
+    return pieces
+
+
+def match_dropping_the_last_character(word, vocabulary):
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(len(word) - 1, start, -1):
+            piece = ("##" if start else "") + word[start:end]
+            if piece in vocabulary:
+                break
+        else:
+            return ["[UNK]"]
+        pieces.append(piece)
+        start = end
+    return pieces
+
+
+VOCABULARY = {"un", "una", "u", "n", "##aff", "##able", "##a", "##f", "##b", "##l", "##e", "able", "a", "aff", "##n"}
+NUMBERS = {"s", "so", "##s", "##o", "##so", "##fa", "fa", "##f"}
+
+add(
+    Exercise(
+        "longest_match",
+        1,
+        "greedy longest match: a word's pieces",
+        longest_match,
+        lambda: [
+            Try("unaffable", ("unaffable", set(VOCABULARY))),
+            Try("able", ("able", set(VOCABULARY))),
+            Try("sofa", ("sofa", set(NUMBERS))),
+            Try("unaided, which the vocabulary cannot spell", ("unaided", set(VOCABULARY))),
+        ],
+        mistakes=(
+            Mistake("You take the shortest piece that fits; try the longest end first.", match_shortest),
+            Mistake(
+                "Behind a word's beginning only pieces with ## count: able and ##able are two entries of the "
+                "vocabulary.",
+                match_without_hashes,
+            ),
+            Mistake(
+                "If some part is in no piece, the whole word is unknown: BERT gives [UNK] alone, not what came before.",
+                match_keeping_the_beginning,
+            ),
+            Mistake(
+                "The longest end is len(word) itself: range(len(word), start, -1) begins with it.",
+                match_dropping_the_last_character,
+            ),
+        ),
+        hints=(
+            "An outer loop over where a piece starts, an inner one over where it ends, from the far end down.",
+            "The candidate is word[start:end], with ## before it unless start is 0.",
+            "Python's for … else runs the else where no break happened: that word is unknown.",
+        ),
+        note="In the package: split_into_pieces in minibert/text/wordpiece.py.",
+    )
+)

@@ -1,0 +1,35 @@
+"""Where a model looks: the attention probabilities that training never keeps."""
+
+import numpy as np
+
+from minibert.ops.reference.attention import attention_scores, split_heads
+
+BODY_NAMES = "body", "bert"  # what models call their BertBody
+
+
+def attention_probabilities(model, batch) -> list[list[np.ndarray]]:
+    """How much each token attends to each other one, in all layers and heads, without dropout.
+
+    model: a Bert or one of its models with a head; batch: a minibert.data.Batch.
+    Returns for each layer, for each sequence of the batch, float64 [A, T, T]: rows, the queries, add up to 1.
+    It takes memory for [T, T], which the model itself never does: for pictures, not for training.
+    Source: Vaswani et al. 2017, eq. 1.
+    """
+    body = next(getattr(model, name) for name in BODY_NAMES if hasattr(model, name))
+    states, numpy = body.hidden_states(batch), model.backend.numpy
+    return [
+        [
+            in_sequence(numpy(q)[begin:end], numpy(k)[begin:end], layer.attention.heads)
+            for begin, end in zip(batch.cu_seqlens, batch.cu_seqlens[1:], strict=False)
+        ]
+        for layer, x in zip(body.encoder.layers, states, strict=False)
+        for q, k in [(layer.attention.query.forward(x)[0], layer.attention.key.forward(x)[0])]
+    ]
+
+
+def in_sequence(query, key, heads: int) -> np.ndarray:
+    """query, key [T, H] -> probabilities [A, T, T]."""
+    q, k = (split_heads(np.asarray(x, np.float64), heads) for x in (query, key))  # [A, T, D]
+    scores = attention_scores(q, k, np.arange(len(query)), causal=False)  # [A, T, T]
+    exponentials = np.exp(scores - scores.max(axis=2, keepdims=True))
+    return exponentials / exponentials.sum(axis=2, keepdims=True)

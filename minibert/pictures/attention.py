@@ -1,0 +1,83 @@
+"""Attention: one head as a matrix, all heads as small ones, and a page that can be opened in a browser."""
+
+import html
+import json
+from pathlib import Path
+
+import numpy as np
+
+from minibert.models.attentions import attention_probabilities
+from minibert.models.encode import batch_of
+from minibert.pictures.style import SEQUENTIAL, figure, style
+
+MOST_TOKENS = 128  # that a picture can show
+
+
+def look(model, tokenizer, text: str) -> tuple[list[str], np.ndarray]:
+    """The tokens of a text, and float64 [L, A, T, T]: how much each looks at each other one.
+
+    Raises ValueError for a text that is too long for the model or for a picture.
+    """
+    encoding = tokenizer.encode(text)
+    longest = min(model.config.max_position_embeddings, MOST_TOKENS)
+    if len(encoding.ids) > longest:
+        raise ValueError(f"the text has {len(encoding.ids)} tokens; a picture shows at most {longest}: shorten it")
+    batch = batch_of([np.asarray(encoding.ids, np.int32)])
+    layers = attention_probabilities(model, batch)
+    return [tokenizer.vocabulary[i] for i in encoding.ids], np.array([sequences[0] for sequences in layers])
+
+
+def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = ""):
+    """Every head of every layer: a matplotlib figure.  probabilities [L, A, T, T]."""
+    layers, heads = probabilities.shape[:2]
+    made, axes = figure(
+        layers, heads, width=min(1.2 + 3.1 * heads, 12), height=min(0.9 + 2.9 * layers, 12), squeeze=False
+    )
+    with style():
+        for layer in range(layers):
+            for head in range(heads):
+                draw(axes[layer][head], tokens, probabilities[layer, head], f"layer {layer + 1}, head {head + 1}")
+        made.suptitle(title or "Each row: where one token looks (dark: 0, yellow: all of it)")
+    return made
+
+
+def draw(axes, tokens: list[str], matrix: np.ndarray, title: str) -> None:
+    """One head: rows ask, columns are looked at."""
+    axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=max(matrix.max(), 1e-9))
+    axes.set_title(title)
+    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(tokens)), tokens, fontsize=7)
+    axes.spines[:].set_visible(False)
+
+
+PAGE = Path(__file__).with_name("attention.html")
+
+
+def attention_page(tokens: list[str], probabilities: np.ndarray, title: str) -> str:
+    """A page of HTML that needs nothing else: choose a layer and a head, point at a token.
+
+    probabilities [L, A, T, T].
+    """
+    data = {"tokens": tokens, "weights": np.round(probabilities, 3).tolist()}
+    text = json.dumps(data, ensure_ascii=True).replace("</", "<\\/")  # inside <script>, nothing may end it
+    page = PAGE.read_text(encoding="utf-8")
+    return page.replace("@TITLE@", html.escape(title)).replace("@DATA@", text)
+
+
+class AttentionView:
+    """What a notebook shows as an interactive view; the pictures of `plot_heads` are for pages that cannot."""
+
+    def __init__(self, tokens: list[str], probabilities: np.ndarray, title: str):
+        self.page, self.height = attention_page(tokens, probabilities, title), 230 + 28 * len(tokens)
+        self.text = (
+            f"attention over {' '.join(tokens)}: {probabilities.shape[0]} layers of {probabilities.shape[1]} heads"
+        )
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;height:{self.height}px;border:0" '
+            'title="attention"></iframe>'
+        )

@@ -1,0 +1,44 @@
+"""What the threads of a kernel read and write, from the emulator's trace."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minibert.emulator.trace import Access
+from minibert.pictures.style import BLUE, ORANGE, figure, style
+
+
+def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = None, most: int = 64):
+    """A dot for each element that a thread read or wrote: threads upwards, memory to the right.
+
+    accesses: of `Kernel.trace`; names: what to call an array, by its number or the name of the shared array; most: how
+    many elements of an array to show.  Returns a matplotlib figure.
+    """
+    arrays = list(dict.fromkeys((a.space, a.array) for a in accesses))
+    made, axes = figure(1, len(arrays), width=min(2 + 3.2 * len(arrays), 12), height=3.6, squeeze=False)
+    threads = max((number(a, accesses) for a in accesses), default=0)
+    with style():
+        for place, (space, array) in zip(axes[0], arrays, strict=True):
+            here = [a for a in accesses if (a.space, a.array) == (space, array) and a.element < most]
+            most_seen = max((a.element for a in here), default=0)
+            for action, colour, marker, size in (("read", BLUE, "o", 26), ("write", ORANGE, "x", 60)):
+                dots = sorted({(a.element, number(a, accesses)) for a in here if a.action == action})
+                if dots:
+                    x, y = np.array(dots).T
+                    place.scatter(x, y, size, color=colour, marker=marker, label=action, linewidths=1.2)
+            place.set_xlim(-0.7, max(most_seen, 1) + 0.7)
+            place.set_ylim(-0.7, threads + 0.7)
+            place.xaxis.get_major_locator().set_params(integer=True)
+            place.yaxis.get_major_locator().set_params(integer=True)
+            place.set_title(f"{(names or {}).get(array, array)} ({space})")
+            place.set_xlabel("element")
+            place.set_ylabel("thread, all blocks one after the other")
+            place.legend(loc="best")
+        made.suptitle(title)
+    return made
+
+
+def number(access: Access, accesses: Sequence[Access]) -> int:
+    """The number of a thread in the whole grid of one dimension."""
+    threads = max(a.thread[0] for a in accesses) + 1
+    return access.block[0] * threads + access.thread[0]

@@ -1,0 +1,87 @@
+"""Sentences as pictures: what is masked, which rows are read, which words are neighbours."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minibert.pictures.style import BLUE, GREEN, ORANGE, RED, figure, style
+
+KEPT, MASKED, RANDOM, SAME = "not chosen", "[MASK]", "a random piece", "chosen, as it was"
+FACES = {KEPT: "0.93", MASKED: ORANGE, RANDOM: RED, SAME: GREEN}
+
+
+def plot_masking(tokens: Sequence[str], seen: Sequence[str], chosen: Sequence[bool], title: str, wide: int = 12):
+    """A sentence before masking, in small letters, and what the model sees of it, in boxes.
+
+    tokens: the original pieces; seen: what the model sees; chosen: is it to be predicted?  wide: pieces in a line.
+    Returns a matplotlib figure.
+    """
+    lines = -(-len(tokens) // wide)
+    made, axes = figure(width=9.5, height=0.9 + 0.75 * lines)
+    kinds = [kind(*one) for one in zip(tokens, seen, chosen, strict=True)]
+    with style():
+        for place, (token, shown, what) in enumerate(zip(tokens, seen, kinds, strict=True)):
+            x, y = place % wide, -(place // wide)
+            colour = "black" if what in (KEPT, MASKED) else "white"
+            box = dict(boxstyle="round,pad=0.25", facecolor=FACES[what], edgecolor="none")
+            axes.text(x, y, shown, ha="center", va="center", fontsize=9, color=colour, bbox=box)
+            if what != KEPT:
+                axes.text(x, y - 0.42, token, ha="center", va="center", fontsize=8, color="0.3")
+        for what in dict.fromkeys(kinds):
+            axes.scatter([], [], marker="s", s=60, color=FACES[what], label=what)
+        axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
+        axes.set_xlim(-0.6, wide - 0.4)
+        axes.set_ylim(-lines + 0.2, 0.6)
+        axes.axis("off")
+        made.suptitle(title)
+    return made
+
+
+def kind(token: str, shown: str, chosen: bool) -> str:
+    if not chosen:
+        return KEPT
+    if shown == "[MASK]":
+        return MASKED
+    return SAME if shown == token else RANDOM
+
+
+def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[int], title: str):
+    """Words on a plane: their vectors' two strongest directions.  groups: a number for each word, its colour.
+
+    Returns a matplotlib figure.
+    """
+    centred = vectors - vectors.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    x, y = (left[:, :2] * sizes[:2]).T
+    kept = (sizes[:2] ** 2).sum() / (sizes**2).sum()
+    colours, made_and_axes = (BLUE, ORANGE, GREEN, RED), figure(width=7, height=4.6)
+    made, axes = made_and_axes
+    with style():
+        for word, a, b, group in zip(words, x, y, groups, strict=True):
+            axes.plot(a, b, "o", color=colours[group % 4], markersize=4)
+            axes.annotate(word, (a, b), xytext=(4, 2), textcoords="offset points", fontsize=8, color=colours[group % 4])
+        axes.set_title(title)
+        axes.set_xlabel(f"first direction (both together: {kept:.0%} of the variance)")
+        axes.set_ylabel("second direction")
+    return made
+
+
+def plot_shapes(stages: Sequence[tuple[str, str]], title: str):
+    """The flow of shapes: a box for each stage, (what is done, shape after it), from left to right in two lines."""
+    half = -(-len(stages) // 2)
+    made, axes = figure(width=10.5, height=3.1)
+    with style():
+        for number, (name, shape) in enumerate(stages):
+            row, column = divmod(number, half)
+            x, y = column * 1.0, -1.0 * row
+            axes.text(x, y, f"{name}\n{shape}", ha="center", va="center", fontsize=8.5,
+                      bbox=dict(boxstyle="round,pad=0.4", facecolor="white", edgecolor=BLUE))  # fmt: skip
+            if column < half - 1 and number < len(stages) - 1:
+                axes.annotate("", (x + 0.64, y), (x + 0.36, y), arrowprops=dict(arrowstyle="->", color="0.4"))
+        if half < len(stages):
+            axes.annotate("", (-0.3, -0.72), (half - 0.7, -0.28), arrowprops=dict(arrowstyle="->", color="0.7"))
+        axes.set_xlim(-0.55, half - 0.45)
+        axes.set_ylim(-1.5, 0.5)
+        axes.axis("off")
+        axes.set_title(title)
+    return made

@@ -1,0 +1,47 @@
+"""Curves of training runs, one over the other."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from minibert.pictures.style import COLOURS, figure, style
+
+
+def read_losses(path) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and masked-language losses in training.
+
+    path: a run's metrics.jsonl, or a stored curve, .json with "steps" and "losses".
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return np.array(stored["steps"]), np.array(stored["losses"])
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [(line["step"], line["mlm_loss"]) for line in lines if line["kind"] == "train"]
+    steps, losses = np.array(rows).T
+    return steps, losses
+
+
+def smoothed(values: np.ndarray, window: int) -> np.ndarray:
+    """A running mean; shorter at both ends."""
+    kernel = np.ones(min(window, len(values)))
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
+
+
+def plot_losses(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str, window: int = 1, levels=None):
+    """Losses over steps.  curves: name -> (steps, losses); levels: name -> a loss to compare with, a dashed line.
+
+    Returns a matplotlib figure.
+    """
+    made, axes = figure(width=7.5, height=3.6)
+    with style():
+        for colour, (name, (steps, losses)) in zip(COLOURS * 3, curves.items(), strict=False):
+            axes.plot(steps, smoothed(np.asarray(losses, float), window), color=colour, label=name, linewidth=1.4)
+        for dashes, (name, level) in zip(("--", ":", "-.") * 3, (levels or {}).items(), strict=False):
+            axes.axhline(level, color="0.4", linestyle=dashes, linewidth=1, label=name)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss, nats")
+        axes.set_title(title)
+        axes.legend(fontsize=8)
+    return made

@@ -1,0 +1,72 @@
+"""The course's model and stored curves, from runs of `minibert pretrain`.
+
+    minibert pretrain --out runs/course
+    python scripts/make_course_model.py runs/course
+
+The weights are rounded to float16, 3 MB.  The curves of lesson 7 are those of this run, and of three short ones that
+this script trains if --curves is given: some minutes.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from minibert import BertForPreTraining, PretrainConfig, pretrain
+from minibert.data.corpus import read_corpus
+from minibert.files import write_text
+from minibert.models.huggingface import WEIGHTS, save_tensors
+from minibert.pictures.training import read_losses
+
+LESSONS = Path(__file__).resolve().parent.parent / "lessons"
+SAMPLE_YEAR, SAMPLE_LENGTH = 1953, 6000  # of a held-out address; characters
+POINTS = 400  # of a stored curve
+SCHEDULES = {
+    "plateau_128": ("128:1.0:0.15",),
+    "plateau_16": ("16:0.5:0.15", "128:0.5:0.15"),
+    "plateau_8": ("8:0.4:0.4", "32:0.3:0.15", "128:0.3:0.15"),
+}
+SHORT = 2000  # steps of each of them
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--curves", action="store_true")
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    folder = LESSONS / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    (LESSONS / "data").mkdir(exist_ok=True)
+    model = BertForPreTraining.from_pretrained(options.run)
+    tensors = model.parameters.tensors(model.parameters.masters)
+    save_tensors(folder / WEIGHTS, {name: tensor.astype(np.float16) for name, tensor in tensors.items()})
+    for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
+        shutil.copy(options.run / name, folder / name)
+    text = next(document.text for document in read_corpus(["sotu"]) if str(SAMPLE_YEAR) in document.name)
+    write_text(folder / "sample.txt", text[: text.rindex(".", 0, SAMPLE_LENGTH) + 1] + "\n")
+    store("default_run", options.run / "metrics.jsonl")
+    if options.curves:
+        for name, lengths in SCHEDULES.items():
+            run = options.run.parent / name
+            pretrain(PretrainConfig(out=str(run), steps=SHORT, lengths=lengths, threads=options.threads))
+            store(name, run / "metrics.jsonl")
+    return 0
+
+
+def store(name: str, metrics: Path) -> None:
+    """A curve as means over equal stretches of steps."""
+    steps, losses = read_losses(metrics)
+    stretches = np.array_split(np.arange(len(steps)), min(POINTS, len(steps)))
+    curve = {
+        "steps": [int(steps[stretch].mean()) for stretch in stretches],
+        "losses": [round(float(losses[stretch].mean()), 3) for stretch in stretches],
+    }
+    write_text(LESSONS / "data" / f"{name}.json", json.dumps(curve) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

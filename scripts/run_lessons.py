@@ -1,0 +1,169 @@
+"""Run the lessons from top to bottom in clean kernels and store their outputs; or see whether what is stored is fresh.
+
+    python scripts/run_lessons.py                 # all
+    python scripts/run_lessons.py 03 09           # some
+    python scripts/run_lessons.py --check 03      # change nothing; exit code 1 where a stored output is out of date
+
+A cell with the tag "varies" shows times, or numbers that differ from machine to machine; its output is stored, and not
+compared.  Where pyproject.toml names the project's address ([project.urls] Repository), each lesson begins with a badge
+that opens it in a hosted notebook.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS = ROOT / "lessons"
+SECONDS = 120  # that a lesson may take, on two cores
+VARIES = "varies"
+BADGE = re.compile(r"\[!\[Open in Colab\][^\n]*\n\n")
+NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
+CLOSE = 0.02  # numbers that differ by so much, relative, count as the same: another processor rounds otherwise
+TINY = 1e-5  # and those that are both below: errors of rounding
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("numbers", nargs="*", help="of lessons, such as 03; by default all")
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    paths = [
+        path for path in sorted(LESSONS.glob("[0-9]*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
+    ]
+    stale = 0
+    for path in paths:
+        before = nbformat.read(path, as_version=4)
+        began = time.perf_counter()
+        after = run(before)
+        differences = compare(before, after)
+        stale += bool(differences)
+        print(
+            f"{path.name}: {time.perf_counter() - began:.0f} s" + (", out of date" if differences else ""), flush=True
+        )
+        if options.check:
+            print("\n".join(differences))
+        else:
+            put_badge(after, repository(), path.name)
+            nbformat.write(after, path)
+    return int(options.check and stale > 0)
+
+
+def run(notebook, seconds: int = SECONDS):
+    """A copy of a notebook with the outputs of a fresh run.  Raises CellExecutionError where a cell fails."""
+    notebook = nbformat.from_dict(notebook)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "MINIBERT_PROGRESS": str(Path(folder) / "progress.json"), "HF_HUB_OFFLINE": "1"}
+        environment.pop("MINIBERT_WEIGHTS", None)  # what is stored is what everybody sees
+        client = NotebookClient(
+            notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(LESSONS)}}
+        )
+        client.execute(env=environment)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times of day
+        if cell.cell_type == "code":
+            cell.outputs = [tidied(output) for output in joined(cell.outputs)]
+    return notebook
+
+
+def joined(outputs) -> list:
+    """Outputs with neighbouring pieces of one stream as one."""
+    result = []
+    for output in outputs:
+        if (
+            result
+            and output.output_type == "stream"
+            and result[-1].output_type == "stream"
+            and result[-1].name == output.name
+        ):
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
+
+
+def tidied(output):
+    """An output without what differs from run to run for no reason: addresses in memory."""
+    if "data" in output and "text/plain" in output.data:
+        output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", output.data["text/plain"])
+    return output
+
+
+def compare(before, after) -> list[str]:
+    """What is different in the outputs, cell by cell; nothing for cells that vary."""
+    found = []
+    for number, (old, new) in enumerate(zip(before.cells, after.cells, strict=True)):
+        if old.cell_type != "code" or VARIES in old.metadata.get("tags", []):
+            continue
+        a, b = text_of(old), text_of(new)
+        if not alike(a, b):
+            lines = difflib.unified_diff(a.splitlines(), b.splitlines(), "stored", "now", lineterm="", n=0)
+            found.append(f"cell {number}: " + "\n".join(lines))
+    return found
+
+
+def text_of(cell) -> str:
+    """Everything that a cell shows, pictures as one word."""
+    parts = []
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            parts.append(output.text)
+        elif output.output_type == "error":
+            parts.append(f"{output.ename}: {output.evalue}")
+        else:
+            parts.append("(picture)" if "image/png" in output.data else output.data.get("text/plain", ""))
+    return "\n".join(parts)
+
+
+def alike(a: str, b: str) -> bool:
+    """Whether two texts are the same but for rounding."""
+    if NUMBER.sub("#", a) != NUMBER.sub("#", b):
+        return False
+    pairs = zip(NUMBER.findall(a), NUMBER.findall(b), strict=True)
+    return all(near(float(x.replace(",", "")), float(y.replace(",", ""))) for x, y in pairs)
+
+
+def near(x: float, y: float) -> bool:
+    """Whether two numbers are the same but for rounding, the last digit that is shown included."""
+    return abs(x - y) <= max(CLOSE * max(abs(x), abs(y)), TINY) or (abs(x) < 100 and x == int(x) and abs(x - y) <= 1)
+
+
+def repository() -> str | None:
+    """The project's address, where pyproject.toml has one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository")
+
+
+def badge(address: str, name: str) -> str:
+    """Markdown that opens a lesson of a GitHub repository in Colab."""
+    page = f"https://colab.research.google.com/github/{address.rstrip('/').removeprefix('https://github.com/')}"
+    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({page}/blob/main/lessons/{name})\n\n"
+
+
+def put_badge(notebook, address: str | None, name: str) -> None:
+    """The badge at the top of the first cell, or none; and the line that installs the package, in the first code."""
+    first = notebook.cells[0]
+    first.source = BADGE.sub("", first.source)
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.source = re.sub(r"^# in a hosted notebook.*\n", "", code.source)
+    if address:
+        first.source = badge(address, name) + first.source
+        install = f'%pip install -q "minibert-from-scratch[lessons,corpus] @ git+{address}"'
+        code.source = f"# in a hosted notebook, first: {install}\n" + code.source
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except CellExecutionError as error:
+        sys.exit(str(error))

@@ -1,0 +1,222 @@
+"""Exercises: solutions are right, and each typical wrong answer gets its own hint, however it is written."""
+
+import numpy as np
+import pytest
+
+from minibert import exercises
+from minibert.exercises import EXERCISES, check, hint, hints, judge, solution
+from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
+from minibert.exercises.judging import compare, judge_function
+from minibert.exercises.kernels import KernelExercise
+from tests.exercises.wrong_answers import KERNELS  # fmt: skip
+from tests.exercises.wrong_answers import WRONG as WRONG_ANSWERS
+
+FUNCTIONS = [name for name, exercise in EXERCISES.items() if exercise.judge is None]
+SOURCES = [name for name in EXERCISES if name not in FUNCTIONS]
+ALL_WRONG = [
+    pytest.param(name, answer, words, id=f"{name}-{number}")
+    for name, answers in WRONG_ANSWERS.items()
+    for number, (answer, words) in enumerate(answers)
+]
+ALL_WRONG_KERNELS = [
+    pytest.param(name, source, words, id=f"{name}-{number}")
+    for name, answers in KERNELS.items()
+    for number, (source, words) in enumerate(answers)
+]
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIBERT_PROGRESS", str(tmp_path / "progress" / "progress.json"))
+
+
+def unwrapped(name):
+    """An exercise whose solution and mistakes, which are wrapped already, can be judged like answers."""
+    exercise = EXERCISES[name]
+    return exercise if exercise.wrap is None else type(exercise)(**{**vars(exercise), "wrap": None})
+
+
+def test_each_lesson_has_at_least_three():
+    lessons = [exercise.lesson for exercise in EXERCISES.values()]
+    assert {lesson: lessons.count(lesson) for lesson in range(1, 13) if lessons.count(lesson) < 3} == {}
+
+
+def test_each_has_hints_in_steps_a_note_and_three_mistakes():
+    assert all(exercise.hints and exercise.note and exercise.task for exercise in EXERCISES.values())
+    assert all(len(exercise.mistakes) >= 3 for exercise in EXERCISES.values())
+    assert {*WRONG_ANSWERS, *KERNELS} == set(EXERCISES)
+    assert all(len(answers) >= 3 for answers in [*WRONG_ANSWERS.values(), *KERNELS.values()])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_solution_is_right(name):
+    assert judge_function(unwrapped(name), EXERCISES[name].solution).state == RIGHT
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_mistake_gets_its_own_hint(name):
+    exercise = unwrapped(name)
+    for mistake in exercise.mistakes:
+        assert judge_function(exercise, mistake.function).text == mistake.hint
+
+
+@pytest.mark.parametrize("name, answer, words", ALL_WRONG)
+def test_a_mistake_that_others_write_in_their_own_way_gets_the_same_hint(name, answer, words):
+    verdict = judge(name, answer)
+    assert verdict.state == WRONG
+    assert words in verdict.text
+    assert verdict.text in [mistake.hint for mistake in EXERCISES[name].mistakes]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("nothing", [None, ...], ids=["None", "Ellipsis"])
+def test_what_is_not_begun_is_not_done_yet(name, nothing):
+    assert judge(name, lambda *arguments: nothing).state == NOT_DONE
+
+
+def test_not_implemented_is_not_done_yet_either():
+    def softmax(scores):
+        raise NotImplementedError
+
+    assert judge("softmax", softmax).state == NOT_DONE
+
+
+class TestKernels:
+    pytestmark = pytest.mark.slow
+
+    @pytest.mark.parametrize("name", SOURCES)
+    def test_the_solution_is_right(self, name):
+        assert isinstance(EXERCISES[name], KernelExercise)
+        assert judge(name, EXERCISES[name].solution).state == RIGHT
+
+    @pytest.mark.parametrize("name", SOURCES)
+    def test_each_mistake_gets_its_own_hint(self, name):
+        for mistake in EXERCISES[name].mistakes:
+            assert judge(name, mistake.function).text == mistake.hint
+
+    @pytest.mark.parametrize("name, source, words", ALL_WRONG_KERNELS)
+    def test_a_mistake_that_others_write_in_their_own_way_gets_the_same_hint(self, name, source, words):
+        verdict = judge(name, source)
+        assert verdict.state == WRONG and words in verdict.text
+
+    def test_a_missing_barrier_is_told_with_its_line(self):
+        source, _ = KERNELS["row_sums"][0]
+        line = source.splitlines().index("    int t = threadIdx.x;")  # the kernel's lines are told as they are counted
+        assert line and "kernel.cu:" in judge("row_sums", source).text
+
+    def test_a_kernel_that_does_not_compile_is_told_what_the_compiler_says(self):
+        verdict = judge("scale", EXERCISES["scale"].solution.replace("float factor", "float factr"))
+        assert verdict.state == WRONG and "factor" in verdict.text
+
+
+def test_a_kernel_that_is_not_begun_is_not_done_yet():
+    assert judge("scale", "__global__ void scale(float* x, int n, float factor) {\n    // ...\n}").state == NOT_DONE
+    assert judge("scale", lambda: None).state == WRONG
+
+
+class TestDiagnosis:
+    """Of mistakes that nobody foresaw."""
+
+    def test_an_error_is_told_with_the_case_and_the_line(self):
+        def softmax(scores):
+            return scores[99]
+
+        text = judge("softmax", softmax).text
+        assert "with 3 queries, 5 keys" in text and "IndexError" in text and "line" in text
+
+    def test_a_changed_input(self):
+        def softmax(scores):
+            scores -= scores.max(axis=1, keepdims=True)
+            return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+        assert "changes its argument number 1" in judge("softmax", softmax).text
+
+    def test_a_wrong_shape(self):
+        assert "has the shape [5]; expected [3, 5]" in judge("softmax", lambda scores: scores[0]).text
+
+    def test_a_transposed_result(self):
+        right = EXERCISES["linear_backward"].solution
+        text = judge("linear_backward", lambda d, c: (right(d, c)[0].T, *right(d, c)[1:])).text
+        assert "transposed?" in text and "Right already: d_weight, d_bias" in text
+
+    def test_too_few_results(self):
+        assert "gives 1 results; expected 3: d_x, d_weight, d_bias" in judge("linear_backward", lambda d, c: d).text
+
+    def test_a_factor(self):
+        right = EXERCISES["mean_pool"].solution
+        assert "is 3 times what it should be" in judge("mean_pool", lambda h, c: 3 * right(h, c)).text
+
+    def test_a_sign(self):
+        right = EXERCISES["mean_pool"].solution
+        assert "wrong sign" in judge("mean_pool", lambda h, c: -right(h, c)).text
+
+    def test_nan(self):
+        right = EXERCISES["mean_pool"].solution
+        assert "holds NaN" in judge("mean_pool", lambda h, c: right(h, c) * np.nan).text
+
+    def test_what_is_right_in_some_cases_only(self):
+        right = EXERCISES["mean_pool"].solution
+        text = judge("mean_pool", lambda h, c: right(h, c) + (len(c) > 2)).text
+        assert "with lengths 5, 3 and 1" in text and "It is right with one sentence" in text
+
+    def test_two_mistakes_at_once_get_two_hints(self):
+        right = EXERCISES["linear_backward"].solution
+        text = judge("linear_backward", lambda d, c: (right(d, c)[0], right(d, c)[1].T, d.mean(axis=0))).text
+        assert "d_weight is transposed" in text and "not their mean" in text
+
+    def test_another_type(self):
+        assert "is 'x'; expected" in compare("x", {1: 2})
+
+    def test_no_function_at_all(self):
+        assert judge("softmax", 3).state == WRONG
+
+
+def test_an_unknown_name_is_told():
+    with pytest.raises(ValueError, match="there is no exercise 'softmx'"):
+        check("softmx", lambda scores: None)
+
+
+def test_hints_come_one_by_one_and_the_solution_when_asked(capsys):
+    hint("softmax", 1)
+    first = capsys.readouterr().out
+    hint("softmax", 2)
+    assert capsys.readouterr().out != first
+    with pytest.raises(ValueError, match="has the hints 1 to 2, not 3"):
+        hint("softmax", 3)
+    solution("softmax")
+    assert "def softmax(scores)" in capsys.readouterr().out
+    shown = hints("softmax")
+    assert shown._repr_html_().count("<details>") == 3 and "def softmax" not in repr(shown)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_each_solution_can_be_shown(name):
+    source = exercises.source_of(EXERCISES[name])
+    assert "def " in source or "__global__" in source
+    assert "lambda" not in source.splitlines()[0]
+
+
+class TestProgress:
+    def test_what_is_right_is_remembered(self, capsys):
+        check("softmax", EXERCISES["softmax"].solution)
+        assert "right" in capsys.readouterr().out
+        assert list(exercises.read_progress()) == ["softmax"]
+
+    def test_what_is_wrong_is_not_and_takes_nothing_away(self, capsys):
+        check("softmax", EXERCISES["softmax"].solution)
+        check("softmax", lambda scores: scores)
+        check("attend", lambda query, key, value: 1 / 0)
+        assert list(exercises.read_progress()) == ["softmax"]
+
+    def test_a_broken_file_is_set_aside(self, tmp_path):
+        path = tmp_path / "progress" / "progress.json"
+        path.parent.mkdir()
+        path.write_text('{"softmax": ')
+        assert exercises.read_progress() == {}
+        assert path.with_suffix(".unreadable").read_text() == '{"softmax": '
+
+    def test_where_it_cannot_be_written_the_lesson_goes_on(self, tmp_path, monkeypatch, capsys):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("MINIBERT_PROGRESS", str(tmp_path / "file" / "progress.json"))
+        check("softmax", EXERCISES["softmax"].solution)
+        assert "right" in capsys.readouterr().out

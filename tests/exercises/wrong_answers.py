@@ -1,0 +1,1023 @@
+"""Typical wrong answers, written otherwise than the package writes them: name -> [(answer, words of its hint), ...].
+
+The package knows each mistake as a function of its own; here the same mistakes are made by other people.
+"""
+
+import math
+from collections import Counter, defaultdict
+
+import numpy as np
+
+# ------------------------------------------------------------------------------------------- lesson 1
+
+
+def pairs_a(words):
+    seen = defaultdict(int)
+    for word in words.keys():
+        for i in range(len(word) - 1):
+            seen[word[i], word[i + 1]] = seen[word[i], word[i + 1]] + 1
+    return dict(seen)
+
+
+def pairs_b(words):
+    table = {}
+    for word, n in words.items():
+        here = []
+        for i in range(1, len(word)):
+            if (word[i - 1], word[i]) not in here:
+                here.append((word[i - 1], word[i]))
+        for pair in here:
+            table[pair] = table.get(pair, 0) + n
+    return table
+
+
+def pairs_c(words):
+    import itertools
+
+    c = Counter()
+    for word, n in words.items():
+        c.update({})
+        for pair in itertools.combinations(word, 2):
+            c[pair] += n
+    return {**c}
+
+
+def merge_a(pieces, pair):
+    pieces = list(pieces)
+    try:
+        at = [*zip(pieces, pieces[1:], strict=False)].index(pair)
+    except ValueError:
+        return tuple(pieces)
+    pieces[at : at + 2] = [pair[0] + pair[1].replace("##", "", 1)]
+    return tuple(pieces)
+
+
+def merge_b(pieces, pair):
+    result = []
+    queue = list(pieces)
+    while queue:
+        first = queue.pop(0)
+        if queue and (first, queue[0]) == pair:
+            result.append(first + queue.pop(0))
+        else:
+            result.append(first)
+    return tuple(result)
+
+
+def merge_c(pieces, pair):
+    joined = pair[0] + (pair[1][2:] if pair[1].startswith("##") else pair[1])
+    nexts = list(pieces[1:]) + [None]
+    return tuple(joined if (p, n) == pair else p for p, n in zip(pieces, nexts, strict=True))
+
+
+def likely_a(pair_counts, piece_counts):
+    return sorted(pair_counts.items(), key=lambda item: -item[1])[0][0]
+
+
+def likely_b(pair_counts, piece_counts):
+    best, score = None, -1
+    for (a, b), n in pair_counts.items():
+        if n / piece_counts[a] > score:
+            best, score = (a, b), n / piece_counts[a]
+    return best
+
+
+def likely_c(pair_counts, piece_counts):
+    scores = {
+        p: math.log(n) - math.log(piece_counts[p[0]]) - math.log(piece_counts[p[1]]) for p, n in pair_counts.items()
+    }
+    return sorted(scores, key=scores.get)[0]
+
+
+def longest_a(word, vocabulary):
+    out, rest, prefix = [], word, ""
+    while rest:
+        for n in range(1, len(rest) + 1):
+            if prefix + rest[:n] in vocabulary:
+                out.append(prefix + rest[:n])
+                rest, prefix = rest[n:], "##"
+                break
+        else:
+            return ["[UNK]"]
+    return out
+
+
+def longest_b(word, vocabulary):
+    out = []
+    while word:
+        n = len(word)
+        while n and word[:n] not in vocabulary:
+            n -= 1
+        if n == 0:
+            return ["[UNK]"]
+        out.append(word[:n])
+        word = word[n:]
+    return out
+
+
+def longest_c(word, vocabulary):
+    out = []
+    while word:
+        prefix = "##" if out else ""
+        n = len(word)
+        while n and prefix + word[:n] not in vocabulary:
+            n -= 1
+        if n == 0:
+            out.append("[UNK]")
+            break
+        out.append(prefix + word[:n])
+        word = word[n:]
+    return out
+
+
+# ------------------------------------------------------------------------------------------- lesson 2
+
+
+def positions_a(cu_seqlens):
+    return np.array(list(range(int(cu_seqlens[-1]))))
+
+
+def positions_b(cu_seqlens):
+    out = []
+    for a, b in zip(cu_seqlens[:-1], cu_seqlens[1:], strict=True):
+        out += list(range(1, b - a + 1))
+    return np.array(out)
+
+
+def positions_c(cu_seqlens):
+    return np.concatenate([np.arange(b - a)[::-1] for a, b in zip(cu_seqlens, cu_seqlens[1:], strict=False)])
+
+
+def embed_a(t, p, s, tw, pw, sw):
+    return np.stack([tw[i] for i in t])
+
+
+def embed_b(t, p, s, tw, pw, sw):
+    return np.take(tw, t, axis=0) + np.take(pw, p, axis=0)
+
+
+def embed_c(t, p, s, tw, pw, sw):
+    return np.mean([tw[t], pw[p], sw[s]], axis=0)
+
+
+def scatter_a(rows, ids, size):
+    out = np.zeros((size, rows.shape[1]))
+    for i, k in enumerate(ids):
+        out[k] = rows[i]
+    return out
+
+
+def scatter_b(rows, ids, size):
+    out = np.zeros((size, rows.shape[1]))
+    for k in range(size):
+        if (ids == k).any():
+            out[k] = rows[ids == k].mean(axis=0)
+    return out
+
+
+def scatter_c(rows, ids, size):
+    return np.array([rows[k % len(rows)] for k in ids])
+
+
+# ------------------------------------------------------------------------------------------- lesson 3
+
+
+def linear_a(d_y, cache):
+    x, w = cache
+    return d_y.dot(w), x.T.dot(d_y), np.ones(len(d_y)) @ d_y
+
+
+def linear_b(d_y, cache):
+    x, w = cache
+    return np.einsum("no,oi->ni", d_y, w), np.einsum("no,ni->oi", d_y, x), d_y.mean(0)
+
+
+def linear_c(d_y, cache):
+    x, w = cache
+    d_w = sum(np.outer(d, row) for d, row in zip(d_y, x, strict=True)) / x.shape[0]
+    return d_y @ w, d_w, d_y.sum(0)
+
+
+def gelu_a(d_y, cache):
+    _, cdf = cache
+    return np.multiply(cdf, d_y)
+
+
+def gelu_b(d_y, cache):
+    x, cdf = cache
+    return cdf * d_y + x * d_y * np.exp(-0.5 * np.square(x))
+
+
+def gelu_c(d_y, cache):
+    x, cdf = cache
+    return d_y * (cdf + np.exp(-(x * x) / 2) / np.sqrt(2 * np.pi))
+
+
+def norm_parts(d_y, cache):
+    x_hat, r, w = cache
+    g = w[None, :] * d_y
+    return x_hat, r, g, np.einsum("nh,nh->h", d_y, x_hat), d_y.sum(0)
+
+
+def norm_a(d_y, cache):
+    x_hat, r, g, dw, db = norm_parts(d_y, cache)
+    dots = np.einsum("nh,nh->n", g, x_hat) / g.shape[1]
+    return r * g - r * x_hat * dots[:, None], dw, db
+
+
+def norm_b(d_y, cache):
+    x_hat, r, g, dw, db = norm_parts(d_y, cache)
+    return (g - np.average(g, axis=1)[:, None]) * r, dw, db
+
+
+def norm_c(d_y, cache):
+    x_hat, r, g, dw, db = norm_parts(d_y, cache)
+    h = g.shape[1]
+    return g - g.sum(1, keepdims=True) / h - x_hat * (g * x_hat).sum(1, keepdims=True) / h, dw, db
+
+
+def norm_d(d_y, cache):
+    x_hat, r, w = cache
+    h = d_y.shape[1]
+    d_x = r / h * (h * d_y - d_y.sum(1, keepdims=True) - x_hat * (d_y * x_hat).sum(1, keepdims=True))
+    return d_x, np.einsum("nh,nh->h", d_y, x_hat), d_y.sum(0)
+
+
+def slope_a(f, x, step):
+    here, out = f(x), []
+    for i in range(x.size):
+        y = x.copy()
+        y.flat[i] += step
+        out.append((f(y) - here) / step)
+    return np.reshape(out, x.shape)
+
+
+def slope_b(f, x, step):
+    out = np.zeros(x.size)
+    for i in range(x.size):
+        up, down = x.copy(), x.copy()
+        up.flat[i], down.flat[i] = up.flat[i] + step, down.flat[i] - step
+        out[i] = (f(up) - f(down)) / step
+    return out.reshape(x.shape)
+
+
+def slope_c(f, x, step):
+    out = np.zeros(x.size)
+    for i in range(x.size):
+        up, down = x.copy(), x.copy()
+        up.flat[i], down.flat[i] = up.flat[i] + step, down.flat[i] - step
+        out[i] = (f(down) - f(up)) / (step + step)
+    return out.reshape(x.shape)
+
+
+# ------------------------------------------------------------------------------------------- lesson 4
+
+
+def stable(scores, axis=-1):
+    e = np.exp(scores - np.max(scores, axis=axis, keepdims=True))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def softmax_a(scores):
+    return np.array([np.exp(row) / np.sum(np.exp(row)) for row in scores])
+
+
+def softmax_b(scores):
+    return np.array([stable(column) for column in scores.T]).T
+
+
+def softmax_c(scores):
+    flat = stable(scores.reshape(-1))
+    return flat.reshape(scores.shape)
+
+
+def back_a(d, p):
+    return np.multiply(d, p)
+
+
+def back_b(d, p):
+    return d * (p - np.square(p))
+
+
+def back_c(d, p):
+    return p * d - p * np.average(d, axis=1)[:, None]
+
+
+def attend_a(q, k, v):
+    return stable(np.einsum("qd,kd->qk", q, k)) @ v
+
+
+def attend_b(q, k, v):
+    return stable((q / len(q[0])) @ k.T) @ v
+
+
+def attend_c(q, k, v):
+    return (stable((k @ q.T) / len(q[0]) ** 0.5)).T @ v
+
+
+def head_back(d, q, k, v, scale_q, softmax_gradient, value):
+    s = 1 / math.sqrt(q.shape[-1])
+    p = stable(s * q @ k.T)
+    d_s = softmax_gradient(d @ v.T, p)
+    return scale_q * (d_s @ k), scale_q * (q.T @ d_s).T, value(p, d)
+
+
+def right_gradient(d, p):
+    return p * d - p * np.einsum("qk,qk->q", p, d)[:, None]
+
+
+def head_a(d, q, k, v):
+    return head_back(d, q, k, v, 1.0, right_gradient, lambda p, d: p.T @ d)
+
+
+def head_b(d, q, k, v):
+    return head_back(d, q, k, v, q.shape[1] ** -0.5, lambda d, p: p * d, lambda p, d: (d.T @ p).T)
+
+
+def head_c(d, q, k, v):
+    return head_back(d, q, k, v, q.shape[1] ** -0.5, lambda d, p: d + 0 * p, lambda p, d: p.T @ d)
+
+
+# ------------------------------------------------------------------------------------------- lesson 5
+
+
+def residual_a(d, x, w):
+    inner = d / np.cosh(x @ w.T) ** 2
+    return inner @ w, inner.T @ x
+
+
+def residual_b(d, x, w):
+    return d + d @ w, d.T @ x
+
+
+def residual_c(d, x, w):
+    inner = d / np.cosh(x @ w.T) ** 2
+    return np.add(d, inner @ w) + d, inner.T @ x
+
+
+def drop_a(x, bits, rate):
+    out = x.copy()
+    out[bits < rate * 65536] = 0
+    return out
+
+
+def drop_b(x, bits, rate):
+    keep = (bits < rate * 65536).astype(float)
+    return x * keep / (1 - rate)
+
+
+def drop_c(x, bits, rate):
+    return x * (bits >= rate * 65536) * (1 - rate)
+
+
+def parameters_a(h, f):
+    return 2 * (2 * h * h + h * f) + 2 * (h + h)
+
+
+def parameters_b(h, f):
+    return 4 * h * (h + 1) + f * (h + 1) + h * (f + 1)
+
+
+def parameters_c(h, f):
+    return 3 * h * (h + 1) + f * (h + 1) + h * (f + 1) + 4 * h
+
+
+def flops_a(lengths, h, f):
+    return sum(t * (4 * h**2 + 2 * h * f) + 2 * t**2 * h for t in lengths)
+
+
+def flops_b(lengths, h, f):
+    return sum(8 * t * h**2 + 4 * t * h * f + 2 * t**2 * h for t in lengths)
+
+
+def flops_c(lengths, h, f):
+    return sum(8 * t * h**2 + 4 * t * h * f for t in lengths)
+
+
+# ------------------------------------------------------------------------------------------- lesson 6
+
+
+def hide_a(ids, chosen, dice, random_ids, mask_id):
+    out = ids.copy()
+    out[chosen] = mask_id
+    return out
+
+
+def hide_b(ids, chosen, dice, random_ids, mask_id):
+    out = ids.copy()
+    for i in range(len(ids)):
+        if chosen[i]:
+            out[i] = mask_id if dice[i] < 0.8 else random_ids[i]
+    return out
+
+
+def hide_c(ids, chosen, dice, random_ids, mask_id):
+    out = ids.copy()
+    for i in range(len(ids)):
+        if dice[i] < 0.8:
+            out[i] = mask_id
+        elif dice[i] < 0.9:
+            out[i] = random_ids[i]
+    return out
+
+
+def entropy_a(x, y, count):
+    return stable(x) / count
+
+
+def entropy_b(x, y, count):
+    return stable(x) - np.eye(x.shape[1])[y]
+
+
+def entropy_c(x, y, count):
+    return (stable(x) - np.eye(x.shape[1])[y]) / x.shape[0]
+
+
+def tied_a(d, h, e, ids):
+    return np.einsum("mv,mh->vh", d, h)
+
+
+def tied_b(d, h, e, ids):
+    out = np.zeros((d.shape[1], h.shape[1]))
+    for i, k in enumerate(ids):
+        out[k] += e[i]
+    return out
+
+
+def tied_c(d, h, e, ids):
+    out = np.einsum("mv,mh->vh", d, h)
+    last = {int(k): i for i, k in enumerate(ids)}
+    for k, i in last.items():
+        out[k] = out[k] + e[i]
+    return out
+
+
+def loss_a(losses, labels):
+    return float((losses * (labels >= 0)).sum() / losses.size)
+
+
+def loss_b(losses, labels):
+    keep = ~((labels == -100) | (labels == 0))
+    return float(losses[keep].sum() / keep.sum())
+
+
+def loss_c(losses, labels):
+    means = []
+    for row, of in zip(losses, labels, strict=True):
+        means.append(float(np.average(row, weights=of != -100)))
+    return sum(means) / len(means)
+
+
+# ------------------------------------------------------------------------------------------- lesson 7
+
+
+def adam_a(w, g, m, v, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    w = w - rate * m / (v**0.5 + eps) - rate * decay * w
+    return w, m + 0.1 * (g - m), v + (1 - beta2) * (g * g - v)
+
+
+def adam_b(w, g, m, v, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    g = decay * w + g
+    m, v = m + (1 - beta1) * (g - m), v + (1 - beta2) * (np.square(g) - v)
+    return w - rate * m / (v**0.5 + eps), m, v
+
+
+def adam_c(w, g, m, v, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    m, v = m + (1 - beta1) * (g - m), v + (1 - beta2) * (np.square(g) - v)
+    return (1 - rate * decay) * w - rate * m * (v + eps) ** -0.5, m, v
+
+
+def rate_a(step, steps, highest, rising):
+    return min(step / rising, (steps - step) / (steps - rising)) * highest if step else 0.0
+
+
+def rate_b(step, steps, highest, rising):
+    return highest if step >= rising else highest * (step + 1) / rising
+
+
+def rate_c(step, steps, highest, rising):
+    return highest - highest * step / steps
+
+
+def clip_a(gradients, limit):
+    out = []
+    for g in gradients:
+        n = np.linalg.norm(g)
+        out.append((g / n * limit if n > limit else g).ravel())
+    return np.hstack(out)
+
+
+def clip_b(gradients, limit):
+    return np.hstack([np.minimum(np.maximum(g, -limit), limit).ravel() for g in gradients])
+
+
+def clip_c(gradients, limit):
+    flat = np.hstack([g.ravel() for g in gradients])
+    return limit * flat / np.linalg.norm(flat)
+
+
+def interval_a(k, n):
+    return ((k / n) * (n - k) / n / n) ** 0.5
+
+
+def interval_b(k, n):
+    return 1.96 * (k / n) * ((n - k) / n) / n
+
+
+def interval_c(k, n):
+    p = k / n
+    return 1.96 * math.sqrt(p - p * p)
+
+
+# ------------------------------------------------------------------------------------------- lesson 8
+
+
+def roof_a(i, p, b):
+    return sorted([p, i * b])[-1]
+
+
+def roof_b(i, p, b):
+    return p * 1.0
+
+
+def roof_c(i, p, b):
+    return b * i
+
+
+def rows_a(masked, cu):
+    return np.array(sorted(masked.tolist()), int)
+
+
+def rows_b(masked, cu):
+    return np.array(sorted([*masked.tolist(), *cu[:-1].tolist()]), int)
+
+
+def rows_c(masked, cu):
+    return np.array(sorted({*masked.tolist(), *cu.tolist()}), int)
+
+
+def fused_a(x, r, w, b, eps):
+    s = x + r
+    var = np.average(s**2) - np.average(s) ** 2
+    return w * (s - np.average(s)) / np.sqrt(max(var, 0) + eps) + b
+
+
+def fused_b(x, r, w, b, eps):
+    return w * (x - x.mean()) / np.sqrt(x.var() + eps) + b
+
+
+def fused_c(x, r, w, b, eps):
+    s = r + x
+    return (s - s.mean()) / np.sqrt(s.var(ddof=1) + eps) * w + b
+
+
+def pieces_a(length, parts):
+    return [(k * int(length / parts), (k + 1) * int(length / parts)) for k in range(parts)]
+
+
+def pieces_b(length, parts):
+    out = [[k * (length // parts), (k + 1) * (length // parts)] for k in range(parts)]
+    out[-1][1] = length
+    return [tuple(p) for p in out]
+
+
+def pieces_c(length, parts):
+    cuts = [length * k // parts for k in range(parts + 1)]
+    return [(a, min(b + 1, length)) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+# ------------------------------------------------------------------------------------------- lesson 10
+
+
+def online_a(q, k, v, tile):
+    m, z, c = -1e300, 0, 0
+    for i in range(0, len(k), tile):
+        s = k[i : i + tile].dot(q)
+        new = max(m, max(s))
+        z = z * math.exp(max(m - new, -700)) + np.exp(s - new).sum()
+        c = c + np.exp(s - new).dot(v[i : i + tile])
+        m = new
+    return c / z
+
+
+def online_b(q, k, v, tile):
+    m, z, c = -1e300, 0, 0
+    for i in range(0, len(k), tile):
+        s = k[i : i + tile].dot(q)
+        new = max(m, max(s))
+        z = z + np.exp(s - new).sum()
+        c = c * math.exp(max(m - new, -700)) + np.exp(s - new).dot(v[i : i + tile])
+        m = new
+    return c / z
+
+
+def online_c(q, k, v, tile):
+    full = max(len(k) // tile, 1) * tile
+    return stable(k[:full] @ q) @ v[:full]
+
+
+def tile_a(q, k, v, d, sums, delta):
+    return stable(q @ k.T) * (d @ v.T - delta[:, None])
+
+
+def tile_b(q, k, v, d, sums, delta):
+    p = np.exp(q @ k.T - sums.reshape(-1, 1))
+    return right_gradient(d @ v.T, p)
+
+
+def tile_c(q, k, v, d, sums, delta):
+    return np.exp(q @ k.T - sums.reshape(-1, 1)) * np.einsum("qd,kd->qk", d, v)
+
+
+def scale_a(scale, good, norm, interval):
+    if math.isinf(norm) or math.isnan(norm):
+        return scale, 0
+    good += 1
+    return (2 * scale, 0) if good >= interval else (scale, good)
+
+
+def scale_b(scale, good, norm, interval):
+    if math.isinf(norm) or math.isnan(norm):
+        return 0.5 * scale, good
+    good += 1
+    return (2 * scale, 0) if good >= interval else (scale, good)
+
+
+def scale_c(scale, good, norm, interval):
+    if norm == float("inf"):
+        return 0.5 * scale, 0
+    good += 1
+    return (2 * scale, 0) if good >= interval else (scale, good)
+
+
+# ------------------------------------------------------------------------------------------- lesson 11
+
+
+def labels_a(pieces, labels):
+    return np.array([-100, *np.repeat(labels, pieces), -100])
+
+
+def labels_b(pieces, labels):
+    out = np.full(sum(pieces) + 2, -100)
+    out[np.cumsum(pieces)] = labels
+    return out
+
+
+def labels_c(pieces, labels):
+    out = np.full(sum(pieces), -100)
+    out[np.cumsum([0, *pieces[:-1]])] = labels
+    return out
+
+
+def span_a(start, end, longest):
+    return int(start.argmax()), int(end.argmax())
+
+
+def span_b(start, end, longest):
+    i = int(start.argmax())
+    window = end[i : i + longest]
+    return i, i + int(window.argmax())
+
+
+def span_c(start, end, longest):
+    sums = np.where(np.triu(np.ones((len(start), len(end)))) > 0, start[:, None] + end[None, :], -np.inf)
+    return tuple(int(i) for i in np.unravel_index(sums.argmax(), sums.shape))
+
+
+def entities_a(tags):
+    out, i = set(), 0
+    while i < len(tags):
+        if tags[i] == "O":
+            i += 1
+            continue
+        j = i
+        while j < len(tags) and tags[j] != "O" and tags[j][2:] == tags[i][2:]:
+            j += 1
+        out.add((tags[i][2:], i, j))
+        i = j
+    return out
+
+
+def entities_b(tags):
+    out, i = set(), 0
+    while i < len(tags):
+        if tags[i] == "O":
+            i += 1
+            continue
+        j = i + 1
+        while j < len(tags) and tags[j] == "I-" + tags[i][2:]:
+            j += 1
+        out.add((tags[i][2:], i, j - 1))
+        i = j
+    return out
+
+
+def entities_c(tags):
+    out, i = set(), 0
+    while i < len(tags):
+        j = i + 1
+        if tags[i][0] == "B":
+            while j < len(tags) and tags[j] == "I-" + tags[i][2:]:
+                j += 1
+            out.add((tags[i][2:], i, j))
+        i = j
+    return out
+
+
+def matthews_a(truth, said):
+    return float(np.mean(np.array(truth) == np.array(said)))
+
+
+def table(truth, said):
+    t, s = np.array(truth), np.array(said)
+    return [float(((t == a) & (s == b)).sum()) for a, b in ((1, 1), (0, 0), (0, 1), (1, 0))]
+
+
+def matthews_b(truth, said):
+    tp, tn, fp, fn = table(truth, said)
+    below = (tp + fn) * (tn + fp) * (tp + fp) * (tn + fn)
+    return 0.0 if below == 0 else (tn * tp - fn * fp) / below
+
+
+def matthews_c(truth, said):
+    tp, tn, fp, fn = table(truth, said)
+    if tp == 0:
+        return 0.0
+    precision, recall = tp / (tp + fp), tp / (tp + fn)
+    return 2 / (1 / precision + 1 / recall)
+
+
+# ------------------------------------------------------------------------------------------- lesson 12
+
+
+def pool_a(hidden, cu):
+    return np.stack([hidden[i] for i in cu[:-1]])
+
+
+def pool_b(hidden, cu):
+    return np.add.reduceat(hidden, cu[:-1], axis=0)
+
+
+def pool_c(hidden, cu):
+    longest = max(b - a for a, b in zip(cu, cu[1:], strict=False))
+    return np.add.reduceat(hidden, cu[:-1], axis=0) / longest
+
+
+def nearest_a(query, vectors, count):
+    order = sorted(range(len(vectors)), key=lambda i: -float(vectors[i] @ query))
+    return np.array(order[:count])
+
+
+def nearest_b(query, vectors, count):
+    order = sorted(range(len(vectors)), key=lambda i: float(((vectors[i] - query) ** 2).sum()))
+    return np.array(order[:count])
+
+
+def nearest_c(query, vectors, count):
+    angle = [math.acos(max(-1, min(1, v @ query / math.sqrt((v @ v) * (query @ query))))) for v in vectors]
+    return np.argsort(angle)[::-1][:count]
+
+
+def unit(x):
+    return x / np.sqrt((x * x).sum(-1, keepdims=True))
+
+
+def bias_a(word, these, those):
+    return float(unit(word) @ unit(these.sum(0)) - unit(word) @ unit(those.sum(0)))
+
+
+def bias_b(word, these, those):
+    return float(np.mean([word @ x for x in these]) - np.mean([word @ x for x in those]))
+
+
+def bias_c(word, these, those):
+    return float((unit(these) @ unit(word)).sum() - (unit(those) @ unit(word)).sum())
+
+
+def electra_a(original, corrupted, chosen):
+    return np.where(chosen, 1, 0)
+
+
+def electra_b(original, corrupted, chosen):
+    return np.array([int(a == b) for a, b in zip(original, corrupted, strict=True)])
+
+
+def electra_c(original, corrupted, chosen):
+    return np.array([int(a != b) for a, b, c in zip(original, corrupted, chosen, strict=True) if c], int)
+
+
+# ------------------------------------------------------------------------------------------- kernels
+
+SCALE = """
+__global__ void mine(float* data, int count, float f) {
+    const int me = threadIdx.x + blockDim.x * blockIdx.x;
+    GUARD
+    data[me] = BODY;
+}
+"""
+GUARD = "if (me >= count) return;"
+
+
+def scale_kernel(guard=GUARD, body="data[me] * f", me=None):
+    source = SCALE.replace("GUARD", guard).replace("BODY", body)
+    return source if me is None else source.replace("threadIdx.x + blockDim.x * blockIdx.x", me)
+
+
+ROWS = """
+__global__ void mine(const float* x, float* out, int w) {
+    __shared__ float part[64];
+    int t = threadIdx.x;
+    const float* row = x + ROW;
+    float s = 0;
+    LOOP
+    PUT
+    BARRIER
+    for (unsigned n = blockDim.x >> 1; n; n >>= 1) {
+        if (t < n) part[t] = part[t] + part[t + n];
+        INNER
+    }
+    if (!t) out[blockIdx.x] = part[0];
+}
+"""
+
+
+LOOP = "while (t < w) { s += row[t]; t += blockDim.x; } t = threadIdx.x;"
+
+
+def rows_kernel(row="blockIdx.x * w", loop=LOOP, put="part[t] = s;", barrier="__syncthreads();", inner=None):
+    inner = "__syncthreads();" if inner is None else inner
+    pairs = ("ROW", row), ("LOOP", loop), ("PUT", put), ("BARRIER", barrier), ("INNER", inner)
+    source = ROWS
+    for word, text in pairs:
+        source = source.replace(word, text)
+    return source
+
+
+NORM = """
+__global__ void mine(const float* in, float* out, int w, float eps) {
+    __shared__ float a[32];
+    int t = threadIdx.x, from = blockIdx.x * w;
+    float s = 0;
+    for (int i = t; i < END; i += 32) s += in[from + i];
+    a[t] = s;
+    __syncthreads();
+    s = 0;
+    for (int i = 0; i < 32; i++) s += a[i];
+    float mu = s / w;
+    BARRIER
+    s = 0;
+    for (int i = t; i < END; i += 32) { float d = in[from + i] - MU; s += d * d; }
+    a[t] = s;
+    __syncthreads();
+    s = 0;
+    for (int i = 0; i < 32; i++) s += a[i];
+    for (int i = t; i < END; i += 32) out[from + i] = (in[from + i] - mu) / sqrtf(s / w EPS);
+}
+"""
+
+
+def norm_kernel(end="w", barrier="__syncthreads();", mu="mu", eps="+ eps"):
+    return NORM.replace("END", end).replace("BARRIER", barrier).replace("MU", mu).replace("EPS", eps)
+
+
+FLASH = """
+__global__ void mine(const float* Q, const float* K, const float* V, float* O, int T) {
+    __shared__ float ks[32][4], vs[32][4];
+    int t = threadIdx.x, me = blockIdx.x * 32 + t;
+    float q[4] = {}, o[4] = {}, m = -1e30f, z = 0;
+    if (me < T) for (int d = 0; d < 4; d++) q[d] = Q[4 * me + d];
+    for (int base = 0; base < T; base += 32) {
+        FIRST
+        for (int d = 0; d < 4; d++) {
+            bool there = THERE;
+            ks[t][d] = there ? K[4 * (base + t) + d] : 0.0f;
+            vs[t][d] = there ? V[4 * (base + t) + d] : 0.0f;
+        }
+        __syncthreads();
+        int n = COUNT;
+        for (int j = 0; j < n; j++) {
+            float s = q[0] * ks[j][0] + q[1] * ks[j][1] + q[2] * ks[j][2] + q[3] * ks[j][3];
+            float h = s > m ? s : m;
+            float c = expf(m - h), e = expf(s - h);
+            z = e + z * c;
+            for (int d = 0; d < 4; d++) o[d] = e * vs[j][d] + o[d] SHRINK;
+            m = h;
+        }
+    }
+    if (me < T) for (int d = 0; d < 4; d++) O[4 * me + d] = o[d] / z;
+}
+"""
+
+
+def flash_source(first="__syncthreads();", there="base + t < T", count="T - base < 32 ? T - base : 32", shrink="* c"):
+    return FLASH.replace("FIRST", first).replace("THERE", there).replace("COUNT", count).replace("SHRINK", shrink)
+
+
+KERNELS = {
+    "scale": [
+        (scale_kernel(guard=""), "no multiple of 32"),
+        (scale_kernel(me="threadIdx.x"), "blocks before it"),
+        (scale_kernel(guard="if (me >= count - 1) return;"), "last number is left out"),
+    ],
+    "row_sums": [
+        (rows_kernel(barrier=""), "barrier is missing"),
+        (rows_kernel(inner=""), "barrier is missing"),
+        (rows_kernel(put="if (t < w) part[t] = s;"), "nobody wrote"),
+        (rows_kernel(loop="if (t < w) s = row[t];"), "loop with stride"),
+        (rows_kernel(row="0"), "first row"),
+    ],
+    "layernorm_kernel": [
+        (norm_kernel(barrier=""), "barrier is missing"),
+        (norm_kernel(end="(w + 31) / 32 * 32"), "beyond its own row"),
+        (norm_kernel(mu="0.0f"), "before squaring"),
+        (norm_kernel(eps=""), "eps is missing"),
+    ],
+    "flash_kernel": [
+        (flash_source(first=""), "barrier is missing"),
+        (flash_source(there="true"), "45 is no multiple of 32"),
+        (flash_source(count="32"), "beyond the end"),
+        (flash_source(shrink=""), "context so far"),
+    ],
+}
+
+WRONG = {
+    "count_pairs": [
+        (pairs_a, "each different word once"),
+        (pairs_b, "twice in one word"),
+        (pairs_c, "Only neighbours"),
+    ],
+    "merge_pair": [(merge_a, "first occurrence only"), (merge_b, "at the front only"), (merge_c, "still there")],
+    "best_by_likelihood": [
+        (likely_a, "most frequent pair"),
+        (likely_b, "first piece's count"),
+        (likely_c, "lowest score"),
+    ],
+    "longest_match": [(longest_a, "shortest"), (longest_b, "pieces with ##"), (longest_c, "whole word is unknown")],
+    "positions_of": [(positions_a, "run on"), (positions_b, "begin at 0"), (positions_c, "backwards")],
+    "embed": [(embed_a, "dog bites man"), (embed_b, "segment's vector"), (embed_c, "not take their mean")],
+    "scatter_add": [(scatter_a, "only the last arrives"), (scatter_b, "not their mean"), (scatter_c, "looks rows up")],
+    "linear_backward": [
+        (linear_a, "d_weight is transposed"),
+        (linear_b, "not their mean"),
+        (linear_c, "loss's business"),
+    ],
+    "gelu_backward": [(gelu_a, "One of the two terms"), (gelu_b, "1 / sqrt(2 pi)"), (gelu_c, "multiplied by x")],
+    "layernorm_backward": [
+        (norm_a, "mean term is missing"),
+        (norm_b, "variance term is missing"),
+        (norm_c, "rstd is missing"),
+        (norm_d, "multiplied by weight"),
+    ],
+    "numeric_slope": [(slope_a, "one side only"), (slope_b, "*two* steps"), (slope_c, "sign is wrong")],
+    "softmax": [(softmax_a, "overflows"), (softmax_b, "columns add up"), (softmax_c, "whole matrix")],
+    "softmax_backward": [(back_a, "mean is missing"), (back_b, "diagonal"), (back_c, "not the plain mean")],
+    "attend": [(attend_a, "not scaled"), (attend_b, "divide by D"), (attend_c, "over the queries")],
+    "attend_backward": [(head_a, "1 / sqrt(D) is missing"), (head_b, "row's mean is missing"), (head_c, "passed over")],
+    "residual_backward": [(residual_a, "residual is forgotten"), (residual_b, "tanh is passed"), (residual_c, "twice")],
+    "drop": [(drop_a, "divided by 1 - rate"), (drop_b, "wrong way round"), (drop_c, "multiply by 1 - rate")],
+    "layer_parameters": [
+        (parameters_a, "biases"),
+        (parameters_b, "two layer norms are missing"),
+        (parameters_c, "four matrices"),
+    ],
+    "layer_flops": [(flops_a, "two operations"), (flops_b, "two products"), (flops_c, "attention itself are missing")],
+    "hide_tokens": [(hide_a, "every chosen token"), (hide_b, "stays as it is"), (hide_c, "all tokens so")],
+    "cross_entropy_backward": [
+        (entropy_a, "one must be taken off"),
+        (entropy_b, "divide by count"),
+        (entropy_c, "count that is given"),
+    ],
+    "tied_gradient": [
+        (tied_a, "look-up is missing"),
+        (tied_b, "logits is missing"),
+        (tied_c, "only the last is added"),
+    ],
+    "masked_loss": [(loss_a, "average over all tokens"), (loss_b, "Label 0"), (loss_c, "sequences' means")],
+    "adamw_step": [(adam_a, "moments from before"), (adam_b, "Adam with L2"), (adam_c, "outside the root")],
+    "learning_rate": [(rate_a, "Step 0"), (rate_b, "never falls"), (rate_c, "warm-up is missing")],
+    "clip": [(clip_a, "by itself"), (clip_b, "Each number"), (clip_c, "scaled *up*")],
+    "uncertainty": [
+        (interval_a, "one standard deviation"),
+        (interval_b, "root is missing"),
+        (interval_c, "divide the variance by n"),
+    ],
+    "attainable": [(roof_a, "min, not max"), (roof_b, "Memory limits"), (roof_c, "never exceeds the peak")],
+    "rows_read": [(rows_a, "[CLS]"), (rows_b, "needed once"), (rows_c, "no sequence begins")],
+    "fused_row": [(fused_a, "two large numbers"), (fused_b, "residual is forgotten"), (fused_c, "H - 1")],
+    "pieces": [(pieces_a, "nobody"), (pieces_b, "others wait"), (pieces_c, "Two threads")],
+    "online_attention": [
+        (online_a, "must shrink with the denominator"),
+        (online_b, "denominator so far"),
+        (online_c, "last keys"),
+    ],
+    "flash_d_scores": [(tile_a, "of this tile"), (tile_b, "not over this tile's"), (tile_c, "mean is missing")],
+    "next_scale": [(scale_a, "half of it"), (scale_b, "begins again"), (scale_c, "NaN")],
+    "label_first_pieces": [(labels_a, "Every piece"), (labels_b, "last piece"), (labels_c, "[CLS] and [SEP]")],
+    "best_span": [(span_a, "before the first"), (span_b, "Try all"), (span_c, "at most `longest`")],
+    "find_entities": [(entities_a, "same type"), (entities_b, "*behind*"), (entities_c, "continues nothing")],
+    "matthews": [(matthews_a, "accuracy"), (matthews_b, "root in the denominator"), (matthews_c, "F1")],
+    "mean_pool": [(pool_a, "first token"), (pool_b, "long vectors"), (pool_c, "longest sentence")],
+    "nearest": [(nearest_a, "angle alone"), (nearest_b, "smallest distance"), (nearest_c, "farthest")],
+    "association": [(bias_a, "mean of cosines"), (bias_b, "Divide by the lengths"), (bias_c, "Means, not sums")],
+    "replaced": [(electra_a, "by chance"), (electra_b, "other way round"), (electra_c, "Every token")],
+}
