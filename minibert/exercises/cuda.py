@@ -112,8 +112,8 @@ add(
         kinds=(
             (
                 "global race",
-                "Two blocks work on one number: a thread reads or writes beyond its own row.  Rows are no multiples of the "
-                "block.",
+                "Two blocks work on one number: a thread reads or writes beyond its own row.  Not all rows are "
+                "multiples of the block.",
             ),
             (
                 "race",
@@ -211,8 +211,8 @@ add(
         kinds=(
             (
                 "global race",
-                "Two blocks work on one number: a thread reads or writes beyond its own row.  Rows are no multiples of the "
-                "block.",
+                "Two blocks work on one number: a thread reads or writes beyond its own row.  Not all rows are "
+                "multiples of the block.",
             ),
             (
                 "race",

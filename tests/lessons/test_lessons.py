@@ -1,0 +1,177 @@
+"""The course: its notebooks are whole, run from top to bottom, and show what they would show today."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minibert.commands.lessons import find_lessons, lessons_folder, table
+from minibert.exercises import EXERCISES
+
+ROOT = Path(__file__).parents[2]
+LESSONS = find_lessons(ROOT / "lessons")
+SECONDS = 120  # that a lesson may take on two cores
+EACH = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)
+
+
+def cells(lesson, kind: str | None = None) -> list[dict]:
+    found = json.loads(lesson.path.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in found if kind in (None, cell["cell_type"])]
+
+
+def source(cell) -> str:
+    return "".join(cell["source"])
+
+
+def outputs(lesson) -> list[dict]:
+    return [output for cell in cells(lesson, "code") for output in cell["outputs"]]
+
+
+def shown(output) -> str:
+    """An output's text."""
+    data = output.get("data", {})
+    return "".join(output.get("text", [])) + "".join(data.get("text/plain", [])) + "".join(data.get("text/html", []))
+
+
+def test_the_course_is_numbered_from_0_and_goes_on_to_12():
+    assert [lesson.number for lesson in LESSONS] == list(range(13))
+    assert lessons_folder() == ROOT / "lessons"
+
+
+@EACH
+def test_a_lesson_begins_with_its_goals_and_ends_with_what_was_learnt(lesson):
+    text = "\n".join(source(cell) for cell in cells(lesson, "markdown"))
+    assert source(cells(lesson)[0]).splitlines()[0].removeprefix("# ") == lesson.title
+    assert all(words in text for words in ("**Goals.**", "**You need**", "**Time**"))
+    if lesson.number:
+        assert "## What you have learnt" in text and "**In the package**" in text and "**In the paper**" in text
+
+
+@EACH
+def test_stored_outputs_are_whole(lesson):
+    """Every cell was run, in order; no error, no warning, no path of the machine that ran it."""
+    code = cells(lesson, "code")
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    for output in outputs(lesson):
+        assert output["output_type"] != "error"
+        assert output.get("name") != "stderr"
+        assert not re.search(r"/home/|/root/|/tmp/|/work/|\\Users\\|Warning", shown(output))
+    assert any("image/png" in output.get("data", {}) for output in outputs(lesson)) or lesson.number == 12
+
+
+@EACH
+def test_its_exercises_are_handed_out_unsolved_with_hints(lesson):
+    text = "\n".join(source(cell) for cell in cells(lesson, "code"))
+    names = [name for name, exercise in EXERCISES.items() if exercise.lesson == lesson.number]
+    for name in names:
+        assert re.search(rf'check\("{name}", \w+\)', text) and f'hints("{name}")' in text
+    printed = "\n".join(map(shown, outputs(lesson)))
+    assert all(f"{name}: not done yet" in printed for name in names)
+
+
+@EACH
+def test_it_imports_the_package_and_pastes_no_class_from_it(lesson):
+    text = "\n".join(source(cell) for cell in cells(lesson, "code"))
+    assert "minibert" in text and not re.search(r"^class ", text, re.M)
+
+
+def test_the_model_of_the_course_is_small():
+    size = sum(path.stat().st_size for path in (ROOT / "lessons" / "model").iterdir())
+    assert size <= 4_000_000
+
+
+def test_the_readme_leads_to_the_course_and_lists_it():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for lesson in LESSONS:
+        assert f"lessons/{lesson.path.name}" in readme
+    assert readme.index(f"lessons/{LESSONS[0].path.name}") < readme.index("## Using it")
+
+
+def test_the_list_shows_what_is_done(tmp_path, monkeypatch):
+    path = tmp_path / "progress.json"
+    path.write_text('{"softmax": "2026-01-31"}')
+    monkeypatch.setenv("MINIBERT_PROGRESS", str(path))
+    lines = table(LESSONS).splitlines()
+    assert any(line.split()[:2] == ["✓", "softmax"] and "(2026-01-31)" in line for line in lines)
+    assert any(line.split()[:2] == ["·", "attend"] for line in lines)
+    assert any("1 of 4 exercises done" in line for line in lines)
+
+
+def minibert(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "minibert", *arguments], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_the_command_lists():
+    result = minibert("lessons", "--list")
+    assert result.returncode == 0 and len(re.findall(r"exercises", result.stdout)) == 13
+
+
+def test_a_lesson_that_there_is_not():
+    result = minibert("lessons", "--lesson", "99")
+    assert result.returncode == 2 and "--lesson is 99; expected 0 to 12" in result.stderr
+
+
+class TestScript:
+    """scripts/run_lessons.py: what counts as fresh."""
+
+    @pytest.fixture
+    def script(self):
+        pytest.importorskip("nbclient")
+        sys.path.insert(0, str(ROOT / "scripts"))
+        try:
+            import run_lessons
+        finally:
+            sys.path.pop(0)
+        return run_lessons
+
+    def test_rounding_is_no_difference(self, script):
+        assert script.alike("error 3.14e-11, 1,234 tokens", "error 4.0e-11, 1,234 tokens")
+        assert not script.alike("accuracy 78.3%", "accuracy 71.3%")
+        assert not script.alike("right", "wrong")
+
+    def test_a_stale_output_is_seen(self, script):
+        import nbformat
+
+        before = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(6 * 7)")])
+        after = script.run(before)
+        assert script.text_of(after.cells[0]).strip() == "42"
+        assert script.compare(before, after) != []
+        assert script.compare(after, after) == []
+        after.cells[0].metadata["tags"] = ["varies"]
+        before.cells[0].metadata["tags"] = ["varies"]
+        assert script.compare(before, after) == []
+
+    def test_the_badge_is_there_where_the_project_has_an_address_and_only_there(self, script):
+        import nbformat
+
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("x = 1")]
+        )
+        script.put_badge(notebook, "https://github.com/someone/minibert", "00.ipynb")
+        assert "github/someone/minibert/blob/main/lessons/00.ipynb" in notebook.cells[0].source
+        assert notebook.cells[1].source.startswith("# in a hosted notebook, first: %pip install")
+        script.put_badge(notebook, None, "00.ipynb")
+        assert [cell.source for cell in notebook.cells] == ["# Title", "x = 1"]
+
+
+@pytest.mark.lessons
+@EACH
+def test_it_runs_from_top_to_bottom_and_its_stored_outputs_are_fresh(lesson):
+    pytest.importorskip("nbclient")
+    began = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "run_lessons.py"), "--check", lesson.path.name[:2]],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=5 * SECONDS,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert time.perf_counter() - began < SECONDS * (2 if os.environ.get("PYTEST_XDIST_WORKER") else 1)
