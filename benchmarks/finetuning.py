@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--train-examples", type=int)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=BATCH, help="of --task")
     parser.add_argument("--threads", type=int, help="of both sides; by default all cores")
     options = parser.parse_args()
@@ -206,7 +207,7 @@ def compare_scores(options) -> None:
     # with one thread its own time counts, in which other programs have no part
     clock = time.process_time if options.threads == 1 else time.perf_counter
     results = {"minibert": [], "transformers": []}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         recipe = replace(tuning.recipe, seed=seed)
         for name, learn in (("minibert", learn_here), ("transformers", learn_there)):
             began = clock()
@@ -215,7 +216,7 @@ def compare_scores(options) -> None:
             print(f"seed {seed}  {name:13}{score:8.2%}{results[name][-1][1]:9.1f} s", flush=True)
     for name, values in results.items():
         scores, seconds = np.array(values).T
-        print(f"{name:13}{scores.mean():8.2%} ± {scores.std(ddof=1):.2%}, median {np.median(seconds):.0f} s")
+        print(f"{name:13}{scores.mean():8.2%} ± {scores.std(ddof=min(len(scores) - 1, 1)):.2%}, median {np.median(seconds):.0f} s")
     ratios = [theirs[1] / ours[1] for ours, theirs in zip(results["minibert"], results["transformers"], strict=True)]
     print(f"minibert is {median(ratios):.2f} times as fast")
 

@@ -40,5 +40,5 @@ def attention(config: AttentionConfig) -> None:
     check_writable("--out", config.out)
     folder = find_model(config.run, config.revision)
     tokens, probabilities = look(Bert.from_pretrained(folder), Tokenizer.load(folder), config.text)
-    write_text(config.out, attention_page(tokens, probabilities, f"Where {Path(config.run).name} looks"))
+    write_text(config.out, attention_page(tokens, probabilities, f"Attention in {Path(config.run).name}"))
     print(f"{config.out}: {len(tokens)} tokens, {probabilities.shape[0]} layers of {probabilities.shape[1]} heads")

@@ -74,8 +74,14 @@ def test_a_folder_without_pooler_loads_and_says_so(folder):
 
 
 def test_without_a_report_the_lines_are_logged(folder, caplog):
+    """What is left unused is a matter of course for a model without that head; what is missing is a warning."""
+    caplog.set_level("INFO", logger="minibert")
     Bert.from_pretrained(folder)
-    assert "ignored" in caplog.text
+    rewrite(folder, lambda tensors: {name: value for name, value in tensors.items() if "cls." not in name})
+    BertForPreTraining.from_pretrained(folder)
+    levels = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, text in levels if "ignored" in text] == ["INFO"]
+    assert [level for level, text in levels if "initialised afresh" in text] == ["WARNING"]
 
 
 @pytest.mark.parametrize("bits", ["float16", "bfloat16"])
