@@ -118,6 +118,34 @@ def test_a_lesson_that_there_is_not():
     assert result.returncode == 2 and "--lesson is 99; expected 0 to 12" in result.stderr
 
 
+class TestWhereTheyAre:
+    """In a clone beside the package; in a wheel inside of it."""
+
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch):
+        import minibert as package
+
+        folder = tmp_path / "site-packages" / "minibert"
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(package, "__file__", str(folder / "__init__.py"))
+        (tmp_path / "home").mkdir()
+        monkeypatch.chdir(tmp_path / "home")
+        return folder
+
+    def test_from_a_wheel_they_are_copied_to_where_one_works(self, package):
+        (package / "lessons").mkdir()
+        (package / "lessons" / "00-ten-minutes.ipynb").write_text("as it came")
+        copied = lessons_folder() / "00-ten-minutes.ipynb"
+        assert copied == Path("minibert-lessons/00-ten-minutes.ipynb") and copied.read_text() == "as it came"
+        copied.write_text("with my answers")
+        lessons_folder()
+        assert copied.read_text() == "with my answers"
+
+    def test_without_them_it_says_where_they_are(self, package):
+        with pytest.raises(FileNotFoundError, match="clone the repository"):
+            lessons_folder()
+
+
 class TestScript:
     """scripts/run_lessons.py: what counts as fresh."""
 
