@@ -216,7 +216,8 @@ def compare_scores(options) -> None:
             print(f"seed {seed}  {name:13}{score:8.2%}{results[name][-1][1]:9.1f} s", flush=True)
     for name, values in results.items():
         scores, seconds = np.array(values).T
-        print(f"{name:13}{scores.mean():8.2%} ± {scores.std(ddof=min(len(scores) - 1, 1)):.2%}, median {np.median(seconds):.0f} s")
+        spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
+        print(f"{name:13}{scores.mean():8.2%} ± {spread:.2%}, median {np.median(seconds):.0f} s")
     ratios = [theirs[1] / ours[1] for ours, theirs in zip(results["minibert"], results["transformers"], strict=True)]
     print(f"minibert is {median(ratios):.2f} times as fast")
 
