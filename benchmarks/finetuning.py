@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=BATCH, help="of --task")
+    parser.add_argument("--learning-rate", type=float, default=RATE, help="of --task")
     parser.add_argument("--threads", type=int, help="of both sides; by default all cores")
     options = parser.parse_args()
     keep_freed_memory()
@@ -201,8 +202,8 @@ def peer_encoding(folder, ids, order):
 
 def compare_scores(options) -> None:
     """The same task, batches and seeds on both sides; a line for each seed, then means and deviations."""
-    names = ("task", "train", "dev", "dev_examples", "train_examples", "epochs", "batch_size")
-    config = FinetuneConfig(run=options.model, learning_rate=RATE, **{name: getattr(options, name) for name in names})
+    names = ("task", "train", "dev", "dev_examples", "train_examples", "epochs", "batch_size", "learning_rate")
+    config = FinetuneConfig(run=options.model, **{name: getattr(options, name) for name in names})
     tuning = FineTuning(config)
     # with one thread its own time counts, in which other programs have no part
     clock = time.process_time if options.threads == 1 else time.perf_counter

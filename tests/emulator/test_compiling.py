@@ -63,6 +63,7 @@ def test_a_changed_runtime_is_compiled_again(cache, tmp_path, monkeypatch):
     assert len(libraries(cache)) == 2
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_nothing_half_is_left_when_compiling_fails(cache):
     with pytest.raises(emulator.CompileError):

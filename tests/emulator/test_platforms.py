@@ -122,7 +122,10 @@ def build(compiler: toolchains.Compiler, folder: Path, checked: bool, *extra: st
     return folder / "alone"
 
 
-@pytest.fixture(scope="module", params=["x86-64", "x86-64 by ucontext", "aarch64", "aarch64 by ucontext"])
+OTHERS = ("x86-64 by ucontext", "aarch64", "aarch64 by ucontext")
+
+
+@pytest.fixture(scope="module", params=["x86-64", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def program(request, tmp_path_factory):
     """run(checked, kernel, order): what the program prints."""
     machine, _, way = request.param.partition(" ")

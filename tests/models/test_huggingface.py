@@ -273,6 +273,7 @@ class TestTransformers:
             pooled, _ = model.pool(hidden[:1])
             assert np.abs(pooled - expected.pooler_output.numpy()).max() < 1e-5
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("bits", ["float32", "float16", "bfloat16"])
     def test_what_transformers_wrote_loads_with_both_heads(self, tmp_path, bits):
         import torch

@@ -154,6 +154,7 @@ def test_several_seeds_have_a_mean_and_a_deviation(pretrained, tmp_path, capsys)
     assert sorted(set(seeds)) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_however_a_batch_is_cut(pretrained, tmp_path):
     weights = []
     for name, accumulate in (("one", 1), ("two", 4)):

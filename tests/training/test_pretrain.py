@@ -158,6 +158,7 @@ def test_micro_batches_train_the_same_model(tmp_path, corpus, whole_run):
         assert record["mlm_loss"] == pytest.approx(other["mlm_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_may_change_when_a_run_is_resumed(tmp_path, corpus):
     """It is how a run is computed, not what it is: the run's options do not remember it."""
     before = numba.get_num_threads(), find_blas().threads()
@@ -176,11 +177,13 @@ def test_the_number_of_threads_may_change_when_a_run_is_resumed(tmp_path, corpus
         find_blas().threads(before[1])
 
 
+@pytest.mark.slow
 def test_a_model_with_few_positions_gets_blanks_that_fit(tmp_path, corpus):
     config = tiny_config(corpus, tmp_path / "run", lengths=("12:1",), max_positions=12, nsp_from=12)
     assert pretrain(config) == 0
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(tmp_path, corpus, whole_run):
     pretrain(tiny_config(corpus, tmp_path / "run", seed=1))
     assert losses_of(read_metrics(tmp_path / "run")) != losses_of(read_metrics(whole_run))
@@ -343,6 +346,7 @@ def test_runs_without_a_name_are_numbered(tmp_path, monkeypatch, corpus):
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["001", "002"]
 
 
+@pytest.mark.slow
 def test_standard_input_is_a_corpus(tmp_path, corpus, whole_run, monkeypatch):
     with open(corpus, "rb") as file, monkeypatch.context() as patch:
         patch.setattr("sys.stdin", type("Stdin", (), {"buffer": file}))

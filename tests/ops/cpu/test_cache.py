@@ -87,6 +87,7 @@ def test_old_versions_are_removed(copy, tmp_path):
     assert len(kept) == KEPT + 1 and {f"old{KEPT + 2}", "old3"} <= kept and "old2" not in kept
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_kept_it_works_with_one_warning(copy, tmp_path):
     (tmp_path / "file").write_text("a file is no folder")
     result = run(USE_TANH, copy, MINIBERT_CACHE=str(tmp_path / "file" / "cache"))
@@ -94,6 +95,7 @@ def test_where_nothing_can_be_kept_it_works_with_one_warning(copy, tmp_path):
     assert result.stderr.count("RuntimeWarning") == 1 and "MINIBERT_CACHE" in result.stderr
 
 
+@pytest.mark.slow
 def test_without_a_home_folder_it_works_too(copy, tmp_path):
     program = "import os\nfor name in ('HOME', 'XDG_CACHE_HOME', 'MINIBERT_CACHE'): os.environ.pop(name, None)\n"
     program += "import pathlib\ndef home(): raise RuntimeError('Could not determine home directory.')\n"
