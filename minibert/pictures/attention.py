@@ -77,7 +77,10 @@ class AttentionView:
         return self.text
 
     def _repr_html_(self) -> str:
+        # what a notebook shows before its cells are run has no <iframe> and no <style>: only then the line is seen
         return (
+            f'<div class="not-run">{html.escape(self.text)}. Run this cell to see them.</div>'
+            "<style>.not-run {display: none}</style>"
             f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;height:{self.height}px;border:0" '
             'title="attention"></iframe>'
         )

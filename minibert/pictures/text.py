@@ -54,16 +54,36 @@ def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     x, y = (left[:, :2] * sizes[:2]).T
     kept = (sizes[:2] ** 2).sum() / (sizes**2).sum()
-    colours, made_and_axes = (BLUE, ORANGE, GREEN, RED), figure(width=7, height=4.6)
-    made, axes = made_and_axes
+    colours = [(BLUE, ORANGE, GREEN, RED)[group % 4] for group in groups]
+    made, axes = figure(width=7, height=4.6)
     with style():
-        for word, a, b, group in zip(words, x, y, groups, strict=True):
-            axes.plot(a, b, "o", color=colours[group % 4], markersize=4)
-            axes.annotate(word, (a, b), xytext=(4, 2), textcoords="offset points", fontsize=8, color=colours[group % 4])
+        axes.scatter(x, y, s=16, c=colours)
+        axes.margins(0.12)  # room for words
         axes.set_title(title)
         axes.set_xlabel(f"first direction (both together: {kept:.0%} of the variance)")
         axes.set_ylabel("second direction")
+        made.draw_without_rendering()  # now every place is known in points of the screen
+        taken = []
+        for word, a, b, colour in zip(words, x, y, colours, strict=True):
+            taken.append(label(axes, word, (a, b), colour, taken))
     return made
+
+
+PLACES = [(right, up) for up in (-3, 5, -11, 16, -22, 27, -33, 38, -44) for right in (5, -5)]  # points, nearest first
+
+
+def label(axes, word: str, point: tuple[float, float], colour: str, taken: list):
+    """Writes the word beside its point, at the first of PLACES that is free; returns the box that it takes."""
+    look = {"textcoords": "offset points", "fontsize": 8, "color": colour}
+    for place in PLACES:
+        text = axes.annotate(word, point, place, ha="left" if place[0] > 0 else "right", **look)
+        box = text.get_window_extent()
+        if not any(box.overlaps(other) for other in taken) or place == PLACES[-1]:
+            break
+        text.remove()
+    if abs(place[1]) > 12:  # so far that a line must say where it belongs
+        axes.annotate("", point, place, textcoords="offset points", arrowprops={"arrowstyle": "-", "color": colour})
+    return box
 
 
 def plot_shapes(stages: Sequence[tuple[str, str]], title: str):

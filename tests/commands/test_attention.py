@@ -85,25 +85,55 @@ def test_a_notebook_shows_it_and_a_terminal_says_what_it_is():
     assert "<iframe srcdoc=" in view._repr_html_() and "1 layers of 2 heads" in repr(view)
 
 
+def test_a_notebook_that_has_not_run_says_so():
+    """It shows neither <style> nor <iframe>; what is left is a line of text."""
+    html = AttentionView(["a", "b"], np.full((1, 2, 2, 2), 0.5), "title")._repr_html_()
+    left = re.sub(r"<(style|iframe).*?</\1>", "", html, flags=re.DOTALL)
+    assert re.search(r">attention over a b: 1 layers of 2 heads\. Run this cell to see them\.</div>$", left)
+
+
 def test_a_figure_of_all_heads():
     figure = plot_heads(["a", "b", "c"], np.full((2, 3, 3, 3), 1 / 3))
     assert [axes.get_title() for axes in figure.axes][:2] == ["layer 1, head 1", "layer 1, head 2"]
 
 
+def in_browser(folder, address: str) -> tuple[str, str]:
+    """What stands in the page once its scripts have run: all of it, and the sentence under the picture."""
+    command = [BROWSER, *QUIET, f"--user-data-dir={folder}", "--dump-dom", address]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    return dom, re.search(r'<p id="told"[^>]*>([^<]*)</p>', dom)[1]
+
+
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
 @pytest.mark.slow
-def test_in_a_real_browser_it_shows_the_lines_of_a_token(page, tmp_path):
-    address = page.as_uri() + "#layer=1&head=1&token=2"
-    dom = subprocess.run(
-        [BROWSER, *QUIET, f"--user-data-dir={tmp_path}", "--dump-dom", address],
-        capture_output=True, text=True, timeout=120,
-    ).stdout  # fmt: skip
-    data = data_of(page.read_text(encoding="utf-8"))
-    shares = np.array(data["weights"])[0, 0, 2]
-    told = re.search(r'<p id="told"[^>]*>([^<]*)</p>', dom)[1]
-    assert told.startswith(f"state looks at: {data['tokens'][shares.argmax()]} {round(100 * shares.max())} %")
-    assert dom.count("<line ") == (shares >= 0.01).sum()
-    assert len(re.findall(r"<option", dom)) == 2 + 2 + 1  # layers, heads, and their mean
+class TestInARealBrowser:
+    def test_it_shows_the_lines_of_a_token(self, page, tmp_path):
+        dom, told = in_browser(tmp_path, page.as_uri() + "#layer=1&head=1&token=2")
+        data = data_of(page.read_text(encoding="utf-8"))
+        shares = np.array(data["weights"])[0, 0, 2]
+        assert told.startswith(f"state looks at: {data['tokens'][shares.argmax()]} {round(100 * shares.max())} %")
+        assert dom.count("<line ") == (shares >= 0.01).sum()
+        assert len(re.findall(r"<option", dom)) == 2 + 2 + 1  # layers, heads, and their mean
+
+    def test_pointing_and_choosing_change_it(self, page, tmp_path):
+        """A hand of its own: a script behind the page's chooses a layer and all heads, and moves the pointer."""
+        hand = """<script>
+        layer.selectedIndex = 1; head.selectedIndex = 2; head.dispatchEvent(new Event("change"));
+        asks.children[5].dispatchEvent(new MouseEvent("mouseenter"));
+        </script></body>"""
+        text = page.read_text(encoding="utf-8")
+        moved = tmp_path / "moved.html"
+        moved.write_text(text.replace("</body>", hand), encoding="utf-8")
+        dom, told = in_browser(tmp_path, moved.as_uri())
+        data = data_of(text)
+        shares = np.array(data["weights"])[1].mean(axis=0)[5]
+        assert told.startswith(f"{data['tokens'][5]} looks at: {data['tokens'][shares.argmax()]} ")
+        assert dom.count("<line ") == (shares >= 0.01).sum()
+
+        left = moved.read_text(encoding="utf-8").replace("</script></body>", "asks.onmouseleave();</script></body>")
+        moved.write_text(left, encoding="utf-8")
+        dom, told = in_browser(tmp_path, moved.as_uri())
+        assert told == "" and dom.count("<line ") == (np.array(data["weights"])[1].mean(axis=0) >= 0.01).sum()
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,20 @@ def test_masking_shows_what_is_seen_and_what_is_asked_for():
 def test_neighbours_are_drawn_by_their_two_strongest_directions():
     vectors = np.array([[3.0, 0, 0.1], [-3, 0, -0.1], [0, 1, 0], [0, -1, 0]])
     figure = plot_neighbours(["a", "b", "c", "d"], vectors, [0, 0, 1, 1], "title")
-    places = [line.get_xydata()[0] for line in figure.axes[0].lines]
+    places = figure.axes[0].collections[0].get_offsets()
     assert np.allclose(np.abs(places[0]), [3.0017, 0], atol=1e-3) and np.allclose(np.abs(places[2]), [0, 1], atol=1e-3)
+
+
+def test_words_that_are_near_do_not_cover_each_other():
+    vectors = np.random.default_rng(0).standard_normal((12, 4)) * [0.01, 0.01, 0, 0]
+    vectors[0] = [3, 3, 0, 0]  # so that the others lie in one place
+    words = [f"word{n}" for n in range(12)]
+    figure = plot_neighbours(words, vectors, [0] * 12, "title")
+    figure.draw_without_rendering()
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
+    assert [text.get_text() for text in texts] == words
+    assert not any(box.overlaps(other) for n, box in enumerate(boxes) for other in boxes[:n])
 
 
 def test_losses_of_a_run_and_of_a_stored_curve_are_read_alike(tmp_path):
