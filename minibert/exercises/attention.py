@@ -30,6 +30,11 @@ def softmax_that_overflows(scores):
     return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 
 
+def softmax_less_the_highest(scores):
+    exponentials = np.exp(scores - scores.max())
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
 def log_softmax(scores):
     return np.log(softmax(scores))
 
@@ -45,6 +50,7 @@ add(
             Try("one key", (np.array([[2.0], [-3.0]]),)),
             Try("scores around 1,000", (1000 + random(1).standard_normal((2, 4)),)),
             Try("scores around -1,000", (-1000 + random(1).standard_normal((4, 4)),)),
+            Try("a row 2,000 below the other", (np.array([[1000.0, 999, 998], [-1000, -1001, -999]]),)),
         ],
         outputs=("the probabilities",),
         mistakes=(
@@ -58,6 +64,11 @@ add(
                 softmax_over(0),
             ),
             Mistake("The whole matrix adds up to 1; each row should, on its own.", softmax_over(None)),
+            Mistake(
+                "You take the largest score of all from every row; a row far below it becomes 0 / 0.  Each row has a "
+                "maximum of its own: axis=1, keepdims=True.",
+                softmax_less_the_highest,
+            ),
             Mistake("Those are the logarithms of the probabilities.", log_softmax),
         ),
         hints=(
@@ -150,6 +161,10 @@ add(
             Mistake(
                 "You divide by D; the paper by sqrt(D), the standard deviation of a sum of D products.",
                 lambda q, k, v: softmax(q @ k.T / q.shape[1]) @ v,
+            ),
+            Mistake(
+                "You divide by the root of the number of keys; what adds up to a score is D products.",
+                lambda q, k, v: softmax(q @ k.T / np.sqrt(len(k))) @ v,
             ),
             Mistake(
                 "You normalise over the queries.  Each query's weights for the keys must add up to 1.",

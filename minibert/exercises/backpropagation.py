@@ -158,6 +158,18 @@ def over_tokens(d_y, cache):
     return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
 
 
+def over_everything(d_y, cache):
+    x_hat, rstd, weight = cache
+    d_x_hat = d_y * weight
+    d_x = rstd * (d_x_hat - d_x_hat.mean() - x_hat * (d_x_hat * x_hat).mean())
+    return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
+
+
+def divided_by_rstd(d_y, cache):
+    d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
+    return d_x / cache[1] ** 2, d_weight, d_bias
+
+
 def means_of_parameters(d_y, cache):
     d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
     return d_x, d_weight / len(d_y), d_bias / len(d_y)
@@ -194,6 +206,14 @@ add(
             Mistake(
                 "Each token has a mean and a variance of its own, over its features: axis 1, with keepdims.",
                 over_tokens,
+            ),
+            Mistake(
+                "You take one mean over all tokens together; each token has its own: axis 1, with keepdims.",
+                over_everything,
+            ),
+            Mistake(
+                "You divide by rstd; it is 1 / sqrt(variance + eps) already, so multiply: x_hat = (x - mean) * rstd.",
+                divided_by_rstd,
             ),
             Mistake("The parameters' gradients are sums over the tokens, not means.", means_of_parameters),
             Mistake("weight is multiplied by x_hat, so its gradient is d_y * x_hat, summed.", weight_without_x_hat),

@@ -111,9 +111,14 @@ add(
         judge=judge_kernel,
         kinds=(
             (
-                "global race",
+                "block race",
                 "Two blocks work on one number: a thread reads or writes beyond its own row.  Not all rows are "
                 "multiples of the block.",
+            ),
+            (
+                "global race",
+                "All threads of a block change one number of global memory, each from an old value: let their sums "
+                "meet in shared memory, and one thread write the result.",
             ),
             (
                 "race",
@@ -210,10 +215,11 @@ add(
         judge=judge_kernel,
         kinds=(
             (
-                "global race",
+                "block race",
                 "Two blocks work on one number: a thread reads or writes beyond its own row.  Not all rows are "
                 "multiples of the block.",
             ),
+            ("global race", "Two threads of a block write one element of y: each has its own, or every 32nd one."),
             (
                 "race",
                 "A barrier is missing: between writing a sum into shared memory and reading the others', and between "
@@ -227,6 +233,15 @@ add(
             Mistake(
                 "The mean is not taken off before squaring.",
                 LAYERNORM.replace("squares += (row[j] - mean) * (row[j] - mean)", "squares += row[j] * row[j]"),
+            ),
+            Mistake(
+                "Only the first 32 elements of a row are written; a row may be longer: a loop with stride 32.",
+                LAYERNORM.replace(
+                    """for (int j = threadIdx.x; j < width; j += 32)
+        y[""",
+                    """for (int j = threadIdx.x; j < min(width, 32); j += 32)
+        y[""",
+                ),
             ),
             Mistake("eps is missing: 1 / sqrt(variance + eps).", LAYERNORM.replace("variance + eps", "variance")),
             Mistake(

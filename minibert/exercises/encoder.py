@@ -178,10 +178,12 @@ def layer_flops(lengths, hidden, inner):
     return 2 * tokens * (4 * hidden * hidden + 2 * hidden * inner) + sum(4 * t * t * hidden for t in lengths)
 
 
-def flops_with(*, each=2, products=2, padded=False):
+def flops_with(*, each=2, products=2, padded=False, together=False):
     def wrong(lengths, hidden, inner):
         if padded:
             lengths = [max(lengths)] * len(lengths)
+        if together:
+            lengths = [sum(lengths)]
         linear = each * sum(lengths) * (4 * hidden * hidden + 2 * hidden * inner)
         return linear + sum(each * products * t * t * hidden for t in lengths)
 
@@ -212,6 +214,11 @@ add(
             Mistake(
                 "You count as if all sequences were as long as the longest: that is what padding would cost.",
                 flops_with(padded=True),
+            ),
+            Mistake(
+                "You square the tokens of the whole batch; a token looks at its own sequence only, so square each "
+                "length and add up.",
+                flops_with(together=True),
             ),
         ),
         hints=(

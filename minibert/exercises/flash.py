@@ -214,7 +214,9 @@ add(
             Try("a good step", (1024.0, 3, 2.5, 10)),
             Try("a norm that is infinite", (1024.0, 3, float("inf"), 10)),
             Try("a norm that is no number", (1024.0, 9, float("nan"), 10)),
+            Try("the ninth good step", (1024.0, 8, 2.5, 10)),
             Try("the tenth good step", (1024.0, 9, 2.5, 10)),
+            Try("more good steps than the interval, which was longer", (1024.0, 12, 2.5, 10)),
         ],
         outputs=("scale", "good steps"),
         mistakes=(
@@ -223,6 +225,10 @@ add(
             Mistake(
                 "After `interval` good steps in a row the scale doubles: it may have become too small.",
                 scale_with(double=False),
+            ),
+            Mistake(
+                "It doubles a step late: this step is a good one too, and counts.",
+                lambda s, g, n, i: (s * 2, 0) if np.isfinite(n) and g >= i else next_scale(s, g, n, max(i, g + 2)),
             ),
             Mistake("When the scale has doubled, the count begins again.", scale_with(keep_counting=True)),
             Mistake(

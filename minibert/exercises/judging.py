@@ -220,26 +220,34 @@ def describe(exercise: Exercise, tries: list[Try], right: list, given: list, err
 
 
 def compare(mine, true) -> str:
-    """How a result differs from the right one."""
+    """How a result, or results, came out that should be another one."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
-        return f"is {shortened(mine)}; expected {shortened(true)}"
+        return f"came out as {shortened(mine)}; expected {shortened(true)}"
     if mine.shape != true.shape:
         transposed = " (transposed?)" if mine.shape == true.shape[::-1] and mine.ndim > 1 else ""
-        return f"has the shape {list(mine.shape)}; expected {list(true.shape)}{transposed}"
+        return f"came out with the shape {list(mine.shape)}; expected {list(true.shape)}{transposed}"
     if not np.isfinite(mine.astype(float)).all() and np.isfinite(true.astype(float)).all():
         bad = "NaN" if np.isnan(mine.astype(float)).any() else "infinity"
-        return f"holds {bad}; is there a division by zero, or the exponential of a large number?"
+        return f"came out with {bad}; is there a division by zero, or the exponential of a large number?"
     if mine.ndim == 2 and mine.shape[0] == mine.shape[1] and distance(mine.T, true) < SAME:
-        return "is transposed"
+        return "came out transposed"
     ratio = common_ratio(mine, true)
     if ratio is not None:
-        return "has the wrong sign" if abs(ratio + 1) < 1e-6 else f"is {ratio:.6g} times what it should be, everywhere"
+        sign = abs(ratio + 1) < 1e-6
+        return "came out with the wrong sign" if sign else f"came out {ratio:.6g} times what it should be, everywhere"
     difference = np.abs(mine.astype(float) - true.astype(float))
     place = np.unravel_index(np.argmax(difference), difference.shape)
-    where = f" at {[int(i) for i in place]}" if place else ""
+    if mine.size == 1:
+        return f"came out as {readable(mine[place])}; expected {readable(true[place])}"
     wrong = np.mean(difference > SAME * max(np.abs(true).max(), 1e-30))
-    share = "all elements differ" if wrong == 1 else f"{wrong:.0%} of its elements differ"
-    return f"is {mine[place]:.6g}{where}; expected {true[place]:.6g} ({share})"
+    share = "all elements differ" if wrong == 1 else f"{wrong:.0%} of the elements differ"
+    where = [int(i) for i in place]
+    return f"came out as {readable(mine[place])} at {where}; expected {readable(true[place])} ({share})"
+
+
+def readable(value) -> str:
+    """A number to be read: whole ones in full."""
+    return f"{int(value):,}" if np.isfinite(value) and value == int(value) else f"{value:.6g}"
 
 
 def common_ratio(mine, true) -> float | None:

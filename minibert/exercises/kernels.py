@@ -39,8 +39,9 @@ class Launch:
 class KernelExercise(Exercise):
     """A kernel to write.  solution and the functions of mistakes are sources; tries are Launches.
 
-    kinds: what an error of the emulator means here, by its kind: "race" -> hint.  A race in global memory is a kind
-    of its own, "global race": there no barrier is missing, but two threads work on one element.
+    kinds: what an error of the emulator means here, by its kind: "race" -> hint.  Races in global memory are kinds of
+    their own, "global race" and, between blocks, "block race": there no barrier is missing, but two threads work on one
+    element.  What stands for no block race is taken from the global one.
     """
 
     kinds: tuple[tuple[str, str], ...] = ()
@@ -59,8 +60,8 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
     except emulator.NoCompilerError as error:
         return Verdict(NOT_DONE, f"cannot be checked here: {error}")
     except emulator.CudaError as error:
-        in_global_memory = error.kind == "race" and "shared memory" not in str(error)
-        hint = dict(exercise.kinds).get("global race" if in_global_memory else error.kind, "")
+        kinds = dict(exercise.kinds)
+        hint = next((kinds[kind] for kind in kinds_of(error) if kind in kinds), "")
         return Verdict(WRONG, " ".join(filter(None, [hint, f"[{error}]"])))
     errors = [distance(mine, launch.expected) for mine, launch in zip(results, launches, strict=True)]
     largest = max(errors)
@@ -72,6 +73,13 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
     text = f"with {launches[number].what}, {exercise.outputs[0]} {compare(results[number], launches[number].expected)}"
     good = [launch.what for launch, error in zip(launches, errors, strict=True) if error <= exercise.tolerance]
     return Verdict(WRONG, text + (f".  It is right with {'; '.join(good)}" if good else ""))
+
+
+def kinds_of(error: emulator.CudaError) -> list[str]:
+    """What an error may be called in `kinds`, the narrowest name first."""
+    if error.kind != "race" or "shared memory" in str(error):
+        return [error.kind]
+    return ["block race", "global race"] if "another block" in str(error) else ["global race"]
 
 
 def run(source: str, launch: Launch) -> np.ndarray:

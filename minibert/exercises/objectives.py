@@ -93,11 +93,21 @@ def label_columns(logits, labels, count):
     return d_logits / count
 
 
+def less_the_highest(logits, labels, count):
+    exponentials = np.exp(logits - logits.max())
+    d_logits = exponentials / exponentials.sum(axis=1, keepdims=True)
+    d_logits[np.arange(len(labels)), labels] -= 1
+    return d_logits / count
+
+
 def loss_tries():
     r = random(1)
     yield Try("4 masked tokens of 10", (r.standard_normal((4, 7)), np.array([2, 0, 6, 2]), 10))
     yield Try("one masked token", (r.standard_normal((1, 5)), np.array([3]), 1))
     yield Try("large logits", (900 + 50 * r.standard_normal((3, 4)), np.array([1, 3, 0]), 3))
+    yield Try(
+        "a row 2,000 below the other", (np.array([[1000.0, 999, 998], [-1000, -1001, -999]]), np.array([2, 1]), 2)
+    )
 
 
 add(
@@ -125,6 +135,11 @@ add(
                 "d[:, labels] takes one off in *every* row, at all labels; d[np.arange(M), labels] in each row at its "
                 "own.",
                 label_columns,
+            ),
+            Mistake(
+                "Take each row's own maximum from it (axis=1, keepdims=True): with the largest of all, a row far below "
+                "it becomes 0 / 0.",
+                less_the_highest,
             ),
             Mistake(
                 "The sign is wrong: the loss falls when the label's logit rises.",

@@ -75,6 +75,16 @@ add(
                 lambda m, c: np.concatenate([c[:-1], np.setdiff1d(m, c[:-1])]),
             ),
             Mistake(
+                "The rows must ascend, so that a batch stays in its order; and one that both losses read is needed "
+                "once.",
+                lambda m, c: np.concatenate([m, c[:-1]]),
+            ),
+            Mistake(
+                "The rows must ascend, so that a batch stays in its order; and one that both losses read is needed "
+                "once.",
+                lambda m, c: np.concatenate([c[:-1], m]),
+            ),
+            Mistake(
                 "cu_seqlens ends with the number of tokens, where no sequence begins.", lambda m, c: np.union1d(m, c)
             ),
         ),

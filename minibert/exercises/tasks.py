@@ -181,6 +181,10 @@ add(
             ),
             Mistake("Words that belong together are one entity: I- goes on what was begun.", single_words),
             Mistake(
+                "An entity may end with the sentence: no tag follows that would close it.",
+                lambda tags: {entity for entity in entities(tags) if entity[2] < len(tags)},
+            ),
+            Mistake(
                 "As conlleval and seqeval read it, an I- that continues nothing begins an entity as well.", only_with_b
             ),
         ),

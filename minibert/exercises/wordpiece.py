@@ -152,6 +152,7 @@ def best_by_likelihood(pair_counts, piece_counts):
 
 PAIRS = {("t", "##h"): 40, ("q", "##u"): 9, ("##h", "##e"): 30, ("z", "##z"): 1}
 PIECES = {"t": 90, "##h": 50, "##e": 120, "q": 9, "##u": 20, "z": 8, "##z": 5}
+RARE_PAIRS, RARE_PIECES = {("x", "##y"): 5, ("n", "##o"): 9}, {"x": 10, "##y": 2, "n": 10, "##o": 10}
 OTHER_PAIRS = {("a", "##b"): 12, ("c", "##d"): 6, ("e", "##f"): 10}
 OTHER_PIECES = {"a": 13, "##b": 100, "c": 30, "##d": 7, "e": 12, "##f": 14}
 
@@ -164,6 +165,7 @@ add(
         lambda: [
             Try("th, qu, he, zz", (dict(PAIRS), dict(PIECES))),
             Try("three other pairs", (dict(OTHER_PAIRS), dict(OTHER_PIECES))),
+            Try("xy and no", (dict(RARE_PAIRS), dict(RARE_PIECES))),
         ],
         mistakes=(
             Mistake(
@@ -178,6 +180,12 @@ add(
             Mistake(
                 "You compare with the second piece's count only.",
                 lambda pair_counts, piece_counts: max(pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[1]]),
+            ),
+            Mistake(
+                "You divide by the sum of the two counts; by chance they would meet in proportion to their product.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] + piece_counts[p[1]])
+                ),
             ),
             Mistake(
                 "That is the pair with the lowest score; max, not min.",
@@ -240,6 +248,20 @@ def match_without_hashes(word, vocabulary):
     return pieces
 
 
+def match_letter_by_letter(word, vocabulary):
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            piece = ("##" if start else "") + word[start:end]
+            if piece in vocabulary:
+                break
+        else:
+            piece, end = "[UNK]", start + 1
+        pieces.append(piece)
+        start = end
+    return pieces
+
+
 def match_keeping_the_beginning(word, vocabulary):
     pieces, start = [], 0
     while start < len(word):
@@ -293,6 +315,10 @@ add(
             Mistake(
                 "If some part is in no piece, the whole word is unknown: BERT gives [UNK] alone, not what came before.",
                 match_keeping_the_beginning,
+            ),
+            Mistake(
+                "If some part is in no piece, the whole word is unknown: one [UNK], not one for each letter.",
+                match_letter_by_letter,
             ),
             Mistake(
                 "The longest end is len(word) itself: range(len(word), start, -1) begins with it.",

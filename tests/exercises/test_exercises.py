@@ -132,7 +132,7 @@ class TestDiagnosis:
         assert "changes its argument number 1" in judge("softmax", softmax).text
 
     def test_a_wrong_shape(self):
-        assert "has the shape [5]; expected [3, 5]" in judge("softmax", lambda scores: scores[0]).text
+        assert "came out with the shape [5]; expected [3, 5]" in judge("softmax", lambda scores: scores[0]).text
 
     def test_a_transposed_result(self):
         right = EXERCISES["linear_backward"].solution
@@ -144,7 +144,11 @@ class TestDiagnosis:
 
     def test_a_factor(self):
         right = EXERCISES["mean_pool"].solution
-        assert "is 3 times what it should be" in judge("mean_pool", lambda h, c: 3 * right(h, c)).text
+        assert "came out 3 times what it should be" in judge("mean_pool", lambda h, c: 3 * right(h, c)).text
+
+    def test_a_whole_number_is_told_in_full(self):
+        text = judge("layer_parameters", lambda hidden, inner: 7_087_871 if hidden == 768 else 1).text
+        assert "the number of parameters came out as 7,087,871; expected 7,087,872" in text
 
     def test_a_sign(self):
         right = EXERCISES["mean_pool"].solution
@@ -152,7 +156,7 @@ class TestDiagnosis:
 
     def test_nan(self):
         right = EXERCISES["mean_pool"].solution
-        assert "holds NaN" in judge("mean_pool", lambda h, c: right(h, c) * np.nan).text
+        assert "came out with NaN" in judge("mean_pool", lambda h, c: right(h, c) * np.nan).text
 
     def test_what_is_right_in_some_cases_only(self):
         right = EXERCISES["mean_pool"].solution
@@ -165,7 +169,7 @@ class TestDiagnosis:
         assert "d_weight is transposed" in text and "not their mean" in text
 
     def test_another_type(self):
-        assert "is 'x'; expected" in compare("x", {1: 2})
+        assert "came out as 'x'; expected" in compare("x", {1: 2})
 
     def test_no_function_at_all(self):
         assert judge("softmax", 3).state == WRONG

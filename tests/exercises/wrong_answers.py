@@ -89,6 +89,11 @@ def likely_c(pair_counts, piece_counts):
     return sorted(scores, key=scores.get)[0]
 
 
+def likely_d(pair_counts, piece_counts):
+    shares = [(n / (piece_counts[a] + piece_counts[b]), (a, b)) for (a, b), n in pair_counts.items()]
+    return sorted(shares)[-1][1]
+
+
 def longest_a(word, vocabulary):
     out, rest, prefix = [], word, ""
     while rest:
@@ -853,6 +858,14 @@ def rows_kernel(row="blockIdx.x * w", loop=LOOP, put="part[t] = s;", barrier="__
     return source
 
 
+EACH_ADDS = """
+__global__ void mine(const float* x, float* sums, int w) {
+    float s = 0;
+    for (int i = threadIdx.x; i < w; i += blockDim.x) s += x[blockIdx.x * w + i];
+    sums[blockIdx.x] += s;
+}
+"""
+
 NORM = """
 __global__ void mine(const float* in, float* out, int w, float eps) {
     __shared__ float a[32];
@@ -913,6 +926,68 @@ def flash_source(first="__syncthreads();", there="base + t < T", count="T - base
     return FLASH.replace("FIRST", first).replace("THERE", there).replace("COUNT", count).replace("SHRINK", shrink)
 
 
+# ------------------------------------------------------------- what a student wrote who followed the lessons
+
+
+def softmax_d(scores):
+    e = np.exp(scores - np.max(scores))
+    return e / e.sum(1)[:, None]
+
+
+def attend_d(q, k, v):
+    s = np.einsum("qd,kd->qk", q, k) / len(k) ** 0.5
+    s = np.exp(s - s.max(1, keepdims=True))
+    return s / s.sum(1, keepdims=True) @ v
+
+
+def norm_e(d_y, cache):
+    x_hat, rstd, weight = cache
+    g = weight * d_y
+    return rstd * (g - np.mean(g) - np.mean(g * x_hat) * x_hat), np.einsum("nh,nh->h", d_y, x_hat), d_y.sum(0)
+
+
+def norm_f(d_y, cache):
+    x_hat, rstd, weight = cache
+    n, g = len(weight), d_y * weight
+    d_x = (g - g.sum(1, keepdims=True) / n - x_hat * (g * x_hat).sum(1, keepdims=True) / n) / rstd
+    return d_x, (d_y * x_hat).sum(0), d_y.sum(0)
+
+
+def flops_d(lengths, hidden, inner):
+    n = sum(lengths)
+    return 8 * n * hidden**2 + 4 * n * hidden * inner + 4 * hidden * n**2
+
+
+def rows_d(masked, cu):
+    return np.array([*masked, *cu[:-1]])
+
+
+def scale_d(scale, good, norm, interval):
+    if np.isinf(norm) or np.isnan(norm):
+        return scale / 2, 0
+    return (2 * scale, 0) if good >= interval else (scale, good + 1)
+
+
+def entities_d(tags):
+    found, begin = set(), None
+    for i, tag in enumerate(tags):
+        if begin is not None and (tag[0] != "I" or tag[2:] != tags[begin][2:]):
+            found.add((tags[begin][2:], begin, i))
+            begin = None
+        if begin is None and tag != "O":
+            begin = i
+    return found
+
+
+def longest_d(word, vocabulary):
+    out, i = [], 0
+    while i < len(word):
+        ends = [j for j in range(i + 1, len(word) + 1) if ("##" if i else "") + word[i:j] in vocabulary]
+        out.append(("##" if i else "") + word[i : ends[-1]] if ends else "[UNK]")
+        i = ends[-1] if ends else i + 1
+    return out
+
+
 KERNELS = {
     "scale": [
         (scale_kernel(guard=""), "no multiple of 32"),
@@ -925,6 +1000,8 @@ KERNELS = {
         (rows_kernel(put="if (t < w) part[t] = s;"), "nobody wrote"),
         (rows_kernel(loop="if (t < w) s = row[t];"), "loop with stride"),
         (rows_kernel(row="0"), "first row"),
+        (EACH_ADDS, "meet in shared memory"),
+        (EACH_ADDS.replace("sums[blockIdx.x]", "if (threadIdx.x == 0) sums[0]"), "Two blocks"),
     ],
     "layernorm_kernel": [
         (norm_kernel(barrier=""), "barrier is missing"),
@@ -951,8 +1028,14 @@ WRONG = {
         (likely_a, "most frequent pair"),
         (likely_b, "first piece's count"),
         (likely_c, "lowest score"),
+        (likely_d, "sum of the two counts"),
     ],
-    "longest_match": [(longest_a, "shortest"), (longest_b, "pieces with ##"), (longest_c, "whole word is unknown")],
+    "longest_match": [
+        (longest_a, "shortest"),
+        (longest_b, "pieces with ##"),
+        (longest_c, "not what came before"),
+        (longest_d, "not one for each letter"),
+    ],
     "positions_of": [(positions_a, "run on"), (positions_b, "begin at 0"), (positions_c, "backwards")],
     "embed": [(embed_a, "dog bites man"), (embed_b, "segment's vector"), (embed_c, "not take their mean")],
     "scatter_add": [(scatter_a, "only the last arrives"), (scatter_b, "not their mean"), (scatter_c, "looks rows up")],
@@ -967,11 +1050,23 @@ WRONG = {
         (norm_b, "variance term is missing"),
         (norm_c, "rstd is missing"),
         (norm_d, "multiplied by weight"),
+        (norm_e, "all tokens together"),
+        (norm_f, "divide by rstd"),
     ],
     "numeric_slope": [(slope_a, "one side only"), (slope_b, "*two* steps"), (slope_c, "sign is wrong")],
-    "softmax": [(softmax_a, "overflows"), (softmax_b, "columns add up"), (softmax_c, "whole matrix")],
+    "softmax": [
+        (softmax_a, "overflows"),
+        (softmax_b, "columns add up"),
+        (softmax_c, "whole matrix"),
+        (softmax_d, "maximum of its own"),
+    ],
     "softmax_backward": [(back_a, "mean is missing"), (back_b, "diagonal"), (back_c, "not the plain mean")],
-    "attend": [(attend_a, "not scaled"), (attend_b, "divide by D"), (attend_c, "over the queries")],
+    "attend": [
+        (attend_a, "not scaled"),
+        (attend_b, "divide by D"),
+        (attend_c, "over the queries"),
+        (attend_d, "number of keys"),
+    ],
     "attend_backward": [(head_a, "1 / sqrt(D) is missing"), (head_b, "row's mean is missing"), (head_c, "passed over")],
     "residual_backward": [(residual_a, "residual is forgotten"), (residual_b, "tanh is passed"), (residual_c, "twice")],
     "drop": [(drop_a, "divided by 1 - rate"), (drop_b, "wrong way round"), (drop_c, "multiply by 1 - rate")],
@@ -980,7 +1075,12 @@ WRONG = {
         (parameters_b, "two layer norms are missing"),
         (parameters_c, "four matrices"),
     ],
-    "layer_flops": [(flops_a, "two operations"), (flops_b, "two products"), (flops_c, "attention itself are missing")],
+    "layer_flops": [
+        (flops_a, "two operations"),
+        (flops_b, "two products"),
+        (flops_c, "attention itself are missing"),
+        (flops_d, "its own sequence only"),
+    ],
     "hide_tokens": [(hide_a, "every chosen token"), (hide_b, "stays as it is"), (hide_c, "all tokens so")],
     "cross_entropy_backward": [
         (entropy_a, "one must be taken off"),
@@ -1002,7 +1102,7 @@ WRONG = {
         (interval_c, "divide the variance by n"),
     ],
     "attainable": [(roof_a, "min, not max"), (roof_b, "Memory limits"), (roof_c, "never exceeds the peak")],
-    "rows_read": [(rows_a, "[CLS]"), (rows_b, "needed once"), (rows_c, "no sequence begins")],
+    "rows_read": [(rows_a, "[CLS]"), (rows_b, "needed once"), (rows_c, "no sequence begins"), (rows_d, "must ascend")],
     "fused_row": [(fused_a, "two large numbers"), (fused_b, "residual is forgotten"), (fused_c, "H - 1")],
     "pieces": [(pieces_a, "nobody"), (pieces_b, "others wait"), (pieces_c, "Two threads")],
     "online_attention": [
@@ -1011,10 +1111,15 @@ WRONG = {
         (online_c, "last keys"),
     ],
     "flash_d_scores": [(tile_a, "of this tile"), (tile_b, "not over this tile's"), (tile_c, "mean is missing")],
-    "next_scale": [(scale_a, "half of it"), (scale_b, "begins again"), (scale_c, "NaN")],
+    "next_scale": [(scale_a, "half of it"), (scale_b, "begins again"), (scale_c, "NaN"), (scale_d, "a step late")],
     "label_first_pieces": [(labels_a, "Every piece"), (labels_b, "last piece"), (labels_c, "[CLS] and [SEP]")],
     "best_span": [(span_a, "before the first"), (span_b, "Try all"), (span_c, "at most `longest`")],
-    "find_entities": [(entities_a, "same type"), (entities_b, "*behind*"), (entities_c, "continues nothing")],
+    "find_entities": [
+        (entities_a, "same type"),
+        (entities_b, "*behind*"),
+        (entities_c, "continues nothing"),
+        (entities_d, "end with the sentence"),
+    ],
     "matthews": [(matthews_a, "accuracy"), (matthews_b, "root in the denominator"), (matthews_c, "F1")],
     "mean_pool": [(pool_a, "first token"), (pool_b, "long vectors"), (pool_c, "longest sentence")],
     "nearest": [(nearest_a, "angle alone"), (nearest_b, "smallest distance"), (nearest_c, "farthest")],

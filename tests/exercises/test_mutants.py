@@ -1,0 +1,132 @@
+"""A check that calls a wrong answer right is worse than none: every small change of a solution must be found wrong.
+
+Each operator, comparison, number, keyword and call of a solution is changed in turn.  What stays right after that is
+either as right as the solution, and listed below with the reason, or shows that an exercise is tried with too little.
+"""
+
+import ast
+import copy
+import signal
+import textwrap
+
+import pytest
+
+from minibert.exercises import EXERCISES, judge
+from minibert.exercises.showing import source_of
+
+OPERATORS = {
+    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult,), ast.Pow: (ast.Mult,),
+    ast.MatMult: (ast.Mult,), ast.FloorDiv: (ast.Mult,),
+}  # fmt: skip
+COMPARISONS = {
+    ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt,), ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt,), ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+}  # fmt: skip
+SECONDS = 3  # a change may make a loop endless
+
+AS_RIGHT = {
+    "drop": ("threshold = rate * 65536", "65535)", "65537)"),  # between two whole numbers no bits lie
+    "hide_tokens": ("<= 0.8", "<= 0.9"),  # no die shows exactly that
+    "layer_parameters": ("(2 + 2)",),
+    "online_attention": ("-1.0", "1.0", ", value.shape[1])"),  # whatever it is, it is multiplied by exp(-infinity)
+    "label_first_pieces": ("return [*result, -100]",),  # a list is as good as an array
+    "best_span": ("return place",),
+    "nearest": ("/ np.linalg.norm(query)", "np.argsort(-cosines)["),  # the query's length changes no order
+    "matthews": (
+        "labels = {",  # the order of the classes changes nothing
+        "-= 1",
+        "+= 2",  # nor does a factor of the whole table
+        "return together",
+        "apart > 1",
+    ),
+    "replaced": ("return (original_ids", "!= corrupted_ids)"),  # they are arrays already
+}
+
+
+def changed(tree: ast.AST):
+    """Copies of a tree, each with one small change."""
+    for number, node in enumerate(ast.walk(tree)):
+        for change in changes_of(node):
+            new = copy.deepcopy(tree)
+            target = next(found for k, found in enumerate(ast.walk(new)) if k == number)
+            change(new, target)
+            yield ast.fix_missing_locations(new)
+
+
+def changes_of(node) -> list:
+    """Functions (tree, node) that change a node in place."""
+    if isinstance(node, ast.BinOp | ast.AugAssign):
+        return [setting("op", other()) for other in OPERATORS.get(type(node.op), ())]
+    if isinstance(node, ast.Compare):
+        return [setting("ops", [other()]) for other in COMPARISONS.get(type(node.ops[0]), ())]
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        return [setting("value", not node.value)]
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return [setting("value", node.value + by) for by in (-1, 1)]
+    if isinstance(node, ast.keyword) and node.arg != "strict":
+        return [lambda tree, keyword: without_keyword(tree, keyword)]
+    if isinstance(node, ast.Call) and len(node.args) == 1:
+        return [lambda tree, call: Uncalled(call).visit(tree)]
+    return []
+
+
+def setting(name: str, value):
+    return lambda tree, node: setattr(node, name, value)
+
+
+def without_keyword(tree, keyword) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and keyword in node.keywords:
+            node.keywords.remove(keyword)
+
+
+class Uncalled(ast.NodeTransformer):
+    """f(x) becomes x."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def visit_Call(self, node):
+        return node.args[0] if node is self.call else self.generic_visit(node)
+
+
+class EndlessLoop(BaseException):
+    pass
+
+
+def stop(*_):
+    raise EndlessLoop
+
+
+def verdict(name: str, answer) -> bool:
+    """Whether an answer is judged right; one that never ends is not."""
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    try:
+        return judge(name, answer).right
+    except EndlessLoop:
+        return False
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name, exercise in EXERCISES.items() if exercise.judge is None])
+def test_no_small_change_of_a_solution_is_right(name):
+    exercise = EXERCISES[name]
+    tree = ast.parse(textwrap.dedent(source_of(exercise)))
+    before = ast.unparse(tree)
+    function = (exercise.shown or exercise.solution).__name__
+    tried, survivors = 0, []
+    for other in changed(tree):
+        text = ast.unparse(other)
+        if any(piece in text and piece not in before for piece in ("strict=False", *AS_RIGHT.get(name, ()))):
+            continue
+        scope = dict((exercise.shown or exercise.solution).__globals__)
+        exec(compile(other, name, "exec"), scope)
+        tried += 1
+        if verdict(name, scope[function]):
+            survivors.append(text)
+    assert tried >= 1 and not survivors
