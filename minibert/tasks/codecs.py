@@ -56,10 +56,10 @@ class Codec:
         ranked = [(self.labels[number], float(shares[number])) for number in order]
         return Prediction(*ranked[0], ranked[1:])
 
-    def label_number(self, label: str, what: str) -> int:
+    def label_number(self, label: str, where: str) -> int:
         if label not in self.number:
             raise ValueError(
-                f"{what}: the label {label!r} does not occur in training; those are {', '.join(self.labels)}"
+                f"{where}: the label {label!r} does not occur in training; those are {', '.join(self.labels)}"
             )
         return self.number[label]
 
@@ -78,7 +78,7 @@ class SentenceCodec(Codec):
     def features(self, example: SentenceExample, number: int) -> list[Feature]:
         labels = None
         if example.label is not None:
-            labels = as_int32([self.label_number(example.label, f"example {number + 1}")])
+            labels = as_int32([self.label_number(example.label, example.where or f"example {number + 1}")])
         return [Feature((self.pair(example.text, example.pair),), as_int32([0]), labels, number)]
 
 
@@ -110,8 +110,8 @@ class WordsCodec(Codec):
                 end += 1
             labels = None
             if example.labels is not None:
-                what = f"sentence {number + 1}"
-                labels = as_int32([self.label_number(label, what) for label in example.labels[begin:end]])
+                where = example.where or f"sentence {number + 1}"
+                labels = as_int32([self.label_number(label, where) for label in example.labels[begin:end]])
             made.append(Feature((sequence(self.tokenizer, ids),), as_int32(rows), labels, number, (begin, end)))
             begin = end
         return made

@@ -1,6 +1,6 @@
 """Examples: what a line, a sentence or a question of a task's file says, before any tokenizer has seen it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,8 @@ class SentenceExample:
     """the second sentence of a pair"""
     label: str | float | None = None
     """a class by its name, or a number to predict; None where it is not known"""
+    where: str | None = field(default=None, compare=False)
+    """file and line that it was read from"""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class WordsExample:
     words: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     """as many as words; None where they are not known"""
+    where: str | None = field(default=None, compare=False)
+    """file and line of its first word"""
 
 
 @dataclass(frozen=True)

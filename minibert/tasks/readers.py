@@ -35,7 +35,9 @@ def parse_examples(info: TaskInfo, lines: list[str], path: Path, columns: Column
     if not any(line.strip() for line in lines):
         raise ValueError(f"{path} is empty: there are no examples in it")
     if path.suffix == ".jsonl":
-        examples = [from_record(info, record, columns, labelled, where) for record, where in read_records(lines, path)]
+        records = list(read_records(lines, path))
+        check_types(records, "labels" if info.kind == TOKENS else (info.columns or columns).label)
+        examples = [from_record(info, record, columns, labelled, where) for record, where in records]
     elif info.kind == TOKENS:
         examples = list(read_words(lines, path, labelled))
     elif info.kind == SPAN:
@@ -87,6 +89,7 @@ def read_table(
             some_text(row[text], where),
             None if pair is None else some_text(row[pair], where),
             None if label is None else label_of(info, row[label], where, labelled),
+            where,
         )
 
 
@@ -147,11 +150,12 @@ def label_of(info: TaskInfo, value, where: str, labelled: bool):
 
 def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsExample]:
     """CoNLL: a word in each line, its tag at the end, tabs or blanks between; empty lines between sentences."""
-    words, tags, width = [], [], None
+    words, tags, width, first = [], [], None, 0
     for number, line in enumerate([*lines, ""], 1):
         if not line.strip():
             if words:
-                yield WordsExample(tuple(words), tuple(tags) if len(tags) == len(words) else None)
+                labels = tuple(tags) if len(tags) == len(words) else None
+                yield WordsExample(tuple(words), labels, f"{path}, sentence from line {first}")
             words, tags = [], []
             continue
         parts = [part.strip() for part in (line.split("\t") if "\t" in line else line.split())]
@@ -162,6 +166,7 @@ def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsEx
             raise ValueError(f"{path}, line {number}: {len(parts)} columns, expected {width} as in the first line")
         if len(parts) == 1 and labelled:
             raise ValueError(f"{path}, line {number}: the word {parts[0]!r} has no tag; expected word and tag")
+        first = first if words else number
         words.append(parts[0])
         if len(parts) > 1:
             check_tag(parts[-1], f"{path}, line {number}")
@@ -284,8 +289,8 @@ def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, 
         if labels is not None and (not isinstance(labels, list) or len(labels) != len(words)):
             raise ValueError(f"{where}: {len(words)} words and {len(labels)} labels; expected one label for each word")
         for label in labels or ():
-            check_tag(str(label), where)
-        return WordsExample(tuple(words), None if labels is None else tuple(map(str, labels)))
+            check_tag(plain_label(label, where), where)
+        return WordsExample(tuple(words), None if labels is None else tuple(map(str, labels)), where)
     if info.kind == SPAN:
         answers = [
             Answer(answer["text"], answer.get("start", answer.get("answer_start")))
@@ -308,8 +313,28 @@ def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, 
     return SentenceExample(
         some_text(get(columns.text), where),
         None if pair is None else some_text(get(pair), where),
-        None if label is None else label_of(info, label, where, labelled),
+        None if label is None else label_of(info, plain_label(label, where), where, labelled),
+        where,
     )
+
+
+def plain_label(label, where: str) -> str:
+    if isinstance(label, list | dict):
+        raise ValueError(f"{where}: the label is {json.dumps(label)}; expected a text or a number")
+    return str(label)
+
+
+def check_types(records: list[tuple[dict, str]], name: str) -> None:
+    """Labels are all text or all numbers: "1" and 1 in one file would be one class by chance, or two by mistake."""
+    kinds = {str: "text", bool: "true or false", int: "a number", float: "a number"}
+    first = None
+    for record, where in records:
+        label = record.get(name)
+        for one in label if isinstance(label, list) else [label]:
+            kind = kinds.get(type(one))
+            if first and kind and kind != first:
+                raise ValueError(f"{where}: the label {json.dumps(one)} is {kind}; the labels before it are {first}")
+            first = first or kind
 
 
 def with_columns(columns: Columns, text: str | None, pair: str | None, label: str | None) -> Columns:

@@ -304,7 +304,10 @@ BAD = [  # options, words of the message
     (["--task", "sotu-era", "--train", "x.tsv"], "brings its own data"),
     (["--task", "sentence", "--train", "none.csv"], "there is no file none.csv"),
     (["--task", "sentence", "--train", "{train}", "--epochs", "0"], "--epochs is 0; expected at least 1"),
-    (["--task", "sentence", "--train", "{train}", "--dev", "{strange}"], "the label 'ugly' does not occur in training"),
+    (
+        ["--task", "sentence", "--train", "{train}", "--dev", "{strange}"],
+        "strange.jsonl, line 1: the label 'ugly' does not occur in training; those are bad, good",
+    ),
     (["--task", "sentence", "--train", "{same}"], "all training examples have the label 'good'"),
     (["--task", "sentence", "--train", "{train}", "--dev-examples", "40"], "too few to set 40 aside"),
     (["--task", "regression", "--train", "{train}"], "expected a number"),

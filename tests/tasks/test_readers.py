@@ -163,6 +163,21 @@ BAD = [
     ("conll", "a.txt", "EU\tB-\n", "line 1: the tag 'B-' names no type"),
     ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O"]}', "line 1: 2 words and 1 labels"),
     ("tokens", "a.jsonl", '{"labels": ["O"]}', "line 1: there is no 'words'; the line has labels"),
+    ("tokens", "a.jsonl", '{"words": ["a"], "labels": [["O"]]}', 'line 1: the label is ["O"]; expected a text'),
+    ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O", 0]}', "the label 0 is a number; the labels before"),
+    (
+        "sentence",
+        "a.jsonl",
+        '{"text": "a", "label": "1"}\n{"text": "b", "label": 1}\n',
+        "line 2: the label 1 is a number; the labels before it are text",
+    ),
+    (
+        "sentence",
+        "a.jsonl",
+        '{"text": "a", "label": true}\n{"text": "b", "label": "x"}\n',
+        "line 2: the label \"x\" is text; the labels before it are true or false",
+    ),
+    ("sentence", "a.jsonl", '{"text": "a", "label": {"b": 1}}', "line 1: the label is {"),
     ("tokens", "a.jsonl", "{\n", "line 1: not JSON"),
     ("tokens", "a.jsonl", "[1]\n", "line 1: expected an object"),
     ("squad", "a.json", "{}", 'is no file of SQuAD: "data"'),
@@ -190,3 +205,16 @@ def test_what_is_not_there(tmp_path):
         read_examples(task_info("sst2"), tmp_path / "none.tsv")
     with pytest.raises(ValueError, match="there is no task 'sst3'; choose one of sst2"):
         task_info("sst3")
+
+
+def test_examples_know_where_they_were_read(tmp_path):
+    """So that a mistake that only the whole task can see, such as a label that is not in training, is told with it."""
+    files = {
+        ("sentence", "a.csv"): ("text,label\nx,good\n\ny,bad\n", ["line 2", "line 4"]),
+        ("conll", "a.conll"): ("a O\nb O\n\n\nc O\n", ["sentence from line 1", "sentence from line 5"]),
+        ("tokens", "a.jsonl"): ('\n{"words": ["a"], "labels": ["O"]}\n', ["line 2"]),
+    }
+    for (task, name), (text, places) in files.items():
+        (tmp_path / name).write_text(text)
+        examples = read_examples(task_info(task), tmp_path / name)
+        assert [example.where for example in examples] == [f"{tmp_path / name}, {place}" for place in places]
