@@ -34,6 +34,11 @@ def gpu_status() -> str | None:
         from minibert.emulator import compiler_status
 
         return compiler_status()
+    return real_gpu_status()
+
+
+def real_gpu_status() -> str | None:
+    """The same for a GPU that is there, whether or not the gpu backend of this process is emulated."""
     if importlib.util.find_spec("cupy") is None:
         return (
             'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12, for an older driver: nvidia-smi tells '
