@@ -18,12 +18,15 @@ def softmax(scores):
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def softmax_over(axis):
+def softmax_over(axis, highest_of_all=False):
     def wrong(scores):
-        exponentials = np.exp(scores - scores.max(axis=axis, keepdims=True))
+        exponentials = np.exp(scores - scores.max(axis=None if highest_of_all else axis, keepdims=True))
         return exponentials / exponentials.sum(axis=axis, keepdims=True)
 
     return wrong
+
+
+COLUMNS = "Your columns add up to 1.  Each *query* shares itself out among the keys: normalise rows, axis 1."
 
 
 def softmax_that_overflows(scores):
@@ -32,6 +35,11 @@ def softmax_that_overflows(scores):
 
 def softmax_less_the_highest(scores):
     exponentials = np.exp(scores - scores.max())
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def softmax_less_the_mean(scores):
+    exponentials = np.exp(scores - scores.mean(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
@@ -50,6 +58,7 @@ add(
             Try("one key", (np.array([[2.0], [-3.0]]),)),
             Try("scores around 1,000", (1000 + random(1).standard_normal((2, 4)),)),
             Try("scores around -1,000", (-1000 + random(1).standard_normal((4, 4)),)),
+            Try("scores 3,000 apart in one row", (np.array([[0.0, 3000, 1]]),)),
             Try("a row 2,000 below the other", (np.array([[1000.0, 999, 998], [-1000, -1001, -999]]),)),
         ],
         outputs=("the probabilities",),
@@ -59,15 +68,17 @@ add(
                 "scores first: that changes nothing else, since it cancels.",
                 softmax_that_overflows,
             ),
-            Mistake(
-                "Your columns add up to 1.  Each *query* shares itself out among the keys: normalise rows, axis 1.",
-                softmax_over(0),
-            ),
+            Mistake(COLUMNS, softmax_over(0)),
+            Mistake(COLUMNS, softmax_over(0, highest_of_all=True)),
             Mistake("The whole matrix adds up to 1; each row should, on its own.", softmax_over(None)),
             Mistake(
                 "You take the largest score of all from every row; a row far below it becomes 0 / 0.  Each row has a "
                 "maximum of its own: axis=1, keepdims=True.",
                 softmax_less_the_highest,
+            ),
+            Mistake(
+                "You take each row's mean from it, not its maximum: far above the mean exp still overflows.",
+                softmax_less_the_mean,
             ),
             Mistake("Those are the logarithms of the probabilities.", log_softmax),
         ),

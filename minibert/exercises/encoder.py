@@ -199,6 +199,7 @@ add(
         lambda: [
             Try("four sequences of 128, H = 256, F = 1024", ([128] * 4, 256, 1024)),
             Try("lengths 5, 60 and 1, H = 12, F = 48", ([5, 60, 1], 12, 48)),
+            Try("an odd one: lengths 3 and 4, H = 6, F = 10", ([3, 4], 6, 10)),
         ],
         outputs=("the number of operations",),
         mistakes=(
@@ -214,6 +215,10 @@ add(
             Mistake(
                 "You count as if all sequences were as long as the longest: that is what padding would cost.",
                 flops_with(padded=True),
+            ),
+            Mistake(
+                "You take F to be 4 H; the size of the feed-forward network is an argument.",
+                lambda lengths, hidden, inner: layer_flops(lengths, hidden, 4 * hidden),
             ),
             Mistake(
                 "You square the tokens of the whole batch; a token looks at its own sequence only, so square each "

@@ -27,9 +27,9 @@ def online_attention(query, key, value, tile):
     return context / total
 
 
-def online_with(*, total=True, context=True, tail=True, running=True):
+def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np.inf):
     def wrong(query, key, value, tile):
-        highest, sums, out = -np.inf, 0.0, np.zeros(value.shape[1])
+        highest, sums, out = lowest, 0.0, np.zeros(value.shape[1])
         last = len(key) if tail or len(key) < tile else len(key) // tile * tile
         for first in range(0, last, tile):
             scores = key[first : first + tile] @ query
@@ -42,6 +42,9 @@ def online_with(*, total=True, context=True, tail=True, running=True):
         return out / sums
 
     return wrong
+
+
+LOWEST = "The maximum must begin below every score, at minus infinity: where all scores are far below 0, sums stay 0."
 
 
 def without_maximum(query, key, value, tile):
@@ -64,6 +67,8 @@ def online_tries():
                 tile,
             ),
         )
+    low = (np.full(3, -20.0), 16 + r.standard_normal((6, 3)), r.standard_normal((6, 3)), 2)
+    yield Try("scores near -1,000", low)
 
 
 add(
@@ -90,6 +95,7 @@ add(
                 "When a higher score comes, both sums so far must shrink: times exp(old maximum - new maximum).",
                 online_with(total=False, context=False),
             ),
+            Mistake(LOWEST, online_with(lowest=0.0)),
             Mistake("The last keys are left out where T is no multiple of the tile.", online_with(tail=False)),
             Mistake(
                 "exp overflows with large scores: keep the highest score so far, and take it off.", without_maximum
@@ -275,8 +281,14 @@ FLASH = """__global__ void flash(const float* q, const float* k, const float* v,
 
 def flash_launches():
     r = random(2)
-    for what, tokens in (("64 tokens", 64), ("45 tokens", 45), ("3 tokens", 3)):
+    for what, tokens, shift in (
+        ("64 tokens", 64, 0),
+        ("45 tokens", 45, 0),
+        ("3 tokens", 3, 0),
+        ("scores near -200", 5, 7),
+    ):
         q, k, v = (r.standard_normal((tokens, 4)).astype(np.float32) for _ in range(3))
+        q, k = q - np.float32(shift), k + np.float32(shift)
         scores = q.astype(float) @ k.T.astype(float)
         p = np.exp(scores - scores.max(axis=1, keepdims=True))
         yield Launch(
@@ -323,6 +335,7 @@ add(
                 "When the maximum rises, the denominator so far must be multiplied by the factor too.",
                 FLASH.replace("total * factor + weight", "total + weight"),
             ),
+            Mistake(LOWEST, FLASH.replace("highest = -1e30f", "highest = 0")),
             Mistake("The sums are not divided by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
         ),
         hints=(

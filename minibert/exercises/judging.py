@@ -211,11 +211,12 @@ def describe(exercise: Exercise, tries: list[Try], right: list, given: list, err
     name, what = exercise.outputs[output], tries[number].what
     mine, true = given[number].results[output], right[number].results[output]
     text = f"with {what}, {name} {compare(mine, true)}"
+    stop = "" if text.endswith("?") else "."
     good = [n for k, n in enumerate(exercise.outputs) if all(e[k] <= exercise.tolerance for e in errors)]
     if good:
-        text += f".  Right already: {', '.join(good)}"
+        text, stop = f"{text}{stop}  Right already: {', '.join(good)}", "."
     if passed:
-        text += f".  It is right with {'; '.join(passed)}"
+        text += f"{stop}  It is right with {'; '.join(passed)}"
     return text
 
 

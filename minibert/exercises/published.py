@@ -143,6 +143,7 @@ add(
         "measure a bias: nearer to these words, or to those?",
         association,
         lambda: [
+            Try("a word that is nearer to those", (np.array([1.0, 0.2]), np.array([[0.0, 1]]), np.array([[2.0, 0]]))),
             Try(
                 "3 and 2 words",
                 (
@@ -155,6 +156,10 @@ add(
         ],
         outputs=("the association",),
         mistakes=(
+            Mistake(
+                "The sign tells which side the word is nearer to: no absolute value.",
+                lambda word, these, those: abs(association(word, these, those)),
+            ),
             Mistake(
                 "The mean of cosines is not the cosine with the mean: long vectors would count for more.",
                 association_of_means,

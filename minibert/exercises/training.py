@@ -173,6 +173,7 @@ def clip_by_square(gradients, max_norm):
 def clip_tries():
     r = random(1)
     yield Try("a norm above the limit", ([3 * r.standard_normal((2, 3)), r.standard_normal(4)], 1.0))
+    yield Try("a limit of 0.5", ([r.standard_normal((2, 3)), r.standard_normal(4)], 0.5))
     yield Try("a norm below the limit", ([0.01 * r.standard_normal((2, 2)), 0.01 * r.standard_normal(3)], 1.0))
 
 
@@ -188,6 +189,10 @@ add(
             Mistake(
                 "Each array is clipped by itself, which turns the gradient's direction.  One norm over all of them.",
                 clip_each,
+            ),
+            Mistake(
+                "You clip to a norm of 1, whatever max_norm is.",
+                lambda gradients, max_norm: clip(gradients, 1.0),
             ),
             Mistake(
                 "Each number is clipped by itself, which turns the gradient's direction.  Scale all by one factor.",

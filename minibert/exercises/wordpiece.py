@@ -248,7 +248,7 @@ def match_without_hashes(word, vocabulary):
     return pieces
 
 
-def match_letter_by_letter(word, vocabulary):
+def match_letter_by_letter(word, vocabulary, skipped=1):
     pieces, start = [], 0
     while start < len(word):
         for end in range(len(word), start, -1):
@@ -256,21 +256,7 @@ def match_letter_by_letter(word, vocabulary):
             if piece in vocabulary:
                 break
         else:
-            piece, end = "[UNK]", start + 1
-        pieces.append(piece)
-        start = end
-    return pieces
-
-
-def match_keeping_the_beginning(word, vocabulary):
-    pieces, start = [], 0
-    while start < len(word):
-        for end in range(len(word), start, -1):
-            piece = ("##" if start else "") + word[start:end]
-            if piece in vocabulary:
-                break
-        else:
-            return [*pieces, "[UNK]"]
+            piece, end = "[UNK]", start + skipped
         pieces.append(piece)
         start = end
     return pieces
@@ -314,7 +300,7 @@ add(
             ),
             Mistake(
                 "If some part is in no piece, the whole word is unknown: BERT gives [UNK] alone, not what came before.",
-                match_keeping_the_beginning,
+                lambda word, vocabulary: match_letter_by_letter(word, vocabulary, skipped=len(word)),
             ),
             Mistake(
                 "If some part is in no piece, the whole word is unknown: one [UNK], not one for each letter.",

@@ -958,6 +958,35 @@ def flops_d(lengths, hidden, inner):
     return 8 * n * hidden**2 + 4 * n * hidden * inner + 4 * hidden * n**2
 
 
+def softmax_e(scores):
+    e = np.exp(scores - np.mean(scores, 1)[:, None])
+    return e / e.sum(1)[:, None]
+
+
+def flops_e(lengths, hidden, inner):
+    return sum(24 * n * hidden**2 + 4 * hidden * n**2 for n in lengths)
+
+
+def clip_d(gradients, limit):
+    flat = np.concatenate([np.ravel(g) for g in gradients])
+    return flat / max(1.0, np.linalg.norm(flat))
+
+
+def online_d(q, k, v, tile):
+    m, z, out = 0.0, 0.0, 0 * v[0]
+    for i in range(0, len(k), tile):
+        s = k[i : i + tile] @ q
+        n = max(m, s.max())
+        z, out = z * np.exp(m - n) + np.exp(s - n).sum(), out * np.exp(m - n) + np.exp(s - n) @ v[i : i + tile]
+        m = n
+    return out / z
+
+
+def association_d(word, these, those):
+    near = [np.mean(group @ word / np.linalg.norm(group, axis=1)) for group in (these, those)]
+    return abs(near[0] - near[1]) / np.linalg.norm(word)
+
+
 def rows_d(masked, cu):
     return np.array([*masked, *cu[:-1]])
 
@@ -1014,6 +1043,7 @@ KERNELS = {
         (flash_source(there="true"), "45 is no multiple of 32"),
         (flash_source(count="32"), "beyond the end"),
         (flash_source(shrink=""), "context so far"),
+        (flash_source().replace("m = -1e30f", "m = 0"), "minus infinity"),
     ],
 }
 
@@ -1059,6 +1089,7 @@ WRONG = {
         (softmax_b, "columns add up"),
         (softmax_c, "whole matrix"),
         (softmax_d, "maximum of its own"),
+        (softmax_e, "not its maximum"),
     ],
     "softmax_backward": [(back_a, "mean is missing"), (back_b, "diagonal"), (back_c, "not the plain mean")],
     "attend": [
@@ -1080,6 +1111,7 @@ WRONG = {
         (flops_b, "two products"),
         (flops_c, "attention itself are missing"),
         (flops_d, "its own sequence only"),
+        (flops_e, "take F to be 4 H"),
     ],
     "hide_tokens": [(hide_a, "every chosen token"), (hide_b, "stays as it is"), (hide_c, "all tokens so")],
     "cross_entropy_backward": [
@@ -1095,7 +1127,7 @@ WRONG = {
     "masked_loss": [(loss_a, "average over all tokens"), (loss_b, "Label 0"), (loss_c, "sequences' means")],
     "adamw_step": [(adam_a, "moments from before"), (adam_b, "Adam with L2"), (adam_c, "outside the root")],
     "learning_rate": [(rate_a, "Step 0"), (rate_b, "never falls"), (rate_c, "warm-up is missing")],
-    "clip": [(clip_a, "by itself"), (clip_b, "Each number"), (clip_c, "scaled *up*")],
+    "clip": [(clip_a, "by itself"), (clip_b, "Each number"), (clip_c, "scaled *up*"), (clip_d, "norm of 1")],
     "uncertainty": [
         (interval_a, "one standard deviation"),
         (interval_b, "root is missing"),
@@ -1109,6 +1141,7 @@ WRONG = {
         (online_a, "must shrink with the denominator"),
         (online_b, "denominator so far"),
         (online_c, "last keys"),
+        (online_d, "minus infinity"),
     ],
     "flash_d_scores": [(tile_a, "of this tile"), (tile_b, "not over this tile's"), (tile_c, "mean is missing")],
     "next_scale": [(scale_a, "half of it"), (scale_b, "begins again"), (scale_c, "NaN"), (scale_d, "a step late")],
@@ -1123,6 +1156,11 @@ WRONG = {
     "matthews": [(matthews_a, "accuracy"), (matthews_b, "root in the denominator"), (matthews_c, "F1")],
     "mean_pool": [(pool_a, "first token"), (pool_b, "long vectors"), (pool_c, "longest sentence")],
     "nearest": [(nearest_a, "angle alone"), (nearest_b, "smallest distance"), (nearest_c, "farthest")],
-    "association": [(bias_a, "mean of cosines"), (bias_b, "Divide by the lengths"), (bias_c, "Means, not sums")],
+    "association": [
+        (bias_a, "mean of cosines"),
+        (bias_b, "Divide by the lengths"),
+        (bias_c, "Means, not sums"),
+        (association_d, "no absolute value"),
+    ],
     "replaced": [(electra_a, "by chance"), (electra_b, "other way round"), (electra_c, "Every token")],
 }
