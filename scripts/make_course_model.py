@@ -1,6 +1,6 @@
 """The course's model and stored curves, from runs of `minibert pretrain`.
 
-    minibert pretrain --out runs/course
+    minibert pretrain --steps 12000 --out runs/course
     python scripts/make_course_model.py runs/course
 
 The weights are rounded to float16, 3 MB.  The curves of lesson 7 are those of this run, and of two others that this
@@ -17,6 +17,7 @@ import numpy as np
 
 from minibert import BertForPreTraining, PretrainConfig, pretrain
 from minibert.data.corpus import read_corpus
+from minibert.data.shards import Shards
 from minibert.files import write_text
 from minibert.models.huggingface import WEIGHTS, save_tensors
 from minibert.pictures.training import read_losses
@@ -45,12 +46,22 @@ def main() -> int:
     text = next(document.text for document in read_corpus(["sotu"]) if str(SAMPLE_YEAR) in document.name)
     write_text(folder / "sample.txt", text[: text.rindex(".", 0, SAMPLE_LENGTH) + 1] + "\n")
     store("default_run", options.run / "metrics.jsonl")
+    levels = {"frequencies": round(entropy(Shards(options.run / "corpus")), 3)}
+    write_text(LESSONS / "data" / "levels.json", json.dumps(levels) + "\n")
     if options.curves:
         for name, lengths in SCHEDULES.items():
             run = options.run.parent / name
             pretrain(PretrainConfig(out=str(run), steps=SHORT, lengths=lengths, threads=options.threads))
             store(name, run / "metrics.jsonl")
     return 0
+
+
+def entropy(shards: Shards) -> float:
+    """-sum p log p of the pieces' shares p in the text to learn from, in nats: the loss of who knows only these."""
+    train, _ = shards.split()
+    counts = np.bincount(np.concatenate([train.read(index) for index in range(len(train))]))
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def store(name: str, metrics: Path) -> None:

@@ -29,8 +29,11 @@ def softmax_over(axis, highest_of_all=False):
 COLUMNS = "Your columns add up to 1.  Each *query* shares itself out among the keys: normalise rows, axis 1."
 
 
-def softmax_that_overflows(scores):
-    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+WHOLE = "The whole matrix adds up to 1; each row should, on its own."
+
+
+def overflowing_over(axis):
+    return lambda scores: np.exp(scores) / np.exp(scores).sum(axis=axis, keepdims=True)
 
 
 def softmax_less_the_highest(scores):
@@ -66,11 +69,13 @@ add(
             Mistake(
                 "exp overflows near 710, and far below zero all exponentials are 0.  Take the row's maximum from its "
                 "scores first: that changes nothing else, since it cancels.",
-                softmax_that_overflows,
+                overflowing_over(1),
             ),
             Mistake(COLUMNS, softmax_over(0)),
             Mistake(COLUMNS, softmax_over(0, highest_of_all=True)),
-            Mistake("The whole matrix adds up to 1; each row should, on its own.", softmax_over(None)),
+            Mistake(WHOLE, softmax_over(None)),
+            Mistake(COLUMNS, overflowing_over(0)),
+            Mistake(WHOLE, overflowing_over(None)),
             Mistake(
                 "You take the largest score of all from every row; a row far below it becomes 0 / 0.  Each row has a "
                 "maximum of its own: axis=1, keepdims=True.",
@@ -123,6 +128,11 @@ add(
             Mistake(
                 "The mean to subtract is the one *under the row's probabilities*, sum(p * d_p), not the plain mean.",
                 lambda d, p: p * (d - d.mean(axis=1, keepdims=True)),
+            ),
+            Mistake(
+                "The mean under the row's probabilities is sum(p * d_p): the p are weights already, so do not divide "
+                "by their number again.",
+                lambda d, p: p * (d - (p * d).mean(axis=1, keepdims=True)),
             ),
             Mistake("Each row has a mean of its own: axis=1, with keepdims.", lambda d, p: p * (d - (p * d).sum())),
             Mistake(
@@ -186,6 +196,11 @@ add(
                 lambda q, k, v: softmax(q @ k.T * np.sqrt(q.shape[1])) @ v,
             ),
             Mistake(
+                "You divide by sqrt(D) behind the softmax, and the weights no longer add up to 1; divide the scores, "
+                "before it.",
+                lambda q, k, v: softmax(q @ k.T) @ v / np.sqrt(q.shape[1]),
+            ),
+            Mistake(
                 "The weighted mean is one of the *values*; keys only decide the weights.",
                 lambda q, k, v: softmax(q @ k.T / np.sqrt(q.shape[1])) @ k,
             ),
@@ -215,11 +230,11 @@ def head_backward_tries():
         yield Try(one.what, (random(9).standard_normal(one.arguments[0].shape), *one.arguments))
 
 
-def backward_with(*, scaled=True, softmax_gradient=softmax_backward, transposed=True, dropped_value=False):
+def backward_with(*, scaled=True, scaled_before=True, softmax_gradient=softmax_backward, transposed=True):
     """attend_backward with something wrong."""
 
     def wrong(d_context, query, key, value):
-        scale = query.shape[1] ** -0.5
+        scale = query.shape[1] ** -0.5 if scaled_before else 1
         probabilities = softmax(query @ key.T * scale)
         d_scores = softmax_gradient(d_context @ value.T, probabilities)
         d_value = probabilities.T @ d_context if transposed else probabilities @ d_context
@@ -246,6 +261,11 @@ add(
             Mistake(
                 "The factor 1 / sqrt(D) is missing: it stood between scores and product, and both ways pass it.",
                 backward_with(scaled=False),
+            ),
+            Mistake(
+                "The scores are not scaled, neither where you compute the probabilities again nor on the way back: "
+                "1 / sqrt(D) is missing in both.",
+                backward_with(scaled_before=False),
             ),
             Mistake(
                 "In the softmax's gradient the row's mean is missing.",

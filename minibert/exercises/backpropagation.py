@@ -111,6 +111,10 @@ add(
                 lambda d, c: d * (c[1] + normal_density(c[0])),
             ),
             Mistake(
+                "The first term of the product rule is missing: cdf(x), where x itself is derived.",
+                lambda d, c: d * c[0] * normal_density(c[0]),
+            ),
+            Mistake(
                 "The distribution is not its own derivative: that is the density.",
                 lambda d, c: d * (c[1] + c[0] * normal_cdf(c[0])),
             ),
@@ -149,6 +153,26 @@ def without(*left_out):
         return d_x if "rstd" in left_out else d_x * rstd, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
 
     return backward
+
+
+def sums_for_means(d_y, cache):
+    x_hat, rstd, weight = cache
+    d_x_hat = d_y * weight
+    d_x = rstd * (d_x_hat - d_x_hat.sum(axis=1, keepdims=True) - x_hat * (d_x_hat * x_hat).sum(axis=1, keepdims=True))
+    return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
+
+
+def added_variance_term(d_y, cache):
+    x_hat, rstd, weight = cache
+    d_x_hat = d_y * weight
+    d_x = rstd * (d_x_hat - d_x_hat.mean(axis=1, keepdims=True) + x_hat * (d_x_hat * x_hat).mean(axis=1, keepdims=True))
+    return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
+
+
+def weight_at_the_end(d_y, cache):
+    x_hat, rstd, weight = cache
+    d_x, d_weight, d_bias = layernorm_backward(d_y, (x_hat, rstd, np.ones_like(weight)))
+    return d_x * weight, d_weight, d_bias
 
 
 def over_tokens(d_y, cache):
@@ -215,6 +239,19 @@ add(
                 "You divide by rstd; it is 1 / sqrt(variance + eps) already, so multiply: x_hat = (x - mean) * rstd.",
                 divided_by_rstd,
             ),
+            Mistake(
+                "Both terms are *means* over the features (mean and variance divide by H); you have sums.",
+                sums_for_means,
+            ),
+            Mistake(
+                "The variance term has the wrong sign: a larger x makes the variance larger, by which all are divided.",
+                added_variance_term,
+            ),
+            Mistake(
+                "You multiply by weight at the end.  It came last in the forward pass, so it comes first here: "
+                "d_x_hat = d_y * weight, and the means are of d_x_hat.",
+                weight_at_the_end,
+            ),
             Mistake("The parameters' gradients are sums over the tokens, not means.", means_of_parameters),
             Mistake("weight is multiplied by x_hat, so its gradient is d_y * x_hat, summed.", weight_without_x_hat),
         ),
@@ -257,6 +294,18 @@ def all_at_once(f, x, step):
     return np.full_like(x, (f(x + step) - f(x - step)) / (2 * step))
 
 
+def in_place(f, x, step):
+    """Right, but for the last digits of x."""
+    slope = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        x[place] += step
+        above = f(x)
+        x[place] -= 2 * step
+        slope[place] = (above - f(x)) / (2 * step)
+        x[place] += step
+    return slope
+
+
 def cubic(x):
     return float((x**3).sum() + x.ravel()[0] * x.ravel()[-1])
 
@@ -269,7 +318,7 @@ add(
         numeric_slope,
         lambda: [
             Try("a cubic function of 6 numbers", (cubic, random(8).standard_normal((2, 3)), 1e-3)),
-            Try("one number", (cubic, np.array([0.7]), 1e-3)),
+            Try("one number, a larger step", (cubic, np.array([0.7]), 1e-2)),
         ],
         mistakes=(
             Mistake(
@@ -279,6 +328,11 @@ add(
             Mistake("From x - step to x + step it is *two* steps.", lambda f, x, step: 2 * numeric_slope(f, x, step)),
             Mistake("The sign is wrong: above minus below.", lambda f, x, step: -numeric_slope(f, x, step)),
             Mistake("Move one element at a time: the others must stay where they are.", all_at_once),
+            Mistake(
+                "The slopes are right, but x is not what it was: `+= step` and `-= step` leave a rounding error.  Keep "
+                "the old value and put it back, or work on a copy.",
+                in_place,
+            ),
         ),
         hints=(
             "for place in np.ndindex(x.shape) visits every element.",

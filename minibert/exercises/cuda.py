@@ -35,7 +35,7 @@ add(
             (
                 "out of bounds",
                 "The last block has more threads than there are numbers left: 50 is no multiple of 32.  "
-                "Threads without a number must do nothing.",
+                "Threads without a number must do nothing, and x[n] itself is beyond the end.",
             ),
             (
                 "global race",
@@ -132,7 +132,7 @@ add(
             (
                 "uninitialised",
                 "A thread reads a place of shared memory that nobody wrote: also threads without numbers "
-                "must put down their sum, 0.",
+                "must put down their sum, 0; and a block has blockDim.x threads, not always 64.",
             ),
             ("divergence", "All threads of a block must come to __syncthreads(): it must not stand inside an if."),
         ),
@@ -151,6 +151,14 @@ add(
             Mistake(
                 "Half of the sums get lost: the first round must add all upper halves, half = blockDim.x / 2.",
                 ROW_SUMS.replace("int half = blockDim.x / 2;", "int half = blockDim.x / 4;"),
+            ),
+            Mistake(
+                "Thread 0 writes its own sum only; what the block added up is in room[0].",
+                ROW_SUMS.replace("= room[0]", "= sum"),
+            ),
+            Mistake(
+                "Numbers get lost where a block has 32 threads: the stride is blockDim.x, not 64.",
+                ROW_SUMS.replace("j += blockDim.x", "j += 64"),
             ),
         ),
         hints=(
@@ -251,6 +259,14 @@ add(
             Mistake(
                 "The sums are not divided by the width.",
                 LAYERNORM.replace("variance += room[k] / width", "variance += room[k]"),
+            ),
+            Mistake(
+                "You divide by 32, the threads; mean and variance are over the row's width.",
+                LAYERNORM.replace("/ width", "/ 32"),
+            ),
+            Mistake(
+                "eps stands under the root, with the variance.",
+                LAYERNORM.replace("rsqrtf(variance + eps)", "1 / (sqrtf(variance) + eps)"),
             ),
             Mistake("The mean is not taken off in the result.", LAYERNORM.replace("= (row[j] - mean) *", "= row[j] *")),
         ),

@@ -56,6 +56,10 @@ add(
                 residual_with(transposed=True),
             ),
             Mistake("The way past the layer is counted twice.", residual_with(residual=2)),
+            Mistake(
+                "d_weight is transposed: it must have the weight's own shape, [out, in].",
+                lambda d_y, x, weight: (residual_backward(d_y, x, weight)[0], residual_backward(d_y, x, weight)[1].T),
+            ),
         ),
         hints=(
             "y is a sum, and a sum hands its gradient to both of its terms.",

@@ -27,7 +27,7 @@ def online_attention(query, key, value, tile):
     return context / total
 
 
-def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np.inf):
+def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np.inf, divided=True):
     def wrong(query, key, value, tile):
         highest, sums, out = lowest, 0.0, np.zeros(value.shape[1])
         last = len(key) if tail or len(key) < tile else len(key) // tile * tile
@@ -39,9 +39,31 @@ def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np
             sums = sums * (factor if total else 1) + weights.sum()
             out = out * (factor if context else 1) + weights @ value[first : first + tile]
             highest = higher
-        return out / sums
+        return out / sums if divided else out
 
     return wrong
+
+
+def divided_in_each_tile(query, key, value, tile):
+    highest, sums, out = -np.inf, 0.0, np.zeros(value.shape[1])
+    for first in range(0, len(key), tile):
+        scores = key[first : first + tile] @ query
+        higher = max(highest, scores.max())
+        factor, weights = np.exp(highest - higher), np.exp(scores - higher)
+        sums = sums * factor + weights.sum()
+        out = (out * factor + weights @ value[first : first + tile]) / sums
+        highest = higher
+    return out
+
+
+def forgotten_maximum(query, key, value, tile):
+    """The maximum is never kept: each tile takes its own off, as if none had been before."""
+    sums, out = 0.0, np.zeros(value.shape[1])
+    for first in range(0, len(key), tile):
+        scores = key[first : first + tile] @ query
+        weights = np.exp(scores - scores.max())
+        sums, out = weights.sum(), weights @ value[first : first + tile]
+    return out / sums
 
 
 LOWEST = "The maximum must begin below every score, at minus infinity: where all scores are far below 0, sums stay 0."
@@ -96,6 +118,17 @@ add(
                 online_with(total=False, context=False),
             ),
             Mistake(LOWEST, online_with(lowest=0.0)),
+            Mistake("The context is never divided by the denominator.", online_with(divided=False)),
+            Mistake(
+                "You divide in every tile, and so divide again what was divided; the denominator is whole only at the "
+                "end.",
+                divided_in_each_tile,
+            ),
+            Mistake(
+                "Only the last tile counts: without the old maximum the sums so far are multiplied by exp(-infinity), "
+                "0.  Set it to the new one at the end of each round.",
+                forgotten_maximum,
+            ),
             Mistake("The last keys are left out where T is no multiple of the tile.", online_with(tail=False)),
             Mistake(
                 "exp overflows with large scores: keep the highest score so far, and take it off.", without_maximum
@@ -174,6 +207,11 @@ add(
                 lambda q, k, v, d, s, e: np.exp(q @ k.T - s[:, None]) * (d @ v.T),
             ),
             Mistake(
+                "delta is to be taken from d_probabilities before they are multiplied: p * (d_p - delta), not "
+                "p * d_p - delta.",
+                lambda q, k, v, d, s, e: np.exp(q @ k.T - s[:, None]) * (d @ v.T) - e[:, None],
+            ),
+            Mistake(
                 "That is d_scores before the probabilities are multiplied in.",
                 lambda q, k, v, d, s, e: d @ v.T - e[:, None],
             ),
@@ -191,7 +229,10 @@ add(
 
 
 def next_scale(scale, good_steps, norm, interval):
-    """After a step: the loss scale, good steps since it changed, the gradients' norm.  Returns both anew."""
+    """After a step: the loss scale, the good steps since it changed, the gradients' norm.  Returns the first two anew.
+
+    A step whose norm is not finite halves the scale; `interval` good steps in a row double it.
+    """
     if not np.isfinite(norm):
         return scale / 2, 0
     if good_steps + 1 >= interval:
@@ -223,6 +264,7 @@ add(
             Try("the ninth good step", (1024.0, 8, 2.5, 10)),
             Try("the tenth good step", (1024.0, 9, 2.5, 10)),
             Try("more good steps than the interval, which was longer", (1024.0, 12, 2.5, 10)),
+            Try("an interval of 2,000", (65536.0, 9, 0.1, 2000)),
         ],
         outputs=("scale", "good steps"),
         mistakes=(
@@ -317,6 +359,11 @@ add(
                 "A barrier is missing.  There are two in each round: one before the tile is loaded, while slow threads "
                 "may "
                 "still read the old one, and one after, until all of it is there.",
+            ),
+            (
+                "global race",
+                "Two threads write one row of context: each thread has a query of its own, and all blocks before it "
+                "have 32 each.",
             ),
             ("out of bounds", "45 is no multiple of 32: the last tile and the last block have rows that do not exist."),
             ("uninitialised", "A place of the tile is read that nobody wrote."),

@@ -113,7 +113,7 @@ def as_array(result) -> Any:
 def distance(mine, true) -> float:
     """The largest difference, relative to the largest number; infinity where the two cannot be compared."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
-        return 0.0 if type(mine) is type(true) and mine == true else np.inf
+        return 0.0 if same_kind(mine, true) and mine == true else np.inf
     if mine.shape != true.shape:
         return np.inf
     if mine.size == 0:
@@ -128,6 +128,11 @@ def distance(mine, true) -> float:
         return 0.0
     scale = max(np.abs(true[finite]).max(), np.abs(mine[finite]).max(), 1e-30)
     return float(np.abs(mine[finite] - true[finite]).max() / scale)
+
+
+def same_kind(mine, true) -> bool:
+    """Whether two results are of one type; any dictionary is as good as another."""
+    return type(mine) is type(true) or (isinstance(mine, dict) and isinstance(true, dict))
 
 
 def known_mistake(exercise: Exercise, right: Sequence[Outcome], given: Sequence[Outcome]) -> str | None:
@@ -223,6 +228,8 @@ def describe(exercise: Exercise, tries: list[Try], right: list, given: list, err
 def compare(mine, true) -> str:
     """How a result, or results, came out that should be another one."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
+        if is_of_another_type(mine, true):
+            return f"is right, but a {type(mine).__name__}; return a {type(true).__name__}"
         return f"came out as {shortened(mine)}; expected {shortened(true)}"
     if mine.shape != true.shape:
         transposed = " (transposed?)" if mine.shape == true.shape[::-1] and mine.ndim > 1 else ""
@@ -244,6 +251,17 @@ def compare(mine, true) -> str:
     share = "all elements differ" if wrong == 1 else f"{wrong:.0%} of the elements differ"
     where = [int(i) for i in place]
     return f"came out as {readable(mine[place])} at {where}; expected {readable(true[place])} ({share})"
+
+
+def is_of_another_type(mine, true) -> bool:
+    """Whether a result has the right elements in another container: a list for a tuple, a list for a set."""
+    containers = list | tuple | set
+    if not isinstance(mine, containers) or not isinstance(true, containers):
+        return False
+    try:
+        return type(mine) is not type(true) and len(mine) == len(true) and type(true)(mine) == true
+    except TypeError:  # a set of what has no hash
+        return False
 
 
 def readable(value) -> str:

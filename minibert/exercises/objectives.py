@@ -14,7 +14,10 @@ def random(seed: int) -> np.random.Generator:
 
 
 def hide_tokens(token_ids, chosen, dice, random_ids, mask_id):
-    """All [N]: ids; bool, to be predicted?; numbers 0 .. 1; an id to put in.  Returns what the model sees, [N]."""
+    """All [N]: ids; bool, to be predicted?; a die 0 .. 1; an id to put in.  Returns what the model sees, [N].
+
+    A chosen token's die says what becomes of it: below 0.8 mask_id, from there to 0.9 its random id, else it stays.
+    """
     seen = np.where(dice < 0.8, mask_id, np.where(dice < 0.9, random_ids, token_ids))
     return np.where(chosen, seen, token_ids)
 
@@ -36,6 +39,7 @@ def masking_tries():
     ids = r.integers(5, 100, 400)
     yield Try("400 tokens", (ids, r.random(400) < 0.15, r.random(400), r.integers(5, 100, 400), 4))
     yield Try("nothing chosen", (ids[:9], np.zeros(9, bool), r.random(9), r.integers(5, 100, 9), 4))
+    yield Try("another mask_id", (ids[:50], r.random(50) < 0.5, r.random(50), r.integers(5, 100, 50), 103))
 
 
 add(
@@ -59,6 +63,10 @@ add(
             Mistake("No chosen token becomes a random one.", hide_with(0.8, 0.8)),
             Mistake("You treat all tokens so.  Only those that are chosen are hidden: 15 % of them.", hide_all),
             Mistake("The shares are the wrong way round: 80 % become [MASK], 10 % random.", hide_with(0.1, 0.9)),
+            Mistake(
+                "The id of [MASK] is 4 in this course's vocabularies, 103 in others: take mask_id.",
+                lambda ids, chosen, dice, random_ids, mask_id: hide_tokens(ids, chosen, dice, random_ids, 4),
+            ),
         ),
         hints=(
             "np.where(condition, one, other), inside each other.",
@@ -260,7 +268,13 @@ add(
                 "That is the mean of the sequences' means: a token in a sequence with few masks would count for more.",
                 lambda x, y: np.mean([row[of != -100].mean() for row, of in zip(x, y, strict=True)]),
             ),
-            Mistake("The mean is over all tokens, masked or not; the others have no loss.", lambda x, y: x.mean()),
+            Mistake(
+                "That is the mean over all tokens, masked or not; leave the others out before you average.",
+                lambda x, y: x.mean(),
+            ),
+            Mistake(
+                "That is the sum; the loss is a mean, or it would grow with the batch.", lambda x, y: x[y != -100].sum()
+            ),
         ),
         hints=("losses[labels != -100] picks those that count.", "Their mean, over the whole batch at once."),
         note="minibert never has the others: the head is computed on the masked rows only.",

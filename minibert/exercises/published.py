@@ -24,7 +24,7 @@ add(
         "a vector for a sentence: the mean of its tokens",
         mean_pool,
         lambda: [
-            Try("lengths 5, 3 and 1", (random(0).standard_normal((9, 4)), np.array([0, 5, 8, 9]))),
+            Try("lengths 5, 3 and 4", (random(0).standard_normal((12, 4)), np.array([0, 5, 8, 12]))),
             Try("one sentence", (random(1).standard_normal((4, 3)), np.array([0, 4]))),
         ],
         outputs=("the vectors",),
@@ -32,6 +32,14 @@ add(
             Mistake(
                 "That is each sequence's first token, [CLS].  MiniLM was trained with the mean of all tokens.",
                 lambda h, c: h[c[:-1]],
+            ),
+            Mistake(
+                "You leave out [CLS] and [SEP]; MiniLM was trained with the mean of all tokens.",
+                lambda h, c: np.array([h[a + 1 : b - 1].mean(axis=0) for a, b in zip(c, c[1:], strict=False)]),
+            ),
+            Mistake(
+                "You leave out [CLS]; MiniLM was trained with the mean of all tokens.",
+                lambda h, c: np.array([h[a + 1 : b].mean(axis=0) for a, b in zip(c, c[1:], strict=False)]),
             ),
             Mistake(
                 "You add up; long sentences would have long vectors.  Divide by each one's length.",
@@ -93,7 +101,7 @@ add(
                     4,
                 ),
             ),
-            Try("3 vectors", (np.array([1.0, 0]), np.array([[9.0, 9], [0.5, 0.1], [-4, 0]]), 3)),
+            Try("2 of 3 vectors", (np.array([1.0, 0]), np.array([[9.0, 9], [0.5, 0.1], [-4, 0]]), 2)),
         ],
         outputs=("their numbers",),
         mistakes=(
@@ -101,6 +109,10 @@ add(
             Mistake("The smallest distance is not the smallest angle, unless all vectors have length 1.", by_distance),
             Mistake("np.argsort sorts upwards: those are the farthest.", farthest),
             Mistake("Those are the nearest ones, but not with the nearest first.", unordered),
+            Mistake(
+                "Those are the nearest ones, but with the nearest last: np.argsort sorts upwards.",
+                lambda query, vectors, count: nearest(query, vectors, count)[::-1],
+            ),
         ),
         hints=("cosine = a . b / (|a| |b|)", "np.argsort(-cosines)[:count]"),
         note="In the package: `minibert search`.",

@@ -27,6 +27,8 @@ add(
             Try("GELU: 10 operations for 8 bytes", (1.25, 150e9, 20e9)),
             Try("a matrix product", (64.0, 150e9, 20e9)),
             Try("where both limits meet", (7.5, 150e9, 20e9)),
+            Try("GELU on a GPU", (1.25, 60e12, 3e12)),
+            Try("a matrix product on a GPU", (64.0, 60e12, 3e12)),
         ],
         outputs=("operations a second",),
         mistakes=(
@@ -39,6 +41,10 @@ add(
             Mistake(
                 "Operations a second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
                 lambda i, p, b: min(p, b / i),
+            ),
+            Mistake(
+                "Operations a second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
+                lambda i, p, b: min(p, i / b),
             ),
         ),
         hints=("Look at the units: operations / byte times bytes / second.", "The lower of the two limits."),
@@ -106,12 +112,15 @@ def fused_row(x, residual, weight, bias, eps):
     return centred / np.sqrt((centred * centred).mean() + eps) * weight + bias
 
 
-def fused_with(*, residual=1, eps=1.0, ddof=0, mean=1):
+def fused_with(*, residual=1, eps=1.0, ddof=0, mean=1, biased=1, weighted=True, eps_outside=False, root=True):
+    """fused_row with something wrong."""
+
     def wrong(x, r, weight, bias, e):
         total = x + residual * r
         centred = total - mean * total.mean()
         variance = ((total - total.mean()) ** 2).sum() / (len(total) - ddof) if mean else (total**2).mean()
-        return centred / np.sqrt(variance + eps * e) * weight + bias
+        below = np.sqrt(variance) + e if eps_outside else (variance + eps * e) ** (0.5 if root else 1)
+        return centred / below * (weight if weighted else 1) + biased * bias
 
     return wrong
 
@@ -124,7 +133,9 @@ def unstable_variance(x, r, weight, bias, e):
 
 def fused_tries():
     r = random(0)
-    for what, width, shift in (("8 features", 8, 0.0), ("7 features", 7, 0.0), ("a mean of 10 million", 16, 1e7)):
+    for what, width, shift, eps in (
+        ("8 features", 8, 0.0, 1e-3), ("7 features, a larger eps", 7, 0.0, 0.1), ("a mean of 10 million", 16, 1e7, 1e-3)
+    ):  # fmt: skip
         yield Try(
             what,
             (
@@ -132,7 +143,7 @@ def fused_tries():
                 r.standard_normal(width),
                 1 + r.standard_normal(width),
                 r.standard_normal(width),
-                1e-3,
+                eps,
             ),
         )
 
@@ -157,6 +168,12 @@ add(
             Mistake("eps is missing under the root.", fused_with(eps=0.0)),
             Mistake("You divide the variance by H - 1; a layer norm divides by H.", fused_with(ddof=1)),
             Mistake("The mean is not taken off.", fused_with(mean=0)),
+            Mistake("The bias is missing.", fused_with(biased=0)),
+            Mistake("The weight is missing.", fused_with(weighted=False)),
+            Mistake(
+                "eps stands under the root, with the variance; you add it to the root.", fused_with(eps_outside=True)
+            ),
+            Mistake("You divide by the variance; it is its root.", fused_with(root=False)),
         ),
         hints=("Add, take the mean off, divide by the root of the mean square plus eps.", "Then weight and bias."),
         note="In the package: minibert/ops/cpu/layernorm.py, where a row stays in the processor's cache.",
@@ -170,6 +187,21 @@ add(
 def pieces(length, parts):
     """Cut 0 .. length - 1 into pieces that differ by at most one.  Returns a list of (first, behind the last)."""
     return [(length * k // parts, length * (k + 1) // parts) for k in range(parts)]
+
+
+def as_pieces(answer):
+    """Any cut that the task allows becomes the one of `pieces`; another one stays as it is."""
+
+    def wrapped(length, parts):
+        cut = answer(length, parts)
+        if cut is None or cut is Ellipsis:
+            return None
+        firsts, lasts = [first for first, _ in cut], [last for _, last in cut]
+        sizes = [last - first for first, last in cut]
+        covers = len(cut) == parts and firsts == [0, *lasts[:-1]] and lasts[-1] == length
+        return np.array(pieces(length, parts) if covers and max(sizes) - min(sizes) <= 1 else cut)
+
+    return wrapped
 
 
 def lost_rest(length, parts):
@@ -198,7 +230,7 @@ add(
         ],
         outputs=("the pieces",),
         shown=pieces,
-        wrap=lambda answer: lambda *a: None if answer(*a) in (None, ...) else np.array(answer(*a)),
+        wrap=as_pieces,
         mistakes=(
             Mistake("The rows that are left over belong to nobody.", lambda n, p: np.array(lost_rest(n, p))),
             Mistake(

@@ -20,17 +20,25 @@ def adamw_step(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.9
     return value - rate * (first / (np.sqrt(second) + eps) + decay * value), first, second
 
 
-def adamw_with(*, old_moments=False, l2=False, eps_inside=False, squared=True, decayed=True):
+def adamw_with(*, old_moments=False, l2=False, eps_inside=False, squared=True, decayed=True, decay_times_rate=True,
+               root=True, swapped=False, corrected=False):  # fmt: skip
+    """adamw_step with something wrong."""
+
     def wrong(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
         if l2:
             gradient = gradient + decay * value
+        if swapped:
+            beta1, beta2 = beta2, beta1
         new_first = beta1 * first + (1 - beta1) * gradient
         new_second = beta2 * second + (1 - beta2) * (gradient**2 if squared else np.abs(gradient))
         m, v = (first, second) if old_moments else (new_first, new_second)
-        change = m / np.sqrt(v + eps) if eps_inside else m / (np.sqrt(v) + eps)
+        if corrected:  # as in the first step, where the correction is largest
+            m, v = m / (1 - beta1), v / (1 - beta2)
+        below = np.sqrt(v + eps) if eps_inside else (np.sqrt(v) if root else v) + eps
+        change = rate * m / below
         if decayed and not l2:
-            change = change + decay * value
-        return value - rate * change, new_first, new_second
+            change = change + (rate if decay_times_rate else 1) * decay * value
+        return value - change, new_first, new_second
 
     return wrong
 
@@ -41,6 +49,10 @@ def adamw_tries():
         "8 parameters", (r.standard_normal(8), r.standard_normal(8), 0.1 * r.standard_normal(8), r.random(8), 0.01, 0.1)
     )
     yield Try("the first step", (r.standard_normal(5), r.standard_normal(5), np.zeros(5), np.zeros(5), 0.001, 0.01))
+    yield Try(
+        "other betas and another eps",
+        (r.standard_normal(4), r.standard_normal(4), r.standard_normal(4), r.random(4), 0.01, 0.1, 0.8, 0.95, 1e-3),
+    )
 
 
 add(
@@ -61,6 +73,36 @@ add(
             Mistake("eps stands outside the root: sqrt(second) + eps.", adamw_with(eps_inside=True)),
             Mistake("The second moment averages the *squares* of the gradients.", adamw_with(squared=False)),
             Mistake("The weight decay is missing.", adamw_with(decayed=False)),
+            Mistake(
+                "The decay is not multiplied by the rate: with the whole schedule it should rise and fall as the step "
+                "does.",
+                adamw_with(decay_times_rate=False),
+            ),
+            Mistake(
+                "The root is missing: divide by the square root of the second moment, so that the step has no unit.",
+                adamw_with(root=False),
+            ),
+            Mistake(
+                "beta1 belongs to the first moment, beta2 to the second: you have swapped them.",
+                adamw_with(swapped=True),
+            ),
+            Mistake(
+                "That is Adam with bias correction, which divides the moments by 1 - beta ** step.  BERT's release "
+                "does not; and this function does not know which step it is.",
+                adamw_with(corrected=True),
+            ),
+            Mistake(
+                "eps is 1e-6 here whatever is given: use the argument.",
+                lambda v, g, m, s, rate, decay, beta1=0.9, beta2=0.999, eps=0: adamw_step(
+                    v, g, m, s, rate, decay, beta1, beta2
+                ),
+            ),
+            Mistake(
+                "The betas are 0.9 and 0.999 here whatever is given: use the arguments.",
+                lambda v, g, m, s, rate, decay, beta1=0, beta2=0, eps=1e-6: adamw_step(
+                    v, g, m, s, rate, decay, eps=eps
+                ),
+            ),
         ),
         hints=(
             "first = beta1 * first + (1 - beta1) * gradient; the second one with the gradient squared.",
@@ -106,6 +148,18 @@ def decaying_from_the_start(step, steps, highest, rising):
     return highest * (steps - step) / steps
 
 
+def ending_at_zero(step, steps, highest, rising):
+    if step < rising:
+        return highest * (step + 1) / rising
+    return highest * (steps - 1 - step) / (steps - 1 - rising)
+
+
+def falling_early(step, steps, highest, rising):
+    if step < rising:
+        return highest * (step + 1) / rising
+    return highest * (steps - 1 - step) / (steps - rising)
+
+
 def without_warmup(step, steps, highest, rising):
     return highest * (steps - step) / steps
 
@@ -130,6 +184,16 @@ add(
                 OfOneStep(decaying_from_the_start),
             ),
             Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
+            Mistake(
+                "The last step has the rate 0, and would learn nothing.  The rate would be 0 at step `steps`, which is "
+                "no longer taken.",
+                OfOneStep(ending_at_zero),
+            ),
+            Mistake(
+                "The last step has the rate 0, and would learn nothing.  The rate would be 0 at step `steps`, which is "
+                "no longer taken.",
+                OfOneStep(falling_early),
+            ),
         ),
         hints=(
             "Two cases: step < rising, and the rest.",

@@ -49,6 +49,8 @@ class Result:
     """of each seed"""
     seconds: float
     """of training and evaluation, all seeds"""
+    baseline: float | None
+    """accuracy of always giving the dev set's most frequent class; None where there are no classes"""
 
 
 def finetune(config: FinetuneConfig) -> None:
@@ -148,8 +150,8 @@ class FineTuning:
         seconds = time.perf_counter() - began
         title = f"minibert finetune: {self.info.title}, from {Path(config.run).name or config.run}"
         plot_curves(folder / "curves.png", title, histories)
-        self.summarise(folder, all_scores, best, seconds)
-        return Result(folder, best, tuple(all_scores), seconds)
+        baseline = self.summarise(folder, all_scores, best, seconds)
+        return Result(folder, best, tuple(all_scores), seconds, baseline)
 
     def learn(self, model: TaskModel, seed: int) -> History:
         """Train one model."""
@@ -194,13 +196,19 @@ class FineTuning:
         ]
         write_text(folder / "dev_predictions.jsonl", "\n".join(lines) + "\n")
         if self.info.kind in (SENTENCE, TOKENS) and len(self.task.labels) <= MOST_CLASSES:
-            truth, said = flat(self.info.kind, self.codec, self.dev, predictions)
-            plot_confusion(folder / "confusion.png", f"{self.info.title}: dev set", self.task.labels, truth, said)
+            said = flat(self.info.kind, [prediction.answer for prediction in predictions])
+            title = f"{self.info.title}: dev set"
+            plot_confusion(folder / "confusion.png", title, self.task.labels, self.true_classes(), said)
         self.tokenizer.save(folder)
         self.task.save(folder, scores)
         model.save_pretrained(folder)
 
-    def summarise(self, folder: Path, all_scores, best, seconds: float) -> None:
+    def true_classes(self) -> list:
+        """The classes of the dev set, of all its sentences or all its words."""
+        return flat(self.info.kind, [self.codec.truth(example) for example in self.dev])
+
+    def summarise(self, folder: Path, all_scores, best, seconds: float) -> float | None:
+        """Say what it came to; returns the baseline."""
         config = self.config
         for name in best:
             values = np.array([scores[name] for scores in all_scores])
@@ -208,15 +216,18 @@ class FineTuning:
                 f" ± {values.std(ddof=1):.1%} (standard deviation of {len(values)} seeds)" if len(values) > 1 else ""
             )
             say("result", f"{name} {values.mean():.1%}{spread}")
-        if self.info.kind == SENTENCE:
-            counts = Counter(example.label for example in self.dev)
-            label, count = counts.most_common(1)[0]
-            say("baseline", f"accuracy {count / len(self.dev):.1%} of always saying {label!r}")
+        baseline = None
+        if self.info.kind in (SENTENCE, TOKENS):
+            truth = self.true_classes()
+            label, count = Counter(truth).most_common(1)[0]
+            baseline = count / len(truth)
+            say("baseline", f"accuracy {baseline:.1%} of always saying {label!r}")
         times = "once" if config.seeds == 1 else f"{config.seeds} times"
         say("time", f"{seconds:.0f} s to train {times}, at most {config.epochs} passes over the examples")
         pictures = "curves.png" + (", confusion.png" if (folder / "confusion.png").exists() else "")
         say("model", f"{folder} (a Hugging Face model folder); pictures: {pictures}")
         say("try", how_to_predict(self.task, folder))
+        return baseline
 
 
 def usual_rate(frozen: bool, width: int) -> float:
@@ -335,12 +346,9 @@ def as_plain(example) -> dict:
     return {name: value for name, value in vars(example).items() if name not in hidden and value is not None}
 
 
-def flat(kind: str, codec: Codec, examples: Sequence, predictions: Sequence[Prediction]) -> tuple[list, list]:
-    """True and predicted classes, one after the other."""
-    truth, said = [codec.truth(e) for e in examples], [p.answer for p in predictions]
-    if kind == TOKENS:
-        return [label for labels in truth for label in labels], [label for labels in said for label in labels]
-    return truth, said
+def flat(kind: str, answers: Sequence) -> list:
+    """All classes, one after the other: a word task's answers are lists of them."""
+    return [label for labels in answers for label in labels] if kind == TOKENS else list(answers)
 
 
 def first(scores: dict[str, float]) -> float:

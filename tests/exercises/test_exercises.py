@@ -8,21 +8,27 @@ from minibert.exercises import EXERCISES, check, hint, hints, judge, solution
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
-from tests.exercises.wrong_answers import KERNELS  # fmt: skip
-from tests.exercises.wrong_answers import WRONG as WRONG_ANSWERS
+from tests.exercises import answers_of_readers, wrong_answers
 
 FUNCTIONS = [name for name, exercise in EXERCISES.items() if exercise.judge is None]
 SOURCES = [name for name in EXERCISES if name not in FUNCTIONS]
 ALL_WRONG = [
     pytest.param(name, answer, words, id=f"{name}-{number}")
-    for name, answers in WRONG_ANSWERS.items()
+    for name, answers in [*wrong_answers.WRONG.items(), *answers_of_readers.WRONG.items()]
     for number, (answer, words) in enumerate(answers)
 ]
 ALL_WRONG_KERNELS = [
     pytest.param(name, source, words, id=f"{name}-{number}")
-    for name, answers in KERNELS.items()
+    for name, answers in [*wrong_answers.KERNELS.items(), *answers_of_readers.WRONG_KERNELS.items()]
     for number, (source, words) in enumerate(answers)
 ]
+
+
+ALL_RIGHT = [(name, answer) for name, answers in answers_of_readers.RIGHT.items() for answer in answers]
+RIGHT_KERNELS = [(name, source) for name, sources in answers_of_readers.RIGHT_KERNELS.items() for source in sources]
+
+
+CHANGES_NOTHING = {("online_attention", 3)}  # whatever the tile, the context is the same
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +50,8 @@ def test_each_lesson_has_at_least_three():
 def test_each_has_hints_in_steps_a_note_and_three_mistakes():
     assert all(exercise.hints and exercise.note and exercise.task for exercise in EXERCISES.values())
     assert all(len(exercise.mistakes) >= 3 for exercise in EXERCISES.values())
-    assert {*WRONG_ANSWERS, *KERNELS} == set(EXERCISES)
-    assert all(len(answers) >= 3 for answers in [*WRONG_ANSWERS.values(), *KERNELS.values()])
+    assert {*wrong_answers.WRONG, *wrong_answers.KERNELS} == set(EXERCISES)
+    assert all(len(answers) >= 3 for answers in [*wrong_answers.WRONG.values(), *wrong_answers.KERNELS.values()])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -66,6 +72,26 @@ def test_a_mistake_that_others_write_in_their_own_way_gets_the_same_hint(name, a
     assert verdict.state == WRONG
     assert words in verdict.text
     assert verdict.text in [mistake.hint for mistake in EXERCISES[name].mistakes]
+
+
+@pytest.mark.parametrize("name, answer", ALL_RIGHT)
+def test_what_others_write_is_right_too(name, answer):
+    assert judge(name, answer).state == RIGHT
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_argument_can_be_ignored(name):
+    """An answer that has the first case's number in its body, in place of an argument, must fail in another case."""
+    exercise = EXERCISES[name]
+    function = exercise.shown or exercise.solution
+    first = next(iter(exercise.tries())).arguments
+    for place, value in enumerate(first):
+        if isinstance(value, int | float) and (name, place) not in CHANGES_NOTHING:
+
+            def ignoring(*arguments, place=place, value=value):
+                return function(*arguments[:place], value, *arguments[place + 1 :])
+
+            assert judge(name, ignoring).state == WRONG, f"argument {place + 1}"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -89,6 +115,10 @@ class TestKernels:
         assert isinstance(EXERCISES[name], KernelExercise)
         assert judge(name, EXERCISES[name].solution).state == RIGHT
 
+    @pytest.mark.parametrize("name, source", RIGHT_KERNELS)
+    def test_what_others_write_is_right_too(self, name, source):
+        assert judge(name, source).state == RIGHT
+
     @pytest.mark.parametrize("name", SOURCES)
     def test_each_mistake_gets_its_own_hint(self, name):
         for mistake in EXERCISES[name].mistakes:
@@ -100,7 +130,7 @@ class TestKernels:
         assert verdict.state == WRONG and words in verdict.text
 
     def test_a_missing_barrier_is_told_with_its_line(self):
-        source, _ = KERNELS["row_sums"][0]
+        source, _ = wrong_answers.KERNELS["row_sums"][0]
         line = source.splitlines().index("    int t = threadIdx.x;")  # the kernel's lines are told as they are counted
         assert line and "kernel.cu:" in judge("row_sums", source).text
 
@@ -161,7 +191,7 @@ class TestDiagnosis:
     def test_what_is_right_in_some_cases_only(self):
         right = EXERCISES["mean_pool"].solution
         text = judge("mean_pool", lambda h, c: right(h, c) + (len(c) > 2)).text
-        assert "with lengths 5, 3 and 1" in text and "It is right with one sentence" in text
+        assert "with lengths 5, 3 and 4" in text and "It is right with one sentence" in text
 
     def test_two_mistakes_at_once_get_two_hints(self):
         right = EXERCISES["linear_backward"].solution
@@ -170,6 +200,10 @@ class TestDiagnosis:
 
     def test_another_type(self):
         assert "came out as 'x'; expected" in compare("x", {1: 2})
+
+    def test_the_right_elements_in_another_container(self):
+        right = EXERCISES["merge_pair"].solution
+        assert "is right, but a list; return a tuple" in judge("merge_pair", lambda *a: list(right(*a))).text
 
     def test_no_function_at_all(self):
         assert judge("softmax", 3).state == WRONG

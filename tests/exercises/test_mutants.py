@@ -25,6 +25,7 @@ COMPARISONS = {
 SECONDS = 3  # a change may make a loop endless
 
 AS_RIGHT = {
+    "count_pairs": ("return pairs",),  # a Counter is as good as a dict
     "drop": ("threshold = rate * 65536", "65535)", "65537)"),  # between two whole numbers no bits lie
     "hide_tokens": ("<= 0.8", "<= 0.9"),  # no die shows exactly that
     "layer_parameters": ("(2 + 2)",),

@@ -478,7 +478,7 @@ def loss_c(losses, labels):
 
 def adam_a(w, g, m, v, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
     w = w - rate * m / (v**0.5 + eps) - rate * decay * w
-    return w, m + 0.1 * (g - m), v + (1 - beta2) * (g * g - v)
+    return w, m + (1 - beta1) * (g - m), v + (1 - beta2) * (g * g - v)
 
 
 def adam_b(w, g, m, v, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):

@@ -1,0 +1,352 @@
+"""What readers of the course wrote: right answers that differ from ours, and wrong ones with the words of their hint.
+
+A check must accept any right answer, in whatever style; and name the mistake in a wrong one.
+"""
+
+import math
+from collections import Counter, defaultdict
+
+import numpy as np
+
+from minibert.exercises.flash import online_attention
+
+# --------------------------------------------------------------------------------------------- right answers
+
+
+def pairs_as_a_counter(words):
+    counts = Counter()
+    for word, n in words.items():
+        for a, b in zip(word[:-1], word[1:], strict=True):
+            counts[a, b] += n
+    return counts
+
+
+def pairs_as_a_defaultdict(words):
+    counts = defaultdict(int)
+    for word, n in words.items():
+        for i in range(len(word) - 1):
+            counts[word[i], word[i + 1]] += n
+    return counts
+
+
+def pieces_by_array_split(length, parts):
+    cuts = np.array_split(np.arange(length), parts)
+    result, first = [], 0
+    for cut in cuts:
+        result.append((first, first + len(cut)))
+        first += len(cut)
+    return result
+
+
+def pieces_with_the_rest_last(length, parts):
+    size, rest = divmod(length, parts)
+    edges = [size * k + max(0, k - (parts - rest)) for k in range(parts + 1)]
+    return [*zip(edges, edges[1:], strict=False)]
+
+
+def slope_that_restores(f, x, step):
+    out = np.zeros(x.shape)
+    flat, slots = x.reshape(-1), out.reshape(-1)
+    for i in range(flat.size):
+        old = flat[i]
+        flat[i] = old + step
+        up = f(x)
+        flat[i] = old - step
+        slots[i] = (up - f(x)) / (2 * step)
+        flat[i] = old
+    return out
+
+
+def pool_with_reduceat(hidden, cu_seqlens):
+    return np.add.reduceat(hidden, cu_seqlens[:-1], axis=0) / np.diff(cu_seqlens)[:, None]
+
+
+def entities_in_one_pass(tags):
+    found, kind, first = [], None, 0
+    for i, tag in enumerate(tags):
+        here = None if tag == "O" else tag[2:]
+        if kind is not None and (here != kind or tag[0] == "B"):
+            found.append((kind, first, i))
+            kind = None
+        if here is not None and kind is None:
+            kind, first = here, i
+    if kind is not None:
+        found.append((kind, first, len(tags)))
+    return set(found)
+
+
+ONE_THREAD_ADDS = """__global__ void row_sums(const float* x, float* sums, int width) {
+    if (threadIdx.x > 0) return;
+    float sum = 0;
+    for (int j = 0; j < width; j++) sum += x[blockIdx.x * width + j];
+    sums[blockIdx.x] = sum;
+}
+"""
+
+RIGHT = {
+    "count_pairs": [pairs_as_a_counter, pairs_as_a_defaultdict],
+    "pieces": [pieces_by_array_split, pieces_with_the_rest_last],
+    "numeric_slope": [slope_that_restores],
+    "mean_pool": [pool_with_reduceat],
+    "find_entities": [entities_in_one_pass],
+}
+RIGHT_KERNELS = {"row_sums": [ONE_THREAD_ADDS]}
+
+# --------------------------------------------------------------------------------------------- wrong answers
+
+
+def adam_a(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    m = first + (1 - beta1) * (gradient - first)
+    v = second + (1 - beta2) * (gradient * gradient - second)
+    return value * (1 - decay) - rate * m / (v**0.5 + eps), m, v
+
+
+def adam_b(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    m = first + (1 - beta1) * (gradient - first)
+    v = second + (1 - beta2) * (gradient * gradient - second)
+    return value - rate * (m / (v + eps) + value * decay), m, v
+
+
+def adam_c(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    m = first * beta2 + (1 - beta2) * gradient
+    v = second * beta1 + (1 - beta1) * gradient * gradient
+    return value - rate * decay * value - rate * m / (np.sqrt(v) + eps), m, v
+
+
+def adam_d(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    m = first * beta1 + (1 - beta1) * gradient
+    v = second * beta2 + (1 - beta2) * gradient * gradient
+    m_hat, v_hat = m / (1 - beta1**1), v / (1 - beta2**1)
+    return value - rate * decay * value - rate * m_hat / (np.sqrt(v_hat) + eps), m, v
+
+
+def adam_e(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    m = 0.9 * first + 0.1 * gradient
+    v = 0.999 * second + 0.001 * gradient**2
+    return value - rate * (m / (np.sqrt(v) + eps) + decay * value), m, v
+
+
+def rate_a(step, steps, highest, rising):
+    return float(np.interp(step, [-1, rising - 1, rising, steps - 1], [0, highest, highest, 0]))
+
+
+def fused_a(x, residual, weight, bias, eps):
+    z = np.add(x, residual)
+    return (z - z.mean()) / np.sqrt(z.var() + eps) * weight
+
+
+def fused_b(x, residual, weight, bias, eps):
+    z = np.add(x, residual)
+    return (z - z.mean()) / (z.std() + eps) * weight + bias
+
+
+def loss_a(losses, labels):
+    kept = np.where(labels == -100, 0, losses.sum() / losses.size)
+    return kept.sum() / np.count_nonzero(labels != -100)
+
+
+def loss_b(losses, labels):
+    return sum(loss for loss, label in zip(losses.flat, labels.flat, strict=True) if label != -100)
+
+
+def residual_transposed(d_y, x, weight):
+    t = np.tanh(np.einsum("ni,oi->no", x, weight))
+    inside = d_y - d_y * t**2
+    return d_y + inside.dot(weight), np.einsum("ni,no->io", x, inside)
+
+
+def roof_a(intensity, peak, bandwidth):
+    return sorted([peak, intensity / bandwidth])[0]
+
+
+def softmax_columns(scores):
+    e = np.exp(scores)
+    return e / e.sum(0)
+
+
+def softmax_whole(scores):
+    e = np.exp(scores)
+    return e / e.sum()
+
+
+def norm_sums(d_y, cache):
+    x_hat, rstd, weight = cache
+    g = weight * d_y
+    rows = [
+        r * (a - a.sum() - h * np.dot(a, h))
+        for a, h, r in zip(g, x_hat, np.broadcast_to(rstd, (len(g), 1)), strict=True)
+    ]
+    return np.array(rows), np.einsum("nh,nh->h", d_y, x_hat), d_y.sum(0)
+
+
+def norm_sign(d_y, cache):
+    x_hat, rstd, weight = cache
+    g, n = weight * d_y, d_y.shape[1]
+    d_x = g - g.sum(1, keepdims=True) / n + x_hat * (g * x_hat).sum(1, keepdims=True) / n
+    return d_x * rstd, np.einsum("nh,nh->h", d_y, x_hat), d_y.sum(0)
+
+
+def norm_weight_last(d_y, cache):
+    x_hat, rstd, weight = cache
+    d_x = d_y - d_y.mean(1)[:, None] - x_hat * (d_y * x_hat).mean(1)[:, None]
+    return rstd * d_x * weight, np.einsum("nh,nh->h", d_y, x_hat), d_y.sum(0)
+
+
+def gelu_second_term(d_y, cache):
+    x = cache[0]
+    return d_y * x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def rows_of(scores):
+    e = np.exp(scores - scores.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def attend_late(query, key, value):
+    return (rows_of(query @ key.T) @ value) / len(query[0]) ** 0.5
+
+
+def back_mean(d, p):
+    return d * p - p * np.mean(d * p, axis=-1)[:, None]
+
+
+def head_unscaled(d_context, query, key, value):
+    p = rows_of(query @ key.T)
+    d_p = d_context @ value.T
+    d_s = p * d_p - p * (p * d_p).sum(-1)[:, None]
+    return d_s.dot(key), d_s.T.dot(query), p.T.dot(d_context)
+
+
+def slope_in_place(f, x, step):
+    slope = np.zeros_like(x)
+    for i in np.ndindex(*x.shape):
+        x[i] += step
+        up = f(x)
+        x[i] -= step * 2
+        down = f(x)
+        x[i] += step
+        slope[i] = (up - down) / step / 2
+    return slope
+
+
+def online_undivided(query, key, value, tile):
+    weights = np.exp(key @ query - (key @ query).max())
+    return online_attention(query, key, value, tile) * weights.sum()
+
+
+def online_last_tile(query, key, value, tile):
+    start = (len(key) - 1) // tile * tile
+    return rows_of((key[start:] @ query)[None])[0] @ value[start:]
+
+
+def scores_less_delta(query, key, value, d_context, log_sums, delta):
+    p = np.exp(query @ key.T - log_sums[:, None])
+    return p * (d_context @ value.T) - delta.reshape(-1, 1)
+
+
+def nearest_last(query, vectors, count):
+    cosines = [v @ query / np.linalg.norm(v) for v in vectors]
+    return np.argsort(cosines)[-count:]
+
+
+def pool_between(hidden, cu_seqlens):
+    bounds = zip(cu_seqlens[:-1], cu_seqlens[1:], strict=True)
+    return np.stack([hidden[a + 1 : b - 1].sum(0) / (b - a - 2) for a, b in bounds])
+
+
+def hide_with_4(token_ids, chosen, dice, random_ids, mask_id):
+    seen = token_ids.copy()
+    seen[chosen & (dice < 0.8)] = 4
+    other = chosen & (dice >= 0.8) & (dice < 0.9)
+    seen[other] = random_ids[other]
+    return seen
+
+
+WRONG = {
+    "adamw_step": [
+        (adam_a, "not multiplied by the rate"),
+        (adam_b, "root is missing"),
+        (adam_c, "swapped"),
+        (adam_d, "bias correction"),
+        (adam_e, "whatever is given"),
+    ],
+    "learning_rate": [(rate_a, "last step has the rate 0")],
+    "fused_row": [(fused_a, "bias is missing"), (fused_b, "under the root")],
+    "masked_loss": [(loss_a, "before you average"), (loss_b, "That is the sum")],
+    "residual_backward": [(residual_transposed, "d_weight is transposed")],
+    "attainable": [(roof_a, "*times* bandwidth")],
+    "softmax": [(softmax_columns, "columns add up"), (softmax_whole, "whole matrix")],
+    "layernorm_backward": [
+        (norm_sums, "you have sums"),
+        (norm_sign, "wrong sign"),
+        (norm_weight_last, "multiply by weight at the end"),
+    ],
+    "gelu_backward": [(gelu_second_term, "first term of the product rule")],
+    "attend": [(attend_late, "behind the softmax")],
+    "softmax_backward": [(back_mean, "weights already")],
+    "attend_backward": [(head_unscaled, "missing in both")],
+    "numeric_slope": [(slope_in_place, "rounding error")],
+    "online_attention": [(online_undivided, "never divided"), (online_last_tile, "Only the last tile")],
+    "flash_d_scores": [(scores_less_delta, "p * (d_p - delta)")],
+    "nearest": [(nearest_last, "nearest last")],
+    "mean_pool": [(pool_between, "leave out [CLS] and [SEP]")],
+    "hide_tokens": [(hide_with_4, "take mask_id")],
+}
+
+
+def sums_kernel(loop="j += blockDim.x", half="blockDim.x / 2", result="part[0]"):
+    return f"""__global__ void sums(const float* x, float* out, int w) {{
+    __shared__ float part[64];
+    float own = 0.0f;
+    for (int j = threadIdx.x; j < w; {loop}) own = own + x[w * blockIdx.x + j];
+    part[threadIdx.x] = own;
+    __syncthreads();
+    for (int n = {half}; n >= 1; n >>= 1) {{
+        if (threadIdx.x < n) part[threadIdx.x] += part[n + threadIdx.x];
+        __syncthreads();
+    }}
+    if (threadIdx.x == 0) out[blockIdx.x] = {result};
+}}
+"""
+
+
+def norm_kernel(width="w", below="sqrtf(square + e)"):
+    return f"""__global__ void norm(const float* x, float* y, int w, float e) {{
+    __shared__ float part[32];
+    int t = threadIdx.x, base = w * blockIdx.x;
+    float own = 0, mean = 0, square = 0;
+    for (int j = t; j < w; j += 32) own += x[base + j];
+    part[t] = own;
+    __syncthreads();
+    for (int k = 0; k < 32; k++) mean += part[k];
+    mean /= {width};
+    own = 0;
+    __syncthreads();
+    for (int j = t; j < w; j += 32) own += (x[base + j] - mean) * (x[base + j] - mean);
+    part[t] = own;
+    __syncthreads();
+    for (int k = 0; k < 32; k++) square += part[k];
+    square /= {width};
+    for (int j = t; j < w; j += 32) y[base + j] = (x[base + j] - mean) / ({below});
+}}
+"""
+
+
+SCALE_TO_N = """__global__ void scale(float* x, int n, float factor) {
+    int i = threadIdx.x + blockIdx.x * blockDim.x;
+    if (i <= n) x[i] = x[i] * factor;
+}
+"""
+
+WRONG_KERNELS = {
+    "scale": [(SCALE_TO_N, "x[n] itself is beyond the end")],
+    "row_sums": [
+        (sums_kernel(result="own"), "Thread 0 writes its own sum"),
+        (sums_kernel(loop="j += 64"), "not 64"),
+        (sums_kernel(half="32"), "not always 64"),
+    ],
+    "layernorm_kernel": [
+        (norm_kernel(width="32"), "divide by 32"),
+        (norm_kernel(below="sqrtf(square) + e"), "eps stands"),
+    ],
+}
