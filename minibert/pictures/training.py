@@ -43,5 +43,5 @@ def plot_losses(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str, wi
         axes.set_xlabel("step")
         axes.set_ylabel("loss, nats")
         axes.set_title(title)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, frameon=True, facecolor="white", edgecolor="none", framealpha=1)  # over the lines
     return made

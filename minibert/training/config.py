@@ -95,7 +95,7 @@ class PretrainConfig:
     max_positions: int = 512
     """Longest sequence that the model can ever read, in tokens."""
 
-    steps: int = 12_000
+    steps: int = 10_000
     """Optimiser steps."""
     batch_tokens: int = 1024
     """Tokens in a batch; a batch holds batch_tokens // length sequences."""

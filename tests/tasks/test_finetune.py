@@ -105,7 +105,7 @@ def config_of(pretrained, folder, kind, out, **changes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sentence", "pair", "regression", "tokens", "span", "choice"])
-def test_thirty_two_examples_are_learnt_by_heart(pretrained, tmp_path, kind):
+def test_thirty_two_examples_are_learnt_by_heart(pretrained, tmp_path, capsys, kind):
     result = finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "out"))
     assert next(iter(result.scores.values())) > (0.99 if kind == "regression" else 0.9999)
     for name in ("config.json", "model.safetensors", "vocab.txt", "task.json", "metrics.jsonl", "curves.png"):
@@ -113,6 +113,13 @@ def test_thirty_two_examples_are_learnt_by_heart(pretrained, tmp_path, kind):
     assert (tmp_path / "out" / "confusion.png").exists() == (kind in ("sentence", "pair", "tokens"))
     lines = (tmp_path / "out" / "dev_predictions.jsonl").read_text().splitlines()
     assert len(lines) == COUNT
+    if kind in ("sentence", "pair", "tokens"):
+        examples = [json.loads(line) for line in (tmp_path / f"{kind}.jsonl").read_text().splitlines()]
+        labels = [x for example in examples for x in (example["labels"] if kind == "tokens" else [example["label"]])]
+        assert result.baseline == max(map(labels.count, labels)) / len(labels)
+        assert f"accuracy {result.baseline:.1%} of always saying" in capsys.readouterr().out
+    else:
+        assert result.baseline is None
     if kind != "regression":
         first = json.loads(lines[0])
         assert first["answer"] in first["truth"] if kind == "span" else first["answer"] == first["truth"]
