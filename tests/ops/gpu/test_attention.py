@@ -12,7 +12,7 @@ import pytest
 from minibert import emulator
 from minibert.ops.gpu import attention
 from minibert.ops.reference import attention as reference
-from tests.ops.gpu.helpers import CLOSE, DTYPES, SIXTEEN, device, emulator_only, every_dtype, exact, host, within
+from tests.ops.gpu.helpers import CLOSE, DTYPES, device, emulator_only, every_dtype, exact, host, sixteen_bits, within
 from tests.ops.gpu.test_attention_tensor_cores import FEW_ROWS, LENGTHS, MASKS, NAMES, Case
 
 WIDTHS = [1, 20, 32, 64, 80, 128]
@@ -80,7 +80,7 @@ def test_against_the_reference(dtype, lengths, width, mask):
     agree(OnCudaCores(dtype, lengths, width, *MASKS[mask]))
 
 
-@pytest.mark.parametrize("dtype", SIXTEEN)
+@sixteen_bits
 @pytest.mark.parametrize("width", [20, 64])
 @pytest.mark.parametrize("mask", MASKS)
 def test_sixteen_bits_on_devices_whose_tensor_cores_do_not_take_them(dtype, width, mask):

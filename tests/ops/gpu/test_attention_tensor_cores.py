@@ -38,6 +38,7 @@ from tests.ops.gpu.helpers import (
     exact,
     host,
     numbers,
+    sixteen_bits,
     within,
 )
 
@@ -46,8 +47,6 @@ WIDTHS = [8, 20, 32, 64, 80, 128]
 MASKS = {"plain": (False, 0.0), "causal": (True, 0.0), "dropout": (False, 0.25), "causal, dropout": (True, 0.25)}
 FEW_ROWS = [(0, 5, 31, 33), (40, 41, 129), ()]  # of sequences of 31, 9 and 90 tokens
 NAMES = "context", "log_sums", "d_query", "d_key", "d_value"
-
-both_dtypes = pytest.mark.parametrize("dtype", SIXTEEN)
 
 
 class Case:
@@ -166,7 +165,7 @@ def test_check_mode_finds_nothing(dtype, lengths, width, mask, rows):
         agree(Case(dtype, lengths, width, *MASKS[mask], rows=rows))
 
 
-@both_dtypes
+@sixteen_bits
 @pytest.mark.parametrize("size", [(16, 16, 16), (32, 64, 48)])
 def test_the_smallest_product(dtype, size):
     """c [M, N] = a [M, K] b [K, N]: K exact products, added up in float32."""
@@ -179,7 +178,7 @@ def test_the_smallest_product(dtype, size):
 
 
 @pytest.mark.slow
-@both_dtypes
+@sixteen_bits
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("mask", MASKS)
@@ -187,7 +186,7 @@ def test_against_the_reference(dtype, lengths, width, mask):
     agree(Case(dtype, lengths, width, *MASKS[mask]))
 
 
-@both_dtypes
+@sixteen_bits
 @pytest.mark.parametrize("rows", FEW_ROWS)
 @pytest.mark.parametrize("width", [20, 64, 128])
 @pytest.mark.parametrize("mask", ["causal", "dropout"])
@@ -205,7 +204,7 @@ def test_large_scores(mask):
 
 
 @emulator_only
-@both_dtypes
+@sixteen_bits
 @pytest.mark.parametrize("width", [20, 64, 128])
 def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
     case, results = Case(dtype, (70, 3, 33), width, *MASKS["causal, dropout"]), []
@@ -228,7 +227,7 @@ def test_access_is_coalesced_and_banks_are_met_once(width, sectors, conflicts):
         assert count.bank_conflicts <= conflicts * count.turns, f"{kernel}\n{counts}"
 
 
-@both_dtypes
+@sixteen_bits
 def test_what_is_dropped_is_what_the_reference_drops(dtype):
     """All three kernels, seen through the identity matrix; probabilities are alike, since queries are zero."""
     tokens, heads = 100, 2

@@ -9,7 +9,6 @@ from minibert.ops import reference
 from minibert.ops.gpu import distances, losses
 from tests.ops.gpu.helpers import (
     ROUNDING,
-    SIXTEEN,
     E,
     cp,
     depth,
@@ -19,6 +18,7 @@ from tests.ops.gpu.helpers import (
     host,
     numbers,
     parameter_dtype,
+    sixteen_bits,
     within,
 )
 
@@ -170,7 +170,7 @@ def test_cosine(rows, width, d_loss, dtype):
     within(d_x, expected, 2 * steps * parts / x_norm * 0.7 / count, tensor=dtype)
 
 
-@pytest.mark.parametrize("dtype", SIXTEEN)
+@sixteen_bits
 def test_a_loss_of_16_bit_logits_has_the_precision_of_float32(dtype):
     logits = numbers(9, 33, dtype=dtype)
     loss, _ = losses.cross_entropy_forward(device(logits), device(some_labels(9, 33)), 9)

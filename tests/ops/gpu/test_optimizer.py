@@ -5,7 +5,7 @@ import pytest
 
 from minibert.ops import reference
 from minibert.ops.gpu import optimizer
-from tests.ops.gpu.helpers import DTYPES, ROUNDING, SIXTEEN, E, cp, depth, device, exact, host, numbers, within
+from tests.ops.gpu.helpers import DTYPES, ROUNDING, E, cp, depth, device, exact, host, numbers, sixteen_bits, within
 
 OPTIONS = dict(learning_rate=1e-2, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.1)
 SIZES = [1, 3, 4, 31, 1030]
@@ -59,7 +59,7 @@ def test_clipping_reads_the_norm_on_the_device(norm, dtype):
     check(on_device, arrays, dtype, gradient_norm=norm, max_norm=1.0)
 
 
-@pytest.mark.parametrize("dtype", SIXTEEN)
+@sixteen_bits
 @pytest.mark.parametrize("size", SIZES)
 def test_the_copy_is_the_new_values_rounded(size, dtype):
     arrays = state(size, "float32")
@@ -155,7 +155,7 @@ def test_the_scale_halves_after_an_overflow_and_doubles_after_good_steps():
         assert (float(host(scale)), int(host(good))) == expected
 
 
-@pytest.mark.parametrize("dtype", SIXTEEN)
+@sixteen_bits
 def test_many_small_steps_are_not_lost_to_the_copy(dtype):
     """Why there are float32 masters: each step alone is below half of the copy's last bit."""
     arrays = [device(a) for a in (np.ones(4, np.float32), np.ones(4, np.float32), *np.zeros((2, 4), np.float32))]
