@@ -29,10 +29,19 @@ NEAR_ZERO = {"float16": 2.0**-25, "bfloat16": 2.0**-134, "float32": 2.0**-126, "
 CLOSE = 1e-10  # of the largest entry, in float64
 E = 2.0**-24  # one rounding in float32, in which kernels compute with all dtypes but float64
 
-# bfloat16 takes the lines that float16 takes, rounded to fewer bits: the daily run leaves it out
-BFLOAT16 = pytest.param("bfloat16", marks=pytest.mark.slow)
+
+def slow(*values):
+    """A case that the daily run leaves out."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+# Each dtype of each kernel is compiled for itself.  The daily run leaves out what compiles long and fails seldom alone:
+# bfloat16 takes the lines that float16 takes, rounded to fewer bits.
+BFLOAT16 = slow("bfloat16")
 every_dtype = pytest.mark.parametrize("dtype", ["float16", BFLOAT16, "float32", "float64"])
 sixteen_bits = pytest.mark.parametrize("dtype", ["float16", BFLOAT16])
+
+
 emulator_only = pytest.mark.skipif(not emulated, reason="needs the emulator")
 
 

@@ -12,7 +12,18 @@ import pytest
 from minibert import emulator
 from minibert.ops.gpu import attention
 from minibert.ops.reference import attention as reference
-from tests.ops.gpu.helpers import CLOSE, DTYPES, device, emulator_only, every_dtype, exact, host, sixteen_bits, within
+from tests.ops.gpu.helpers import (
+    CLOSE,
+    DTYPES,
+    device,
+    emulator_only,
+    every_dtype,
+    exact,
+    host,
+    sixteen_bits,
+    slow,
+    within,
+)
 from tests.ops.gpu.test_attention_tensor_cores import FEW_ROWS, LENGTHS, MASKS, NAMES, Case
 
 WIDTHS = [1, 20, 32, 64, 80, 128]
@@ -52,11 +63,11 @@ def agree(case):
         ("float32", (33, 5), 20, "causal, dropout", None),
         ("float32", (6, 3), 7, "causal, dropout", None),  # rows that are no multiple of a vector
         ("float32", (70,), 32, "plain", None),
-        ("float64", (3, 40), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
+        slow("float64", (3, 40), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
         ("float32", (3, 4), 16, "causal", ()),
-        ("bfloat16", (40, 9), 64, "dropout", (3, 38)),
+        slow("bfloat16", (40, 9), 64, "dropout", (3, 38)),
         ("float32", (69,), 40, "causal", None),
-        ("float64", (34,), 128, "causal, dropout", None),
+        slow("float64", (34,), 128, "causal, dropout", None),
     ],
 )
 def test_check_mode_finds_nothing(dtype, lengths, width, mask, rows):
@@ -81,7 +92,7 @@ def test_against_the_reference(dtype, lengths, width, mask):
 
 
 @sixteen_bits
-@pytest.mark.parametrize("width", [20, 64])
+@pytest.mark.parametrize("width", [20, slow(64)])
 @pytest.mark.parametrize("mask", MASKS)
 def test_sixteen_bits_on_devices_whose_tensor_cores_do_not_take_them(dtype, width, mask):
     agree(OnCudaCores(dtype, (31, 32, 33), width, *MASKS[mask]))
@@ -108,7 +119,7 @@ def test_large_scores(mask):
 
 
 @emulator_only
-@pytest.mark.parametrize("dtype", LARGE)
+@pytest.mark.parametrize("dtype", ["float32", slow("float64")])
 @pytest.mark.parametrize("width", [20, 64, 128])
 def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
     case, results = OnCudaCores(dtype, (70, 3, 33), width, *MASKS["causal, dropout"]), []

@@ -39,6 +39,7 @@ from tests.ops.gpu.helpers import (
     host,
     numbers,
     sixteen_bits,
+    slow,
     within,
 )
 
@@ -154,8 +155,8 @@ def agree(case):
         ("float16", (66,), 32, "plain", None),
         ("float16", (3, 70), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
         ("float16", (3, 4), 16, "causal", ()),
-        ("bfloat16", (40, 9), 64, "dropout", (3, 38)),
-        ("bfloat16", (35,), 40, "causal", None),
+        slow("bfloat16", (40, 9), 64, "dropout", (3, 38)),
+        slow("bfloat16", (35,), 40, "causal", None),
         ("float16", (35,), 80, "causal", None),
         ("float16", (34,), 128, "causal, dropout", None),
     ],
@@ -188,7 +189,7 @@ def test_against_the_reference(dtype, lengths, width, mask):
 
 @sixteen_bits
 @pytest.mark.parametrize("rows", FEW_ROWS)
-@pytest.mark.parametrize("width", [20, 64, 128])
+@pytest.mark.parametrize("width", [20, slow(64), slow(128)])
 @pytest.mark.parametrize("mask", ["causal", "dropout"])
 def test_a_few_rows_ask(dtype, rows, width, mask):
     """Some sequences have no row that asks, and in one case none has."""
@@ -216,6 +217,7 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
 
 # sectors beyond the least (a row of 40 bytes begins anywhere in a sector), and bank conflicts for each turn at the
 # shared memory
+@pytest.mark.slow
 @emulator_only
 @pytest.mark.parametrize("width, sectors, conflicts", [(32, 1.05, 0.1), (64, 1.05, 0), (128, 1.05, 0), (20, 1.25, 0.1)])
 def test_access_is_coalesced_and_banks_are_met_once(width, sectors, conflicts):

@@ -21,7 +21,17 @@ from minibert.ops.gpu import (
 )
 from minibert.ops.gpu import rows as row_ops
 from minibert.ops.gpu.kernels import sum_type
-from tests.ops.gpu.helpers import DTYPES, cp, device, dropout_of_rows, emulator_only, every_dtype, host, numbers
+from tests.ops.gpu.helpers import (
+    BFLOAT16,
+    DTYPES,
+    cp,
+    device,
+    dropout_of_rows,
+    emulator_only,
+    host,
+    numbers,
+    slow,
+)
 
 pytestmark = emulator_only
 ROWS = 9
@@ -157,7 +167,7 @@ every_run = pytest.mark.parametrize("run", RUNS)
 every_width = pytest.mark.parametrize("width", WIDTHS)
 
 
-@every_dtype
+@pytest.mark.parametrize("dtype", ["float32", *map(slow, ("float16", "bfloat16", "float64"))])
 @every_width
 @every_run
 def test_check_mode_finds_nothing(run, width, dtype):
@@ -166,7 +176,7 @@ def test_check_mode_finds_nothing(run, width, dtype):
             assert np.isfinite(host(array).astype(np.float64)).all()
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", ["float32", BFLOAT16])
 @every_width
 @every_run
 def test_the_order_of_threads_and_blocks_changes_no_bit(run, width, dtype):
