@@ -82,7 +82,8 @@ add(
                 softmax_less_the_highest,
             ),
             Mistake(
-                "You take each row's mean from it, not its maximum: far above the mean exp still overflows.",
+                "What you take from each row is not its maximum (the mean? the smallest?): far above it exp still "
+                "overflows.",
                 softmax_less_the_mean,
             ),
             Mistake("Those are the logarithms of the probabilities.", log_softmax),
@@ -103,6 +104,10 @@ def softmax_backward(d_probabilities, probabilities):
     """Both [Tq, Tk].  Returns d_scores [Tq, Tk]."""
     mean = (probabilities * d_probabilities).sum(axis=1, keepdims=True)
     return probabilities * (d_probabilities - mean)
+
+
+def mean_under(probabilities, d_probabilities):
+    return (probabilities * d_probabilities).sum(axis=1, keepdims=True)
 
 
 add(
@@ -135,6 +140,16 @@ add(
                 lambda d, p: p * (d - (p * d).mean(axis=1, keepdims=True)),
             ),
             Mistake("Each row has a mean of its own: axis=1, with keepdims.", lambda d, p: p * (d - (p * d).sum())),
+            Mistake(
+                "That is the gradient of log-softmax, d - p * sum(d).",
+                lambda d, p: d - p * d.sum(axis=1, keepdims=True),
+            ),
+            Mistake(
+                "The mean to subtract is the one under the row's probabilities: sum(p * d_p), not sum(d_p).",
+                lambda d, p: p * (d - d.sum(axis=1, keepdims=True)),
+            ),
+            Mistake("p multiplies the whole bracket, d_p and the mean.", lambda d, p: p * d - mean_under(p, d)),
+            Mistake("The factor p in front of the bracket is missing.", lambda d, p: d - mean_under(p, d)),
             Mistake(
                 "Sum over the keys, axis 1; you sum over the queries.",
                 lambda d, p: p * (d - (p * d).sum(axis=0, keepdims=True)),
@@ -188,6 +203,14 @@ add(
                 lambda q, k, v: softmax(q @ k.T / np.sqrt(len(k))) @ v,
             ),
             Mistake(
+                "You divide by the root of the number of queries; what adds up to a score is D products.",
+                lambda q, k, v: softmax(q @ k.T / np.sqrt(len(q))) @ v,
+            ),
+            Mistake(
+                "The softmax is missing: the weights of a mean are positive and add up to 1.",
+                lambda q, k, v: q @ k.T / np.sqrt(q.shape[1]) @ v,
+            ),
+            Mistake(
                 "You normalise over the queries.  Each query's weights for the keys must add up to 1.",
                 lambda q, k, v: softmax_over(0)(q @ k.T / np.sqrt(q.shape[1])) @ v,
             ),
@@ -234,8 +257,8 @@ def backward_with(*, scaled=True, scaled_before=True, softmax_gradient=softmax_b
     """attend_backward with something wrong."""
 
     def wrong(d_context, query, key, value):
-        scale = query.shape[1] ** -0.5 if scaled_before else 1
-        probabilities = softmax(query @ key.T * scale)
+        scale = query.shape[1] ** -0.5
+        probabilities = softmax(query @ key.T * (scale if scaled_before else 1))
         d_scores = softmax_gradient(d_context @ value.T, probabilities)
         d_value = probabilities.T @ d_context if transposed else probabilities @ d_context
         factor = scale if scaled else 1
@@ -265,7 +288,23 @@ add(
             Mistake(
                 "The scores are not scaled, neither where you compute the probabilities again nor on the way back: "
                 "1 / sqrt(D) is missing in both.",
+                backward_with(scaled_before=False, scaled=False),
+            ),
+            Mistake(
+                "Where you compute the probabilities again, the scores are not divided by sqrt(D).",
                 backward_with(scaled_before=False),
+            ),
+            Mistake(
+                "In the softmax's gradient you have the diagonal of the Jacobian alone, p (1 - p).",
+                backward_with(softmax_gradient=lambda d, p: d * p * (1 - p)),
+            ),
+            Mistake(
+                "In the softmax's gradient the sum is over the keys, axis 1; you sum over the queries.",
+                backward_with(softmax_gradient=lambda d, p: p * (d - (p * d).sum(axis=0, keepdims=True))),
+            ),
+            Mistake(
+                "In the softmax's gradient the mean is the one under the row's probabilities, not the plain mean.",
+                backward_with(softmax_gradient=lambda d, p: p * (d - d.mean(axis=1, keepdims=True))),
             ),
             Mistake(
                 "In the softmax's gradient the row's mean is missing.",

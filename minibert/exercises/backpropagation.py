@@ -115,6 +115,17 @@ add(
                 lambda d, c: d * c[0] * normal_density(c[0]),
             ),
             Mistake(
+                "d_y multiplies both terms; put them in brackets.", lambda d, c: d * c[1] + c[0] * normal_density(c[0])
+            ),
+            Mistake(
+                "The derivative of the distribution is the density; cdf * (1 - cdf) is a sigmoid's.",
+                lambda d, c: d * (c[1] + c[0] * c[1] * (1 - c[1])),
+            ),
+            Mistake(
+                "`/ np.sqrt(2) * np.pi` multiplies by pi: it is sqrt(2 * pi), in one bracket, that divides.",
+                lambda d, c: d * (c[1] + c[0] * np.exp(-(c[0] ** 2) / 2) / np.sqrt(2) * np.pi),
+            ),
+            Mistake(
                 "The distribution is not its own derivative: that is the density.",
                 lambda d, c: d * (c[1] + c[0] * normal_cdf(c[0])),
             ),
@@ -160,6 +171,25 @@ def sums_for_means(d_y, cache):
     d_x_hat = d_y * weight
     d_x = rstd * (d_x_hat - d_x_hat.sum(axis=1, keepdims=True) - x_hat * (d_x_hat * x_hat).sum(axis=1, keepdims=True))
     return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
+
+
+def layernorm_with(d_x_of):
+    """layernorm_backward with another d_x: a function of g, x_hat and rstd."""
+
+    def backward(d_y, cache):
+        x_hat, rstd, weight = cache
+        return d_x_of(d_y * weight, x_hat, rstd), (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
+
+    return backward
+
+
+def rows_mean(x):
+    return x.mean(axis=1, keepdims=True)
+
+
+def exchanged_parameters(d_y, cache):
+    d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
+    return d_x, d_bias, d_weight
 
 
 def added_variance_term(d_y, cache):
@@ -218,7 +248,9 @@ add(
             ),
             Mistake(
                 "The variance term is missing: x also moves the variance, by which every feature is divided.  "
-                "(An upstream gradient of ones cannot see this; a random one does.)",
+                "(An upstream gradient of ones cannot see this; a random one does.  And if you wrote one: it is the "
+                "mean "
+                "of the *product*, not the product of the means, which is 0.)",
                 without("variance"),
             ),
             Mistake("Both the mean term and the variance term are missing.", without("mean", "variance")),
@@ -252,6 +284,23 @@ add(
                 "d_x_hat = d_y * weight, and the means are of d_x_hat.",
                 weight_at_the_end,
             ),
+            Mistake(
+                "rstd multiplies all three terms; put them in brackets.",
+                layernorm_with(lambda g, x, r: r * g - rows_mean(g) - x * rows_mean(g * x)),
+            ),
+            Mistake(
+                "The mean term is a *mean* over the features; you have a sum.",
+                layernorm_with(lambda g, x, r: r * (g - g.sum(axis=1, keepdims=True) - x * rows_mean(g * x))),
+            ),
+            Mistake(
+                "In the variance term it is a *mean* over the features; you have a sum.",
+                layernorm_with(lambda g, x, r: r * (g - rows_mean(g) - x * (g * x).sum(axis=1, keepdims=True))),
+            ),
+            Mistake(
+                "In the variance term the mean is multiplied by x_hat again: each feature takes its share.",
+                layernorm_with(lambda g, x, r: r * (g - rows_mean(g) - rows_mean(g * x))),
+            ),
+            Mistake("d_weight and d_bias are exchanged.", exchanged_parameters),
             Mistake("The parameters' gradients are sums over the tokens, not means.", means_of_parameters),
             Mistake("weight is multiplied by x_hat, so its gradient is d_y * x_hat, summed.", weight_without_x_hat),
         ),
@@ -290,6 +339,20 @@ def forward_difference(f, x, step):
     return slope
 
 
+def backward_difference(f, x, step):
+    return forward_difference(f, x, -step)
+
+
+def moved_for_good(f, x, step):
+    slope, moved = np.empty_like(x), x.copy()
+    for place in np.ndindex(x.shape):
+        moved[place] = x[place] + step
+        above = f(moved)
+        moved[place] = x[place] - step
+        slope[place] = (above - f(moved)) / (2 * step)
+    return slope
+
+
 def all_at_once(f, x, step):
     return np.full_like(x, (f(x + step) - f(x - step)) / (2 * step))
 
@@ -324,6 +387,14 @@ add(
             Mistake(
                 "You move to one side only: that is off by step * f''/2.  Moving to both sides is off by step squared.",
                 forward_difference,
+            ),
+            Mistake(
+                "You move to one side only, downwards: that is off by step * f''/2.  Moving to both sides is off by "
+                "step squared.",
+                backward_difference,
+            ),
+            Mistake(
+                "The elements that you moved before are still moved: put each one back, or copy anew.", moved_for_good
             ),
             Mistake("From x - step to x + step it is *two* steps.", lambda f, x, step: 2 * numeric_slope(f, x, step)),
             Mistake("The sign is wrong: above minus below.", lambda f, x, step: -numeric_slope(f, x, step)),

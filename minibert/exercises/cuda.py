@@ -53,6 +53,10 @@ add(
                 SCALE.replace("if (i < n)", "if (blockIdx.x == 0 && i < n)"),
             ),
             Mistake("factor is added; multiply.", SCALE.replace("*= factor", "+= factor")),
+            Mistake(
+                "x is as it was: what is computed must be written back to x[i].",
+                SCALE.replace("x[i] *= factor", "(void)(x[i] * factor)"),
+            ),
         ),
         hints=(
             "Each thread computes its own number i, and works on x[i] only.",
@@ -117,8 +121,8 @@ add(
             ),
             (
                 "global race",
-                "All threads of a block change one number of global memory, each from an old value: let their sums "
-                "meet in shared memory, and one thread write the result.",
+                "Several threads of a block write or change one number of global memory: let their sums meet in shared "
+                "memory, and one thread write the result to sums[blockIdx.x].",
             ),
             (
                 "race",
@@ -127,14 +131,22 @@ add(
             ),
             (
                 "out of bounds",
-                "A thread reads beyond its row, or beyond the room: 5 and 150 are no multiples of the block.",
+                "A thread reads beyond its row, or beyond the room (5 and 150 are no multiples of the block), or "
+                "writes "
+                "beyond sums, which has one number for each block.",
             ),
             (
                 "uninitialised",
                 "A thread reads a place of shared memory that nobody wrote: also threads without numbers "
-                "must put down their sum, 0; and a block has blockDim.x threads, not always 64.",
+                "must put down their sum, 0; a block has blockDim.x threads, not always 64; and += reads before it "
+                "writes.",
             ),
-            ("divergence", "All threads of a block must come to __syncthreads(): it must not stand inside an if."),
+            (
+                "divergence",
+                "All threads of a block must come to __syncthreads(): it must not stand inside an if, nor in a loop "
+                "that "
+                "some threads leave earlier.",
+            ),
         ),
         mistakes=(
             Mistake(
@@ -197,7 +209,7 @@ LAYERNORM = """__global__ void layernorm(const float* x, float* y, int width, fl
 def layernorm_launches():
     random = np.random.default_rng(1)
     for what, rows, width, shift in (("2 rows of 64", 2, 64, 0), ("3 rows of 45", 3, 45, 0), ("2 rows of 7", 2, 7, 0),
-                                     ("a mean of 1,000", 1, 40, 1000)):  # fmt: skip
+                                     ("a mean of 1,000, which mean(x * x) - mean(x)**2 does not survive", 1, 40, 1000)):  # fmt: skip
         x = (shift + random.standard_normal((rows, width))).astype(np.float32)
         centred = x.astype(float) - x.astype(float).mean(axis=1, keepdims=True)
         y = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 0.01)
@@ -235,7 +247,11 @@ add(
             ),
             ("out of bounds", "A thread reads or writes beyond its row: 45 and 7 are no multiples of 32."),
             ("uninitialised", "A thread reads a place of shared memory that nobody wrote."),
-            ("divergence", "All threads of a block must come to __syncthreads()."),
+            (
+                "divergence",
+                "All threads must come to __syncthreads(), and to a shuffle: not inside an if or a loop that "
+                "some leave earlier.",
+            ),
         ),
         mistakes=(
             Mistake(
@@ -259,6 +275,14 @@ add(
             Mistake(
                 "The sums are not divided by the width.",
                 LAYERNORM.replace("variance += room[k] / width", "variance += room[k]"),
+            ),
+            Mistake(
+                "You divide the variance by width - 1; a layer norm divides by the width.",
+                LAYERNORM.replace("variance += room[k] / width", "variance += room[k] / (width - 1)"),
+            ),
+            Mistake(
+                "You multiply by the root; divide, or multiply by rsqrtf(variance + eps).",
+                LAYERNORM.replace("rsqrtf(variance + eps)", "sqrtf(variance + eps)"),
             ),
             Mistake(
                 "You divide by 32, the threads; mean and variance are over the row's width.",

@@ -57,6 +57,13 @@ add(
             ),
             Mistake("The way past the layer is counted twice.", residual_with(residual=2)),
             Mistake(
+                "The tanh comes after the product, so backward it comes first: d_y * (1 - t**2), then the weight.",
+                lambda d_y, x, weight: (
+                    d_y + (d_y @ weight) * (1 - np.tanh(x @ weight.T) ** 2),
+                    residual_backward(d_y, x, weight)[1],
+                ),
+            ),
+            Mistake(
                 "d_weight is transposed: it must have the weight's own shape, [out, in].",
                 lambda d_y, x, weight: (residual_backward(d_y, x, weight)[0], residual_backward(d_y, x, weight)[1].T),
             ),
@@ -152,7 +159,8 @@ add(
         mistakes=(
             Mistake("The biases are missing: every linear layer has one.", lambda h, f: 4 * h * h + 2 * h * f + 4 * h),
             Mistake(
-                "The two layer norms are missing: each has a weight and a bias of H.",
+                "4 H are missing: the two layer norms with a weight and a bias of H each, or the biases of attention's "
+                "four layers.",
                 lambda h, f: 4 * (h * h + h) + 2 * h * f + f + h,
             ),
             Mistake(
@@ -160,8 +168,17 @@ add(
                 lambda h, f: 3 * (h * h + h) + 2 * h * f + f + h + 4 * h,
             ),
             Mistake(
-                "There are two layer norms in a layer, one after each sub-layer.",
+                "2 H are missing: there are two layer norms, one after each sub-layer, with a weight *and* a bias "
+                "each.",
                 lambda h, f: 4 * (h * h + h) + 2 * h * f + f + h + 2 * h,
+            ),
+            Mistake(
+                "Only the matrices are counted: every linear layer has a bias, and there are two layer norms.",
+                lambda h, f: 4 * h * h + 2 * h * f,
+            ),
+            Mistake(
+                "You take F to be 4 H; the size of the feed-forward network is an argument.",
+                lambda h, f: layer_parameters(h, 4 * h),
             ),
         ),
         hints=(
@@ -219,6 +236,14 @@ add(
             Mistake(
                 "You count as if all sequences were as long as the longest: that is what padding would cost.",
                 flops_with(padded=True),
+            ),
+            Mistake(
+                "Attention has four products H to H: query, key, value, and its output layer.",
+                lambda lengths, hidden, inner: layer_flops(lengths, hidden, inner) - 2 * sum(lengths) * hidden * hidden,
+            ),
+            Mistake(
+                "The feed-forward network has two products: H to F, and F back to H.",
+                lambda lengths, hidden, inner: layer_flops(lengths, hidden, inner) - 2 * sum(lengths) * hidden * inner,
             ),
             Mistake(
                 "You take F to be 4 H; the size of the feed-forward network is an argument.",

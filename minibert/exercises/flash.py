@@ -27,14 +27,16 @@ def online_attention(query, key, value, tile):
     return context / total
 
 
-def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np.inf, divided=True):
+def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np.inf, divided=True, upside_down=False):
     def wrong(query, key, value, tile):
         highest, sums, out = lowest, 0.0, np.zeros(value.shape[1])
         last = len(key) if tail or len(key) < tile else len(key) // tile * tile
         for first in range(0, last, tile):
             scores = key[first : first + tile] @ query
             higher = max(highest, scores.max()) if running else scores.max()
-            factor = np.exp(highest - higher) if running or highest > -np.inf else 0
+            factor = np.exp(highest - higher) if highest > -np.inf else 0
+            if upside_down and highest > -np.inf:
+                factor = 1 / factor
             weights = np.exp(scores - higher)
             sums = sums * (factor if total else 1) + weights.sum()
             out = out * (factor if context else 1) + weights @ value[first : first + tile]
@@ -66,7 +68,11 @@ def forgotten_maximum(query, key, value, tile):
     return out / sums
 
 
-LOWEST = "The maximum must begin below every score, at minus infinity: where all scores are far below 0, sums stay 0."
+LOWEST = (
+    "The maximum must begin below every score, at minus infinity, and places beyond the last key must not raise it: "
+    "where all scores are far below 0, the sums stay 0."
+)
+NOT_SCALED = "Scores are not scaled here: no division by sqrt(D)."
 
 
 def without_maximum(query, key, value, tile):
@@ -114,10 +120,20 @@ add(
                 online_with(total=False),
             ),
             Mistake(
-                "When a higher score comes, both sums so far must shrink: times exp(old maximum - new maximum).",
+                "When a higher score comes, both sums so far must shrink: times exp(old maximum - new maximum).  "
+                "(If that "
+                "is there: keep the old maximum until the factor is computed.)",
                 online_with(total=False, context=False),
             ),
             Mistake(LOWEST, online_with(lowest=0.0)),
+            Mistake(NOT_SCALED, lambda q, k, v, tile: online_attention(q / np.sqrt(len(q)), k, v, tile)),
+            Mistake(
+                "The new maximum is the larger one of the old maximum *and* the tile's.", online_with(running=False)
+            ),
+            Mistake(
+                "The factor is upside down: exp(old maximum - new maximum), which is at most 1.",
+                online_with(upside_down=True),
+            ),
             Mistake("The context is never divided by the denominator.", online_with(divided=False)),
             Mistake(
                 "You divide in every tile, and so divide again what was divided; the denominator is whole only at the "
@@ -173,8 +189,9 @@ def local_mean(query, key, value, d_context, log_sums, delta):
 def tile_tries():
     r = random(1)
     for what, queries, keys, width, first, last in (
-        ("keys 2 to 5 of 8", 3, 8, 4, 2, 5),
+        ("keys 2 to 6 of 8", 3, 8, 4, 2, 6),
         ("the last key", 2, 5, 3, 4, 5),
+        ("as many keys as queries", 3, 8, 4, 0, 3),
     ):
         q, k, v, d = (r.standard_normal((n, width)) for n in (queries, keys, keys, queries))
         scores = q @ k.T
@@ -201,6 +218,10 @@ add(
             Mistake(
                 "The mean is one over *all* keys of the query, not over this tile's: that is what delta is kept for.",
                 local_mean,
+            ),
+            Mistake(
+                NOT_SCALED,
+                lambda q, k, v, d, s, e: flash_d_scores(q / np.sqrt(q.shape[1]), k, v, d, s, e),
             ),
             Mistake(
                 "The mean is missing: take delta from each query's d_probabilities.",
@@ -265,13 +286,14 @@ add(
             Try("the tenth good step", (1024.0, 9, 2.5, 10)),
             Try("more good steps than the interval, which was longer", (1024.0, 12, 2.5, 10)),
             Try("an interval of 2,000", (65536.0, 9, 0.1, 2000)),
+            Try("a large norm that is finite", (1024.0, 3, 1e5, 10)),
         ],
         outputs=("scale", "good steps"),
         mistakes=(
             Mistake("After an overflow the scale must fall: half of it.", scale_with(halve=False)),
             Mistake("After an overflow the count of good steps begins again.", scale_with(reset=False)),
             Mistake(
-                "After `interval` good steps in a row the scale doubles: it may have become too small.",
+                "After `interval` good steps in a row, the argument, the scale doubles: it may have become too small.",
                 scale_with(double=False),
             ),
             Mistake(
@@ -282,6 +304,14 @@ add(
             Mistake(
                 "NaN is an overflow as well as infinity: ask np.isfinite.",
                 lambda s, g, n, i: (s / 2, 0) if n == np.inf else next_scale(s, g, 1.0, i),
+            ),
+            Mistake(
+                "Infinity is an overflow as well as NaN: ask np.isfinite.",
+                lambda s, g, n, i: (s / 2, 0) if np.isnan(n) else next_scale(s, g, 1.0, i),
+            ),
+            Mistake(
+                "The norm is a number of float32: only infinity and NaN are overflows, not what exceeds 65,504.",
+                lambda s, g, n, i: next_scale(s, g, n if n <= 65504 else np.inf, i),
             ),
         ),
         hints=("Three cases: not finite; the last of `interval` good steps; any other step.",),
@@ -324,13 +354,14 @@ FLASH = """__global__ void flash(const float* q, const float* k, const float* v,
 def flash_launches():
     r = random(2)
     for what, tokens, shift in (
-        ("64 tokens", 64, 0),
-        ("45 tokens", 45, 0),
-        ("3 tokens", 3, 0),
-        ("scores near -200", 5, 7),
+        ("64 tokens", 64, (0, 0)),
+        ("45 tokens", 45, (0, 0)),
+        ("3 tokens", 3, (0, 0)),
+        ("scores near -200", 5, (-7, 7)),
+        ("scores near 200", 5, (7, 7)),
     ):
         q, k, v = (r.standard_normal((tokens, 4)).astype(np.float32) for _ in range(3))
-        q, k = q - np.float32(shift), k + np.float32(shift)
+        q, k = q + np.float32(shift[0]), k + np.float32(shift[1])
         scores = q.astype(float) @ k.T.astype(float)
         p = np.exp(scores - scores.max(axis=1, keepdims=True))
         yield Launch(
@@ -384,6 +415,30 @@ add(
             ),
             Mistake(LOWEST, FLASH.replace("highest = -1e30f", "highest = 0")),
             Mistake("The sums are not divided by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
+            Mistake(
+                "exp overflows with large scores: keep the highest score so far, and take it off.",
+                FLASH.replace("float higher = fmaxf(highest, score)", "float higher = 0"),
+            ),
+            Mistake(
+                NOT_SCALED,
+                FLASH.replace("float higher = fmaxf", "score /= sqrtf(D);\n            float higher = fmaxf"),
+            ),
+            Mistake(
+                "Each block sees its own tile of keys only; its queries ask all keys: a loop over the tiles.",
+                FLASH.replace(
+                    "int first = 0; first < T; first += TILE", "int first = blockIdx.x * TILE, i = 0; i < 1; i++"
+                ),
+            ),
+            Mistake(
+                "The keys of the last tile are left out where T is no multiple of 32.",
+                FLASH.replace(
+                    "first < T; first += TILE", "first + TILE <= T || (T < TILE && first < T); first += TILE"
+                ),
+            ),
+            Mistake(
+                "highest is never set to the new maximum, so that the sums so far are multiplied by exp(-infinity), 0.",
+                FLASH.replace("            highest = higher;\n", ""),
+            ),
         ),
         hints=(
             "A thread has one query, in registers; the block's 32 threads load a tile of 32 keys and values together.",

@@ -1,8 +1,10 @@
 """Is an answer right, and if not, what does it look like?  Everything is concluded from numbers."""
 
+import dis
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,14 @@ import numpy as np
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Try, Verdict
 
 SAME = 1e-7  # relative: an answer that is so near to a mistake's results has made that mistake
+NEARLY = 1e-4  # relative: what is so near to the right result is no mistake in the formula
+
+
+NO_RETURN = (
+    ": your function returns None.  Is a `return` missing?  (np.add.at and the like work in place, and return None "
+    "themselves.)"
+)
+COMPUTING = ("BINARY", "CALL", "COMPARE", "FOR_ITER", "STORE_SUBSCR", "UNARY")  # begin the names of such instructions
 
 
 @dataclass
@@ -29,7 +39,7 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
     right, tries = outcomes(exercise, exercise.solution)
     given, _ = outcomes(exercise, exercise.wrap(answer) if exercise.wrap else answer)
     if given[0] is None:
-        return Verdict(NOT_DONE, "not done yet")
+        return Verdict(NOT_DONE, f"not done yet{NO_RETURN if computes(answer) else ''}")
     for checks in (say_error, say_number, say_changed):
         if text := checks(exercise, tries, given):
             return Verdict(WRONG, known_mistake(exercise, right, given) or text)
@@ -66,18 +76,24 @@ def call(exercise: Exercise, function: Callable, one: Try) -> Outcome | None:
     if results is None or results is Ellipsis:
         return None
     changed = next((k for k, (a, b) in enumerate(zip(before, one.arguments, strict=True)) if not equal(a, b)), None)
-    results = results if isinstance(results, tuple) and len(exercise.outputs) > 1 else (results,)
+    results = tuple(results) if isinstance(results, tuple | list) and len(exercise.outputs) > 1 else (results,)
     if len(results) != len(exercise.outputs):
         return Outcome(count=len(results), changed=changed)
     return Outcome(tuple(result if is_plain(result) else as_array(result) for result in results), changed=changed)
 
 
+def computes(function: Callable) -> bool:
+    """Whether a function does more than to unpack its arguments: someone has begun to write it."""
+    code = getattr(function, "__code__", None)
+    return code is not None and any(step.opname.startswith(COMPUTING) for step in dis.get_instructions(code))
+
+
 def copy_of(argument):
     if isinstance(argument, np.ndarray):
         return argument.copy()
-    if isinstance(argument, tuple):
-        return tuple(map(copy_of, argument))
-    if isinstance(argument, list | dict | set):
+    if isinstance(argument, tuple | list):
+        return type(argument)(map(copy_of, argument))
+    if isinstance(argument, dict | set):
         return type(argument)(argument)
     return argument
 
@@ -86,16 +102,16 @@ def equal(a, b) -> bool:
     """Whether an argument is what it was."""
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-    if isinstance(a, tuple):
+    if isinstance(a, tuple | list):
         return len(a) == len(b) and all(map(equal, a, b))
     return a is b if callable(a) else bool(a == b or (a != a and b != b))  # NaN is not equal to itself
 
 
 def is_plain(result) -> bool:
     """Whether a result is compared as a whole, not number by number: text, lists of pieces and the like."""
-    return isinstance(result, str | dict | set | bool) or (
-        isinstance(result, list | tuple) and not all(isinstance(x, int | float | np.number) for x in result)
-    )
+    if isinstance(result, list | tuple):
+        return not result or any(isinstance(x, str | tuple) for x in result)
+    return isinstance(result, str | dict | set | bool)
 
 
 def as_array(result) -> Any:
@@ -180,7 +196,8 @@ def say_error(exercise: Exercise, tries: list[Try], given: list) -> str | None:
         if outcome is None:
             return f"with {one.what} your function returns nothing (None)"
         if outcome.error is not None:
-            lines = [frame.lineno for frame in traceback.extract_tb(outcome.error.__traceback__)[1:]]
+            frames = traceback.extract_tb(outcome.error.__traceback__)
+            lines = [frame.lineno for frame in frames if Path(frame.filename).parent != Path(__file__).parent]
             where = f", in its line {lines[0]}" if lines else ""
             kind, message = type(outcome.error).__name__, str(outcome.error).splitlines()
             return f"with {one.what} your function raises {kind}{where}: {message[0] if message else ''}"
@@ -192,7 +209,8 @@ def say_number(exercise: Exercise, tries: list[Try], given: list) -> str | None:
     for outcome in given:
         if outcome.count is not None:
             names = ", ".join(exercise.outputs)
-            return f"your function gives {outcome.count} results; expected {len(exercise.outputs)}: {names}"
+            number = "1 result" if outcome.count == 1 else f"{outcome.count} results"
+            return f"your function gives {number}; expected {len(exercise.outputs)}: {names}"
     return None
 
 
@@ -230,6 +248,8 @@ def compare(mine, true) -> str:
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         if is_of_another_type(mine, true):
             return f"is right, but a {type(mine).__name__}; return a {type(true).__name__}"
+        if isinstance(mine, dict) and isinstance(true, dict):
+            return compare_items(mine, true)
         return f"came out as {shortened(mine)}; expected {shortened(true)}"
     if mine.shape != true.shape:
         transposed = " (transposed?)" if mine.shape == true.shape[::-1] and mine.ndim > 1 else ""
@@ -239,6 +259,8 @@ def compare(mine, true) -> str:
         return f"came out with {bad}; is there a division by zero, or the exponential of a large number?"
     if mine.ndim == 2 and mine.shape[0] == mine.shape[1] and distance(mine.T, true) < SAME:
         return "came out transposed"
+    if true.dtype.kind == "f" and distance(mine, true) < NEARLY:
+        return f"is off by {distance(mine, true):.0e} of its size: an epsilon too many, float32, or another step?"
     ratio = common_ratio(mine, true)
     if ratio is not None:
         sign = abs(ratio + 1) < 1e-6
@@ -247,10 +269,21 @@ def compare(mine, true) -> str:
     place = np.unravel_index(np.argmax(difference), difference.shape)
     if mine.size == 1:
         return f"came out as {readable(mine[place])}; expected {readable(true[place])}"
-    wrong = np.mean(difference > SAME * max(np.abs(true).max(), 1e-30))
-    share = "all elements differ" if wrong == 1 else f"{wrong:.0%} of the elements differ"
+    wrong = int(np.sum(difference > SAME * max(np.abs(true).max(), 1e-30)))
+    share = "all elements differ" if wrong == mine.size else f"{wrong:,} of {mine.size:,} elements differ"
     where = [int(i) for i in place]
     return f"came out as {readable(mine[place])} at {where}; expected {readable(true[place])} ({share})"
+
+
+def compare_items(mine: dict, true: dict) -> str:
+    """The first entry in which two dictionaries differ."""
+    for key, value in true.items():
+        if key not in mine:
+            return f"lacks {shortened(key)}; expected {shortened(value)} there"
+        if mine[key] != value:
+            return f"has {shortened(mine[key])} for {shortened(key)}; expected {shortened(value)}"
+    key = next(key for key in mine if key not in true)
+    return f"has {shortened(mine[key])} for {shortened(key)}, which should not be there"
 
 
 def is_of_another_type(mine, true) -> bool:

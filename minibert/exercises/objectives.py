@@ -38,6 +38,10 @@ def masking_tries():
     r = random(0)
     ids = r.integers(5, 100, 400)
     yield Try("400 tokens", (ids, r.random(400) < 0.15, r.random(400), r.integers(5, 100, 400), 4))
+    edges = np.array([0, 0.8, 0.9])
+    yield Try(
+        "dice of exactly 0.8 and 0.9", (np.array([11, 12, 13]), np.ones(3, bool), edges, np.array([21, 22, 23]), 4)
+    )
     yield Try("nothing chosen", (ids[:9], np.zeros(9, bool), r.random(9), r.integers(5, 100, 9), 4))
     yield Try("another mask_id", (ids[:50], r.random(50) < 0.5, r.random(50), r.integers(5, 100, 50), 103))
 
@@ -61,6 +65,10 @@ add(
                 hide_with(0.8, 1.1),
             ),
             Mistake("No chosen token becomes a random one.", hide_with(0.8, 0.8)),
+            Mistake(
+                "What is below 0.8 is below 0.9 too: you overwrite every [MASK] by a random piece.",
+                hide_with(0.0, 0.9),
+            ),
             Mistake("You treat all tokens so.  Only those that are chosen are hidden: 15 % of them.", hide_all),
             Mistake("The shares are the wrong way round: 80 % become [MASK], 10 % random.", hide_with(0.1, 0.9)),
             Mistake(
@@ -92,6 +100,29 @@ def cross_entropy_backward(logits, labels, count):
 def without_the_label(logits, labels, count):
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True) / count
+
+
+def divided_too_early(logits, labels, count):
+    d_logits = cross_entropy_backward(logits, labels, 1)
+    rows = np.arange(len(labels))
+    d_logits[rows, labels] += 1
+    d_logits /= count
+    d_logits[rows, labels] -= 1
+    return d_logits
+
+
+def over_the_tokens(logits, labels, count):
+    return cross_entropy_of(softmax_of_columns(logits), labels) / count
+
+
+def cross_entropy_of(probabilities, labels):
+    probabilities[np.arange(len(labels)), labels] -= 1
+    return probabilities
+
+
+def softmax_of_columns(logits):
+    exponentials = np.exp(logits - logits.max(axis=0))
+    return exponentials / exponentials.sum(axis=0)
 
 
 def label_columns(logits, labels, count):
@@ -149,6 +180,11 @@ add(
                 "it becomes 0 / 0.",
                 less_the_highest,
             ),
+            Mistake("Divide at the end: the 1 at the label is divided by count too.", divided_too_early),
+            Mistake(
+                "Your columns add up to 1, over the tokens.  Each token shares itself out among the V pieces: axis 1.",
+                over_the_tokens,
+            ),
             Mistake(
                 "The sign is wrong: the loss falls when the label's logit rises.",
                 lambda x, y, count: -cross_entropy_backward(x, y, count),
@@ -172,7 +208,9 @@ def tied_gradient(d_logits, hidden, d_embedded, token_ids):
     Above: logits = hidden @ table.T; d_logits [M, V], hidden [M, H].  Below: x = table[token_ids]; d_embedded [N, H],
     token_ids [N].  Returns d_table [V, H].
     """
-    return d_logits.T @ hidden + scatter_add(d_embedded, token_ids, (d_logits.shape[1], hidden.shape[1]))
+    d_table = d_logits.T @ hidden
+    np.add.at(d_table, token_ids, d_embedded)
+    return d_table
 
 
 def lost_additions(d_logits, hidden, d_embedded, token_ids):
@@ -265,6 +303,15 @@ add(
                 lambda x, y: x[y > 0].mean(),
             ),
             Mistake(
+                "You leave out the label 0, and keep -100: that is `ignore_index=0`.  Only -100 is ignored; 0 is a "
+                "label like any other.",
+                lambda x, y: x[y != 0].mean(),
+            ),
+            Mistake(
+                "You divide by the number of sequences; divide by the number of masked tokens.",
+                lambda x, y: x[y != -100].sum() / len(x),
+            ),
+            Mistake(
                 "That is the mean of the sequences' means: a token in a sequence with few masks would count for more.",
                 lambda x, y: np.mean([row[of != -100].mean() for row, of in zip(x, y, strict=True)]),
             ),
@@ -277,6 +324,6 @@ add(
             ),
         ),
         hints=("losses[labels != -100] picks those that count.", "Their mean, over the whole batch at once."),
-        note="minibert never has the others: the head is computed on the masked rows only.",
+        note="minibert has no losses of other tokens at all: the head is computed on the masked rows only.",
     )
 )

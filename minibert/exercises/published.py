@@ -215,6 +215,10 @@ add(
                 lambda o, c, chosen: chosen.astype(int),
             ),
             Mistake(
+                "Every token has a label; -100 belongs to masked language models, which learn from 15 % of them.",
+                lambda o, c, chosen: np.where(chosen, o != c, -100),
+            ),
+            Mistake(
                 "The other way round: 1 where the token is not the original.", lambda o, c, chosen: (o == c).astype(int)
             ),
             Mistake(

@@ -39,6 +39,10 @@ add(
             ),
             Mistake("The processor limits it as well: it never exceeds the peak.", lambda i, p, b: i * b),
             Mistake(
+                "The bandwidth is in bytes a second: multiply it by the operations for each byte.",
+                lambda i, p, b: min(p, b),
+            ),
+            Mistake(
                 "Operations a second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
                 lambda i, p, b: min(p, b / i),
             ),
@@ -196,10 +200,13 @@ def as_pieces(answer):
         cut = answer(length, parts)
         if cut is None or cut is Ellipsis:
             return None
-        firsts, lasts = [first for first, _ in cut], [last for _, last in cut]
-        sizes = [last - first for first, last in cut]
-        covers = len(cut) == parts and firsts == [0, *lasts[:-1]] and lasts[-1] == length
-        return np.array(pieces(length, parts) if covers and max(sizes) - min(sizes) <= 1 else cut)
+        cut = [tuple(piece) for piece in cut]
+        if not all(len(piece) == 2 for piece in cut):
+            raise ValueError("expected pairs (first, behind the last), one for each thread")
+        (firsts, lasts), sizes = zip(*cut, strict=True), [last - first for first, last in cut]
+        whole = all(isinstance(place, int | np.integer) for piece in cut for place in piece)
+        covers = len(cut) == parts and [*firsts] == [0, *lasts[:-1]] and lasts[-1] == length
+        return np.array(pieces(length, parts) if whole and covers and max(sizes) - min(sizes) <= 1 else cut)
 
     return wrapped
 
@@ -240,6 +247,19 @@ add(
             Mistake(
                 "Two threads work on one row: each piece must end where the next one begins.",
                 lambda n, p: np.array(overlapping(n, p)),
+            ),
+            Mistake(
+                "A row cannot be cut: divide with //.",
+                lambda n, p: np.array([(n / p * k, n / p * (k + 1)) for k in range(p)]),
+            ),
+            Mistake(
+                "A piece is (first, behind the last), as Python's slices have it; yours end with the last.",
+                lambda n, p: np.array([(first, last - 1) for first, last in pieces(n, p)]),
+            ),
+            Mistake(
+                "Pieces of the size rounded up leave little or nothing for the last thread: 10 rows become 3, 3, 3 "
+                "and 1.",
+                lambda n, p: np.array([(min(n, -(-n // p) * k), min(n, -(-n // p) * (k + 1))) for k in range(p)]),
             ),
         ),
         hints=("Piece k begins at length * k // parts.", "It ends where piece k + 1 begins."),

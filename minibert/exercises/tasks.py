@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
-from minibert.tasks.metrics import entities, matthews
+from minibert.tasks.metrics import entities
 
 
 def random(seed: int) -> np.random.Generator:
@@ -24,13 +24,13 @@ def label_first_pieces(pieces, labels):
     return np.array([*result, -100])
 
 
-def label_with(*, which="first", cls=True):
+def label_with(*, which="first", cls=True, nothing=-100):
     def wrong(pieces, labels):
-        result = [-100] if cls else []
+        result = [nothing] if cls else []
         for count, label in zip(pieces, labels, strict=True):
-            ignored = [-100] * (count - 1)
+            ignored = [nothing] * (count - 1)
             result += {"all": [label] * count, "last": [*ignored, label], "first": [label, *ignored]}[which]
-        return np.array([*result, -100] if cls else result)
+        return np.array([*result, nothing] if cls else result)
 
     return wrong
 
@@ -54,6 +54,11 @@ add(
                 label_with(which="all"),
             ),
             Mistake("The label is on the last piece; the paper reads the first one.", label_with(which="last")),
+            Mistake("Where nothing is read the label is -100: 0 is a class.", label_with(nothing=0)),
+            Mistake(
+                "All labels are one place too far to the left: [CLS] comes first.",
+                lambda pieces, labels: np.array([*label_first_pieces(pieces, labels)[1:], -100]),
+            ),
             Mistake(
                 "[CLS] and [SEP] are tokens too: they stand around the words, and have no label.", label_with(cls=False)
             ),
@@ -69,12 +74,28 @@ add(
 
 def best_span(start_scores, end_scores, longest):
     """Scores [T] of being an answer's first, and last, token.  Returns (first, last) of the best span."""
-    best, place = -np.inf, (0, 0)
+    best, place = -np.inf, None
     for first in range(len(start_scores)):
         for last in range(first, min(first + longest, len(end_scores))):
             if start_scores[first] + end_scores[last] > best:
                 best, place = start_scores[first] + end_scores[last], (first, last)
-    return np.array(place)
+    return place
+
+
+def span_with(*, behind=False, first_added=True, either_way=False, shorter=0, lowest=-np.inf):
+    """best_span with something wrong."""
+
+    def wrong(start_scores, end_scores, longest):
+        best, place = lowest, (0, 0)
+        for first in range(len(start_scores)):
+            stop = min(first + longest - shorter, len(end_scores))
+            for last in range(max(0, first - longest + 1) if either_way else first, stop):
+                if start_scores[first] + end_scores[last] > best:
+                    best, place = start_scores[first] + end_scores[last], (first, last)
+        first, last = place
+        return np.array((first, (last if first_added else last - first) + behind))
+
+    return wrong
 
 
 def independent(start, end, longest):
@@ -101,6 +122,7 @@ def span_tries():
     r = random(1)
     yield Try("12 tokens", (r.standard_normal(12), r.standard_normal(12), 4))
     yield Try("an end just out of reach", (np.array([9.0, 0, 0, 0]), np.array([0.0, 0, 1, 5]), 3))
+    yield Try("all sums below 0", (np.array([-3.0, -1, -2]), np.array([-4.0, -2, -1]), 2))
 
 
 add(
@@ -111,7 +133,6 @@ add(
         best_span,
         span_tries,
         outputs=("(first, last)",),
-        wrap=lambda answer: lambda *a: None if answer(*a) in (None, ...) else np.array(answer(*a)),
         mistakes=(
             Mistake(
                 "The best first and the best last token need not make a span: the last may lie before the first.  Look "
@@ -125,6 +146,16 @@ add(
             ),
             Mistake("Answers have at most `longest` tokens: last < first + longest.", any_length),
             Mistake("A span from first to last has last - first + 1 tokens: yours may be one too long.", one_too_long),
+            Mistake(
+                "A span from first to last has last - first + 1 tokens: yours are one too short.", span_with(shorter=1)
+            ),
+            Mistake("Begin below every sum, at minus infinity: all of them may be negative.", span_with(lowest=0.0)),
+            Mistake("last is the answer's last token, not the one behind it.", span_with(behind=True)),
+            Mistake(
+                "The place that you found in end_scores[first:] counts from first: add first to it.",
+                span_with(first_added=False),
+            ),
+            Mistake("The last token must not lie before the first: last >= first.", span_with(either_way=True)),
         ),
         hints=(
             "Two loops: over first, and over last from first on.",
@@ -136,6 +167,30 @@ add(
 
 
 # ------------------------------------------------------------------------------------------- find_entities
+
+
+def find_entities(tags):
+    """tags: a list such as ["B-per", "I-per", "O"].  Returns the set of (type, first word, word behind the last)."""
+    found, begin = set(), None
+    for place, tag in enumerate([*tags, "O"]):
+        if begin is not None and (tag[0] in "OB" or tag[2:] != tags[begin][2:]):
+            found.add((tags[begin][2:], begin, place))
+            begin = None
+        if begin is None and tag != "O":
+            begin = place
+    return found
+
+
+def one_type_long(tags):
+    """An I- of any type goes on what is open."""
+    found, begin = set(), None
+    for place, tag in enumerate([*tags, "O"]):
+        if begin is not None and tag[0] in "OB":
+            found.add((tags[begin][2:], begin, place))
+            begin = None
+        if begin is None and tag != "O":
+            begin = place
+    return found
 
 
 def by_type_only(tags):
@@ -166,7 +221,7 @@ add(
         "find_entities",
         11,
         "from BIO tags to entities",
-        entities,
+        find_entities,
         lambda: [
             Try("B-per I-per O B-loc", (["B-per", "I-per", "O", "B-loc"],)),
             Try("two people side by side", (["B-per", "B-per", "I-per"],)),
@@ -180,6 +235,9 @@ add(
                 "An entity is (type, first word, word *behind* the last), as Python's slices have it.", closed_ends
             ),
             Mistake("Words that belong together are one entity: I- goes on what was begun.", single_words),
+            Mistake(
+                "An I- of another type does not go on what is open: it ends it, and begins an entity.", one_type_long
+            ),
             Mistake(
                 "An entity may end with the sentence: no tag follows that would close it.",
                 lambda tags: {entity for entity in entities(tags) if entity[2] < len(tags)},
@@ -200,9 +258,12 @@ add(
 # ----------------------------------------------------------------------------------------------- matthews
 
 
-def binary_matthews(truth, said):
+def matthews(truth, said):
     """truth, said: lists of 0 and 1.  Returns Matthews' correlation; 0 where one side never changes."""
-    return matthews(truth, said)
+    pairs = list(zip(truth, said, strict=True))
+    tp, tn, fp, fn = (pairs.count(pair) for pair in ((1, 1), (0, 0), (0, 1), (1, 0)))
+    below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn - fp * fn) / below**0.5 if below else 0.0
 
 
 def counts(truth, said):
@@ -214,6 +275,11 @@ def without_root(truth, said):
     tp, tn, fp, fn = counts(truth, said)
     below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return (tp * tn - fp * fn) / below if below else 0.0
+
+
+def two_factors(truth, said, below):
+    tp, tn, fp, fn = counts(truth, said)
+    return (tp * tn - fp * fn) / below(tp, tn, fp, fn) if below(tp, tn, fp, fn) else 0.0
 
 
 def f1(truth, said):
@@ -232,20 +298,29 @@ add(
         "matthews",
         11,
         "the metric of CoLA: correlation of two classes",
-        binary_matthews,
+        matthews,
         lambda: [
             Try("10 examples", ([1, 1, 1, 0, 1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 1, 1, 1, 1, 0, 1])),
             Try("a model that always says 1", ([1, 0, 1, 1], [1, 1, 1, 1])),
             Try("everything wrong", ([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])),
+            Try("a model that rarely says 1", ([1, 1, 1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0])),
         ],
         outputs=("the correlation",),
-        shown=matthews,
+        tolerance=1e-6,
         mistakes=(
             Mistake(
                 "That is the accuracy: 70 % for a model that always says 1, where 70 % are.  A correlation would be 0.",
                 lambda t, s: sum(a == b for a, b in zip(t, s, strict=True)) / len(t),
             ),
             Mistake("The root in the denominator is missing.", without_root),
+            Mistake(
+                "All four factors stand below, under one root.",
+                lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fp) * (tn + fn)),
+            ),
+            Mistake(
+                "All four factors stand below, under one root.",
+                lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fn) * (tn + fp)),
+            ),
             Mistake("That is F1, which does not look at the true negatives.", f1),
             Mistake("Errors count against: tp * tn - fp * fn.", plus_instead),
         ),

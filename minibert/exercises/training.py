@@ -3,7 +3,6 @@
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
-from minibert.training.optimizer import learning_rate_at
 
 
 def random(seed: int) -> np.random.Generator:
@@ -21,7 +20,7 @@ def adamw_step(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.9
 
 
 def adamw_with(*, old_moments=False, l2=False, eps_inside=False, squared=True, decayed=True, decay_times_rate=True,
-               root=True, swapped=False, corrected=False):  # fmt: skip
+               root=True, swapped=False, corrected=False, inside=False, sign=1, shares=True):  # fmt: skip
     """adamw_step with something wrong."""
 
     def wrong(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
@@ -29,15 +28,15 @@ def adamw_with(*, old_moments=False, l2=False, eps_inside=False, squared=True, d
             gradient = gradient + decay * value
         if swapped:
             beta1, beta2 = beta2, beta1
-        new_first = beta1 * first + (1 - beta1) * gradient
-        new_second = beta2 * second + (1 - beta2) * (gradient**2 if squared else np.abs(gradient))
+        new_first = beta1 * first + (1 - beta1 if shares else 1) * gradient
+        new_second = beta2 * second + (1 - beta2 if shares else 1) * (gradient**2 if squared else np.abs(gradient))
         m, v = (first, second) if old_moments else (new_first, new_second)
         if corrected:  # as in the first step, where the correction is largest
             m, v = m / (1 - beta1), v / (1 - beta2)
         below = np.sqrt(v + eps) if eps_inside else (np.sqrt(v) if root else v) + eps
-        change = rate * m / below
-        if decayed and not l2:
-            change = change + (rate if decay_times_rate else 1) * decay * value
+        change = rate * (m + decay * value if inside else m) / below
+        if decayed and not l2 and not inside:
+            change = change + sign * (rate if decay_times_rate else 1) * decay * value
         return value - change, new_first, new_second
 
     return wrong
@@ -73,6 +72,16 @@ add(
             Mistake("eps stands outside the root: sqrt(second) + eps.", adamw_with(eps_inside=True)),
             Mistake("The second moment averages the *squares* of the gradients.", adamw_with(squared=False)),
             Mistake("The weight decay is missing.", adamw_with(decayed=False)),
+            Mistake(
+                "The decay stands in the fraction, and is divided by sqrt(second); AdamW takes it off the value "
+                "directly.",
+                adamw_with(inside=True),
+            ),
+            Mistake("The decay makes weights smaller: it has the sign of the step, minus.", adamw_with(sign=-1)),
+            Mistake(
+                "The moments are means: what is new counts 1 - beta, so that old and new add up to 1.",
+                adamw_with(shares=False),
+            ),
             Mistake(
                 "The decay is not multiplied by the rate: with the whole schedule it should rise and fall as the step "
                 "does.",
@@ -118,7 +127,9 @@ add(
 
 def learning_rate(step, steps, highest, rising):
     """The rate of step 0 .. steps - 1: up to `highest` in the first `rising` steps, then down to 0, linearly."""
-    return learning_rate_at(step, steps=steps, highest=highest, warmup=rising / steps)
+    if step < rising:
+        return highest * (step + 1) / rising
+    return highest * (steps - step) / (steps - rising)
 
 
 class OfOneStep:
@@ -160,6 +171,10 @@ def falling_early(step, steps, highest, rising):
     return highest * (steps - 1 - step) / (steps - rising)
 
 
+def from_zero_with_a_jump(step, steps, highest, rising):
+    return starting_at_zero(step, steps, highest, rising) if step < rising else highest * (steps - step) / steps
+
+
 def without_warmup(step, steps, highest, rising):
     return highest * (steps - step) / steps
 
@@ -185,6 +200,12 @@ add(
             ),
             Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
             Mistake(
+                "Step 0 has the rate 0: count it as the first of the rising steps (step + 1).  And where the "
+                "warm-up ends, "
+                "the rate jumps: the fall must take steps - rising.",
+                OfOneStep(from_zero_with_a_jump),
+            ),
+            Mistake(
                 "The last step has the rate 0, and would learn nothing.  The rate would be 0 at step `steps`, which is "
                 "no longer taken.",
                 OfOneStep(ending_at_zero),
@@ -202,7 +223,7 @@ add(
         ),
         note="In the package: learning_rate_at in minibert/training/optimizer.py.",
         wrap=OfOneStep,
-        shown=learning_rate_at,
+        shown=learning_rate,
     )
 )
 
@@ -263,6 +284,9 @@ add(
                 clip_elements,
             ),
             Mistake("Small gradients are scaled *up* to the limit; they should stay as they are.", always_scale),
+            Mistake(
+                "Nothing is scaled down.", lambda gradients, max_norm: np.concatenate([g.ravel() for g in gradients])
+            ),
             Mistake("The root is missing: the norm is the square root of the sum of squares.", clip_by_square),
         ),
         hints=("np.concatenate([g.ravel() for g in gradients]) makes one vector.", "Times min(1, max_norm / norm)."),
@@ -292,6 +316,7 @@ add(
             Try("all right", (50, 50)),
         ],
         outputs=("half the interval",),
+        tolerance=5e-5,  # 1.96, or more digits of it
         mistakes=(
             Mistake(
                 "That is one standard deviation; 95 % lie within 1.96 of them.",
@@ -299,8 +324,14 @@ add(
             ),
             Mistake("The root is missing: the variance is p (1 - p) / n.", lambda k, n: 1.96 * k / n * (1 - k / n) / n),
             Mistake(
-                "The uncertainty falls with the number of examples: divide the variance by n.",
+                "The uncertainty falls with the number of examples: divide the variance p (1 - p) by n, p being the "
+                "share, "
+                "not the number of correct ones.",
                 lambda k, n: 1.96 * np.sqrt(k / n * (1 - k / n)),
+            ),
+            Mistake(
+                "Divide by n, not by n - 1: the share is not a mean whose spread was estimated.",
+                lambda k, n: 1.96 * np.sqrt(k / n * (1 - k / n) / (n - 1)),
             ),
             Mistake(
                 "That is the whole width; half of it goes to each side.",
@@ -308,6 +339,7 @@ add(
             ),
         ),
         hints=("A share p of n tosses has the variance p (1 - p) / n.", "1.96 standard deviations to each side."),
-        note="For 78 % of 2,000 pairs it is 1.8 points: 78 beside 76 may be chance.",
+        note="For 78 % of 2,000 pairs it is 1.8 points, for the difference of two such shares 2.6: 78 beside 76 may be "
+        "chance.",
     )
 )

@@ -14,11 +14,15 @@ REPEATED = {("b", "##a", "##n", "##a", "##n", "##a"): 3, ("a",): 7, ("n", "##a")
 
 def count_pairs(words):
     """words: tuple of pieces -> count.  Returns (piece, next piece) -> how often they are neighbours."""
-    pairs = Counter()
+    pairs = {}
     for pieces, count in words.items():
         for pair in zip(pieces, pieces[1:], strict=False):
-            pairs[pair] += count
-    return dict(pairs)
+            pairs[pair] = pairs.get(pair, 0) + count
+    return pairs
+
+
+def keep_the_last_count(words):
+    return {pair: count for pieces, count in words.items() for pair in zip(pieces, pieces[1:], strict=False)}
 
 
 def count_pairs_of_words_once(words):
@@ -61,6 +65,7 @@ add(
                 "A pair that occurs twice in one word counts twice: look at the two (##a, ##n) of banana.",
                 count_each_pair_once_a_word,
             ),
+            Mistake("A pair that occurs in two words gets the counts of both: add.", keep_the_last_count),
             Mistake("Only neighbours count: l and ##w are not neighbours in l ##o ##w.", count_all_pairs),
         ),
         hints=(
@@ -102,6 +107,10 @@ def merge_with_hashes(pieces, pair):
     return tuple(pair[0] + pair[1] if piece == whole and whole not in pieces else piece for piece in right)
 
 
+def merge_in_the_joined_text(pieces, pair):
+    return tuple(" ".join(pieces).replace(" ".join(pair), pair[0] + pair[1].removeprefix("##")).split())
+
+
 def merge_without_skipping(pieces, pair):
     merged = []
     for i, piece in enumerate(pieces):
@@ -120,12 +129,17 @@ add(
             Try("banana and (##a, ##n)", (("b", "##a", "##n", "##a", "##n", "##a"), ("##a", "##n"))),
             Try("##a ##a ##a and (##a, ##a)", (("b", "##a", "##a", "##a"), ("##a", "##a"))),
             Try("a pair that is not there", (("n", "##e", "##w"), ("##e", "##r"))),
+            Try("##nd, which is not ##n", (("b", "##a", "##nd"), ("##a", "##n"))),
         ],
         mistakes=(
             Mistake("You merge the first occurrence only; banana has two.", merge_first_only),
             Mistake(
                 "## says that a piece goes on a word, and belongs at the front only: ##a and ##n make ##an.",
                 merge_with_hashes,
+            ),
+            Mistake(
+                "Compare whole pieces: in the joined text `##a ##n` is also found in `##a ##nd`.",
+                merge_in_the_joined_text,
             ),
             Mistake(
                 "The second piece of the pair is still there.  After a merge go on behind both pieces.",
@@ -154,6 +168,8 @@ PAIRS = {("t", "##h"): 40, ("q", "##u"): 9, ("##h", "##e"): 30, ("z", "##z"): 1}
 PIECES = {"t": 90, "##h": 50, "##e": 120, "q": 9, "##u": 20, "z": 8, "##z": 5}
 RARE_PAIRS, RARE_PIECES = {("x", "##y"): 5, ("n", "##o"): 9}, {"x": 10, "##y": 2, "n": 10, "##o": 10}
 OTHER_PAIRS = {("a", "##b"): 12, ("c", "##d"): 6, ("e", "##f"): 10}
+EVEN_PAIRS = {("a", "##b"): 12, ("c", "##d"): 2, ("e", "##f"): 1}
+EVEN_PIECES = {"a": 20, "##b": 20, "c": 4, "##d": 4, "e": 50, "##f": 1}
 OTHER_PIECES = {"a": 13, "##b": 100, "c": 30, "##d": 7, "e": 12, "##f": 14}
 
 add(
@@ -166,6 +182,7 @@ add(
             Try("th, qu, he, zz", (dict(PAIRS), dict(PIECES))),
             Try("three other pairs", (dict(OTHER_PAIRS), dict(OTHER_PIECES))),
             Try("xy and no", (dict(RARE_PAIRS), dict(RARE_PIECES))),
+            Try("ab, cd and ef", (dict(EVEN_PAIRS), dict(EVEN_PIECES))),
         ],
         mistakes=(
             Mistake(
@@ -182,9 +199,16 @@ add(
                 lambda pair_counts, piece_counts: max(pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[1]]),
             ),
             Mistake(
-                "You divide by the sum of the two counts; by chance they would meet in proportion to their product.",
+                "You divide by the sum of the two counts, or by the larger one; by chance they would meet in "
+                "proportion to their product.",
                 lambda pair_counts, piece_counts: max(
                     pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] + piece_counts[p[1]])
+                ),
+            ),
+            Mistake(
+                "`n / a * b` is (n / a) * b: put the product in brackets.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[0]] * piece_counts[p[1]]
                 ),
             ),
             Mistake(
@@ -276,6 +300,17 @@ def match_dropping_the_last_character(word, vocabulary):
     return pieces
 
 
+def match_going_back(word, vocabulary, start=0):
+    if start == len(word):
+        return []
+    for end in range(len(word), start, -1):
+        piece = ("##" if start else "") + word[start:end]
+        rest = match_going_back(word, vocabulary, end) if piece in vocabulary else ["[UNK]"]
+        if rest != ["[UNK]"]:
+            return [piece, *rest]
+    return ["[UNK]"]
+
+
 VOCABULARY = {"un", "una", "u", "n", "##aff", "##able", "##a", "##f", "##b", "##l", "##e", "able", "a", "aff", "##n"}
 NUMBERS = {"s", "so", "##s", "##o", "##so", "##fa", "fa", "##f"}
 
@@ -290,6 +325,7 @@ add(
             Try("able", ("able", set(VOCABULARY))),
             Try("sofa", ("sofa", set(NUMBERS))),
             Try("unaided, which the vocabulary cannot spell", ("unaided", set(VOCABULARY))),
+            Try("abc, where the longest piece leads nowhere", ("abc", {"a", "ab", "##bc"})),
         ],
         mistakes=(
             Mistake("You take the shortest piece that fits; try the longest end first.", match_shortest),
@@ -305,6 +341,11 @@ add(
             Mistake(
                 "If some part is in no piece, the whole word is unknown: one [UNK], not one for each letter.",
                 match_letter_by_letter,
+            ),
+            Mistake(
+                "You go back and try a shorter piece where the longest one leads nowhere.  Greedy never goes back: of "
+                "a, ab and ##bc it takes ab, then nothing fits, and the word is [UNK].",
+                match_going_back,
             ),
             Mistake(
                 "The longest end is len(word) itself: range(len(word), start, -1) begins with it.",

@@ -5,6 +5,7 @@ A check must accept any right answer, in whatever style; and name the mistake in
 
 import math
 from collections import Counter, defaultdict
+from statistics import NormalDist
 
 import numpy as np
 
@@ -75,6 +76,28 @@ def entities_in_one_pass(tags):
     return set(found)
 
 
+def pool_as_a_list(hidden, cu_seqlens):
+    return [hidden[a:b].sum(0) / (b - a) for a, b in zip(cu_seqlens, cu_seqlens[1:], strict=False)]
+
+
+def span_as_an_array(start_scores, end_scores, longest):
+    sums = np.add.outer(start_scores, end_scores)
+    i, j = np.indices(sums.shape)
+    sums[(j < i) | (j >= i + longest)] = -np.inf
+    return np.array(np.unravel_index(np.argmax(sums), sums.shape))
+
+
+def exact_quantile(correct, count):
+    p = correct / count
+    return NormalDist().inv_cdf(0.975) * math.sqrt(p * (1 - p) / count)
+
+
+def guarded_matthews(truth, said):
+    t, s = np.array(truth), np.array(said)
+    tp, tn, fp, fn = (t & s).sum(), ((1 - t) & (1 - s)).sum(), ((1 - t) & s).sum(), (t & (1 - s)).sum()
+    return (tp * tn - fp * fn) / (math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) + 1e-8)
+
+
 ONE_THREAD_ADDS = """__global__ void row_sums(const float* x, float* sums, int width) {
     if (threadIdx.x > 0) return;
     float sum = 0;
@@ -87,7 +110,10 @@ RIGHT = {
     "count_pairs": [pairs_as_a_counter, pairs_as_a_defaultdict],
     "pieces": [pieces_by_array_split, pieces_with_the_rest_last],
     "numeric_slope": [slope_that_restores],
-    "mean_pool": [pool_with_reduceat],
+    "mean_pool": [pool_with_reduceat, pool_as_a_list],
+    "best_span": [span_as_an_array],
+    "uncertainty": [exact_quantile],
+    "matthews": [guarded_matthews],
     "find_entities": [entities_in_one_pass],
 }
 RIGHT_KERNELS = {"row_sums": [ONE_THREAD_ADDS]}
@@ -262,17 +288,160 @@ def hide_with_4(token_ids, chosen, dice, random_ids, mask_id):
     return seen
 
 
+def likely_without_brackets(pair_counts, piece_counts):
+    scores = {(a, b): n / piece_counts[a] * piece_counts[b] for (a, b), n in pair_counts.items()}
+    return sorted(scores, key=scores.get, reverse=True)[0]
+
+
+def likely_by_the_larger(pair_counts, piece_counts):
+    return max(pair_counts, key=lambda p: pair_counts[p] / max(map(piece_counts.get, p)))
+
+
+def merge_as_text(pieces, pair):
+    text = " ".join(pieces)
+    return tuple(text.replace(f"{pair[0]} {pair[1]}", pair[0] + pair[1][2:]).split(" "))
+
+
+def match_with_second_thoughts(word, vocabulary):
+    def rest_of(rest, prefix):
+        if not rest:
+            return []
+        for n in range(len(rest), 0, -1):
+            if prefix + rest[:n] in vocabulary and (others := rest_of(rest[n:], "##")) is not None:
+                return [prefix + rest[:n], *others]
+        return None
+
+    found = rest_of(word, "")
+    return ["[UNK]"] if found is None else found
+
+
+def pairs_overwritten(words):
+    table = {}
+    for word, n in words.items():
+        table.update({(a, b): n for a, b in zip(word, word[1:], strict=False)})
+    return table
+
+
+def hide_twice(token_ids, chosen, dice, random_ids, mask_id):
+    out = token_ids.copy()
+    out[chosen & (dice < 0.8)] = mask_id
+    out[chosen & (dice < 0.9)] = random_ids[chosen & (dice < 0.9)]
+    return out
+
+
+def loss_without_padding(losses, labels):
+    kept = [loss for loss, label in zip(losses.ravel(), labels.ravel(), strict=True) if label != 0]
+    return sum(kept) / len(kept)
+
+
+def loss_for_each_sequence(losses, labels):
+    return np.where(labels == -100, 0, losses).sum() / labels.shape[0]
+
+
+def entropy_divided_early(logits, labels, count):
+    return rows_of(logits) / count - np.eye(logits.shape[1])[labels]
+
+
+def back_of_log_softmax(d, p):
+    return d - np.einsum("qk,qj->qk", p, d)
+
+
+def back_without_brackets(d, p):
+    return d * p - np.sum(d * p, axis=-1)[:, None]
+
+
+def attend_without_softmax(query, key, value):
+    return (query @ key.T @ value) / math.sqrt(query.shape[-1])
+
+
+def head_with_plain_mean(d_context, query, key, value):
+    root = math.sqrt(query.shape[1])
+    p = rows_of(query @ key.T / root)
+    d_p = d_context @ value.T
+    d_s = p * (d_p - np.mean(d_p, axis=1)[:, None]) / root
+    return d_s @ key, d_s.T @ query, p.T @ d_context
+
+
+def norm_without_brackets(d_y, cache):
+    x_hat, rstd, weight = cache
+    g = weight * d_y
+    return g * rstd - g.mean(1)[:, None] - x_hat * (g * x_hat).mean(1)[:, None], (d_y * x_hat).sum(0), d_y.sum(0)
+
+
+def slope_of_moved(f, x, step):
+    copy, slope = x.copy(), np.zeros(x.size)
+    for i in range(x.size):
+        copy.flat[i] += step
+        up = f(copy)
+        copy.flat[i] -= 2 * step
+        slope[i] = (up - f(copy)) / (2 * step)
+    return slope.reshape(x.shape)
+
+
+def span_from_zero(start_scores, end_scores, longest):
+    best, answer = 0, (0, 0)
+    for i, s in enumerate(start_scores):
+        for j, e in enumerate(end_scores[i : i + longest]):
+            if s + e > best:
+                best, answer = s + e, (i, i + j)
+    return answer
+
+
+def matthews_of_two(truth, said):
+    t, s = np.array(truth, bool), np.array(said, bool)
+    tp, tn, fp, fn = (t & s).sum(), (~t & ~s).sum(), (~t & s).sum(), (t & ~s).sum()
+    below = (tp + fp) * (tn + fn)
+    return float((tp * tn - fp * fn) / below) if below else 0.0
+
+
+def fractional_pieces(length, parts):
+    size = length / parts
+    return [(i * size, (i + 1) * size) for i in range(parts)]
+
+
+def overflow_of_float16(scale, good_steps, norm, interval):
+    if not norm <= 65504:
+        return scale * 0.5, 0
+    return (scale * 2, 0) if good_steps + 1 >= interval else (scale, good_steps + 1)
+
+
+def adam_inside(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+    m = beta1 * first + gradient * (1 - beta1)
+    v = beta2 * second + gradient * gradient * (1 - beta2)
+    return value - rate * (m + value * decay) / (eps + v**0.5), m, v
+
+
+def unclipped(gradients, max_norm):
+    return np.hstack([g.reshape(-1) for g in gradients])
+
+
 WRONG = {
+    "count_pairs": [(pairs_overwritten, "gets the counts of both")],
+    "best_by_likelihood": [(likely_without_brackets, "in brackets"), (likely_by_the_larger, "larger one")],
+    "merge_pair": [(merge_as_text, "whole pieces")],
+    "longest_match": [(match_with_second_thoughts, "never goes back")],
+    "cross_entropy_backward": [(entropy_divided_early, "Divide at the end")],
+    "best_span": [(span_from_zero, "minus infinity")],
+    "matthews": [(matthews_of_two, "All four factors")],
+    "pieces": [(fractional_pieces, "cannot be cut")],
+    "next_scale": [(overflow_of_float16, "65,504")],
+    "clip": [(unclipped, "Nothing is scaled down")],
     "adamw_step": [
         (adam_a, "not multiplied by the rate"),
         (adam_b, "root is missing"),
         (adam_c, "swapped"),
         (adam_d, "bias correction"),
         (adam_e, "whatever is given"),
+        (adam_inside, "stands in the fraction"),
     ],
     "learning_rate": [(rate_a, "last step has the rate 0")],
     "fused_row": [(fused_a, "bias is missing"), (fused_b, "under the root")],
-    "masked_loss": [(loss_a, "before you average"), (loss_b, "That is the sum")],
+    "masked_loss": [
+        (loss_a, "before you average"),
+        (loss_b, "That is the sum"),
+        (loss_without_padding, "ignore_index=0"),
+        (loss_for_each_sequence, "number of sequences"),
+    ],
     "residual_backward": [(residual_transposed, "d_weight is transposed")],
     "attainable": [(roof_a, "*times* bandwidth")],
     "softmax": [(softmax_columns, "columns add up"), (softmax_whole, "whole matrix")],
@@ -280,17 +449,22 @@ WRONG = {
         (norm_sums, "you have sums"),
         (norm_sign, "wrong sign"),
         (norm_weight_last, "multiply by weight at the end"),
+        (norm_without_brackets, "all three terms"),
     ],
     "gelu_backward": [(gelu_second_term, "first term of the product rule")],
-    "attend": [(attend_late, "behind the softmax")],
-    "softmax_backward": [(back_mean, "weights already")],
-    "attend_backward": [(head_unscaled, "missing in both")],
-    "numeric_slope": [(slope_in_place, "rounding error")],
+    "attend": [(attend_late, "behind the softmax"), (attend_without_softmax, "softmax is missing")],
+    "softmax_backward": [
+        (back_mean, "weights already"),
+        (back_of_log_softmax, "log-softmax"),
+        (back_without_brackets, "whole bracket"),
+    ],
+    "attend_backward": [(head_unscaled, "missing in both"), (head_with_plain_mean, "not the plain mean")],
+    "numeric_slope": [(slope_in_place, "rounding error"), (slope_of_moved, "still moved")],
     "online_attention": [(online_undivided, "never divided"), (online_last_tile, "Only the last tile")],
     "flash_d_scores": [(scores_less_delta, "p * (d_p - delta)")],
     "nearest": [(nearest_last, "nearest last")],
     "mean_pool": [(pool_between, "leave out [CLS] and [SEP]")],
-    "hide_tokens": [(hide_with_4, "take mask_id")],
+    "hide_tokens": [(hide_with_4, "take mask_id"), (hide_twice, "overwrite every [MASK]")],
 }
 
 
@@ -332,14 +506,63 @@ def norm_kernel(width="w", below="sqrtf(square + e)"):
 """
 
 
+def one_query_each(start="-1e30f", scale="1.0f", tiles="T", update="m = n;"):
+    return f"""__global__ void mine(const float* q, const float* k, const float* v, float* out, int T) {{
+    __shared__ float ks[128], vs[128];
+    int t = threadIdx.x, me = 32 * blockIdx.x + t;
+    float m = {start}, l = 0, c[4] = {{0, 0, 0, 0}};
+    for (int base = 0; base < {tiles}; base += 32) {{
+        for (int d = 0; d < 4; ++d) ks[4 * t + d] = base + t < T ? k[4 * (base + t) + d] : 0;
+        for (int d = 0; d < 4; ++d) vs[4 * t + d] = base + t < T ? v[4 * (base + t) + d] : 0;
+        __syncthreads();
+        for (int j = 0; me < T && j < min(32, T - base); ++j) {{
+            float s = 0;
+            for (int d = 0; d < 4; ++d) s += {scale} * q[4 * me + d] * ks[4 * j + d];
+            float n = max(m, s), w = expf(s - n), f = expf(m - n);
+            l = f * l + w;
+            for (int d = 0; d < 4; ++d) c[d] = f * c[d] + w * vs[4 * j + d];
+            {update}
+        }}
+        __syncthreads();
+    }}
+    for (int d = 0; me < T && d < 4; ++d) out[4 * me + d] = c[d] / l;
+}}
+"""
+
+
 SCALE_TO_N = """__global__ void scale(float* x, int n, float factor) {
     int i = threadIdx.x + blockIdx.x * blockDim.x;
     if (i <= n) x[i] = x[i] * factor;
 }
 """
 
+SCALE_A_COPY = """__global__ void scale(float* x, int n, float factor) {
+    int i = threadIdx.x + blockIdx.x * blockDim.x;
+    if (i < n) { float mine = x[i]; mine *= factor; }
+}
+"""
+ONE_PASS = """__global__ void norm(const float* x, float* y, int w, float e) {
+    __shared__ float sums[32], squares[32];
+    int t = threadIdx.x, base = w * blockIdx.x;
+    float a = 0, b = 0;
+    for (int j = t; j < w; j += 32) { a += x[base + j]; b += x[base + j] * x[base + j]; }
+    sums[t] = a;
+    squares[t] = b;
+    __syncthreads();
+    a = b = 0;
+    for (int k = 0; k < 32; k++) { a += sums[k]; b += squares[k]; }
+    float mean = a / w, variance = max(b / w - mean * mean, 0.0f);
+    for (int j = t; j < w; j += 32) y[base + j] = (x[base + j] - mean) / sqrtf(variance + e);
+}
+"""
+
 WRONG_KERNELS = {
-    "scale": [(SCALE_TO_N, "x[n] itself is beyond the end")],
+    "flash_kernel": [
+        (one_query_each(start="0"), "minus infinity"),
+        (one_query_each(scale="0.5f"), "not scaled here"),
+        (one_query_each(update=""), "never set to the new maximum"),
+    ],
+    "scale": [(SCALE_TO_N, "x[n] itself is beyond the end"), (SCALE_A_COPY, "written back")],
     "row_sums": [
         (sums_kernel(result="own"), "Thread 0 writes its own sum"),
         (sums_kernel(loop="j += 64"), "not 64"),
@@ -348,5 +571,7 @@ WRONG_KERNELS = {
     "layernorm_kernel": [
         (norm_kernel(width="32"), "divide by 32"),
         (norm_kernel(below="sqrtf(square) + e"), "eps stands"),
+        (norm_kernel(below="1 / sqrtf(square + e)"), "multiply by the root"),
+        (ONE_PASS, "does not survive"),
     ],
 }

@@ -1,5 +1,8 @@
 """Exercises: solutions are right, and each typical wrong answer gets its own hint, however it is written."""
 
+import textwrap
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ from minibert.exercises import EXERCISES, check, hint, hints, judge, solution
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
+from minibert.ops.reference.normal import normal_density
 from tests.exercises import answers_of_readers, wrong_answers
 
 FUNCTIONS = [name for name, exercise in EXERCISES.items() if exercise.judge is None]
@@ -95,6 +99,18 @@ def test_no_argument_can_be_ignored(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_solution_can_be_pasted_into_its_cell(name):
+    """It needs no more than NumPy, what its lesson has imported, and the lesson's earlier functions."""
+    exercise = EXERCISES[name]
+    function = exercise.shown or exercise.solution
+    earlier = [other for other in EXERCISES.values() if other.lesson == exercise.lesson and other.judge is None]
+    scope = {"np": np, "normal_density": normal_density, "Counter": Counter}
+    scope |= {other.solution.__name__: other.solution for other in earlier if hasattr(other.solution, "__name__")}
+    exec(textwrap.dedent(exercises.source_of(exercise)), scope)
+    assert judge(name, scope[function.__name__]).state == RIGHT
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("nothing", [None, ...], ids=["None", "Ellipsis"])
 def test_what_is_not_begun_is_not_done_yet(name, nothing):
     assert judge(name, lambda *arguments: nothing).state == NOT_DONE
@@ -170,7 +186,37 @@ class TestDiagnosis:
         assert "transposed?" in text and "Right already: d_weight, d_bias" in text
 
     def test_too_few_results(self):
-        assert "gives 1 results; expected 3: d_x, d_weight, d_bias" in judge("linear_backward", lambda d, c: d).text
+        assert "gives 1 result; expected 3: d_x, d_weight, d_bias" in judge("linear_backward", lambda d, c: d).text
+
+    def test_lists_are_as_good_as_arrays_and_tuples(self):
+        softmax, linear = EXERCISES["softmax"].solution, EXERCISES["linear_backward"].solution
+        assert judge("softmax", lambda scores: softmax(scores).tolist()).state == RIGHT
+        assert judge("softmax", lambda scores: [*softmax(scores)]).state == RIGHT
+        assert judge("linear_backward", lambda d, c: [x.tolist() for x in linear(d, c)]).state == RIGHT
+
+    def test_a_forgotten_return(self):
+        def scatter_add(rows, ids, size):
+            out = np.zeros((size, rows.shape[1]))
+            np.add.at(out, ids, rows)
+
+        def linear_backward(d_y, cache):
+            x, weight = cache
+            ...
+
+        assert "Is a `return` missing?" in judge("scatter_add", scatter_add).text
+        assert judge("linear_backward", linear_backward).text == "not done yet"
+
+    def test_a_dictionary_is_told_by_the_first_entry_that_differs(self):
+        right = EXERCISES["count_pairs"].solution
+        assert "lacks ('l', '##o'); expected 7 there" in judge("count_pairs", lambda words: {}).text
+        text = judge("count_pairs", lambda words: right(words) | {("l", "##o"): 5}).text
+        assert "has 5 for ('l', '##o'); expected 7" in text
+        text = judge("count_pairs", lambda words: right(words) | {("x", "y"): 5}).text
+        assert "has 5 for ('x', 'y'), which should not be there" in text
+
+    def test_an_epsilon_too_many(self):
+        right = EXERCISES["softmax"].solution
+        assert "is off by 1e-06 of its size" in judge("softmax", lambda scores: right(scores) / (1 + 1e-6)).text
 
     def test_a_factor(self):
         right = EXERCISES["mean_pool"].solution

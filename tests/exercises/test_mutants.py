@@ -25,21 +25,13 @@ COMPARISONS = {
 SECONDS = 3  # a change may make a loop endless
 
 AS_RIGHT = {
-    "count_pairs": ("return pairs",),  # a Counter is as good as a dict
     "drop": ("threshold = rate * 65536", "65535)", "65537)"),  # between two whole numbers no bits lie
-    "hide_tokens": ("<= 0.8", "<= 0.9"),  # no die shows exactly that
     "layer_parameters": ("(2 + 2)",),
     "online_attention": ("-1.0", "1.0", ", value.shape[1])"),  # whatever it is, it is multiplied by exp(-infinity)
     "label_first_pieces": ("return [*result, -100]",),  # a list is as good as an array
-    "best_span": ("return place",),
+    "best_span": (">= best",),  # of equal sums any will do
+    "mean_pool": ("return [",),  # so is a list of rows
     "nearest": ("/ np.linalg.norm(query)", "np.argsort(-cosines)["),  # the query's length changes no order
-    "matthews": (
-        "labels = {",  # the order of the classes changes nothing
-        "-= 1",
-        "+= 2",  # nor does a factor of the whole table
-        "return together",
-        "apart > 1",
-    ),
     "replaced": ("return (original_ids", "!= corrupted_ids)"),  # they are arrays already
 }
 

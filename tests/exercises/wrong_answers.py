@@ -1103,7 +1103,7 @@ WRONG = {
     "drop": [(drop_a, "divided by 1 - rate"), (drop_b, "wrong way round"), (drop_c, "multiply by 1 - rate")],
     "layer_parameters": [
         (parameters_a, "biases"),
-        (parameters_b, "two layer norms are missing"),
+        (parameters_b, "4 H are missing"),
         (parameters_c, "four matrices"),
     ],
     "layer_flops": [
@@ -1131,7 +1131,7 @@ WRONG = {
     "uncertainty": [
         (interval_a, "one standard deviation"),
         (interval_b, "root is missing"),
-        (interval_c, "divide the variance by n"),
+        (interval_c, "divide the variance"),
     ],
     "attainable": [(roof_a, "min, not max"), (roof_b, "Memory limits"), (roof_c, "never exceeds the peak")],
     "rows_read": [(rows_a, "[CLS]"), (rows_b, "needed once"), (rows_c, "no sequence begins"), (rows_d, "must ascend")],
