@@ -208,8 +208,12 @@ LAYERNORM = """__global__ void layernorm(const float* x, float* y, int width, fl
 
 def layernorm_launches():
     random = np.random.default_rng(1)
-    for what, rows, width, shift in (("2 rows of 64", 2, 64, 0), ("3 rows of 45", 3, 45, 0), ("2 rows of 7", 2, 7, 0),
-                                     ("a mean of 1,000, which mean(x * x) - mean(x)**2 does not survive", 1, 40, 1000)):  # fmt: skip
+    for what, rows, width, shift in (
+        ("2 rows of 64", 2, 64, 0),
+        ("3 rows of 45", 3, 45, 0),
+        ("2 rows of 7", 2, 7, 0),
+        ("a mean of 1,000, which mean(x * x) - mean(x)**2 does not survive", 1, 40, 1000),
+    ):
         x = (shift + random.standard_normal((rows, width))).astype(np.float32)
         centred = x.astype(float) - x.astype(float).mean(axis=1, keepdims=True)
         y = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 0.01)
