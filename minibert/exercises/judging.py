@@ -248,6 +248,8 @@ def compare(mine, true) -> str:
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         if is_of_another_type(mine, true):
             return f"is right, but a {type(mine).__name__}; return a {type(true).__name__}"
+        if isinstance(mine, set | dict) and isinstance(true, np.ndarray):
+            return f"came out as a {type(mine).__name__}; return an array, which has an order"
         if isinstance(mine, dict) and isinstance(true, dict):
             return compare_items(mine, true)
         return f"came out as {shortened(mine)}; expected {shortened(true)}"

@@ -31,8 +31,9 @@ def show_hints(exercise: Exercise) -> Shown:
     """The hints, one behind the other, and the solution: each hidden until it is asked for."""
     parts = [(f"Hint {k}", text) for k, text in enumerate(exercise.hints, 1)]
     steps = [f"{title}: {text}" for title, text in parts]
-    text = f"{len(parts)} hints, hint({exercise.name!r}, 1) to hint({exercise.name!r}, {len(parts)}); "
-    text += f"solution({exercise.name!r})"
+    name, last = repr(exercise.name), len(parts)
+    text = f"a hint, hint({name}, 1)" if last == 1 else f"{last} hints, hint({name}, 1) to hint({name}, {last})"
+    text += f"; solution({name})"
     folded = [f"<details><summary>{title}</summary>{html.escape(step)}</details>" for title, step in parts]
     source = html.escape(source_of(exercise))
     folded.append(f"<details><summary>The solution</summary><pre>{source}</pre></details>")

@@ -251,6 +251,23 @@ class TestDiagnosis:
         right = EXERCISES["merge_pair"].solution
         assert "is right, but a list; return a tuple" in judge("merge_pair", lambda *a: list(right(*a))).text
 
+    def test_a_set_for_an_array(self):
+        right = EXERCISES["rows_read"].solution
+        assert "came out as a set; return an array" in judge("rows_read", lambda m, c: set(right(m, c).tolist())).text
+
+    def test_an_argument_that_is_changed_within_a_list(self):
+        def clip(gradients, max_norm):
+            norm = np.sqrt(sum((g**2).sum() for g in gradients))
+            for g in gradients:
+                g *= min(1, max_norm / norm)
+            return np.concatenate([g.ravel() for g in gradients])
+
+        assert "changes its argument number 1" in judge("clip", clip).text
+
+    def test_a_line_of_ours_is_not_told_as_the_readers(self):
+        assert "expected pairs (first, behind the last)" in judge("pieces", lambda n, p: [[1, 2, 3]] * p).text
+        assert "in its line" not in judge("pieces", lambda n, p: [[1, 2, 3]] * p).text
+
     def test_no_function_at_all(self):
         assert judge("softmax", 3).state == WRONG
 
