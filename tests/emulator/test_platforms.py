@@ -163,6 +163,7 @@ class TestOnEachMachine:
     def test_barriers_and_shuffles(self, program, checked, order):
         assert numbers(program(checked, "sum", order))[:2].tolist() == [X[:100].sum()] * 2
 
+    @pytest.mark.slow
     def test_registers_survive_a_switch(self, program, checked, order):
         expected = []
         for thread in range(128):

@@ -171,6 +171,7 @@ def test_mean_pool_of_an_empty_sequence(backend):
         backend.mean_pool_forward(x, cu_seqlens)
 
 
+@pytest.mark.slow
 def test_arrays_that_are_not_contiguous_are_read_as_they_stand(backend):
     """Transposed, reversed, every other column."""
     random = np.random.default_rng(0)

@@ -56,6 +56,7 @@ def test_memory_is_used_again_from_step_to_step(gpu):
     assert totals[-1] == totals[2]
 
 
+@pytest.mark.slow
 def test_sixteen_bits_keep_masters_in_float32(gpu):
     model, optimizer = model_and_optimizer(gpu, "bfloat16")
     parameters = model.parameters
