@@ -134,6 +134,7 @@ print("fine")
     assert run_python(code, CXX="no-such-compiler") == "fine"
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("checked", [False, True])
 def test_switching_stacks_by_the_operating_system(tmp_path, checked):

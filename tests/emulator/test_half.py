@@ -12,6 +12,7 @@ import pytest
 from minibert import emulator
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(emulator.compiler_status() is not None, reason=str(emulator.compiler_status())),
     pytest.mark.filterwarnings("ignore:invalid value encountered in cast"),  # NaN from bfloat16
 ]

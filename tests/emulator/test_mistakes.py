@@ -187,6 +187,7 @@ def test_small_overruns_in_fast_mode_do_no_harm(module):
     assert array[200] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checked", [False, True])
 def test_what_does_not_end_is_stopped(module, checked):
     with emulator.checking(checked):

@@ -8,7 +8,10 @@ import pytest
 
 from minibert import emulator
 
-pytestmark = pytest.mark.skipif(emulator.compiler_status() is not None, reason=str(emulator.compiler_status()))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(emulator.compiler_status() is not None, reason=str(emulator.compiler_status())),
+]
 
 SHAPES = [(16, 16, 16), (32, 8, 16), (8, 32, 16)]
 TYPES = {"__half": np.float16, "__nv_bfloat16": ml_dtypes.bfloat16, "float": np.float32}

@@ -47,7 +47,7 @@ def test_states_and_gradients_equal_pytorchs(name, reverse):
         np.testing.assert_allclose(ours, gradient.numpy(), rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 @pytest.mark.parametrize("lengths", [(1,), (31, 32, 33), (127, 1, 60)])
 def test_cpu_equals_the_reference(dtype, lengths):
     random = np.random.default_rng(3)

@@ -150,15 +150,15 @@ def agree(case):
 @pytest.mark.parametrize(
     "dtype, lengths, width, mask, rows",
     [
-        ("float16", (1,), 8, "dropout", None),
+        slow("float16", (1,), 8, "dropout", None),
         ("float16", (33, 5), 20, "causal, dropout", None),
-        ("float16", (66,), 32, "plain", None),
+        slow("float16", (66,), 32, "plain", None),
         ("float16", (3, 70), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
         ("float16", (3, 4), 16, "causal", ()),
         slow("bfloat16", (40, 9), 64, "dropout", (3, 38)),
         slow("bfloat16", (35,), 40, "causal", None),
         slow("float16", (35,), 80, "causal", None),
-        ("float16", (34,), 128, "causal, dropout", None),
+        slow("float16", (34,), 128, "causal, dropout", None),
     ],
 )
 def test_check_mode_finds_nothing(dtype, lengths, width, mask, rows):
@@ -187,15 +187,17 @@ def test_against_the_reference(dtype, lengths, width, mask):
     agree(Case(dtype, lengths, width, *MASKS[mask]))
 
 
+@pytest.mark.slow
 @sixteen_bits
 @pytest.mark.parametrize("rows", FEW_ROWS)
-@pytest.mark.parametrize("width", [20, slow(64), slow(128)])
+@pytest.mark.parametrize("width", [20, 64, 128])
 @pytest.mark.parametrize("mask", ["causal", "dropout"])
 def test_a_few_rows_ask(dtype, rows, width, mask):
     """Some sequences have no row that asks, and in one case none has."""
     agree(Case(dtype, (31, 9, 90), width, *MASKS[mask], rows=rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", ["plain", "causal"])
 def test_large_scores(mask):
     """The maximum of a row rises from tile to tile, by so much that older weights vanish."""
@@ -204,9 +206,10 @@ def test_large_scores(mask):
     agree(case)
 
 
+@pytest.mark.slow
 @emulator_only
 @sixteen_bits
-@pytest.mark.parametrize("width", [20, slow(64), slow(128)])
+@pytest.mark.parametrize("width", [20, 64, 128])
 def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
     case, results = Case(dtype, (70, 3, 33), width, *MASKS["causal, dropout"]), []
     for order in (nullcontext(), emulator.ordered("reverse"), emulator.ordered("random", seed=3)):
@@ -229,6 +232,7 @@ def test_access_is_coalesced_and_banks_are_met_once(width, sectors, conflicts):
         assert count.bank_conflicts <= conflicts * count.turns, f"{kernel}\n{counts}"
 
 
+@pytest.mark.slow
 @sixteen_bits
 def test_what_is_dropped_is_what_the_reference_drops(dtype):
     """All three kernels, seen through the identity matrix; probabilities are alike, since queries are zero."""

@@ -7,10 +7,10 @@ from minibert.checks.training import agreement, batch_of, model_and_optimizer, s
 from minibert.models import BertForPreTraining
 from minibert.nn.parameters import as_dtype
 from minibert.training.optimizer import LossScale
-from tests.ops.gpu.helpers import BFLOAT16
+from tests.ops.gpu.helpers import BFLOAT16, slow
 
 STEPS = 20
-HALF = "float16", BFLOAT16
+HALF = slow("float16"), BFLOAT16
 
 
 @pytest.mark.slow
