@@ -10,6 +10,8 @@ from minibert.checks.gradients import SMALL
 from minibert.data.batch import running_sum
 from minibert.ops.backend import PAIRS
 
+LATER = "lstm", "kl_divergence", "cosine", "mse"  # not needed to pre-train: the daily run leaves them out in float32
+
 
 def layout(lengths):
     """cu_seqlens and positions of whole sequences."""
@@ -30,7 +32,9 @@ def test_ops_change_none_of_their_inputs(backend, name):
             assert np.array_equal(first[key], again[key]), f"{case.shape}: the cache was changed, {key} differs"
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LATER else ()) for name in PAIRS]
+)
 def test_float32_stays_float32_and_close_to_float64(backend, name):
     for case in cases_of(name, backend):
         exact, exact_cache = case.forward(case.inputs)
