@@ -101,11 +101,11 @@ class Library:
 
     def __init__(self, path: Path):
         self.path = path
-        self.library = ctypes.CDLL(str(path))
-        self.library.emulator_launch.restype = ctypes.POINTER(Report)
-        self.library.emulator_make_stacks.restype = ctypes.c_void_p
+        self.loaded = ctypes.CDLL(str(path))
+        self.loaded.emulator_launch.restype = ctypes.POINTER(Report)
+        self.loaded.emulator_make_stacks.restype = ctypes.c_void_p
         self.entries = {}
-        first = KernelEntry.in_dll(self.library, "emulator_kernels")
+        first = KernelEntry.in_dll(self.loaded, "emulator_kernels")
         table = ctypes.cast(ctypes.pointer(first), ctypes.POINTER(KernelEntry))
         for entry in iter_until_unnamed(table):
             self.entries[entry.name.decode()] = entry
@@ -119,11 +119,11 @@ class Library:
         launch.order, launch.seed, launch.seconds = ORDERS.index(mode.order), mode.seed % 2**32, mode.seconds
         with Library.one_at_a_time:
             if Library.stacks is None:
-                Library.stacks = self.library.emulator_make_stacks()
+                Library.stacks = self.loaded.emulator_make_stacks()
                 if not Library.stacks:
                     raise MemoryError("no address space for the call stacks of a block of 1024 threads")
             launch.stacks = Library.stacks
-            report = self.library.emulator_launch(ctypes.byref(launch)).contents
+            report = self.loaded.emulator_launch(ctypes.byref(launch)).contents
             return Outcome(
                 Report.from_buffer_copy(report),
                 self.copy_list("emulator_records", Record) if launch.tracing else [],
@@ -132,7 +132,7 @@ class Library:
 
     def copy_list(self, function: str, structure: type) -> list:
         """What the launch has left in the library, where the next one would overwrite it."""
-        count, call = ctypes.c_size_t(), getattr(self.library, function)
+        count, call = ctypes.c_size_t(), getattr(self.loaded, function)
         call.restype = ctypes.POINTER(structure)
         first = call(ctypes.byref(count))
         copy = ctypes.string_at(first, ctypes.sizeof(structure) * count.value)

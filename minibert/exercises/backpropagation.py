@@ -166,13 +166,6 @@ def without(*left_out):
     return backward
 
 
-def sums_for_means(d_y, cache):
-    x_hat, rstd, weight = cache
-    d_x_hat = d_y * weight
-    d_x = rstd * (d_x_hat - d_x_hat.sum(axis=1, keepdims=True) - x_hat * (d_x_hat * x_hat).sum(axis=1, keepdims=True))
-    return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
-
-
 def layernorm_with(d_x_of):
     """layernorm_backward with another d_x: a function of g, x_hat and rstd."""
 
@@ -187,16 +180,13 @@ def rows_mean(x):
     return x.mean(axis=1, keepdims=True)
 
 
+def rows_sum(x):
+    return x.sum(axis=1, keepdims=True)
+
+
 def exchanged_parameters(d_y, cache):
     d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
     return d_x, d_bias, d_weight
-
-
-def added_variance_term(d_y, cache):
-    x_hat, rstd, weight = cache
-    d_x_hat = d_y * weight
-    d_x = rstd * (d_x_hat - d_x_hat.mean(axis=1, keepdims=True) + x_hat * (d_x_hat * x_hat).mean(axis=1, keepdims=True))
-    return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
 
 
 def weight_at_the_end(d_y, cache):
@@ -249,8 +239,7 @@ add(
             Mistake(
                 "The variance term is missing: x also moves the variance, by which every feature is divided.  "
                 "(An upstream gradient of ones cannot see this; a random one does.  And if you wrote one: it is the "
-                "mean "
-                "of the *product*, not the product of the means, which is 0.)",
+                "mean of the *product*, not the product of the means, which is 0.)",
                 without("variance"),
             ),
             Mistake("Both the mean term and the variance term are missing.", without("mean", "variance")),
@@ -273,11 +262,11 @@ add(
             ),
             Mistake(
                 "Both terms are *means* over the features (mean and variance divide by H); you have sums.",
-                sums_for_means,
+                layernorm_with(lambda g, x, r: r * (g - rows_sum(g) - x * rows_sum(g * x))),
             ),
             Mistake(
                 "The variance term has the wrong sign: a larger x makes the variance larger, by which all are divided.",
-                added_variance_term,
+                layernorm_with(lambda g, x, r: r * (g - rows_mean(g) + x * rows_mean(g * x))),
             ),
             Mistake(
                 "You multiply by weight at the end.  It came last in the forward pass, so it comes first here: "
@@ -290,11 +279,11 @@ add(
             ),
             Mistake(
                 "The mean term is a *mean* over the features; you have a sum.",
-                layernorm_with(lambda g, x, r: r * (g - g.sum(axis=1, keepdims=True) - x * rows_mean(g * x))),
+                layernorm_with(lambda g, x, r: r * (g - rows_sum(g) - x * rows_mean(g * x))),
             ),
             Mistake(
                 "In the variance term it is a *mean* over the features; you have a sum.",
-                layernorm_with(lambda g, x, r: r * (g - rows_mean(g) - x * (g * x).sum(axis=1, keepdims=True))),
+                layernorm_with(lambda g, x, r: r * (g - rows_mean(g) - x * rows_sum(g * x))),
             ),
             Mistake(
                 "In the variance term the mean is multiplied by x_hat again: each feature takes its share.",

@@ -132,8 +132,7 @@ add(
             (
                 "out of bounds",
                 "A thread reads beyond its row, or beyond the room (5 and 150 are no multiples of the block), or "
-                "writes "
-                "beyond sums, which has one number for each block.",
+                "writes beyond sums, which has one number for each block.",
             ),
             (
                 "uninitialised",
@@ -144,8 +143,7 @@ add(
             (
                 "divergence",
                 "All threads of a block must come to __syncthreads(): it must not stand inside an if, nor in a loop "
-                "that "
-                "some threads leave earlier.",
+                "that some threads leave earlier.",
             ),
         ),
         mistakes=(

@@ -41,7 +41,7 @@ class Exercise:
     name       as in check("name", function)
     lesson     its number
     task       in a few words, for the list of what is done
-    solution   the right function: where the package has it, the package's own
+    solution   the right function, as it can be pasted into its cell; equal to the package's where that has one
     tries      () -> the calls it is tried with, ordinary ones first; fresh arguments each time
     outputs    what its results are called
     mistakes   see Mistake; of two that fit, the first one counts

@@ -110,8 +110,7 @@ add(
         mistakes=(
             Mistake(
                 "When a higher score comes, the context that was summed up so far must shrink with the denominator: "
-                "times "
-                "exp(old maximum - new maximum).",
+                "times exp(old maximum - new maximum).",
                 online_with(context=False),
             ),
             Mistake(
@@ -121,8 +120,7 @@ add(
             ),
             Mistake(
                 "When a higher score comes, both sums so far must shrink: times exp(old maximum - new maximum).  "
-                "(If that "
-                "is there: keep the old maximum until the factor is computed.)",
+                "(If that is there: keep the old maximum until the factor is computed.)",
                 online_with(total=False, context=False),
             ),
             Mistake(LOWEST, online_with(lowest=0.0)),
@@ -211,8 +209,7 @@ add(
         mistakes=(
             Mistake(
                 "You normalise over the keys of this tile; the denominator is that of all keys, and its logarithm is "
-                "in "
-                "log_sums.",
+                "in log_sums.",
                 local_softmax,
             ),
             Mistake(
@@ -388,8 +385,7 @@ add(
             (
                 "race",
                 "A barrier is missing.  There are two in each round: one before the tile is loaded, while slow threads "
-                "may "
-                "still read the old one, and one after, until all of it is there.",
+                "may still read the old one, and one after, until all of it is there.",
             ),
             (
                 "global race",

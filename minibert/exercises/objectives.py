@@ -112,17 +112,10 @@ def divided_too_early(logits, labels, count):
 
 
 def over_the_tokens(logits, labels, count):
-    return cross_entropy_of(softmax_of_columns(logits), labels) / count
-
-
-def cross_entropy_of(probabilities, labels):
-    probabilities[np.arange(len(labels)), labels] -= 1
-    return probabilities
-
-
-def softmax_of_columns(logits):
     exponentials = np.exp(logits - logits.max(axis=0))
-    return exponentials / exponentials.sum(axis=0)
+    d_logits = exponentials / exponentials.sum(axis=0)
+    d_logits[np.arange(len(labels)), labels] -= 1
+    return d_logits / count
 
 
 def label_columns(logits, labels, count):

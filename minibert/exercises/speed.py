@@ -164,8 +164,7 @@ add(
         mistakes=(
             Mistake(
                 "mean(x * x) - mean(x)**2 is a difference of two large numbers: with a mean of 10 million nothing is "
-                "left "
-                "of a variance of 2.  Take the mean off first.",
+                "left of a variance of 2.  Take the mean off first.",
                 unstable_variance,
             ),
             Mistake("The residual is forgotten.", fused_with(residual=0)),

@@ -201,8 +201,7 @@ add(
             Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
             Mistake(
                 "Step 0 has the rate 0: count it as the first of the rising steps (step + 1).  And where the "
-                "warm-up ends, "
-                "the rate jumps: the fall must take steps - rising.",
+                "warm-up ends, the rate jumps: the fall must take steps - rising.",
                 OfOneStep(from_zero_with_a_jump),
             ),
             Mistake(
@@ -316,7 +315,7 @@ add(
             Try("all right", (50, 50)),
         ],
         outputs=("half the interval",),
-        tolerance=5e-5,  # 1.96, or more digits of it
+        tolerance=2e-5,  # 1.96, or more digits of it
         mistakes=(
             Mistake(
                 "That is one standard deviation; 95 % lie within 1.96 of them.",
@@ -325,8 +324,7 @@ add(
             Mistake("The root is missing: the variance is p (1 - p) / n.", lambda k, n: 1.96 * k / n * (1 - k / n) / n),
             Mistake(
                 "The uncertainty falls with the number of examples: divide the variance p (1 - p) by n, p being the "
-                "share, "
-                "not the number of correct ones.",
+                "share, not the number of correct ones.",
                 lambda k, n: 1.96 * np.sqrt(k / n * (1 - k / n)),
             ),
             Mistake(

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from minibert import exercises
-from minibert.exercises import EXERCISES, check, hint, hints, judge, solution
+from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, solution, tasks, training
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
+from minibert.ops.reference.embedding import scatter_add
 from minibert.ops.reference.normal import normal_density
+from minibert.tasks import metrics
+from minibert.training.optimizer import learning_rate_at
 from tests.exercises import answers_of_readers, wrong_answers
 
 FUNCTIONS = [name for name, exercise in EXERCISES.items() if exercise.judge is None]
@@ -108,6 +111,21 @@ def test_a_solution_can_be_pasted_into_its_cell(name):
     scope |= {other.solution.__name__: other.solution for other in earlier if hasattr(other.solution, "__name__")}
     exec(textwrap.dedent(exercises.source_of(exercise)), scope)
     assert judge(name, scope[function.__name__]).state == RIGHT
+
+
+def test_solutions_equal_what_the_package_does():
+    random = np.random.default_rng(0)
+    for steps, rising in ((100, 10), (7, 2)):
+        for step in range(steps):
+            ours = training.learning_rate(step, steps, 0.3, rising)
+            assert ours == pytest.approx(learning_rate_at(step, steps=steps, highest=0.3, warmup=rising / steps))
+    for _ in range(200):
+        tags = random.choice(["O", "B-per", "I-per", "B-loc", "I-loc"], 8).tolist()
+        assert tasks.find_entities(tags) == metrics.entities(tags)
+        truth, said = random.integers(0, 2, (2, 6)).tolist()
+        assert tasks.matthews(truth, said) == pytest.approx(metrics.matthews(truth, said))
+    rows, ids = random.standard_normal((9, 3)), random.integers(0, 5, 9)
+    np.testing.assert_allclose(embeddings.scatter_add(rows, ids, 5), scatter_add(rows, ids, (5, 3)), rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
