@@ -1,6 +1,8 @@
 """From a file of CUDA source to kernels that can be launched, for each dtype on first use."""
 
 import importlib.util
+import os
+import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -64,8 +66,8 @@ class CudaFile:
         if not self.takes(dtype, capability):
             raise TypeError(f"{self.file} has no kernels for {dtype} on compute capability {capability / 10}")
         source = self.source()
-        folder = crt_folder() if "<mma.h>" in source else None
-        options = OPTIONS if folder is None or emulated else (*OPTIONS, f"-I{folder}")
+        folders = header_folders() if "<mma.h>" in source and not emulated else []
+        options = (*OPTIONS, *(f"-I{folder}" for folder in folders))
         return cp.RawModule(code=source, options=options, name_expressions=self.instances(dtype))
 
     @cache  # noqa: B019
@@ -122,10 +124,26 @@ def nvidia_folders() -> list[Path]:
     return [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
 
 
-def crt_folder() -> Path | None:
-    """CUDA 12's wheels keep crt/mma.h, which mma.h includes, in nvidia-cuda-nvcc-cu12, where CuPy does not look.
+def header_folders() -> list[Path]:
+    """Where the compiler finds <mma.h> and the crt/mma.h that it includes; empty where there is no crt/mma.h.
 
-    The folder to look in; None if that wheel is not installed, as with CUDA 13 or with a toolkit.
+    CuPy looks in the folders of NVIDIA's wheels first, and without the wheel nvidia-cuda-crt those of CUDA 13 have
+    mma.h alone; CUDA 12's keep crt/mma.h in nvidia-cuda-nvcc-cu12, where CuPy does not look.  So we look there, and in
+    a toolkit: $CUDA_PATH, $CUDA_HOME, beside nvcc, /usr/local/cuda.
     """
+    toolkits = [Path(value) for name in ("CUDA_PATH", "CUDA_HOME") if (value := os.environ.get(name))]
+    if nvcc := shutil.which("nvcc"):
+        toolkits += [Path(nvcc).parents[1], Path(nvcc).resolve().parents[1]]
+    toolkits += [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
+    wheels = [path for folder in nvidia_folders() for path in (*sorted(folder.glob("cu[0-9]*"), reverse=True),
+                                                             folder / "cuda_nvcc")]  # fmt: skip
+    for folder in [base / "include" for base in (*wheels, *toolkits)]:
+        if (folder / "crt" / "mma.h").is_file():
+            return [folder]
+    return []
+
+
+def crt_folder() -> Path | None:
+    """The folder of CUDA 12's wheels that has crt/mma.h; None if it is not installed."""
     folders = (folder / "cuda_nvcc" / "include" for folder in nvidia_folders())
     return next((folder for folder in folders if (folder / "crt" / "mma.h").exists()), None)

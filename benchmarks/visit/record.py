@@ -1,0 +1,35 @@
+"""One file of results: each row is a line of JSON that is on the disk before the next is measured."""
+
+import json
+import os
+from pathlib import Path
+
+RESULTS, LOG = "results.jsonl", "log.txt"
+
+
+class Record:
+    """Appends rows of one stage to the results in a folder."""
+
+    def __init__(self, folder, stage: str):
+        self.path, self.stage = Path(folder) / RESULTS, stage
+
+    def row(self, name: str, **values) -> None:
+        """name: what was measured; values: plain numbers and strings, with units in their names."""
+        line = json.dumps({"stage": self.stage, "name": name, **values}, default=float)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        print(line, flush=True)
+
+
+def read_rows(folder) -> list[dict]:
+    """All rows; a line that a killed process left half-written is passed over."""
+    rows = []
+    path = Path(folder) / RESULTS
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
