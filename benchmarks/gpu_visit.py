@@ -3,8 +3,8 @@
     python benchmarks/gpu_visit.py --seconds 440 --out visit
 
 Ordered stages, each in a process of its own with a time limit.  They append to visit/results.jsonl and visit/log.txt,
-so nothing that fails or hangs costs what came before or after; the table at the end says what was not measured.  It needs
-NumPy, Numba, CuPy and a GPU; what compares with PyTorch needs that, and transformers.  See docs/gpu.md.
+so nothing that fails or hangs costs what came before or after; the table at the end says what was not measured.  It
+needs NumPy, Numba, CuPy and a GPU; what compares with PyTorch needs that, and transformers.  See docs/gpu.md.
 
     python benchmarks/gpu_visit.py --emulate --out visit     # a rehearsal at tiny sizes, without a GPU
 """
