@@ -45,6 +45,12 @@ STAGES = (
     Stage("compiled", "PyTorch's steps under torch.compile", 150, COMPILED),
     Stage("tests", 'pytest -m "gpu and not slow"', 120),
 )
+# what the first visit leaves out
+SECOND = (
+    Stage("gradients", "finite differences, every element", 60),
+    Stage("ragged", "ragged attention beside varlen flash attention", 40),
+    Stage("default_run", "the default run, whole", 240),
+)
 
 
 def main() -> int:
@@ -53,7 +59,7 @@ def main() -> int:
         os.environ["MINIBERT_EMULATE"] = "1"
     if options.stage:
         return run_here(options)
-    names = [stage.name for stage in STAGES]
+    names = [stage.name for stage in STAGES + SECOND]
     try:
         for name in (*options.only, *options.skip):
             if name not in names:
@@ -66,7 +72,8 @@ def main() -> int:
     except (ValueError, OSError) as error:
         print(f"benchmarks/gpu_visit.py: {error}", file=sys.stderr)
         return 2
-    chosen = [s for s in STAGES if (not options.only or s.name in options.only) and s.name not in options.skip]
+    stages = STAGES + SECOND if options.only else SECOND if options.second else STAGES
+    chosen = [s for s in stages if (not options.only or s.name in options.only) and s.name not in options.skip]
     words = ["--out", str(options.out)] + ["--emulate"] * options.emulate
     end = time.monotonic() + options.seconds
     failed = 0
@@ -92,6 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the folder of the results; what is there is kept")
     parser.add_argument("--only", nargs="*", default=[], metavar="STAGE", help="these stages")
     parser.add_argument("--skip", nargs="*", default=[], metavar="STAGE", help="all stages but these")
+    parser.add_argument("--second", action="store_true", help="what the first visit leaves out")
     parser.add_argument("--emulate", action="store_true", help="a rehearsal: tiny sizes, on the emulator")
     parser.add_argument("--patience", type=float, default=1.0, help="multiplies each stage's time limit (default: 1)")
     parser.add_argument("--stage", help=argparse.SUPPRESS)  # run this one here
@@ -129,18 +137,22 @@ def run_here(options) -> int:
     functions = {
         "machine": check.machine, "compile": check.compiles, "ops": check.ops, "training": check.training,
         "one_step": check.one_step, "sanitizer": check.sanitizer, "tests": check.tests, "ncu": check.ncu,
-        "few_kernels": check.few_kernels,
+        "few_kernels": check.few_kernels, "gradients": check.gradients,
     }  # fmt: skip
     if name not in functions:
         from visit import measure
 
         functions = {
             "ceilings": measure.ceilings, "kernels": measure.kernels, "steps": measure.steps,
-            "pretrain": measure.pretraining,
+            "pretrain": measure.pretraining, "ragged": measure.ragged, "default_run": measure.default_run,
         }  # fmt: skip
     functions[name](record, sizes)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # not sys.exit: with CuPy, PyTorch and its profiler in one process, what they do at the end of it can crash
+    os._exit(code)

@@ -295,6 +295,24 @@ def training(record: Record, sizes: Sizes) -> None:
         raise SystemExit(f"{wrong} trainings failed")
 
 
+def gradients(record: Record, sizes: Sizes) -> None:
+    """Every element of every gradient of every op, layer and model against finite differences, in float64."""
+    from minibert.checks import CASES
+    from minibert.commands.selftest import gradients as check
+    from minibert.ops.backend import PAIRS
+
+    backend, wrong = load(), 0
+    for name in CASES if sizes.processes > 2 else PAIRS[:3]:
+        if name in ("lstm", "features"):
+            continue
+        began = time.perf_counter()
+        passed, seen = check(backend, name)
+        wrong += not passed
+        record.row(f"gradients: {name}", passed=passed, seen=seen, seconds=time.perf_counter() - began)
+    if wrong:
+        raise SystemExit(f"{wrong} gradient checks failed")
+
+
 def one_step(record: Record, sizes: Sizes) -> None:
     """One tiny bfloat16 step, for compute-sanitizer to look at."""
     from minibert.checks.training import training_losses

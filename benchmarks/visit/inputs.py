@@ -13,6 +13,7 @@ from visit.sizes import Sizes
 POOL = 4_000_037  # numbers drawn once and repeated: a prime, so that no row of a matrix equals another
 KEY = (7, 3)
 RATE = 0.1
+LOSS_SCALE = 2.0**14
 
 
 @dataclass
@@ -159,7 +160,8 @@ class OnDevice:
     def upstream(self, y):
         """A random gradient of the result, made at the first call."""
         if self.d_y is None:
-            self.d_y = self.real(Numbers()(*y.shape)) if y.shape else 0.7
+            # a loss is scaled, as in training: its gradients, divided by `count`, would underflow in float16
+            self.d_y = self.real(Numbers()(*y.shape)) if y.shape else 0.7 * LOSS_SCALE
         return self.d_y
 
     def backward(self, d_y, cache):

@@ -321,3 +321,69 @@ def pretraining(record: Record, sizes: Sizes) -> None:
         first_loss=first["mlm_loss"], last_loss=last["mlm_loss"], tokens_per_s=median(speeds),
         passed=bool(last["mlm_loss"] < first["mlm_loss"]) or count < 10,
     )  # fmt: skip
+
+
+def ragged(record: Record, sizes: Sizes) -> None:
+    """Ragged attention beside PyTorch's varlen flash attention, which has no dropout, so ours has none here."""
+    from visit.inputs import Numbers, attention
+
+    backend = load()
+    xp, dtype = backend.xp, dtype_of("bfloat16")
+    copy, product = ceilings_of(record)
+    random, numbers = np.random.default_rng(3), Numbers()
+    for longest in sizes.lengths:
+        drawn = random.integers(1, longest + 1, sizes.tokens)
+        lengths = drawn[: max(int(np.searchsorted(np.cumsum(drawn), sizes.tokens)), 1)]
+        call = attention(f"ragged 1 to {longest}, no dropout", numbers, sizes, lengths)
+        call.dropout = None
+        one = OnDevice(backend, call, dtype)
+        y, cache = one.forward()
+        d_y = one.upstream(y)
+        for way, run in (("forward", one.forward), ("backward", lambda o=one, d=d_y, c=cache: o.backward(d, c))):
+            row(record, xp, f"attention, {call.label}, {way}", [run], sizes, 0, flops_of(call, way), copy, product)
+        if has_profiler():
+            varlen(record, sizes, call, xp, copy, product)
+
+
+def varlen(record, sizes, call, xp, copy, product) -> None:
+    import torch
+    from torch.nn.attention.varlen import varlen_attn
+
+    heads, width = sizes.heads, sizes.width // sizes.heads
+    cu_seqlens = torch.tensor(call.integers["cu_seqlens_k"].astype(np.int32), device="cuda")
+    longest, tokens = int(np.diff(call.integers["cu_seqlens_k"]).max()), len(call.inputs["key"])
+    q, k, v = (
+        torch.randn(tokens, heads, width, device="cuda", dtype=torch.bfloat16, requires_grad=True) for _ in range(3)
+    )
+
+    def forward():
+        return varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest)
+
+    y = forward()
+    d_y = torch.randn_like(y)
+
+    def backward():
+        return torch.autograd.grad(y, (q, k, v), d_y, retain_graph=True)
+
+    for way, run in (("forward", forward), ("backward", backward)):
+        label = f"PyTorch varlen, {call.label}, {way}"
+        row(record, xp, label, [run], sizes, 0, flops_of(call, way), copy, product)
+
+
+def default_run(record: Record, sizes: Sizes) -> None:
+    """`minibert pretrain --backend gpu`, whole, as README has it for the CPU."""
+    from minibert.ops.gpu.library import emulated
+    from minibert.training import PretrainConfig, pretrain
+
+    out = record.path.parent / "default-run"
+    changes = dict(steps=3, final_pairs=20, eval_pairs=20, vocab=str(Path(__file__).parents[2] / "lessons" / "model"))
+    config = PretrainConfig(out=str(out), backend="gpu", emulate=emulated, **(changes if sizes.processes <= 2 else {}))
+    began = time.perf_counter()
+    code = pretrain(config)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    last = [r for r in rows if r["kind"] == "evaluation"][-1]
+    speeds = [r["tokens_per_second"] for r in rows if r["kind"] == "train"]
+    record.row(
+        "default run", exit=code, seconds=time.perf_counter() - began, steps=config.steps, tokens_per_s=median(speeds),
+        masked_accuracy=last["mlm_accuracy"], mlm_loss=last["mlm_loss"], nsp_accuracy=last["nsp_accuracy"],
+    )  # fmt: skip

@@ -22,7 +22,11 @@ def report(folder) -> str:
         if row["name"] == "outcome":
             last = (row.get("last_lines") or [""])[-1][:150].replace("|", "/")
             lines.append(f"| {row['part']} | {row['outcome']} | {row.get('seconds', 0):.1f} | {last} |")
-    wrong = [row for row in rows if row.get("passed") is False or row["name"] == "group failed" or row.get("error")]
+    wrong = [
+        row
+        for row in rows
+        if row.get("passed") is False or row["name"] == "group failed" or "error" in row and "passed" not in row
+    ]
     if wrong:
         lines += ["", "Failed:", ""]
         lines += [f"- {row['stage']}: {str({k: v for k, v in row.items() if k != 'stage'})[:600]}" for row in wrong]
