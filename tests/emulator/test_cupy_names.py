@@ -27,7 +27,9 @@ CLASSES = [
 ]
 MODULES = [
     (ours, cupy, [name for name in ours.__all__ if name not in ours.OURS]),
-    (ours.cuda, cupy.cuda, ours.cuda.__all__),
+    # CuPy looks for the library cuBLAS when it is asked for its names
+    (ours.cuda, cupy.cuda, [name for name in ours.cuda.__all__ if name != "cublas"]),
+    (ours.cuda.device, cupy.cuda.device, ours.cuda.device.__all__),
     (ours.cuda.memory, cupy.cuda.memory, ["OutOfMemoryError", "MemoryPool"]),
     (ours.cuda.runtime, cupy.cuda.runtime, ours.cuda.runtime.__all__),
     (ours._core, cupy._core, ours._core.__all__),
@@ -53,6 +55,14 @@ OPERATORS = {
 def test_each_name_is_one_of_cupys(mine, real, names):
     assert [name for name in names if not hasattr(real, name)] == []
     assert all(hasattr(mine, name) for name in names)
+
+
+def test_gemm_ex_takes_what_cupys_takes():
+    try:
+        real = cupy.cuda.cublas
+    except ImportError:
+        pytest.skip("the library cuBLAS is not installed")
+    assert parameters(ours.cuda.cublas.gemmEx) == parameters(real.gemmEx)
 
 
 @pytest.mark.parametrize("mine, real, instance", CLASSES, ids=lambda cls: getattr(cls, "__name__", ""))

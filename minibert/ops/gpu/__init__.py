@@ -29,9 +29,10 @@ from minibert.ops.gpu.layernorm import (
     layernorm_forward,
 )
 from minibert.ops.gpu.library import cp as xp
-from minibert.ops.gpu.linear import linear_backward, linear_forward, use_tf32
+from minibert.ops.gpu.linear import linear_backward, linear_forward
 from minibert.ops.gpu.losses import count_correct, cross_entropy_backward, cross_entropy_forward
 from minibert.ops.gpu.optimizer import adamw, global_norm, update_scale
+from minibert.ops.gpu.products import use_tf32
 from minibert.ops.gpu.rows import (
     gather_rows_backward,
     gather_rows_forward,

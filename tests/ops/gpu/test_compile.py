@@ -152,7 +152,7 @@ def test_tensor_cores_take_bfloat16_from_80_on():
 
 
 def test_kernels_that_are_not_for_this_device_are_refused():
-    file = CudaFile("linear.cu", "add_into<{T}, {T}>", first={"float32": 9999})
+    file = CudaFile("linear.cu", "add_bias<{T}, true>", first={"float32": 9999})
     for dtype in (np.float32, np.float64):
         with pytest.raises(TypeError, match="linear.cu has no kernels for"):
             file.module(np.dtype(dtype))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minibert.ops import reference
-from minibert.ops.gpu import activations, columns, dropout, layernorm, linear
+from minibert.ops.gpu import activations, columns, dropout, layernorm, linear, products
 from tests.ops.gpu.helpers import (
     DTYPES,
     ROUNDING,
@@ -173,10 +173,11 @@ def test_linear(rows, inputs, outputs, dtype):
     u = ROUNDING[dtype]
     x, weight, bias, d_y = exact(x, weight, bias, d_y)
 
-    def error(a, b):  # of the product a @ b
-        return u * np.abs(a @ b) + (a.shape[1] + 1) * E * (np.abs(a) @ np.abs(b))
+    def error(a, b):  # of the product a @ b, before it is rounded to its dtype
+        return (a.shape[1] + 1) * E * (np.abs(a) @ np.abs(b))
 
-    within(y, x @ weight.T + bias, (1 + u) * error(x, weight.T) + E * np.abs(bias), tensor=dtype)
+    in_product = error(x, weight.T) + u * np.abs(x @ weight.T)  # which is rounded before the bias is added
+    within(y, x @ weight.T + bias, (1 + u) * in_product + E * np.abs(bias), tensor=dtype)
     expected = d_y @ weight, d_y.T @ x, d_y.sum(axis=0)
     carried = error(d_y, weight), error(d_y.T, x), (rows + 8) * E * np.abs(d_y).sum(axis=0)
     dtypes = dtype, parameter_dtype(dtype), parameter_dtype(dtype)
@@ -220,22 +221,51 @@ def test_views_of_a_larger_array(dtype):
         y, _ = activations.tanh_forward(on_device)
         expected, _ = activations.tanh_forward(device(np.ascontiguousarray(on_host)))
         assert np.array_equal(host(y), host(expected))
-    sums = cp.zeros(65, DTYPES[dtype])
-    linear.add_into(sums[1:], device(big.reshape(-1)[:64].copy()))
-    assert np.array_equal(host(sums)[1:], big.reshape(-1)[:64]) and host(sums)[0] == 0
+
+
+@every_dtype
+@pytest.mark.parametrize("n, k, m", [(1, 1, 1), (3, 5, 2), (16, 8, 33), (4, 0, 3), (0, 3, 2)])
+@pytest.mark.parametrize("transposed_a, transposed_b", [(False, False), (True, False), (False, True), (True, True)])
+def test_product(n, k, m, transposed_a, transposed_b, dtype):
+    """Of matrices and transposes, into a new array, into one that is there, and added to it; in both result types."""
+    a, b = numbers(n, k, dtype=dtype), numbers(k, m, dtype=dtype, seed=1)
+    on_device = [
+        device(np.ascontiguousarray(x.T)).T if transposed else device(x)
+        for x, transposed in ((a, transposed_a), (b, transposed_b))
+    ]
+    a, b = exact(a, b)
+    carried = (k + 1) * E * (np.abs(a) @ np.abs(b))
+    within(products.product(*on_device), a @ b, carried, tensor=dtype)
+    for result in {dtype, parameter_dtype(dtype)}:
+        before = numbers(n, m, dtype=result, seed=2)
+        replaced, added = device(before), device(before)
+        assert products.product(*on_device, replaced) is replaced
+        within(replaced, a @ b, carried, result, tensor=dtype)
+        products.product(*on_device, added, add=True)
+        within(added, exact(before) + a @ b, carried + E * np.abs(exact(before)), result, tensor=dtype)
+
+
+def test_products_that_do_not_fit_are_refused():
+    a, b = (device(numbers(*shape, dtype="float32")) for shape in ((4, 3), (3, 6)))
+    with pytest.raises(ValueError, match="cannot multiply"):
+        products.product(a, a)
+    with pytest.raises(ValueError, match="cannot multiply"):
+        products.product(a, b, cp.zeros((6, 4), np.float32))
+    with pytest.raises(ValueError, match="contiguous matrices"):
+        products.product(a, b[:, ::2])
 
 
 def test_tf32_rounds_the_inputs_of_products():
     x, weight = (numbers(*shape, dtype="float32", seed=i) for i, shape in enumerate([(5, 64), (7, 64)]))
     try:
-        linear.use_tf32(True)
-        rounded = exact(host(linear.product(device(x), device(weight).T)))
+        products.use_tf32(True)
+        rounded = exact(host(products.product(device(x), device(weight).T)))
     finally:
-        linear.use_tf32(False)
+        products.use_tf32(False)
     expected = exact(x) @ exact(weight).T
     sizes = np.abs(exact(x)) @ np.abs(exact(weight)).T
     error = np.abs(rounded - expected)
     # each input is off by one rounding to 11 bits; without, by no more than the sum's roundings in float32
     assert (error <= 2.5 * 2.0**-11 * sizes).all()
-    assert (np.abs(exact(host(linear.product(device(x), device(weight).T))) - expected) <= 65 * E * sizes).all()
+    assert (np.abs(exact(host(products.product(device(x), device(weight).T))) - expected) <= 65 * E * sizes).all()
     assert error.max() > 65 * E * sizes.max()

@@ -2,7 +2,7 @@
 
 import time
 
-from minibert.emulator.cupy.cuda import memory, runtime
+from minibert.emulator.cupy.cuda import cublas, device, memory, runtime
 from minibert.emulator.cupy.cuda.memory import MemoryPool
 from minibert.emulator.cupy.cuda.pinned import PinnedMemoryPointer, alloc_pinned_memory
 from minibert.emulator.cupy.synchronising import synchronise, wait_for_event
@@ -14,6 +14,8 @@ __all__ = [
     "PinnedMemoryPointer",
     "Stream",
     "alloc_pinned_memory",
+    "cublas",
+    "device",
     "get_current_stream",
     "get_elapsed_time",
     "memory",

@@ -1,0 +1,82 @@
+"""Matrix products by cuBLAS: nine tenths of BERT's arithmetic.
+
+Products are 2-D.  In 16 bits they use the tensor cores; sums are float32, or float64 for float64.  cublasGemmEx is
+called directly, not through cupy.matmul, because it can do what matmul cannot: add the product to what `out` holds
+(beta = 1), and write a float32 result of 16-bit matrices.  So a gradient that accumulates needs no pass of its own over
+memory, and is rounded once, not twice.
+
+Source: cuBLAS library documentation, cublasGemmEx.  It counts by columns: what lies row by row in memory is, to cuBLAS,
+the transpose; out = a @ b is computed as out.T = b.T @ a.T.
+"""
+
+import ctypes
+
+import numpy as np
+
+from minibert.ops.gpu.kernels import sum_type
+from minibert.ops.gpu.library import cp
+
+# cudaDataType_t, and cublasComputeType_t for sums in that type
+DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77
+NORMAL, TRANSPOSED = 0, 1  # cublasOperation_t
+BEST = -1  # CUBLAS_GEMM_DEFAULT: cuBLAS chooses the algorithm
+
+ZERO, ONE = ((ctypes.c_float(number), ctypes.c_double(number)) for number in (0.0, 1.0))
+ADDRESSES = {
+    (size, number): ctypes.addressof(scalar)
+    for number, scalars in ((0, ZERO), (1, ONE))
+    for size, scalar in zip((4, 8), scalars, strict=True)
+}
+compute_type = {4: COMPUTE_32F, 8: COMPUTE_64F}  # by the bytes of a sum; `use_tf32` changes the first
+
+
+def product(a, b, out=None, add=False):
+    """a [n, k] @ b [k, m] -> out [n, m]; with k = 0, zeros.
+
+    a, b: of one dtype, each contiguous or the transpose of a contiguous matrix.  out: contiguous, of their dtype or in
+    the type of the sums; a new array of their dtype where it is None.  add: add the product to what `out` holds.
+    Raises ValueError for other layouts or shapes.
+    """
+    (rows, depth), columns = a.shape, b.shape[1]
+    if out is None:
+        out, add = cp.empty((rows, columns), a.dtype), False
+    if b.shape[0] != depth or out.shape != (rows, columns) or not out.flags.c_contiguous:
+        raise ValueError(
+            f"cannot multiply {a.shape} by {b.shape} into {out.shape}: expected a contiguous result that fits"
+        )
+    if 0 in (rows, columns):
+        return out
+    if depth == 0:
+        if not add:
+            out[...] = 0
+        return out
+    size = np.dtype(sum_type(a.dtype)).itemsize
+    data_type = DATA_TYPES[a.dtype.name]
+    of_a, leading_a = layout(a)
+    of_b, leading_b = layout(b)
+    cp.cuda.cublas.gemmEx(
+        cp.cuda.device.get_cublas_handle(),
+        *(of_b, of_a, columns, rows, depth),
+        *(ADDRESSES[size, 1], b.data.ptr, data_type, leading_b, a.data.ptr, data_type, leading_a),
+        *(ADDRESSES[size, int(add)], out.data.ptr, DATA_TYPES[out.dtype.name], columns),
+        *(compute_type[size], BEST),
+    )
+    return out
+
+
+def layout(matrix) -> tuple[int, int]:
+    """What cuBLAS is told of an operand: whether to transpose it, and the distance between its rows in memory."""
+    rows, columns = matrix.shape
+    if matrix.flags.c_contiguous:
+        return NORMAL, columns
+    if matrix.flags.f_contiguous:
+        return TRANSPOSED, rows
+    raise ValueError("a product takes contiguous matrices and their transposes; copy it first")
+
+
+def use_tf32(wanted: bool) -> None:
+    """Let tensor cores multiply float32 matrices, from inputs rounded to 11 bits; sums stay float32."""
+    compute_type[4] = COMPUTE_32F_FAST_TF32 if wanted else COMPUTE_32F
+    types = cp._core._routines_linalg
+    cp._core.set_compute_type(np.float32, types.COMPUTE_TYPE_TF32 if wanted else types.COMPUTE_TYPE_DEFAULT)
