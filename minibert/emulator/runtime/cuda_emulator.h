@@ -11,6 +11,8 @@
 // here are defined in runtime.cpp, which is compiled once and linked to every kernel.
 #pragma once
 
+#define MINIBERT_EMULATOR 1  // for sources that have something else for the emulator: instructions of PTX, say
+
 #include "device.h"
 #include "warps.h"
 #include "atomics.h"

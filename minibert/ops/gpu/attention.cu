@@ -109,7 +109,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, sum_
     using A = sum_t<T>;
     constexpr int OWN = OWNED<A, WIDTH>, MET = OWN / 2, EACH = OWN / 32, COLUMNS = MET / KEYS_EACH;
     constexpr int QUADS = WIDTH / STEP;
-    extern __shared__ unsigned char memory[];
+    extern __shared__ __align__(128) unsigned char memory[];
     A* query_tile = reinterpret_cast<A*>(memory);
     A* key_tile = query_tile + OWN * pitch<WIDTH>;
     A* value_tile = key_tile + MET * pitch<WIDTH>;

@@ -56,7 +56,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     using A = sum_t<T>;
     constexpr int OWN = OWNED<A, WIDTH>, MET = OWN / 2, EACH = OWN / 32, COLUMNS = OWN / KEYS_EACH;
     constexpr int QUADS = WIDTH / STEP;
-    extern __shared__ unsigned char memory[];
+    extern __shared__ __align__(128) unsigned char memory[];
     A* key_tile = reinterpret_cast<A*>(memory);
     A* value_tile = key_tile + OWN * pitch<WIDTH>;
     A* query_tile = value_tile + OWN * pitch<WIDTH>;
@@ -127,7 +127,7 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     using A = sum_t<T>;
     constexpr int OWN = OWNED<A, WIDTH>, MET = OWN / 2, EACH = OWN / 32, COLUMNS = MET / KEYS_EACH;
     constexpr int QUADS = WIDTH / STEP;
-    extern __shared__ unsigned char memory[];
+    extern __shared__ __align__(128) unsigned char memory[];
     A* query_tile = reinterpret_cast<A*>(memory);
     A* d_context_tile = query_tile + OWN * pitch<WIDTH>;
     A* key_tile = d_context_tile + OWN * pitch<WIDTH>;

@@ -81,7 +81,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
                   float scale, float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0,
                   unsigned key1, unsigned site, unsigned threshold) {
     constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, TILE>;
-    extern __shared__ unsigned char memory[];
+    extern __shared__ __align__(128) unsigned char memory[];
     T* key_tile = reinterpret_cast<T*>(memory);
     T* value_tile = key_tile + TILE * PITCH;
     int warp = threadIdx.x / WARP, row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE;

@@ -1,7 +1,11 @@
 """Attention of 16-bit tensors on tensor cores: which kernel, how large its grid, how much shared memory.
 
-attention.py calls `forward` and `backward` where `use_tensor_cores` allows it, and keeps the cache.
+There are two versions of each kernel: with wmma, from compute capability 7.0 on, and with the instructions behind it,
+from 8.0 on.  attention.py calls `forward` and `backward` where `use_tensor_cores` allows it, and keeps the cache.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,28 +15,75 @@ from minibert.ops.gpu.library import cp
 
 WIDTHS = (32, 64, 128)  # features of a head that kernels are compiled for; others are padded to the next of them
 WARP, WARPS = 32, 4  # threads of a warp, warps of a block
-SIDE, TILE = 16, 32  # as in tensor_cores.cuh
+SIDE, TILE = 16, 32  # as in tensor_cores.cuh and attention_mma_backward.cu
+KEYS = 64  # of a tile, as in attention_mma.cu
 ROWS = WARPS * SIDE  # that a block owns
 HELD = 64  # up to this width the backward pass keeps what a block owns in registers
+
+
+def pitch(numbers: int, size: int) -> int:
+    """Bytes from row to row in shared memory, for rows of so many numbers of `size` bytes: as in tensor_cores.cuh."""
+    return numbers * size + 16
+
+
+def wmma_memory(width: int) -> tuple[int, int, int]:
+    """Bytes of a block of attention_forward, attention_d_key_value and attention_d_query, for a width in WIDTHS."""
+    tile, owned = TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
+    by_queries = WARPS * SIDE * pitch(TILE, 4)  # the rooms of all warps: a row for each query that a warp owns
+    by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it meets
+    backward = [2 * tile + rooms for rooms in (by_keys, by_queries)]
+    held = width <= HELD
+    return 2 * tile + by_queries, *(max(owned, rest) if held else owned + rest for rest in backward)
+
+
+def mma_memory(width: int) -> tuple[int, int, int]:
+    """The same for the other version: two stages of two tiles each, and rows that are not held in registers."""
+    stages, owned = 2 * 2 * TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
+    by_keys, by_queries = (stages + (0 if width <= held else owned) for held in (HELD // 2, HELD))
+    return 2 * 2 * KEYS * pitch(width, 2), by_keys, by_queries
+
+
+@dataclass(frozen=True)
+class Version:
+    """One set of kernels, a file for each width, so that only what a model uses is compiled.
+
+    shared_memory: bytes of a block of the three kernels, for a width in WIDTHS
+    """
+
+    forward: dict[int, CudaFile]
+    backward: dict[int, CudaFile]
+    shared_memory: Callable[[int], tuple[int, int, int]]
+
+    def takes(self, dtype) -> bool:
+        """Whether the current device has these kernels for tensors of that dtype."""
+        return self.forward[WIDTHS[0]].takes(dtype, int(cp.cuda.Device().compute_capability))
+
+
+def files(file: str, *kernels: str, headers, first) -> dict[int, CudaFile]:
+    """A file for each width."""
+    return {
+        width: CudaFile(file, *(f"{kernel}<{{T}}, {width}>" for kernel in kernels), headers=headers, first=first)
+        for width in WIDTHS
+    }
+
+
 FIRST = {"float16": 70, "bfloat16": 80}  # the compute capability from which on tensor cores take a dtype
 HEADERS = ("dropout.cuh", "attention.cuh", "tensor_cores.cuh", "attention_tensor_cores.cuh")
-
 PRODUCT = CudaFile("attention_tensor_cores.cu", "wmma_product<{T}>", headers=HEADERS, first=FIRST)
-# one file for each width, so that only what a model uses is compiled
-FORWARD = {
-    w: CudaFile("attention_tensor_cores.cu", f"attention_forward<{{T}}, {w}>", headers=HEADERS, first=FIRST)
-    for w in WIDTHS
-}
-BACKWARD = {
-    w: CudaFile(
-        "attention_tensor_cores_backward.cu",
-        f"attention_d_key_value<{{T}}, {w}>",
-        f"attention_d_query<{{T}}, {w}>",
-        headers=HEADERS,
-        first=FIRST,
-    )
-    for w in WIDTHS
-}
+BACKWARD_KERNELS = "attention_d_key_value", "attention_d_query"
+WMMA = Version(
+    files("attention_tensor_cores.cu", "attention_forward", headers=HEADERS, first=FIRST),
+    files("attention_tensor_cores_backward.cu", *BACKWARD_KERNELS, headers=HEADERS, first=FIRST),
+    wmma_memory,
+)
+MMA_FIRST = {"float16": 80, "bfloat16": 80}
+MMA_HEADERS = ("dropout.cuh", "attention.cuh", "warp_mma.cuh", "attention_mma.cuh")
+MMA = Version(
+    files("attention_mma.cu", "attention_forward", headers=MMA_HEADERS, first=MMA_FIRST),
+    files("attention_mma_backward.cu", *BACKWARD_KERNELS, headers=MMA_HEADERS, first=MMA_FIRST),
+    mma_memory,
+)
+FILES = [file for version in (WMMA, MMA) for table in (version.forward, version.backward) for file in table.values()]
 
 
 def use_tensor_cores(dtype, width: int) -> bool:
@@ -45,19 +96,9 @@ def padded(width: int) -> int:
     return next(w for w in WIDTHS if width <= w)
 
 
-def pitch(numbers: int, size: int) -> int:
-    """Bytes from row to row in shared memory, for rows of so many numbers of `size` bytes: as in tensor_cores.cuh."""
-    return numbers * size + 16
-
-
-def shared_memory(width: int) -> tuple[int, int, int]:
-    """Bytes of a block of attention_forward, attention_d_key_value and attention_d_query, for a width in WIDTHS."""
-    tile, owned = TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
-    by_queries = WARPS * SIDE * pitch(TILE, 4)  # the rooms of all warps: a row for each query that a warp owns
-    by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it meets
-    backward = [2 * tile + rooms for rooms in (by_keys, by_queries)]
-    held = width <= HELD
-    return 2 * tile + by_queries, *(max(owned, rest) if held else owned + rest for rest in backward)
+def best_version(dtype) -> Version:
+    """The faster one of those that the current device has."""
+    return MMA if MMA.takes(dtype) else WMMA
 
 
 def arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout) -> tuple:
@@ -73,28 +114,41 @@ def grid(rows: int, cu_seqlens, heads: int) -> tuple[int, int]:
     return rows // ROWS + len(cu_seqlens) - 1, heads
 
 
-def forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout):
-    """query [Nq, H]; key, value [N, H]: see minibert.ops.reference.attention.
+def forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, version=None):
+    """query [Nq, H]; key, value [N, H]: see minibert.ops.reference.attention.  version: the best one where it is None.
 
     All arrays as kernels read them, contiguous, indices int32.  Returns context [Nq, H] and log_sums float32 [A, Nq].
     """
     context = cp.empty(query.shape, query.dtype)
     log_sums = cp.empty((heads, len(query)), np.float32)
     width = padded(query.shape[1] // heads)
-    FORWARD[width].launch(
+    version = version or best_version(query.dtype)
+    version.forward[width].launch(
         f"attention_forward<{{T}}, {width}>",
         query.dtype,
         grid(len(query), cu_seqlens_q, heads) if len(query) else 0,
         WARPS * WARP,
         *(query, key, value, context, log_sums),
         *arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout),
-        shared=shared_memory(width)[0],
+        shared=version.shared_memory(width)[0],
     )
     return context, log_sums
 
 
 def backward(
-    d_context, query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums, delta
+    d_context,
+    query,
+    key,
+    value,
+    heads,
+    cu_seqlens_q,
+    cu_seqlens_k,
+    positions_q,
+    causal,
+    dropout,
+    log_sums,
+    delta,
+    version=None,
 ):
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].
 
@@ -102,10 +156,11 @@ def backward(
     """
     d_query, d_key, d_value = (cp.empty(x.shape, x.dtype) for x in (query, key, value))
     width = padded(query.shape[1] // heads)
-    _, shared_by_keys, shared_by_queries = shared_memory(width)
+    version = version or best_version(query.dtype)
+    _, shared_by_keys, shared_by_queries = version.shared_memory(width)
     tensors = query, key, value, d_context, log_sums, delta
     rest = arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout)
-    BACKWARD[width].launch(
+    version.backward[width].launch(
         f"attention_d_key_value<{{T}}, {width}>",
         query.dtype,
         grid(len(key), cu_seqlens_k, heads) if len(key) else 0,
@@ -114,7 +169,7 @@ def backward(
         *rest,
         shared=shared_by_keys,
     )
-    BACKWARD[width].launch(
+    version.backward[width].launch(
         f"attention_d_query<{{T}}, {width}>",
         query.dtype,
         grid(len(query), cu_seqlens_q, heads) if len(query) else 0,

@@ -58,7 +58,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
                       unsigned key1, unsigned site, unsigned threshold) {
     constexpr bool HELD = WIDTH <= MOST_HELD;
     constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, SIDE>;
-    extern __shared__ unsigned char memory[];
+    extern __shared__ __align__(128) unsigned char memory[];
     T* own = reinterpret_cast<T*>(memory);
     T* query_tile = own + (HELD ? 0 : 2 * ROWS * PITCH);
     T* d_context_tile = query_tile + TILE * PITCH;
@@ -130,7 +130,7 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
                   unsigned site, unsigned threshold) {
     constexpr bool HELD = WIDTH <= MOST_HELD;
     constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, TILE>;
-    extern __shared__ unsigned char memory[];
+    extern __shared__ __align__(128) unsigned char memory[];
     T* own = reinterpret_cast<T*>(memory);
     T* key_tile = own + (HELD ? 0 : 2 * ROWS * PITCH);
     T* value_tile = key_tile + TILE * PITCH;

@@ -40,7 +40,7 @@ __global__ void layernorm_forward(const T* x, const T* residual, const T* weight
                                   unsigned key1, unsigned site, unsigned threshold) {
     using A = sum_t<T>;
     constexpr int N = pack_size<T, ALIGNED>;
-    extern __shared__ unsigned char room[];
+    extern __shared__ __align__(128) unsigned char room[];
     Drops drops = {sequences, positions, key0, key1, site, threshold};
     long long row = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
     if (row >= rows) return;

@@ -185,7 +185,8 @@ def cuda_files() -> list[CudaFile]:
     found: dict[int, CudaFile] = {}
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         for value in vars(importlib.import_module(module.name)).values():
-            for file in value.values() if isinstance(value, dict) else (value,):
+            several = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+            for file in several:
                 if isinstance(file, CudaFile):
                     found[id(file)] = file
     return sorted(found.values(), key=lambda file: (file.file, file.names))

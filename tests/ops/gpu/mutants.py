@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from minibert.ops.gpu.kernels import FOLDER
 
 VARIABLE = "MINIBERT_MUTANT"
-BARRIER = re.compile(r"__sync(threads|warp)\s*\([^()]*\)\s*;")
+BARRIER = re.compile(r"(__sync(threads|warp)|wait_copies<\w+>)\s*\([^()]*\)\s*;")
 ATOMIC = re.compile(r"atomicAdd\(\s*&?([^,]+),\s*([^;]+)\)\s*;")
 # By convention a bounds check is written with < or >= (a maximum with >): `if (row < rows)`, `i < width ? x[i] : 0`
 COMPARES = re.compile(r"<(?![<=])|>=")

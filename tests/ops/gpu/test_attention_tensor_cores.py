@@ -1,4 +1,4 @@
-"""Attention on tensor cores, in float16 and bfloat16, against the reference in float64.
+"""Attention on tensor cores, with wmma and with mma.sync, in float16 and bfloat16, against the reference in float64.
 
 How far may a result be off?  u is the largest relative error of rounding to the dtype, t the largest absolute one near
 zero, e that of float32.  Tensor cores multiply exactly and add up in float32.  So with |x| for the size of each entry:
@@ -47,14 +47,17 @@ LENGTHS = [(1,), (31, 32, 33), (127, 1, 128), (65, 64)]
 WIDTHS = [8, 20, 32, 64, 80, 128]
 MASKS = {"plain": (False, 0.0), "causal": (True, 0.0), "dropout": (False, 0.25), "causal, dropout": (True, 0.25)}
 FEW_ROWS = [(0, 5, 31, 33), (40, 41, 129), ()]  # of sequences of 31, 9 and 90 tokens
+VERSIONS = {"wmma": tensor_cores.WMMA, "mma": tensor_cores.MMA}
+each_version = pytest.mark.parametrize("version", VERSIONS)
 NAMES = "context", "log_sums", "d_query", "d_key", "d_value"
 
 
 class Case:
     """One batch: tensors on the host, and what attention needs to know beside them."""
 
-    def __init__(self, dtype, lengths, width, causal=False, rate=0.0, rows=None, heads=2):
+    def __init__(self, dtype, lengths, width, causal=False, rate=0.0, rows=None, heads=2, version=None):
         self.dtype, self.heads, self.causal = dtype, heads, causal
+        self.version = VERSIONS.get(version)
         self.cu_seqlens_k = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)  # [B + 1]
         tokens = int(self.cu_seqlens_k[-1])
         rows = np.arange(tokens) if rows is None else np.array(rows, int)  # [Nq]
@@ -81,9 +84,9 @@ class Case:
     def run(self):
         """By the kernels: context, log_sums, d_query, d_key, d_value, on the device."""
         tensors, layout = [device(x) for x in (self.query, self.key, self.value)], self.layout(device)
-        context, log_sums = tensor_cores.forward(*tensors, *layout)
+        context, log_sums = tensor_cores.forward(*tensors, *layout, version=self.version)
         delta = device(self.delta(exact(host(context))).astype(np.float32))
-        gradients = tensor_cores.backward(device(self.d_context), *tensors, *layout, log_sums, delta)
+        gradients = tensor_cores.backward(device(self.d_context), *tensors, *layout, log_sums, delta, self.version)
         return context, log_sums, *gradients
 
     def delta(self, context):
@@ -155,15 +158,19 @@ def agree(case):
         slow("float16", (66,), 32, "plain", None),
         ("float16", (3, 70), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
         ("float16", (3, 4), 16, "causal", ()),
+        slow("float16", (5, 66), 24, "causal, dropout", None),
+        slow("float16", (9, 34), 7, "dropout", None),
         slow("bfloat16", (40, 9), 64, "dropout", (3, 38)),
         slow("bfloat16", (35,), 40, "causal", None),
+        slow("bfloat16", (130,), 64, "causal, dropout", None),
         slow("float16", (35,), 80, "causal", None),
         slow("float16", (34,), 128, "causal, dropout", None),
     ],
 )
-def test_check_mode_finds_nothing(dtype, lengths, width, mask, rows):
+@each_version
+def test_check_mode_finds_nothing(dtype, lengths, width, mask, rows, version):
     with emulator.checking():
-        agree(Case(dtype, lengths, width, *MASKS[mask], rows=rows))
+        agree(Case(dtype, lengths, width, *MASKS[mask], rows=rows, version=version))
 
 
 @sixteen_bits
@@ -183,8 +190,9 @@ def test_the_smallest_product(dtype, size):
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("mask", MASKS)
-def test_against_the_reference(dtype, lengths, width, mask):
-    agree(Case(dtype, lengths, width, *MASKS[mask]))
+@each_version
+def test_against_the_reference(dtype, lengths, width, mask, version):
+    agree(Case(dtype, lengths, width, *MASKS[mask], version=version))
 
 
 @pytest.mark.slow
@@ -192,16 +200,18 @@ def test_against_the_reference(dtype, lengths, width, mask):
 @pytest.mark.parametrize("rows", FEW_ROWS)
 @pytest.mark.parametrize("width", [20, 64, 128])
 @pytest.mark.parametrize("mask", ["causal", "dropout"])
-def test_a_few_rows_ask(dtype, rows, width, mask):
+@each_version
+def test_a_few_rows_ask(dtype, rows, width, mask, version):
     """Some sequences have no row that asks, and in one case none has."""
-    agree(Case(dtype, (31, 9, 90), width, *MASKS[mask], rows=rows))
+    agree(Case(dtype, (31, 9, 90), width, *MASKS[mask], rows=rows, version=version))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mask", ["plain", "causal"])
-def test_large_scores(mask):
+@each_version
+def test_large_scores(mask, version):
     """The maximum of a row rises from tile to tile, by so much that older weights vanish."""
-    case = Case("bfloat16", (100,), 32, *MASKS[mask])
+    case = Case("bfloat16", (100,), 32, *MASKS[mask], version=version)
     case.key = (np.arange(100)[:, None] / 4 * exact(case.key)).astype(case.key.dtype)
     agree(case)
 
@@ -210,23 +220,33 @@ def test_large_scores(mask):
 @emulator_only
 @sixteen_bits
 @pytest.mark.parametrize("width", [20, 64, 128])
-def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width):
-    case, results = Case(dtype, (70, 3, 33), width, *MASKS["causal, dropout"]), []
+@each_version
+def test_the_order_of_threads_and_blocks_changes_no_bit(dtype, width, version):
+    case, results = Case(dtype, (70, 3, 33), width, *MASKS["causal, dropout"], version=version), []
     for order in (nullcontext(), emulator.ordered("reverse"), emulator.ordered("random", seed=3)):
         with order:
             results.append([host(array).tobytes() for array in case.run()])
     assert results[0] == results[1] == results[2]
 
 
-# sectors beyond the least (a row of 40 bytes begins anywhere in a sector), and bank conflicts for each turn at the
-# shared memory
+# (sectors, of the least; bank conflicts, of the turns at the shared memory) that each version may have for a width.  A
+# row of 40 bytes begins anywhere in a sector, and with mma.sync is written number by number.  Tiles of rows of 80 bytes
+# are written in twice the turns; the emulator writes them twice, since a copy of cp.async first spoils its target.
+TRAFFIC = {
+    "wmma": {32: (1.05, 0.1), 64: (1.05, 0), 128: (1.05, 0), 20: (1.25, 0.1)},
+    "mma": {32: (1.05, 0.35), 64: (1.05, 0), 128: (1.05, 0), 20: (1.6, 0.35)},
+}
+
+
 @pytest.mark.slow
 @emulator_only
-@pytest.mark.parametrize("width, sectors, conflicts", [(32, 1.05, 0.1), (64, 1.05, 0), (128, 1.05, 0), (20, 1.25, 0.1)])
-def test_access_is_coalesced_and_banks_are_met_once(width, sectors, conflicts):
+@pytest.mark.parametrize("width", TRAFFIC["wmma"])
+@each_version
+def test_access_is_coalesced_and_banks_are_met_once(width, version):
     with emulator.counting() as counts:
-        Case("bfloat16", (70, 33), width, *MASKS["causal, dropout"]).run()
+        Case("bfloat16", (70, 33), width, *MASKS["causal, dropout"], version=version).run()
     assert len(counts) == 3
+    sectors, conflicts = TRAFFIC[version][width]
     for kernel, count in counts.items():
         assert count.sectors <= sectors * count.least_sectors, f"{kernel}\n{counts}"
         assert count.bank_conflicts <= conflicts * count.turns, f"{kernel}\n{counts}"
@@ -234,10 +254,11 @@ def test_access_is_coalesced_and_banks_are_met_once(width, sectors, conflicts):
 
 @pytest.mark.slow
 @sixteen_bits
-def test_what_is_dropped_is_what_the_reference_drops(dtype):
+@each_version
+def test_what_is_dropped_is_what_the_reference_drops(dtype, version):
     """All three kernels, seen through the identity matrix; probabilities are alike, since queries are zero."""
     tokens, heads = 100, 2
-    case = Case(dtype, (tokens,), 128, rate=0.25, heads=heads)
+    case = Case(dtype, (tokens,), 128, rate=0.25, heads=heads, version=version)
     one = np.tile(np.eye(tokens, 128), heads).astype(case.key.dtype)  # [N, H]
     drawn = reference.probabilities_mask(case.dropout, 0, slice(0, tokens), np.empty((heads, tokens, tokens)))
     kept = drawn > 0  # [A, Tq, Tk]
@@ -268,7 +289,17 @@ def test_tensor_cores_of_older_devices(monkeypatch, capability, expected):
     assert [name for name in SIXTEEN if tensor_cores.use_tensor_cores(DTYPES[name], 64)] == expected
 
 
+@pytest.mark.parametrize("capability, expected", [("75", "wmma"), ("80", "mma"), ("90", "mma")])
+def test_newer_devices_get_the_newer_version(monkeypatch, capability, expected):
+    class Device:
+        compute_capability = capability
+
+    monkeypatch.setattr(tensor_cores.cp.cuda, "Device", Device)
+    assert tensor_cores.best_version(DTYPES["float16"]) is VERSIONS[expected]
+
+
 def test_shared_memory_fits_every_device():
-    """64 KiB is what sm_75 has; 48 KiB need not be asked for."""
-    assert all(size <= 64 * 1024 for width in tensor_cores.WIDTHS for size in tensor_cores.shared_memory(width))
-    assert all(size <= 48 * 1024 for width in (32, 64) for size in tensor_cores.shared_memory(width))
+    """64 KiB is what sm_75 has, 99 KiB sm_86; 48 KiB need not be asked for."""
+    for version, most in ((tensor_cores.WMMA, 64), (tensor_cores.MMA, 99)):
+        assert all(size <= most * 1024 for width in tensor_cores.WIDTHS for size in version.shared_memory(width))
+        assert all(size <= 48 * 1024 for width in (32, 64) for size in version.shared_memory(width))

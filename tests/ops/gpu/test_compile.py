@@ -95,7 +95,7 @@ def test_some_kernels_compile(name, dtype, capability):
 @needs_disassembler
 @pytest.mark.parametrize("capability", [75, 90])
 def test_sixteen_bit_attention_uses_tensor_cores(capability):
-    file = attention_tensor_cores.BACKWARD[64]
+    file = attention_tensor_cores.WMMA.backward[64]
     compiler = list(COMPILERS.values())[-1]
     check_tensor_cores(file, compile_file(compiler, file, np.dtype(np.float16), capability))
 

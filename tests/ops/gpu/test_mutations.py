@@ -26,6 +26,10 @@ TESTS_OF = {
     "attention_tensor_cores.cuh": ("test_attention_tensor_cores.py",),
     "attention_tensor_cores_backward.cu": ("test_attention_tensor_cores.py",),
     "tensor_cores.cuh": ("test_attention_tensor_cores.py",),
+    "attention_mma.cu": ("test_attention_tensor_cores.py",),
+    "attention_mma.cuh": ("test_attention_tensor_cores.py",),
+    "attention_mma_backward.cu": ("test_attention_tensor_cores.py",),
+    "warp_mma.cuh": ("test_attention_tensor_cores.py",),
     "losses.cu": ("test_kernels.py", "test_losses.py"),
     "distances.cu": ("test_kernels.py", "test_losses.py"),
     "embedding.cu": ("test_kernels.py", "test_rows.py"),
@@ -91,6 +95,7 @@ def test_there_are_mutants_of_all_kinds():
     "line, expected",
     [
         ("    __syncthreads();  // the sums are there", [("barrier", "    ;  // the sums are there")]),
+        ("    wait_copies<1>();  // it is there", [("barrier", "    ;  // it is there")]),
         ("if (row >= rows) return;", [("bounds check", "if (false) return;")]),
         ("if (f(i) < n) y[i] = 0;", [("bounds check", "if (true) y[i] = 0;")]),
         ("float x = i < n ? y[i] : 0;", [("bounds check", "float x = true ? y[i] : 0;")]),
