@@ -1,5 +1,7 @@
 """How arrays lie in memory, as kernels need to know it: contiguous, and starting at a multiple of sixteen bytes."""
 
+from functools import cache
+
 import numpy as np
 
 from minibert.ops.gpu.kernels import TYPES, blocks_for
@@ -15,11 +17,17 @@ def straight(*arrays):
 
     Raises TypeError for arrays of several dtypes, or of one that no kernel takes.
     """
-    names = {array.dtype.name for array in arrays}
-    if len(names) > 1 or not names <= TYPES.keys():
-        raise TypeError(f"expected arrays of one dtype, one of {', '.join(TYPES)}; got {', '.join(sorted(names))}")
-    result = [cp.ascontiguousarray(array) for array in arrays]
-    return [array if starts_at_vector(array) else array.copy() for array in result]
+    dtype = arrays[0].dtype
+    if not is_real(dtype) or any(array.dtype != dtype for array in arrays):
+        names = sorted({array.dtype.name for array in arrays})
+        raise TypeError(f"expected arrays of one dtype, one of {', '.join(TYPES)}; got {', '.join(names)}")
+    return [array if array.flags.c_contiguous and starts_at_vector(array) else array.copy() for array in arrays]
+
+
+@cache
+def is_real(dtype) -> bool:
+    """Whether kernels take tensors of that dtype.  (Its name, which NumPy puts together anew each time, is slow.)"""
+    return dtype.name in TYPES
 
 
 def starts_at_vector(array, size: int = VECTOR) -> bool:

@@ -10,15 +10,15 @@ the transpose; out = a @ b is computed as out.T = b.T @ a.T.
 """
 
 import ctypes
+from functools import cache
 
 import numpy as np
 
 from minibert.ops.gpu.kernels import sum_type
 from minibert.ops.gpu.library import cp
 
-# cudaDataType_t, and cublasComputeType_t for sums in that type
-DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
-COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77
+DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
+COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77  # cublasComputeType_t: in what sums are added up
 NORMAL, TRANSPOSED = 0, 1  # cublasOperation_t
 BEST = -1  # CUBLAS_GEMM_DEFAULT: cuBLAS chooses the algorithm
 
@@ -51,18 +51,23 @@ def product(a, b, out=None, add=False):
         if not add:
             out[...] = 0
         return out
-    size = np.dtype(sum_type(a.dtype)).itemsize
-    data_type = DATA_TYPES[a.dtype.name]
+    data_type, size = of_dtype(a.dtype)
     of_a, leading_a = layout(a)
     of_b, leading_b = layout(b)
     cp.cuda.cublas.gemmEx(
         cp.cuda.device.get_cublas_handle(),
         *(of_b, of_a, columns, rows, depth),
         *(ADDRESSES[size, 1], b.data.ptr, data_type, leading_b, a.data.ptr, data_type, leading_a),
-        *(ADDRESSES[size, int(add)], out.data.ptr, DATA_TYPES[out.dtype.name], columns),
+        *(ADDRESSES[size, int(add)], out.data.ptr, of_dtype(out.dtype)[0], columns),
         *(compute_type[size], BEST),
     )
     return out
+
+
+@cache
+def of_dtype(dtype) -> tuple[int, int]:
+    """What cuBLAS calls a dtype, and the bytes of the sums of its products."""
+    return DATA_TYPES[dtype.name], np.dtype(sum_type(dtype)).itemsize
 
 
 def layout(matrix) -> tuple[int, int]:

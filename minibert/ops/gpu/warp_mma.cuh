@@ -234,11 +234,14 @@ __device__ __forceinline__ void write_row(T* to, const Sums (&sums)[WIDTH / 8], 
         }
         return;
     }
+    bool pairs = width % 2 == 0;  // then a pair of neighbours begins at a multiple of four bytes
 #pragma unroll
-    for (int j = 0; j < WIDTH / 8; j++)
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            int feature = 8 * j + 2 * t + i;
-            if (there && feature < width) to[feature] = T(sums[j].at[2 * HALF + i] * factor);
-        }
+    for (int j = 0; j < WIDTH / 8; j++) {
+        int feature = 8 * j + 2 * t;
+        float first = sums[j].at[2 * HALF] * factor, second = sums[j].at[2 * HALF + 1] * factor;
+        if (!there || feature >= width) continue;
+        if (pairs) *reinterpret_cast<unsigned*>(to + feature) = packed(first, second, T());
+        else to[feature] = T(first);
+        if (!pairs && feature + 1 < width) to[feature + 1] = T(second);
+    }
 }
