@@ -71,7 +71,12 @@ def kernels_of(config: BertConfig, sequences: int, length: int, parameters: int,
     attention = 4 * tokens * length * width * layers  # two products
     return [
         Kernel(
-            "matrix products (cuBLAS)", "products", 18 * layers + 9, 3 * layers * (12 * row + 2 * wide), 3 * products
+            "matrix products (cuBLAS)",
+            "products",
+            18 * layers + 9,
+            # two of a layer's products are added to a gradient of [N, H]; those of weights, to one in float32
+            3 * layers * (12 * row + 2 * wide) + 2 * layers * row + 8 * weights,
+            3 * products,
         ),
         Kernel("attention, forward", "attention", layers, layers * 4 * row, attention),
         Kernel("attention, backward: delta", "memory", layers, layers * 2 * row),
@@ -87,8 +92,7 @@ def kernels_of(config: BertConfig, sequences: int, length: int, parameters: int,
         Kernel("dropout of the embeddings, both ways", "memory", 2, 4 * row),
         Kernel("look_up", "memory", 1, 2 * row),
         Kernel("scatter of the embeddings' gradients", "memory", 6, 3 * row),
-        Kernel("sums of two gradients (add_into, +)", "memory", 3 * layers, 3 * layers * 3 * row),
-        Kernel("add_into (gradients of weights)", "memory", 6 * layers + 4, weights * (size + 8)),
+        Kernel("sums of two gradients (+)", "memory", layers, layers * 3 * row),
         Kernel("cross_entropy_forward, count_correct", "memory", 4, 2 * logits),
         Kernel("cross_entropy_backward", "memory", 2, 2 * logits),
         Kernel("zero gradients, global_norm", "memory", 3, 8 * parameters),

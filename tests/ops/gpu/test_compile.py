@@ -67,7 +67,7 @@ def test_all_kernels_compile(version, capability):
     assert len(compiled) > 50 and all(each.cubin for each in compiled)
     if find_disassembler() is not None and capability > 70:  # the disassembler of CUDA 13 does not know 7.0 either
         for (_, file, _, _), each in zip(jobs, compiled, strict=True):
-            if "<mma.h>" in file.source():
+            if "<mma.h>" in file.source() or "mma.sync" in file.source():
                 check_tensor_cores(file, each)
 
 
@@ -144,8 +144,10 @@ def test_all_kernel_files_are_found():
 
 def test_tensor_cores_take_bfloat16_from_80_on():
     files = {file for file in cuda_files() if "<mma.h>" in file.source()}
+    newer = set(attention_tensor_cores.MMA.forward.values()) | set(attention_tensor_cores.MMA.backward.values())
     assert files and all(file.first == attention_tensor_cores.FIRST for file in files)
-    assert all(file.first == EVERYWHERE and set(file.first) == set(TYPES) for file in set(cuda_files()) - files)
+    assert newer and all(file.first == attention_tensor_cores.MMA_FIRST for file in newer)
+    assert all(file.first == EVERYWHERE and set(file.first) == set(TYPES) for file in set(cuda_files()) - files - newer)
     file = next(iter(files))
     assert [dtype.name for dtype in dtypes(file, 75)] == ["float16"]
     assert [dtype.name for dtype in dtypes(file, 80)] == ["float16", "bfloat16"]
