@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
+from minibert.arguments import Argument
 from minibert.commands.options import check_writable
 from minibert.files import write_text
 from minibert.models import Bert
@@ -21,11 +20,11 @@ class AttentionConfig:
     For example: minibert attention runs/001 "the state of the union is strong"
     """
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[str, Argument(metavar="RUN", positional=True)]
     """Folder of a trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
-    text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
+    text: Annotated[str, Argument(metavar="TEXT", positional=True)]
     """What the model reads; quote it."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("attention.html")
+    out: Annotated[Path, Argument(aliases=("-o",))] = Path("attention.html")
     """The file to write."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""

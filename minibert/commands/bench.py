@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-from tqdm import tqdm
-
+from minibert.arguments import Argument
 from minibert.bench import peers, roofline, workload
 from minibert.bench.measure import contenders_of, measure
 from minibert.bench.report import as_text
@@ -17,10 +15,11 @@ from minibert.data.pairs import Pairs
 from minibert.files import write_text
 from minibert.ops import load_backend
 from minibert.ops.threads import usable_cores
+from minibert.progress import progress_bar
 
 LONGEST = 512  # positions of the model
 STANDARD_OUTPUT = "-"
-THREADS = tyro.conf.arg(metavar="INT", help_behavior_hint="(default: all cores that it may use)")
+THREADS = Argument(metavar="INT", default="(default: all cores that it may use)")
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ class BenchConfig:
     """Turns that count, after one that warms up; figures are medians over them."""
     peers: bool = True
     """Measure transformers with PyTorch too, where they are installed."""
-    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    json: Annotated[str | None, Argument(metavar="FILE")] = None
     """Write the figures to this file too; - prints them instead of the tables."""
-    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    plot: Annotated[str | None, Argument(metavar="FILE")] = None
     """Draw the roofline into this file (.png, .svg or .pdf): each op's speed beside the machine's limits."""
 
     def __post_init__(self):
@@ -103,7 +102,7 @@ def run(config: BenchConfig, names: list[str] | None = None) -> dict:
     if config.peers and (missing := peers.missing()):
         print(f'peers are left out: {", ".join(missing)} not installed: pip install -e ".[peers]"', file=sys.stderr)
     # disable=None: only where somebody looks at a terminal
-    with tqdm(bar_format="{desc} ({elapsed})", leave=False, disable=None) as bar:
+    with progress_bar(bar_format="{desc} ({elapsed})") as bar:
         bar.set_description_str("making batches")
         work = make_workload(config)
         return measure(

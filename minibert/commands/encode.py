@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import tyro
 
+from minibert.arguments import Argument
 from minibert.commands.options import check_writable
 from minibert.files import write_file
 from minibert.models import Bert
@@ -30,9 +30,9 @@ class EncodeConfig:
     For example: minibert encode MODEL lines.txt --out vectors.npy
     """
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[str, Argument(metavar="RUN", positional=True)]
     """Folder of a model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
-    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    file: Annotated[str, Argument(metavar="FILE", positional=True)]
     """Text with one sentence in each line; - for standard input.  Empty lines are passed over."""
     out: str = "vectors.npy"
     """File for the vectors: .npy, or .safetensors."""
@@ -70,11 +70,11 @@ class SearchConfig:
     For example: minibert search MODEL lines.txt "a sunny day".  It takes a model that was trained to compare sentences.
     """
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[str, Argument(metavar="RUN", positional=True)]
     """Folder of a model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
-    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    file: Annotated[str, Argument(metavar="FILE", positional=True)]
     """Text with one sentence in each line; - for standard input."""
-    query: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="QUERY ...")]
+    query: Annotated[tuple[str, ...], Argument(metavar="QUERY ...", positional=True)]
     """What to look for."""
     top: int = 5
     """Lines to show for each query."""

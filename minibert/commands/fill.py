@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-
+from minibert.arguments import Argument
 from minibert.models import BertForPreTraining, fill_mask
 from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.text import Tokenizer
 
-TEXT = tyro.conf.arg(metavar="TEXT ...", help_behavior_hint="(at least one required)")
+TEXT = Argument(metavar="TEXT ...", default="(at least one required)", positional=True)
 
 
 @dataclass(frozen=True)
@@ -20,9 +19,9 @@ class FillConfig:
     For example: minibert fill runs/001 "the [MASK] of the union"
     """
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[str, Argument(metavar="RUN", positional=True)]
     """Folder of a trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
-    text: Annotated[tuple[str, ...], tyro.conf.Positional, TEXT]
+    text: Annotated[tuple[str, ...], TEXT]
     """Texts, each with at least one [MASK]; quote them, since they hold spaces and brackets."""
     top: int = 5
     """How many words to show for each blank."""

@@ -4,14 +4,13 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-from tqdm import tqdm
-
+from minibert.arguments import Argument
 from minibert.checks import CASES, TOLERANCE, Result, cases_of, check_gradients
 from minibert.ops import load_backend
 from minibert.ops.backend import PAIRS
+from minibert.progress import progress_bar
 
-OP = tyro.conf.arg(metavar="OP ...", help_behavior_hint="(default: all)")
+OP = Argument(metavar="OP ...", default="(default: all)", positional=True)
 HEADINGS = ("op", "argument", "shape", "largest relative error", "verdict")
 MINIMUM = (13, 15, 36, 22, 7)  # widths that suit all ops; only the models have longer names
 
@@ -23,7 +22,7 @@ class GradcheckConfig:
     Prints a table, and exits with 1 if a gradient is wrong.
     """
 
-    op: Annotated[tuple[str, ...], tyro.conf.Positional, OP] = ()
+    op: Annotated[tuple[str, ...], OP] = ()
     """Ops, layers or models to check, by name, such as layernorm; a wrong name shows them all."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """Whose gradients to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
@@ -50,7 +49,7 @@ def gradcheck(config: GradcheckConfig) -> int:
     widths = None
     for name in config.op or CASES:
         # disable=None: a bar only where somebody looks at a terminal
-        cases = tqdm(cases_of(name, backend, config.seed), desc=name, unit=" cases", leave=False, disable=None)
+        cases = progress_bar(cases_of(name, backend, config.seed), desc=name, unit=" cases")
         found = [result for case in cases for result in check_gradients(case, config.seed)]
         rows = [as_row(result) for result in found]
         if widths != (widths := fitting([HEADINGS, *rows], widths)):

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, get_args, get_origin, get_type_hints
 
-import tyro
+from minibert.arguments import Argument
 
 # a wide terminal, for the error boxes only: their lines are then not broken in the middle of a word
 WIDE = "10000"
@@ -31,6 +31,8 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
     Returns None where --help was asked for, and printed. Raises ValueError, in one line, for a command line that
     does not fit.
     """
+    import tyro  # here: nothing but a command line needs it
+
     description = "\n\n".join(part for part in (inspect.getdoc(config_class), note) if part)
     wants_help = not {"-h", "--help"}.isdisjoint(words)
     defaults = config_class.defaults(words) if hasattr(config_class, "defaults") and not wants_help else None
@@ -46,17 +48,19 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
     raise ValueError(f"{unbox(complaint.getvalue())}; see {program} --help")
 
 
-def _options_of(config_class: type, defaults) -> tyro.constructors.StructConstructorSpec:
+def _options_of(config_class: type, defaults):
     """How tyro makes an instance of `config_class`; left out options are as in the instance `defaults`, if any.
 
     tyro would find all of this by itself, but break the help where the docstring of a field goes to the next line,
     and call what may be left out {None}|STR.
     """
+    import tyro
+
     hints = get_type_hints(config_class, include_extras=True)
     docs = field_docs(config_class)
     fields = []
     for field in dataclasses.fields(config_class):
-        kind = hints[field.name]
+        kind = _as_tyro_has_it(hints[field.name])
         if field.default is None and (name := METAVARS.get(kind)):
             kind = Annotated[kind, tyro.conf.arg(metavar=name)]
         default = field.default if defaults is None else getattr(defaults, field.name)
@@ -64,6 +68,22 @@ def _options_of(config_class: type, defaults) -> tyro.constructors.StructConstru
             default = tyro.MISSING
         fields.append(tyro.constructors.StructFieldSpec(field.name, kind, default, docs.get(field.name)))
     return tyro.constructors.StructConstructorSpec(instantiate=config_class, fields=tuple(fields))
+
+
+def _as_tyro_has_it(kind):
+    """A field's type, with what a note on it (minibert.arguments) says in tyro's terms."""
+    import tyro
+
+    if get_origin(kind) is not Annotated:
+        return kind
+    plain, *notes = get_args(kind)
+    for note in notes:
+        if isinstance(note, Argument):
+            options = dict(metavar=note.metavar, help_behavior_hint=note.default, aliases=note.aliases or None)
+            plain = Annotated[plain, tyro.conf.arg(**{k: v for k, v in options.items() if v is not None})]
+            if note.positional:
+                plain = Annotated[plain, tyro.conf.Positional]
+    return plain
 
 
 def field_docs(config_class: type) -> dict[str, str]:

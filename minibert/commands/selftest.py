@@ -4,13 +4,10 @@ For GPUs above all: none of the machines that minibert is developed on has one.
 """
 
 import platform
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from tqdm import tqdm
 
 from minibert import __version__, info
 from minibert.bench.throughput import measure_throughput, product_rate
@@ -22,6 +19,7 @@ from minibert.nn.parameters import HALF_PRECISION
 from minibert.ops import Backend, load_backend
 from minibert.ops.backend import PAIRS
 from minibert.ops.devices import why_not_in
+from minibert.progress import write_line
 
 STEPS, EMULATED_STEPS = 20, 8
 SPEEDS = (("mini", 64, 128), ("base", 32, 128), ("base", 8, 512))  # size, sequences, length
@@ -74,7 +72,7 @@ class Report:
         self.checked = self.failed = 0
 
     def line(self, text: str) -> None:
-        tqdm.write(text, file=sys.stdout)
+        write_line(text)
         self.lines.append(text)
 
     def check(self, title: str, check: Callable[[], tuple[bool, str]]) -> None:

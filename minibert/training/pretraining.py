@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minibert.data.baselines import baselines
 from minibert.data.pretraining import PretrainingData, evaluation_batches
 from minibert.models import fill_mask
 from minibert.ops.threads import use_threads
+from minibert.progress import progress_bar, require, say, write_line
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.config import PretrainConfig
 from minibert.training.evaluation import evaluate
@@ -42,6 +42,7 @@ def pretrain(config: PretrainConfig) -> int:
 
     Raises ValueError, OSError and FloatingPointError (a loss that is no number) with one line for the user.
     """
+    require("pretrain", "safetensors", "matplotlib", "tqdm")
     keep_freed_memory()
     use_threads(config.threads)
     if not config.resume:
@@ -147,7 +148,7 @@ class Pretraining:
         self.clock = time.perf_counter()
         stop.urgent = False
         with (
-            tqdm(total=config.steps, initial=step, unit="step", disable=None, dynamic_ncols=True) as self.bar,
+            progress_bar(total=config.steps, initial=step, unit="step", leave=True, dynamic_ncols=True) as self.bar,
             np.errstate(all="ignore"),  # a loss that is no number is told below, in words
         ):
             upcoming = self.prepare(step) if step < config.steps else None
@@ -279,14 +280,14 @@ class Pretraining:
             if result.nsp_accuracy is None
             else f", next sentence {result.nsp_accuracy:.1%} of {result.pairs:,} pairs"
         )
-        tqdm.write(
+        write_line(
             f"step {step:,}, held out: masked tokens {result.mlm_accuracy:.1%}, "
             f"cross-entropy {result.mlm_loss:.3f} nats, perplexity {result.perplexity:.1f}{nsp}"
         )
         for text, answer in self.blanks[:blanks]:
             (guesses,) = fill_mask(self.model, self.tokenizer, text)
             listed = ", ".join(f"{piece} {probability:.0%}" for piece, probability in guesses)
-            tqdm.write(f"    {text}\n        {listed}   (was: {answer})")
+            write_line(f"    {text}\n        {listed}   (was: {answer})")
         title = (
             f"minibert pretrain: {self.config.size}, {self.config.steps:,} steps of {self.config.batch_tokens:,} tokens"
         )
@@ -301,8 +302,3 @@ class Pretraining:
         for name, accuracy in self.baselines.items():
             say("", f"{accuracy:6.1%}  {BASELINE_NAMES[name]}")
         say("", f"{result.mlm_accuracy:6.1%}  this model")
-
-
-def say(what: str, text: str) -> None:
-    """One line of the run's report."""
-    tqdm.write(f"{what:11}{text}")
