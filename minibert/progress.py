@@ -1,0 +1,36 @@
+"""Progress bars, lines that do not break them, and what a command needs to be installed."""
+
+import sys
+from importlib.util import find_spec
+
+
+def progress_bar(iterable=None, **options):
+    """A bar of tqdm on standard error, none where that is no terminal; `options` are tqdm's."""
+    from tqdm import tqdm
+
+    return tqdm(iterable, **{"disable": None, "leave": False, **options})
+
+
+def say(what: str, text: str) -> None:
+    """One line of a command's report."""
+    write_line(f"{what:11}{text}")
+
+
+def write_line(text: str) -> None:
+    """Print a line; if a bar is drawn, above it."""
+    drawing = sys.modules.get("tqdm")
+    if drawing is None:
+        print(text)
+    else:
+        drawing.tqdm.write(text, file=sys.stdout)
+
+
+def require(command: str, *packages: str) -> None:
+    """Raise ModuleNotFoundError, in one line, where packages that a command needs are not installed."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        names = " and ".join(missing)
+        verb = "is" if len(missing) == 1 else "are"
+        raise ModuleNotFoundError(
+            f"{command} needs {names}, which {verb} not installed: pip install {' '.join(missing)}"
+        )
