@@ -78,11 +78,13 @@ def _as_tyro_has_it(kind):
         return kind
     plain, *notes = get_args(kind)
     for note in notes:
-        if isinstance(note, Argument):
-            options = dict(metavar=note.metavar, help_behavior_hint=note.default, aliases=note.aliases or None)
-            plain = Annotated[plain, tyro.conf.arg(**{k: v for k, v in options.items() if v is not None})]
-            if note.positional:
-                plain = Annotated[plain, tyro.conf.Positional]
+        if not isinstance(note, Argument):
+            plain = Annotated[plain, note]
+            continue
+        options = dict(metavar=note.metavar, help_behavior_hint=note.default, aliases=note.aliases or None)
+        plain = Annotated[plain, tyro.conf.arg(**{name: value for name, value in options.items() if value is not None})]
+        if note.positional:
+            plain = Annotated[plain, tyro.conf.Positional]
     return plain
 
 
