@@ -48,7 +48,8 @@ def machine(record: Record, sizes: Sizes) -> None:
     from minibert.ops.gpu.kernels import header_folders
     from minibert.ops.gpu.library import cp, emulated
 
-    record.row("headers for mma.h", folders=[str(folder) for folder in header_folders()])
+    folders = [] if emulated else header_folders(cp.cuda.nvrtc.getVersion()[0])
+    record.row("headers for mma.h", folders=[str(folder) for folder in folders])
     record.row("device", line="emulated" if emulated else device_line(backend.xp))
     if not emulated:
         text = io.StringIO()

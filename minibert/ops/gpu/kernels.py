@@ -66,7 +66,8 @@ class CudaFile:
         if not self.takes(dtype, capability):
             raise TypeError(f"{self.file} has no kernels for {dtype} on compute capability {capability / 10}")
         source = self.source()
-        folders = header_folders() if "<mma.h>" in source and not emulated else []
+        wanted = "<mma.h>" in source and not emulated
+        folders = header_folders(cp.cuda.nvrtc.getVersion()[0]) if wanted else []
         options = (*OPTIONS, *(f"-I{folder}" for folder in folders))
         return cp.RawModule(code=source, options=options, name_expressions=self.instances(dtype))
 
@@ -124,23 +125,20 @@ def nvidia_folders() -> list[Path]:
     return [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
 
 
-def header_folders() -> list[Path]:
-    """Where the compiler finds <mma.h> and the crt/mma.h that it includes; empty where there is no crt/mma.h.
+def header_folders(cuda: int) -> list[Path]:
+    """What to add to the compiler's search, so that it finds crt/mma.h, which <mma.h> includes.
 
-    CuPy looks in the folders of NVIDIA's wheels first, and without the wheel nvidia-cuda-crt those of CUDA 13 have
-    mma.h alone; CUDA 12's keep crt/mma.h in nvidia-cuda-nvcc-cu12, where CuPy does not look.  So we look there, and in
-    a toolkit: $CUDA_PATH, $CUDA_HOME, beside nvcc, /usr/local/cuda.
+    CuPy looks in NVIDIA's wheels.  Those of CUDA 13 have crt/mma.h only with nvidia-cuda-crt; those of CUDA 12 keep it
+    in nvidia-cuda-nvcc-cu12, where CuPy does not look.  So we look there, and in toolkits: $CUDA_PATH, $CUDA_HOME,
+    beside nvcc, /usr/local/cuda.  cuda: the compiler's major version.  Empty where there is no crt/mma.h to be read.
     """
+    wheels = [folder / name for folder in nvidia_folders() for name in (f"cu{cuda}", *["cuda_nvcc"] * (cuda == 12))]
     toolkits = [Path(value) for name in ("CUDA_PATH", "CUDA_HOME") if (value := os.environ.get(name))]
     if nvcc := shutil.which("nvcc"):
         toolkits += [Path(nvcc).parents[1], Path(nvcc).resolve().parents[1]]
-    toolkits += [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
-    wheels = [path for folder in nvidia_folders() for path in (*sorted(folder.glob("cu[0-9]*"), reverse=True),
-                                                             folder / "cuda_nvcc")]  # fmt: skip
-    for folder in [base / "include" for base in (*wheels, *toolkits)]:
-        if (folder / "crt" / "mma.h").is_file():
-            return [folder]
-    return []
+    toolkits += [Path("/usr/local/cuda"), Path(f"/usr/local/cuda-{cuda}")]
+    found = (base / "include" for base in (*wheels, *toolkits))
+    return [folder for folder in found if os.access(folder / "crt" / "mma.h", os.R_OK)][:1]
 
 
 def crt_folder() -> Path | None:

@@ -3,12 +3,14 @@
 All of it has a command of its own (`pytest -m compile_matrix tests/ops/gpu`); the usual run takes a sample.
 """
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minibert.ops.gpu import attention_tensor_cores
+from minibert.ops.gpu import attention_tensor_cores, kernels
 from minibert.ops.gpu.kernels import CAPABILITIES, EVERYWHERE, TYPES, CudaFile
 from minibert.ops.gpu.nvrtc import (
     LAST_70,
@@ -25,6 +27,7 @@ from minibert.ops.gpu.nvrtc import (
 COMPILERS = {f"CUDA {compiler.version[0]}": compiler for compiler in find_compilers()}
 # each architecture with the newest compiler that knows it, and the older compiler on the oldest, a middle and a new one
 MATRIX = [(12, 70), (12, 80), (12, 90), *((13, capability) for capability in CAPABILITIES if capability > 70)]
+NONE = SimpleNamespace(headers=())  # in place of a compiler that is not installed
 WORKERS = 2  # compilations at a time
 needs_disassembler = pytest.mark.skipif(
     find_disassembler() is None, reason="nvdisasm is not installed: pip install -e '.[cuda-check]'"
@@ -151,6 +154,45 @@ def test_tensor_cores_take_bfloat16_from_80_on():
     file = next(iter(files))
     assert [dtype.name for dtype in dtypes(file, 75)] == ["float16"]
     assert [dtype.name for dtype in dtypes(file, 80)] == ["float16", "bfloat16"]
+
+
+@needs_compiler
+def test_headers_are_found_as_the_wheels_of_cuda_13_leave_them(tmp_path, monkeypatch):
+    """nvidia/cu13 has mma.h but, without nvidia-cuda-crt, not the crt/mma.h that it includes: a toolkit has both."""
+    whole = next((folder for folder in COMPILERS.get("CUDA 13", NONE).headers if (folder / "mma.h").exists()), None)
+    if whole is None:
+        pytest.skip("the headers of CUDA 13 are not installed: pip install -e '.[cuda-check]'")
+    wheel, toolkit = tmp_path / "nvidia" / "cu13" / "include", tmp_path / "toolkit" / "include"
+    for folder in (wheel, toolkit):
+        folder.mkdir(parents=True)
+        for path in whole.iterdir():
+            if folder is toolkit or path.name != "crt":
+                (folder / path.name).symlink_to(path)
+    monkeypatch.setattr(kernels, "nvidia_folders", lambda: [tmp_path / "nvidia"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    file = attention_tensor_cores.WMMA.forward[32]
+    compiled = dataclasses.replace(COMPILERS["CUDA 13"], headers=(wheel,))  # as CuPy looks, by itself
+    with pytest.raises(NvrtcError, match="crt/mma.h"):
+        compile_file(compiled, file, np.dtype(np.float16), 80)
+    for variable in ("CUDA_PATH", "CUDA_HOME"):
+        monkeypatch.delenv("CUDA_PATH", raising=False)
+        monkeypatch.setenv(variable, str(tmp_path / "toolkit"))
+        folders = kernels.header_folders(13)
+        assert folders == [toolkit]
+        compiled = dataclasses.replace(compiled, headers=(*folders, wheel))
+        assert compile_file(compiled, file, np.dtype(np.float16), 80).usage
+
+
+def test_headers_that_cannot_be_read_are_passed_over(tmp_path, monkeypatch):
+    """A folder without the header, one whose header is a dangling link, and CUDA 12's wheel."""
+    nvidia = tmp_path / "nvidia"
+    for name in ("cu12", "cuda_nvcc"):
+        (nvidia / name / "include" / "crt").mkdir(parents=True)
+    (nvidia / "cu12" / "include" / "crt" / "mma.h").symlink_to(tmp_path / "gone.h")
+    (nvidia / "cuda_nvcc" / "include" / "crt" / "mma.h").write_text("")
+    monkeypatch.setattr(kernels, "nvidia_folders", lambda: [nvidia])
+    assert kernels.header_folders(12) == [nvidia / "cuda_nvcc" / "include"]
+    assert nvidia / "cuda_nvcc" / "include" not in kernels.header_folders(13)
 
 
 def test_kernels_that_are_not_for_this_device_are_refused():
