@@ -19,7 +19,7 @@ import numpy as np
 from minibert.bench.ours import BETAS, CLIP, EPS, LEARNING_RATE, training_step
 from minibert.bench.peers import decay_groups, tuned_inputs
 from minibert.bench.throughput import dtype_of, product_rate, random_batch, step_flops, wait_for
-from minibert.commands.selftest import device_line
+from minibert.commands.selftest_checks import device_line
 from minibert.models import BertConfig
 from minibert.ops import load_backend
 

@@ -44,7 +44,7 @@ def machine(record: Record, sizes: Sizes) -> None:
         got = subprocess.run(["nvidia-smi", f"--query-gpu={query}", "--format=csv"], capture_output=True, text=True)
         record.row("nvidia-smi", said=got.stdout.strip())
     backend = load()
-    from minibert.commands.selftest import device_line
+    from minibert.commands.selftest_checks import device_line
     from minibert.ops.gpu.kernels import header_folders
     from minibert.ops.gpu.library import cp, emulated
 
@@ -299,7 +299,7 @@ def training(record: Record, sizes: Sizes) -> None:
 def gradients(record: Record, sizes: Sizes) -> None:
     """Every element of every gradient of every op, layer and model against finite differences, in float64."""
     from minibert.checks import CASES
-    from minibert.commands.selftest import gradients as check
+    from minibert.commands.selftest_checks import gradients as check
     from minibert.ops.backend import PAIRS
 
     backend, wrong = load(), 0
