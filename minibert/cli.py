@@ -176,7 +176,7 @@ def _dispatch(argv: list[str]) -> int:
 
 def _options(name: str, words: list[str]):
     """The subcommand's dataclass, filled from `words`; None where --help was asked for, and printed."""
-    from minibert.commands.options import read_options  # here, since it takes tyro
+    from minibert.commands.options import read_options  # here: only a subcommand needs it
 
     return read_options(_load(COMMANDS[name].config), words, program=f"minibert {name}", note=DEBUG_NOTE)
 

@@ -101,7 +101,6 @@ def run(config: BenchConfig, names: list[str] | None = None) -> dict:
     load_backend(config.backend)
     if config.peers and (missing := peers.missing()):
         print(f'peers are left out: {", ".join(missing)} not installed: pip install -e ".[peers]"', file=sys.stderr)
-    # disable=None: only where somebody looks at a terminal
     with progress_bar(bar_format="{desc} ({elapsed})") as bar:
         bar.set_description_str("making batches")
         work = make_workload(config)

@@ -48,7 +48,6 @@ def gradcheck(config: GradcheckConfig) -> int:
     results: list[Result] = []
     widths = None
     for name in config.op or CASES:
-        # disable=None: a bar only where somebody looks at a terminal
         cases = progress_bar(cases_of(name, backend, config.seed), desc=name, unit=" cases")
         found = [result for case in cases for result in check_gradients(case, config.seed)]
         rows = [as_row(result) for result in found]

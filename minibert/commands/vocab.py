@@ -49,7 +49,6 @@ def vocab(config: VocabConfig) -> None:
     check_free(out)
     documents = Counted(read_corpus(config.corpus or [DEFAULT_CORPUS]))
     start = time.perf_counter()
-    # disable=None: a bar only where somebody looks at a terminal
     with progress_bar(total=config.size, unit=" entries", desc="vocabulary") as bar:
 
         def show(entries: int, _size: int) -> None:
