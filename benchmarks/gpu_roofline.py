@@ -107,10 +107,14 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128)
     options = parser.parse_args()
     config = BertConfig.preset(options.size, 30528)
+    print(as_markdown(options, kernels_of(config, options.sequences, options.length, parameter_count(config))))
+
+
+def parameter_count(config: BertConfig) -> int:
+    """Of a BERT with its pre-training heads, without biases and layer norms."""
     width = config.hidden_size
     matrices = config.num_hidden_layers * (4 * width**2 + 2 * width * config.intermediate_size)
-    parameters = matrices + (config.vocab_size + 512 + 2) * width + 2 * width * width
-    print(as_markdown(options, kernels_of(config, options.sequences, options.length, parameters)))
+    return matrices + (config.vocab_size + 512 + 2) * width + 2 * width * width
 
 
 def as_markdown(options, kernels: list[Kernel]) -> str:

@@ -1,16 +1,18 @@
 """Everything that minibert wants to know of a GPU, in one command: is it right there, and how fast.
 
-    python benchmarks/gpu_visit.py --seconds 440 --out visit
+    python benchmarks/gpu_visit.py --out visit                        # seven minutes
+    python benchmarks/gpu_visit.py --out visit --second               # what the first part leaves out
+    python benchmarks/gpu_visit.py --report visit                     # the tables once more, without a GPU
+    python benchmarks/gpu_visit.py --out visit --emulate              # a rehearsal at tiny sizes, without a GPU
 
 Ordered stages, each in a process of its own with a time limit.  They append to visit/results.jsonl and visit/log.txt,
-so nothing that fails or hangs costs what came before or after; the table at the end says what was not measured.  It
-needs NumPy, Numba, CuPy and a GPU; what compares with PyTorch needs that, and transformers.  See docs/gpu.md.
-
-    python benchmarks/gpu_visit.py --emulate --out visit     # a rehearsal at tiny sizes, without a GPU
+so nothing that fails or hangs costs what came before or after; the report names what was not measured.  It needs
+NumPy, Numba, CuPy and a GPU; what compares with PyTorch needs that, and transformers.  See docs/gpu.md.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,18 +20,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # a bare checkout will do
 
+from visit.report import report  # noqa: E402
 from visit.runner import Stage, run_stage  # noqa: E402
 from visit.sizes import REAL, TINY  # noqa: E402
 
-PEERS = tuple(
-    f"peer:base:{sequences}:{length}:{kind}"
-    for sequences, length in REAL.workloads
-    for kind in ("autocast", "bfloat16")
+WORKLOADS = [f"base:{sequences}:{length}" for sequences, length in REAL.workloads]
+PEERS = tuple(f"peer:{workload}:{kind}" for workload in WORKLOADS for kind in ("autocast", "bfloat16"))
+COMPILED = (
+    *(f"peer:{workload}:autocast:default" for workload in WORKLOADS),
+    *(f"peer:{size}:32:128:autocast:{mode}" for size in REAL.small_models for mode in ("eager", "reduce-overhead")),
 )
-COMPILED = tuple(f"peer:base:{sequences}:{length}:autocast:default" for sequences, length in REAL.workloads) + tuple(
-    f"peer:{size}:32:128:autocast:{mode}" for size in ("tiny", "mini") for mode in ("", "reduce-overhead")
-)
-
 STAGES = (
     Stage("machine", "driver, versions, headers", 20),
     Stage("compile", "all kernels, in 16 processes", 60),
@@ -37,73 +37,76 @@ STAGES = (
     Stage("training", "training beside the reference, same bits twice", 40),
     Stage("sanitizer", "compute-sanitizer on one step", 60),
     Stage("ceilings", "copies and products", 40),
-    Stage("kernels", "each kernel", 60),
-    Stage("steps", "whole steps", 60),
+    Stage("kernels", "each op's kernels", 60),
+    Stage("steps", "whole steps", 90),
     Stage("pretrain", "a real pre-training of 100 steps", 60),
-    Stage("peers", "PyTorch's steps", 90, PEERS),
+    Stage("peers", "PyTorch's steps", 110, PEERS),
     Stage("ncu", "Nsight Compute on some kernels", 60),
-    Stage("compiled", "PyTorch's steps under torch.compile", 150, COMPILED),
+    Stage("compiled", "PyTorch's steps under torch.compile", 180, COMPILED),
     Stage("tests", 'pytest -m "gpu and not slow"', 120),
 )
-# what the first visit leaves out
 SECOND = (
-    Stage("gradients", "finite differences, every element", 60),
+    Stage("gradients", "finite differences, every element", 90),
     Stage("ragged", "ragged attention beside varlen flash attention", 40),
-    Stage("default_run", "the default run, whole", 240),
+    Stage("default_run", "the default run, whole", 300),
 )
+LEAST, ALL = 60, 400  # seconds: for the first stages; for all of them
+LEFT_OUT = 3  # of the last stages, where there is not time for all
 
 
 def main() -> int:
     options = arguments()
+    names = [stage.name for stage in STAGES + SECOND]
+    if options.report:
+        print(report(options.report, names))
+        return 0
     if options.emulate:
         os.environ["MINIBERT_EMULATE"] = "1"
     if options.stage:
         return run_here(options)
-    names = [stage.name for stage in STAGES + SECOND]
     try:
-        for name in (*options.only, *options.skip):
-            if name not in names:
-                raise ValueError(f"there is no stage {name!r}; choose from {', '.join(names)}")
+        stages = chosen(options, names)
         make_folder(options.out)
-        from minibert.ops.devices import gpu_status
-
-        if reason := gpu_status():
+        if reason := why_not():
             raise ValueError(f"there is nothing to visit: {reason}")
     except (ValueError, OSError) as error:
         print(f"benchmarks/gpu_visit.py: {error}", file=sys.stderr)
         return 2
-    stages = STAGES + SECOND if options.only else SECOND if options.second else STAGES
-    chosen = [s for s in stages if (not options.only or s.name in options.only) and s.name not in options.skip]
-    words = ["--out", str(options.out)] + ["--emulate"] * options.emulate
-    end = time.monotonic() + options.seconds
-    failed = 0
-    for stage in chosen:
-        left = end - time.monotonic()
-        limit = min(left, stage.seconds * options.patience)
-        print(f"{stage.name:12}{stage.what:55}", end="", flush=True)
-        began = time.monotonic()
-        outcome = run_stage(stage, options.out, limit, words)
-        print(f"{outcome:12}{time.monotonic() - began:6.1f} s", flush=True)
-        failed += outcome != "passed"
-    from visit.report import report
-
-    text = report(options.out)
+    failed = visit(stages, options)
+    text = report([options.out], names)
     (options.out / "report.md").write_text(text, encoding="utf-8")
-    print(text)
+    print(f"\n{text}\nwritten to {options.out}/report.md")
     return 1 if failed else 0
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("visit"), help="the folder of the results (default: visit)")
     parser.add_argument("--seconds", type=float, default=440, help="that all stages may take together (default: 440)")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the results; what is there is kept")
     parser.add_argument("--only", nargs="*", default=[], metavar="STAGE", help="these stages")
     parser.add_argument("--skip", nargs="*", default=[], metavar="STAGE", help="all stages but these")
-    parser.add_argument("--second", action="store_true", help="what the first visit leaves out")
+    parser.add_argument("--second", action="store_true", help="what the first part leaves out")
     parser.add_argument("--emulate", action="store_true", help="a rehearsal: tiny sizes, on the emulator")
-    parser.add_argument("--patience", type=float, default=1.0, help="multiplies each stage's time limit (default: 1)")
-    parser.add_argument("--stage", help=argparse.SUPPRESS)  # run this one here
+    parser.add_argument("--report", nargs="+", type=Path, metavar="DIR", help="print the tables of what was measured")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)  # run this one in this process
     return parser.parse_args()
+
+
+def chosen(options, names: list[str]) -> list[Stage]:
+    """The stages to run.  Raises ValueError for names that are none, and for too little time."""
+    for name in (*options.only, *options.skip):
+        if name not in names:
+            raise ValueError(f"there is no stage {name!r}; choose from {', '.join(names)}")
+    stages = STAGES + SECOND if options.only else SECOND if options.second else STAGES
+    stages = [s for s in stages if (not options.only or s.name in options.only) and s.name not in options.skip]
+    if not options.only and not options.seconds >= LEAST:
+        raise ValueError(f"--seconds {options.seconds:g} is too little for the first stages; they need {LEAST}")
+    if not options.seconds > 0:
+        raise ValueError(f"--seconds {options.seconds:g}: expected more than 0")
+    if options.seconds < ALL and not (options.only or options.skip or options.second):
+        print(f"left out, for lack of time: {', '.join(stage.name for stage in stages[-LEFT_OUT:])}")
+        stages = stages[:-LEFT_OUT]
+    return stages
 
 
 def make_folder(folder: Path) -> None:
@@ -114,39 +117,70 @@ def make_folder(folder: Path) -> None:
     probe.unlink()
 
 
+def why_not() -> str | None:
+    """None if there is a GPU to visit, otherwise the reason, in one line; this process does not touch the GPU."""
+    from minibert.ops.devices import emulating, gpu_status
+
+    if (reason := gpu_status()) or emulating():
+        return reason
+    code = (
+        "import cupy; r = cupy.cuda.runtime; cupy.cuda.Device().compute_capability; "
+        "print(r.driverGetVersion(), cupy.cuda.nvrtc.getVersion()[0])"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if asked.returncode:
+        return f"CuPy does not work here: {(asked.stderr.strip().splitlines() or ['no message'])[-1]}"
+    return too_old(*map(int, asked.stdout.split()))
+
+
+def too_old(driver: int, compiler: int) -> str | None:
+    """driver: 13000 for one that supports CUDA 13.0; compiler: the major version of CUDA that CuPy is for."""
+    if driver // 1000 >= compiler:
+        return None
+    have = f"{driver // 1000}.{driver % 1000 // 10}"
+    cure = f"install a newer driver, or cupy-cuda{driver // 1000}x"
+    return f"the driver supports CUDA {have} and CuPy is for CUDA {compiler}: {cure}"
+
+
+def visit(stages: list[Stage], options) -> int:
+    """Run the stages; returns how many of them did not pass."""
+    words = ["--out", str(options.out)] + ["--emulate"] * options.emulate
+    end, failed = time.monotonic() + options.seconds, 0
+    for stage in stages:
+        print(f"{stage.name:14}{stage.what:52}", end="", flush=True)
+        began = time.monotonic()
+        outcome = run_stage(stage, options.out, min(end - began, stage.seconds), words)
+        print(f"{outcome:12}{time.monotonic() - began:6.1f} s", flush=True)
+        failed += outcome != "passed"
+    return failed
+
+
 def run_here(options) -> int:
     """One stage, in this process."""
-    from visit import check
+    from visit import check, measure, peers
     from visit.record import Record
 
     sizes = TINY if options.emulate else REAL
     name, *rest = options.stage.split(":")
     if name == "peer":
-        from visit.peers import run
-
         size, sequences, length, kind, *mode = rest
         record = Record(options.out, "compiled" if mode else "peers")
         if options.emulate:
             size, sequences, length = "tiny", 2, 16
-        run(record, sizes, size, int(sequences), int(length), kind, *mode)
-        return 0
-    record = Record(options.out, name)
-    if name == "ops" and rest:
-        check.ops_of_group(rest[0], record, sizes)
+        peers.run(record, sizes, size, int(sequences), int(length), kind, *mode)
         return 0
     functions = {
         "machine": check.machine, "compile": check.compiles, "ops": check.ops, "training": check.training,
         "one_step": check.one_step, "sanitizer": check.sanitizer, "tests": check.tests, "ncu": check.ncu,
-        "few_kernels": check.few_kernels, "gradients": check.gradients,
+        "few_kernels": check.few_kernels, "gradients": check.gradients, "ceilings": measure.ceilings,
+        "kernels": measure.kernels, "steps": measure.steps, "pretrain": measure.pretraining,
+        "ragged": measure.ragged, "default_run": measure.default_run,
     }  # fmt: skip
-    if name not in functions:
-        from visit import measure
-
-        functions = {
-            "ceilings": measure.ceilings, "kernels": measure.kernels, "steps": measure.steps,
-            "pretrain": measure.pretraining, "ragged": measure.ragged, "default_run": measure.default_run,
-        }  # fmt: skip
-    functions[name](record, sizes)
+    record = Record(options.out, name)
+    if name == "ops" and rest:
+        check.ops_of_group(rest[0], record, sizes)
+    else:
+        functions[name](record, sizes)
     return 0
 
 
@@ -154,5 +188,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # not sys.exit: with CuPy, PyTorch and its profiler in one process, what they do at the end of it can crash
+    # not sys.exit: with CuPy, PyTorch and its profiler in one process, what they do at its end was seen to crash
     os._exit(code)

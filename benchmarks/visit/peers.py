@@ -40,7 +40,7 @@ def run(record: Record, sizes: Sizes, size: str, sequences: int, length: int, ki
         return cross_entropy(logits, masked_labels) + cross_entropy(pairs, next_sentence_label)
 
     began = time.perf_counter()
-    if mode:
+    if mode not in ("", "eager"):
         loss_of = torch.compile(loss_of, mode=None if mode == "default" else mode)
     numbers = itertools.count()
 
@@ -68,7 +68,7 @@ def run(record: Record, sizes: Sizes, size: str, sequences: int, length: int, ki
         tokens_per_s=sequences * length / seconds, tflops=step_flops(config, batches[0]) / seconds / 1e12,
         peak_gb=torch.cuda.max_memory_allocated() / 1e9, warm_up_s=compiled, loss=float(loss),
     )  # fmt: skip
-    if not mode:
+    if not mode:  # the eager ones of the stage "peers"
         from visit.timing import busy, by_kernel, profiled
 
         events = []

@@ -10,8 +10,8 @@ RESULTS, LOG = "results.jsonl", "log.txt"
 class Record:
     """Appends rows of one stage to the results in a folder."""
 
-    def __init__(self, folder, stage: str):
-        self.path, self.stage = Path(folder) / RESULTS, stage
+    def __init__(self, folder, stage: str, echo: bool = True):
+        self.path, self.stage, self.echo = Path(folder) / RESULTS, stage, echo
 
     def row(self, name: str, **values) -> None:
         """name: what was measured; values: plain numbers and strings, with units in their names."""
@@ -20,7 +20,8 @@ class Record:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
-        print(line, flush=True)
+        if self.echo:
+            print(line, flush=True)
 
 
 def read_rows(folder) -> list[dict]:

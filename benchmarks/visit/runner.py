@@ -26,7 +26,7 @@ class Stage:
 
 def run_stage(stage: Stage, folder: Path, limit: float, words: list[str]) -> str:
     """Run one stage; returns "passed", "failed", "timed out", "killed"."""
-    record = Record(folder, stage.name)
+    record = Record(folder, stage.name, echo=False)
     end = time.monotonic() + limit
     outcomes = [run_part(name, folder, end - time.monotonic(), words, record) for name in stage.parts or (stage.name,)]
     return next((outcome for outcome in outcomes if outcome != "passed"), "passed")
