@@ -3,7 +3,8 @@
     python benchmarks/gpu_roofline.py > docs/gpu_roofline.md
 
 NOT A MEASUREMENT.  Bytes and operations follow from shapes, limits from the makers' data sheets; what share of its
-limit a kernel will reach is an assumption, stated below for each kind, until somebody measures it.
+limit a kernel reaches was assumed, for each kind below, before anything had been measured.  What an H100 reached is in
+docs/gpu/h100.md, which benchmarks/gpu_visit.py writes with the same rows.
 """
 
 import argparse
@@ -38,7 +39,7 @@ EXPECTED = {
     "products": (0.60, "cuBLAS at these shapes; large square products reach 70 to 80 %"),
     "attention": (
         0.25,
-        "wmma fragments pass through shared memory, and the softmax between the products uses CUDA cores",
+        "the softmax between the products uses CUDA cores, and the tiles are small",
     ),
 }
 
@@ -150,10 +151,10 @@ def as_markdown(options, kernels: list[Kernel]) -> str:
     lines += [
         "",
         f"As expected, that would be in tokens a second: {speeds}; as long as the host keeps up.",
-        "A launch costs it some ten microseconds (not measured either), so small models and small batches are bound by",
-        "Python and not by the device.",
+        "A launch costs the host between ten and thirty microseconds of Python, so small models and small batches are",
+        "bound by Python and not by the device. What an H100 reached of each row: [gpu/h100.md](gpu/h100.md).",
         "",
-        "Expected shares are assumptions:",
+        "The expected shares were written down before the first measurement, and are kept as they were:",
         "",
     ]
     lines += [f"- {kind}, {share:.0%}: {why}." for kind, (share, why) in EXPECTED.items()]

@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # a bare checkout will do
 
+from visit.record import RESULTS, Record  # noqa: E402
 from visit.report import report  # noqa: E402
 from visit.runner import Stage, run_stage  # noqa: E402
 from visit.sizes import REAL, TINY  # noqa: E402
@@ -58,7 +59,10 @@ def main() -> int:
     options = arguments()
     names = [stage.name for stage in STAGES + SECOND]
     if options.report:
-        print(report(options.report, names))
+        for folder in options.report:
+            if not (folder / RESULTS).is_file():
+                return refuse(f"{folder}: no {RESULTS} there")
+        print(report(options.report, names), end="")
         return 0
     if options.emulate:
         os.environ["MINIBERT_EMULATE"] = "1"
@@ -70,13 +74,17 @@ def main() -> int:
         if reason := why_not():
             raise ValueError(f"there is nothing to visit: {reason}")
     except (ValueError, OSError) as error:
-        print(f"benchmarks/gpu_visit.py: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
     failed = visit(stages, options)
     text = report([options.out], names)
     (options.out / "report.md").write_text(text, encoding="utf-8")
     print(f"\n{text}\nwritten to {options.out}/report.md")
     return 1 if failed else 0
+
+
+def refuse(problem) -> int:
+    print(f"benchmarks/gpu_visit.py: {problem}", file=sys.stderr)
+    return 2
 
 
 def arguments() -> argparse.Namespace:
@@ -145,6 +153,8 @@ def too_old(driver: int, compiler: int) -> str | None:
 def visit(stages: list[Stage], options) -> int:
     """Run the stages; returns how many of them did not pass."""
     words = ["--out", str(options.out)] + ["--emulate"] * options.emulate
+    record = Record(options.out, "visit", echo=False)
+    record.row("started", at=time.strftime("%Y-%m-%d %H:%M"), emulated=options.emulate, seconds=options.seconds)
     end, failed = time.monotonic() + options.seconds, 0
     for stage in stages:
         print(f"{stage.name:14}{stage.what:52}", end="", flush=True)
@@ -158,7 +168,6 @@ def visit(stages: list[Stage], options) -> int:
 def run_here(options) -> int:
     """One stage, in this process."""
     from visit import check, measure, peers
-    from visit.record import Record
 
     sizes = TINY if options.emulate else REAL
     name, *rest = options.stage.split(":")

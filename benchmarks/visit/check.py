@@ -90,7 +90,7 @@ def compiles(record: Record, sizes: Sizes) -> None:
         (index, dtype)
         for dtype in ("bfloat16", "float32", "float64", "float16")
         for index, file in enumerate(files)
-        if file.takes(as_dtype(dtype), capability) and (sizes.processes > 2 or dtype == "float32")
+        if file.takes(as_dtype(dtype), capability) and (dtype == "float32" or not sizes.rehearsal)
     ]
     began, failed = time.perf_counter(), 0
     with ProcessPoolExecutor(sizes.processes, mp_context=get_context("spawn")) as pool:
@@ -258,7 +258,7 @@ def optimizer(backend, record: Record, sizes: Sizes) -> int:
         arrays = [backend.array(numbers_of) for numbers_of in (numbers(count), numbers(count), 0.1 * numbers(count))]
         arrays = [array.astype(dtype) for array in (*arrays, arrays[2] * arrays[2])]
         numbers.start = 0
-        decayed = backend.array((np.arange(count) % 3 > 0).astype(np.uint8 if sizes.parameters else bool)).astype(bool)
+        decayed = backend.array((np.arange(count) % 3 > 0).astype(np.uint8)).astype(bool)
         norm = backend.global_norm(arrays[1])
         copy = xp.empty(count, as_dtype("bfloat16")) if dtype == np.float32 else None
         backend.adamw(*arrays, decayed, gradient_norm=norm, copy=copy, **settings)
@@ -303,7 +303,7 @@ def gradients(record: Record, sizes: Sizes) -> None:
     from minibert.ops.backend import PAIRS
 
     backend, wrong = load(), 0
-    for name in CASES if sizes.processes > 2 else PAIRS[:3]:
+    for name in PAIRS[:3] if sizes.rehearsal else CASES:
         if name in ("lstm", "features"):
             continue
         began = time.perf_counter()
@@ -349,22 +349,11 @@ def tests(record: Record, sizes: Sizes) -> None:
     """pytest -m "gpu and not slow" on the device."""
     root = Path(__file__).parents[2]
     where = ["tests/ops", "tests/checks", "tests/training/test_gpu.py", "tests/models"]
-    if sizes.processes <= 2:
-        where = ["tests/ops/test_devices.py"]
-    workers = [] if sizes.processes <= 2 or not importlib.util.find_spec("xdist") else ["-n", "8"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "gpu and not slow",
-        *workers,
-        "-p",
-        "no:cacheprovider",
-        "--tb=short",
-        *where,
-    ]
+    workers = ["-n", "8"] if importlib.util.find_spec("xdist") else []
+    if sizes.rehearsal:
+        where, workers = ["tests/ops/test_devices.py"], []
+    options = ["-q", "-m", "gpu and not slow", "-p", "no:cacheprovider", "--tb=short"]
+    command = [sys.executable, "-m", "pytest", *options, *workers, *where]
     log = record.path.parent / "pytest.log"
     with open(log, "w") as file:
         code = subprocess.run(command, cwd=root, stdout=file, stderr=subprocess.STDOUT).returncode

@@ -32,8 +32,6 @@ class Call:
     integers: dict[str, np.ndarray] = field(default_factory=dict)
     dropout: tuple | None = None
     """sequences and positions of the rows, on the host"""
-    positional: bool = False
-    """the integers come first, by position"""
 
 
 def calls(group: str, sizes: Sizes) -> Iterator[Call]:

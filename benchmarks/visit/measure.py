@@ -14,8 +14,8 @@ from minibert.bench.work import bytes_moved
 from minibert.models import BertConfig
 from minibert.ops import load_backend
 from visit.check import load
-from visit.inputs import GROUPS, OnDevice, calls
-from visit.record import Record
+from visit.inputs import GROUPS, Numbers, OnDevice, attention, calls
+from visit.record import Record, read_rows
 from visit.sizes import Sizes
 from visit.timing import busy, by_events, by_kernel, draw_timeline, has_profiler, host_seconds, profiled, wait
 
@@ -25,8 +25,23 @@ SPREAD = 64 << 20  # bytes: inputs take turns until they are more than a cache h
 def ceilings(record: Record, sizes: Sizes) -> None:
     """The device's own speed: a copy, large products, and every product of the model, by CuPy and by PyTorch."""
     backend = load()
-    xp = backend.xp
-    source = xp.zeros(sizes.copied // 4, np.float32)
+    record.row("copy", bytes=2 * sizes.copied, gb_per_s=copy_rate(backend.xp, sizes.copied))
+    for precision in ("bfloat16", "float16", "tf32", "float32"):
+        load_backend("gpu", tf32=precision == "tf32")
+        times = min(200 if precision.endswith("16") else 30, 30 * sizes.steps)
+        tflops = product_rate(backend, precision, sizes.side, times)
+        record.row("product", side=sizes.side, precision=precision, tflops=tflops)
+    load_backend("gpu", tf32=False)
+    n, h, f, m = sizes.tokens, sizes.width, sizes.inner, sizes.masked
+    shapes = [("H to H", n, h, h), ("H to F", n, h, f), ("F to H", n, f, h), ("H to H, masked", m, h, h)]
+    shapes += [(f"H to V = {v}", m, h, v) for v in sizes.vocabularies]
+    for shape in shapes:
+        products_of_layer(record, backend, sizes, *shape)
+
+
+def copy_rate(xp, size: int) -> float:
+    """GB/s that are read and written while `size` bytes are copied, over 0.3 s or more."""
+    source = xp.zeros(size // 4, np.float32)
     target = xp.empty_like(source)
     target[...] = source
     wait(xp)
@@ -36,45 +51,37 @@ def ceilings(record: Record, sizes: Sizes) -> None:
             target[...] = source
         wait(xp)
         times += 10
-    seconds = (time.perf_counter() - began) / times
-    record.row("copy", bytes=2 * sizes.copied, gb_per_s=2 * sizes.copied / seconds / 1e9)
-    del source, target
-    for precision in ("bfloat16", "float16", "tf32", "float32"):
-        load_backend("gpu", tf32=precision == "tf32")
-        times = 200 if precision.endswith("16") else 30
-        record.row(
-            "product", side=sizes.side, precision=precision,
-            tflops=product_rate(backend, precision, sizes.side, min(times, 30 * sizes.steps)),
-        )  # fmt: skip
-    load_backend("gpu", tf32=False)
-    torch = None
-    if has_profiler():
-        import torch
-    n, h, f, m = sizes.tokens, sizes.width, sizes.inner, sizes.masked
-    shapes = [("H to H", n, h, h), ("H to F", n, h, f), ("F to H", n, f, h), ("H to H, masked", m, h, h)]
-    shapes += [(f"H to V = {v}", m, h, v) for v in sizes.vocabularies]
-    dtype = dtype_of("bfloat16")
-    for label, rows, inputs, outputs in shapes:
-        x, weight, d_y = (xp.ones((a, b), np.float32).astype(dtype) for a, b in
-                          ((rows, inputs), (outputs, inputs), (rows, outputs)))  # fmt: skip
-        random = np.random.default_rng(0).standard_normal(max(a.size for a in (x, weight, d_y)) % 10_000_019 + 1)
-        for array in (x, weight, d_y):
-            array[...] = backend.array(np.resize(random, array.shape).astype(np.float32)).astype(dtype)
-        for kind, left, right in (("y", x, weight.T), ("d_x", d_y, weight), ("d_weight", d_y.T, x)):
-            out = xp.empty((left.shape[0], right.shape[1]), dtype)
-            seconds = by_events(xp, lambda a=left, b=right, o=out: xp.matmul(a, b, out=o), sizes.repeats)
-            flops = 2 * rows * inputs * outputs
-            values = dict(rows=rows, inputs=inputs, outputs=outputs, us=1e6 * seconds, tflops=flops / seconds / 1e12)
-            if torch:
-                a, b = (torch.randn(array.shape, device="cuda", dtype=torch.bfloat16) for array in (left, right))
-                if not left.flags.c_contiguous:
-                    a = a.t().contiguous().t()
-                if not right.flags.c_contiguous:
-                    b = b.t().contiguous().t()
-                o = torch.empty(out.shape, device="cuda", dtype=torch.bfloat16)
-                seconds = torch_seconds(torch, lambda a=a, b=b, o=o: torch.mm(a, b, out=o), sizes.repeats)
-                values |= dict(torch_us=1e6 * seconds, torch_tflops=flops / seconds / 1e12)
-            record.row(f"{kind} of {label}", **values)
+    return 2 * size * times / (time.perf_counter() - began) / 1e9
+
+
+def products_of_layer(record: Record, backend, sizes: Sizes, label: str, rows: int, inputs: int, outputs: int) -> None:
+    """The three products of a linear layer, forward and backward, in bfloat16."""
+    xp, numbers, dtype = backend.xp, Numbers(), dtype_of("bfloat16")
+    x, weight, d_y = (
+        backend.array(numbers(*shape)).astype(dtype) for shape in ((rows, inputs), (outputs, inputs), (rows, outputs))
+    )
+    flops = 2 * rows * inputs * outputs
+    for kind, left, right in (("y", x, weight.T), ("d_x", d_y, weight), ("d_weight", d_y.T, x)):
+        out = xp.empty((left.shape[0], right.shape[1]), dtype)
+        seconds = by_events(xp, lambda a=left, b=right, o=out: xp.matmul(a, b, out=o), sizes.repeats)
+        values = dict(rows=rows, inputs=inputs, outputs=outputs, us=1e6 * seconds, tflops=flops / seconds / 1e12)
+        if has_profiler():
+            seconds = torch_product_seconds(left, right, sizes.repeats)
+            values |= dict(torch_us=1e6 * seconds, torch_tflops=flops / seconds / 1e12)
+        record.row(f"{kind} of {label}", **values)
+
+
+def torch_product_seconds(left, right, times: int) -> float:
+    """PyTorch's product of random bfloat16 matrices of the shapes, and transposed as, two of CuPy's."""
+    import torch
+
+    def like(array):
+        tensor = torch.randn(array.shape, device="cuda", dtype=torch.bfloat16)
+        return tensor if array.flags.c_contiguous else tensor.t().contiguous().t()
+
+    a, b = like(left), like(right)
+    out = torch.empty(len(a), b.shape[1], device="cuda", dtype=torch.bfloat16)
+    return torch_seconds(torch, lambda: torch.mm(a, b, out=out), times)
 
 
 def torch_seconds(torch, function, times: int) -> float:
@@ -93,8 +100,6 @@ def torch_seconds(torch, function, times: int) -> float:
 
 def ceilings_of(record: Record) -> tuple[float, float]:
     """GB/s and TFLOP/s in bfloat16 as an earlier stage measured them; NaN if it did not."""
-    from visit.record import read_rows
-
     rows = [row for row in read_rows(record.path.parent) if row["stage"] == "ceilings"]
     copy = [row["gb_per_s"] for row in rows if row["name"] == "copy"]
     product = [row["tflops"] for row in rows if row["name"] == "product" and row["precision"] == "bfloat16"]
@@ -243,58 +248,62 @@ def peers(record, sizes: Sizes, copy, product) -> None:
 def steps(record: Record, sizes: Sizes) -> None:
     """Whole training steps: time, time of the host, memory, model FLOP utilisation, and a profile of one step."""
     backend = load()
-    xp = backend.xp
-    copy, product = ceilings_of(record)
     cases = [(sizes.model, *workload, "bfloat16") for workload in sizes.workloads]
     cases += [(sizes.model, *sizes.workloads[0], precision) for precision in ("tf32", "float16")]
-    cases += [(name, 32, 128, "bfloat16") for name in sizes.small_models if sizes.processes > 2]
+    cases += [(name, 32, 128, "bfloat16") for name in sizes.small_models if not sizes.rehearsal]
     for size, sequences, length, precision in cases:
         load_backend("gpu", tf32=precision == "tf32")
-        config = BertConfig.preset(
-            size, sizes.vocabularies[0], hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1
-        )
-        pool = xp.get_default_memory_pool()
-        pool.free_all_blocks()
-        step = training_step(config, backend, dtype_of(precision))
-        batches = [random_batch(config, sequences, length, seed) for seed in range(2)]
-        for number in range(sizes.warm_up):
-            step(batches[number % 2])
-        wait(xp)
-        marks = [xp.cuda.Event() for _ in range(sizes.steps + 1)]
-        began = time.perf_counter()
-        marks[0].record()
-        for number in range(sizes.steps):
-            loss = step(batches[number % 2])
-            marks[number + 1].record()
-        wait(xp)
-        wall = (time.perf_counter() - began) / sizes.steps
-        each = [xp.cuda.get_elapsed_time(a, b) for a, b in zip(marks, marks[1:], strict=False)]
-        flops = step_flops(config, batches[0])
-        label = f"{size}, {sequences} x {length}, {precision}"
-        values = dict(
-            size=size, sequences=sequences, length=length, precision=precision,
-            ms=1e3 * wall, median_ms=median(each), host_ms=1e3 * host_seconds(xp, partial(step, batches[0])),
-            tokens_per_s=sequences * length / wall, tflops=flops / wall / 1e12,
-            share_of_product=flops / wall / 1e12 / product, peak_gb=pool.total_bytes() / 1e9,
-            used_gb=pool.used_bytes() / 1e9, loss=float(loss),
-        )  # fmt: skip
-        record.row(label, **values)
-        if precision in ("bfloat16",) and has_profiler():
-            events = []
-            with profiled(events):
-                step(batches[0])
-            span, total = busy(events)
-            record.row(
-                f"profile of {label}", span_us=span, busy_us=total, launches=len(events), kernels=by_kernel(events)
-            )
-            name = f"step-{size}-{sequences}x{length}"
-            (record.path.parent / f"{name}.json").write_text(json.dumps(events))
-            try:
-                draw_timeline(events, f"One training step: {label}", record.path.parent / f"{name}.png")
-            except Exception as error:
-                print("no picture:", error)
-        step = loss = None  # frees the model before the next one
+        backend.xp.get_default_memory_pool().free_all_blocks()
+        run = steps_of(record, backend, sizes, size, sequences, length, precision)
+        if precision == "bfloat16" and has_profiler():
+            profile_step(record, run, f"{size}, {sequences} x {length}, {precision}")
+        del run  # frees the model before the next one
     load_backend("gpu", tf32=False)
+
+
+def steps_of(record: Record, backend, sizes: Sizes, size: str, sequences: int, length: int, precision: str):
+    """Time steps of one model, write a row, and return a function that does one more step."""
+    xp, (_, product) = backend.xp, ceilings_of(record)
+    config = BertConfig.preset(size, sizes.vocabularies[0], hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+    step = training_step(config, backend, dtype_of(precision))
+    batches = [random_batch(config, sequences, length, seed) for seed in range(2)]
+    for number in range(sizes.warm_up):
+        step(batches[number % 2])
+    wait(xp)
+    marks = [xp.cuda.Event() for _ in range(sizes.steps + 1)]
+    began = time.perf_counter()
+    marks[0].record()
+    for number in range(sizes.steps):
+        loss = step(batches[number % 2])
+        marks[number + 1].record()
+    wait(xp)
+    wall = (time.perf_counter() - began) / sizes.steps
+    each = [xp.cuda.get_elapsed_time(a, b) for a, b in zip(marks, marks[1:], strict=False)]
+    flops, pool = step_flops(config, batches[0]), xp.get_default_memory_pool()
+    record.row(
+        f"{size}, {sequences} x {length}, {precision}", size=size, sequences=sequences, length=length,
+        precision=precision, ms=1e3 * wall, median_ms=median(each),
+        host_ms=1e3 * host_seconds(xp, partial(step, batches[0])), tokens_per_s=sequences * length / wall,
+        tflops=flops / wall / 1e12, share_of_product=flops / wall / 1e12 / product,
+        peak_gb=pool.total_bytes() / 1e9, used_gb=pool.used_bytes() / 1e9, loss=float(loss),
+    )  # fmt: skip
+    return partial(step, batches[0])
+
+
+def profile_step(record: Record, run, label: str) -> None:
+    """The kernels of one step, as a row, and over time as a file and a picture."""
+    events = []
+    with profiled(events):
+        run()
+    span, total = busy(events)
+    kernels = by_kernel(events)
+    record.row(f"profile of {label}", span_us=span, busy_us=total, launches=len(events), kernels=kernels)
+    name = "step-" + label.rpartition(", ")[0].replace(", ", "-").replace(" ", "")
+    (record.path.parent / f"{name}.json").write_text(json.dumps(events))
+    try:
+        draw_timeline(events, f"One training step: {label}", record.path.parent / f"{name}.png")
+    except ImportError as error:
+        print("no picture:", error)
 
 
 def pretraining(record: Record, sizes: Sizes) -> None:
@@ -325,8 +334,6 @@ def pretraining(record: Record, sizes: Sizes) -> None:
 
 def ragged(record: Record, sizes: Sizes) -> None:
     """Ragged attention beside PyTorch's varlen flash attention, which has no dropout, so ours has none here."""
-    from visit.inputs import Numbers, attention
-
     backend = load()
     xp, dtype = backend.xp, dtype_of("bfloat16")
     copy, product = ceilings_of(record)
@@ -377,7 +384,7 @@ def default_run(record: Record, sizes: Sizes) -> None:
 
     out = record.path.parent / "default-run"
     changes = dict(steps=3, final_pairs=20, eval_pairs=20, vocab=str(Path(__file__).parents[2] / "lessons" / "model"))
-    config = PretrainConfig(out=str(out), backend="gpu", emulate=emulated, **(changes if sizes.processes <= 2 else {}))
+    config = PretrainConfig(out=str(out), backend="gpu", emulate=emulated, **(changes if sizes.rehearsal else {}))
     began = time.perf_counter()
     code = pretrain(config)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

@@ -2,9 +2,12 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 RESULTS, LOG = "results.jsonl", "log.txt"
+# results are published: where things lie on the machine that measured is nobody's business
+HIDDEN = ((str(Path(__file__).parents[2]), "(minibert)"), (sys.prefix, "(python)"), (str(Path.home()), "~"))
 
 
 class Record:
@@ -16,12 +19,22 @@ class Record:
     def row(self, name: str, **values) -> None:
         """name: what was measured; values: plain numbers and strings, with units in their names."""
         line = json.dumps({"stage": self.stage, "name": name, **values}, default=float)
+        for place, stand_in in HIDDEN:
+            line = line.replace(place + "/", stand_in + "/")
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            file.write("\n" * half_written(self.path) + line + "\n")
             file.flush()
             os.fsync(file.fileno())
         if self.echo:
             print(line, flush=True)
+
+
+def half_written(path: Path) -> bool:
+    """Whether a killed process has left the beginning of a line at the end of a file."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read() not in (b"", b"\n")
 
 
 def read_rows(folder) -> list[dict]:

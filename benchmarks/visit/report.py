@@ -50,7 +50,10 @@ def report(folders: list[Path], stages: list[str]) -> str:
     """stages: the names of all there are, to tell which of them were not measured."""
     results = Results(folders)
     lines = ["# What was measured on a GPU", ""]
-    lines += [row["line"] for row in results.rows if row["name"] == "device"][-1:]
+    devices = [row["line"] for row in results.rows if row["name"] == "device"]
+    lines += devices[-1:] or [f"device: {NOT_YET}"]
+    if any(row.get("emulated") for row in results.rows):
+        lines += ["", "A REHEARSAL on the emulator, at tiny sizes: its times say nothing of any GPU."]
     if len(folders) > 1:
         lines += [
             "",
@@ -71,8 +74,8 @@ def report(folders: list[Path], stages: list[str]) -> str:
     )
     for title, body in sections:
         lines += ["", f"## {title}", "", *(body or [NOT_YET + "."])]
-    passed = {row["stage"] for row in results.rows if row["name"] != "outcome"}
-    missing = [stage for stage in stages if stage not in passed]
+    measured = {row["stage"] for row in results.rows if row["name"] != "outcome" and "skipped" not in row}
+    missing = [stage for stage in stages if stage not in measured]
     lines += ["", "## Not measured", "", ", ".join(missing) + "." if missing else "Every stage has results."]
     return "\n".join(lines) + "\n"
 
@@ -107,7 +110,7 @@ def outcomes(results: Results) -> list[str]:
         for row in rows
         if row["outcome"] != "passed"
     ]
-    return table(["stage", "outcome", "visit", "last line"], bad) or [f"All {len(rows)} passed."]
+    return table(["stage", "outcome", "visit", "last line"], bad) or [f"All {len(rows)} passed."] * bool(rows)
 
 
 def correctness(results: Results) -> list[str]:

@@ -37,8 +37,6 @@ def run_part(name: str, folder: Path, limit: float, words: list[str], record: Re
     if limit <= 0:
         record.row("outcome", part=name, outcome="not started", last_lines=["no time was left"])
         return "not started"
-    script = Path(__file__).parents[1] / "gpu_visit.py"
-    command = [sys.executable, str(script), "--stage", name, *words]
     log = folder / LOG
     began = time.monotonic()
     with open(log, "a", encoding="utf-8") as file:
@@ -46,7 +44,7 @@ def run_part(name: str, folder: Path, limit: float, words: list[str], record: Re
         start = log.stat().st_size
         environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+            command_of(name, words), stdout=file, stderr=subprocess.STDOUT, start_new_session=True, env=environment
         )
         try:
             code = process.wait(limit)
@@ -60,6 +58,10 @@ def run_part(name: str, folder: Path, limit: float, words: list[str], record: Re
     lines = [] if outcome == "passed" else [line for line in said if line.strip()][-LAST_LINES:]
     record.row("outcome", part=name, outcome=outcome, exit=code, seconds=time.monotonic() - began, last_lines=lines)
     return outcome
+
+
+def command_of(name: str, words: list[str]) -> list[str]:
+    return [sys.executable, str(Path(__file__).parents[1] / "gpu_visit.py"), "--stage", name, *words]
 
 
 def kill_group(process: subprocess.Popen) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Sizes:
+    rehearsal: bool = False
+    """on the emulator: what takes long there is left out"""
     tokens: int = 32768
     """N: rows of the ops"""
     width: int = 768
@@ -37,6 +39,7 @@ class Sizes:
 
 REAL = Sizes()
 TINY = Sizes(
+    rehearsal=True,
     tokens=70,
     width=64,
     inner=96,
