@@ -1,6 +1,6 @@
 """Compare this working tree with an older commit: are all losses and all parameters the same, bit for bit?
 
-    python scripts/same_results.py COMMIT                  # every case; 'python scripts/same_results.py --list' names them
+    python scripts/same_results.py COMMIT                  # every case; --list names them
     python scripts/same_results.py COMMIT --only emulated-gpu-float16 --work /tmp/same
 
 Each case runs `minibert` from both trees on this machine (another processor would round differently).  Results of the

@@ -16,6 +16,11 @@
 
 constexpr int TILE = 32;       // rows that a block meets at a time
 constexpr int MOST_HELD = 64;  // up to this width there are registers enough for what a block owns
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int KEY_BLOCKS = 2;  // on Blackwell with three blocks in a multiprocessor the registers spill
+#else
+constexpr int KEY_BLOCKS = 3;
+#endif
 
 // A block's rows of two tensors, into shared memory.
 template <typename T, int WIDTH>
@@ -28,7 +33,7 @@ __device__ __forceinline__ void load_owned(T* to, const T* one, const T* other, 
 }
 
 template <typename T, int WIDTH>
-__global__ void __launch_bounds__(WARPS * WARP, WIDTH <= MOST_HELD ? 3 : 2)
+__global__ void __launch_bounds__(WARPS * WARP, WIDTH <= MOST_HELD ? KEY_BLOCKS : 2)
 attention_d_key_value(const T* query, const T* key, const T* value, const T* d_context, const float* log_sums,
                       const float* delta, T* d_key, T* d_value, const int* cu_seqlens_q, const int* cu_seqlens_k,
                       const int* positions_q, int sequences, int queries, int width, int causal, float scale,
