@@ -29,10 +29,9 @@ import numpy as np
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, UNK, CLS, SEP, MASK = range(5)
 erf = np.vectorize(math.erf, otypes=[float])
-BLANKS = [  # for the end of the training on the invented stories
-    ("anna is a [MASK].", "in spring she goes to the forge."),
-    ("in winter he goes to the harbour.", "there he [MASK] fish for the king."),
-    ("there she weaves cloth for the town.", "the town likes the [MASK] of clara."),
+BLANKS = [  # for the end of the training
+    ("anna is a [MASK] and works at the forge.", "in spring she makes horseshoes there."),
+    ("in winter he [MASK] fish there.", "the king likes the fish of paul the fisher."),
 ]
 
 
@@ -44,16 +43,16 @@ class Config:
     hidden: int = 64
     layers: int = 2
     heads: int = 4
-    inner: int = 256
+    inner: int = 128
     positions: int = 32
     eps: float = 1e-12
 
 
-# ------------------------------------------------------------------------------------------------------------- text
+# ------------------------------------------------------------------------------------------------- text and batches
 
 
 def stories(count=400, seed=0):
-    """Invented documents of four sentences.  A story's words belong together, so both tasks can be learnt from them.
+    """Invented documents of three sentences.  A story's words belong together, so both tasks can be learnt from them.
 
     In minibert: data/corpus.py, read_corpus reads real text instead.
     """
@@ -74,9 +73,8 @@ def stories(count=400, seed=0):
         job, (place, verb, thing) = list(jobs.items())[random.integers(len(jobs))]
         name, pronoun = list(people.items())[random.integers(len(people))]
         when, town = random.choice(times), random.choice(towns)
-        first, second = f"{name} is a {job}.", f"{when} {pronoun} goes to the {place}."
-        third, fourth = f"there {pronoun} {verb} {thing} for {town}.", f"{town} likes the {thing} of {name}."
-        documents.append([first, second, third, fourth])
+        first, second = f"{name} is a {job} and works at the {place}.", f"{when} {pronoun} {verb} {thing} there."
+        documents.append([first, second, f"{town} likes the {thing} of {name} the {job}."])
     return documents
 
 
@@ -116,9 +114,6 @@ def encode(text, ids):
             start = stop
         tokens += pieces
     return tokens
-
-
-# ---------------------------------------------------------------------------------------------------------- batches
 
 
 @dataclass
@@ -189,11 +184,11 @@ def mask_tokens(token_ids, vocabulary, random):
 
 
 def new_parameters(config, random):
-    """name -> array, under the names that Hugging Face's `transformers` uses.
+    """name -> array, under the names that Hugging Face's `transformers` uses; a narrow model starts wider than 0.02.
 
     In minibert: nn/parameters.py, Parameters keeps all of them in one flat buffer.
     """
-    width, std = config.hidden, 0.02 * (768 / config.hidden) ** 0.5
+    width, std = config.hidden, config.hidden**-0.5
     parameters = {}
 
     def linear(name, outputs, inputs):
@@ -512,7 +507,7 @@ def adamw_step(parameters, gradients, moments, rate, beta1=0.9, beta2=0.98, eps=
         value -= rate * update
 
 
-def train(documents, config, steps=400, sequences=16, highest=2e-3, seed=0):
+def train(documents, config, steps=600, sequences=16, highest=3e-3, seed=0):
     """The loop.  documents: lists of sentences, each a list of token ids.  Returns the trained parameters.
 
     In minibert: training/pretraining.py, pretrain.
@@ -552,8 +547,8 @@ def check_gradients(seed=0):
     """Every element of every gradient against central differences: the largest difference, relative to its tensor's
     largest element, for each parameter.  In minibert: checks/gradients.py, check_gradients."""
     random = np.random.default_rng(seed)
-    config = Config(vocabulary=17, hidden=8, layers=2, heads=2, inner=12, positions=12)
-    documents = [[list(random.integers(5, 17, random.integers(1, 5))) for _ in range(4)] for _ in range(6)]
+    config = Config(vocabulary=11, hidden=4, layers=2, heads=2, inner=6, positions=9)
+    documents = [[list(random.integers(5, 11, random.integers(1, 4))) for _ in range(4)] for _ in range(6)]
     batch = make_batch(documents, 4, config, random)
     parameters = new_parameters(config, random)
     for value in parameters.values():
@@ -581,7 +576,7 @@ def check_gradients(seed=0):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--check", action="store_true", help="check the gradients instead of training")
     options = parser.parse_args()
     if options.check:
