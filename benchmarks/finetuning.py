@@ -9,6 +9,7 @@ its data collator does; *sorted* has batches of sentences of one length, on both
 """
 
 import argparse
+import itertools
 import sys
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ import numpy as np
 from minibert.data.corpus import read_corpus
 from minibert.models import Bert
 from minibert.models.encode import encode
+from minibert.objectives import TaskObjective
 from minibert.ops.threads import use_threads
 from minibert.tasks.config import FinetuneConfig
 from minibert.tasks.features import task_batch
@@ -28,7 +30,8 @@ from minibert.text import Tokenizer
 from minibert.text.sentences import split_sentences
 from minibert.training.finetuning import fine_tune, order_of, steps_of
 from minibert.training.memory import keep_freed_memory
-from minibert.training.optimizer import AdamW, learning_rate_at
+from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
+from minibert.training.step import train_step
 
 BATCH, LABELS, RATE = 32, ("no", "yes"), 5e-5
 
@@ -123,8 +126,8 @@ def our_training(folder, ids, order):
     from minibert.tasks.features import Feature
 
     model = BertForSequenceClassification.from_pretrained(folder, labels=LABELS, report=lambda line: None)
-    settings = dict(beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, bias_correction=True, max_norm=1.0)
-    optimizer, counter = AdamW(model.parameters, **settings), [0]
+    objective, counter = TaskObjective(model), itertools.count(1)
+    optimizer = AdamW(model.parameters, AdamWSettings(eps=1e-8))
     first = np.zeros(1, np.int32)
     features = [
         Feature(((ids[n].astype(np.int32), np.zeros(len(ids[n]), np.int32)),), first, np.array([n % 2], np.int32), n)
@@ -133,11 +136,8 @@ def our_training(folder, ids, order):
 
     def run():
         for part in parts(features):
-            model.parameters.zero_gradients()
-            loss, cache = model.losses(task_batch(part), (0, counter[0]))
-            model.losses_backward(cache)
-            counter[0] += 1
-            optimizer.step(counter[0], RATE)
+            number, prepared = next(counter), [objective.prepare(task_batch(part))]
+            (loss,), _ = train_step(objective, optimizer, prepared, number, RATE, (0, number - 1))
         return float(loss.total)
 
     return run
@@ -236,7 +236,7 @@ def learn_here(tuning: FineTuning, recipe) -> float:
     def evaluate():
         return {"score": score(tuning, scores_of(model, tuning.dev_features))}
 
-    history = fine_tune(model, tuning.train_features, batch_of, evaluate, recipe)
+    history = fine_tune(TaskObjective(model), tuning.train_features, batch_of, evaluate, recipe)
     return history.evaluations[-1][2]["score"]
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import train_bert
-from minibert.data import from_padded
+from minibert.data import masked_from_padded
 from minibert.models import BertConfig, BertForPreTraining
-from minibert.training.optimizer import AdamW
+from minibert.training.optimizer import AdamW, AdamWSettings
+from tests.objectives import run_backward, run_losses
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "train_bert.py"
@@ -33,7 +34,7 @@ def batches(config, count):
 def as_package(batch):
     labels = np.full(batch.token_ids.shape, -100)
     labels[batch.masked] = batch.labels
-    return from_padded(batch.token_ids, batch.visible.astype(int), batch.segment_ids, labels, batch.is_random)
+    return masked_from_padded(batch.token_ids, batch.visible.astype(int), batch.segment_ids, labels, batch.is_random)
 
 
 def test_its_losses_and_gradients_equal_the_packages_over_twenty_steps():
@@ -46,17 +47,15 @@ def test_its_losses_and_gradients_equal_the_packages_over_twenty_steps():
     model = BertForPreTraining(shape, "reference", dtype="float64", seed=None)
     assert set(parameters) == set(model.parameters.all)
     model.parameters.assign(parameters)
-    optimizer = AdamW(
-        model.parameters, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=False, max_norm=1.0
-    )
+    optimizer = AdamW(model.parameters, AdamWSettings(beta2=0.98, bias_correction=False))
     for step, batch in enumerate(batches(config, 20)):
         rate = train_bert.learning_rate_at(step, 20, 2e-3)
         figures, gradients = train_bert.losses_and_gradients(batch, parameters, config)
         train_bert.adamw_step(parameters, gradients, moments, rate)
 
         model.parameters.zero_gradients()
-        losses, cache = model.losses(as_package(batch))
-        model.losses_backward(cache)
+        losses, cache = run_losses(model, as_package(batch))
+        run_backward(model, cache)
         theirs = model.parameters.tensors(model.parameters.gradients)
         optimizer.step(step + 1, rate)
 

@@ -246,13 +246,11 @@ def distance(xp, ours, expected) -> float:
 def optimizer(backend, record: Record, sizes: Sizes) -> int:
     """AdamW on float32 masters with a bfloat16 copy, and the norm, beside float64."""
     from minibert.nn.parameters import as_dtype
+    from minibert.ops import AdamWStep
     from visit.inputs import Numbers
 
     xp, numbers, count = backend.xp, Numbers(), sizes.parameters
-    settings = dict(
-        learning_rate=1e-3, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01,
-        correction1=0.1, correction2=0.02, max_norm=1.0,
-    )  # fmt: skip
+    step = AdamWStep(1e-3, 0.9, 0.98, eps=1e-6, weight_decay=0.01, correction1=0.1, correction2=0.02, max_norm=1.0)
     state = {}
     for dtype in (np.float32, np.float64):
         arrays = [backend.array(numbers_of) for numbers_of in (numbers(count), numbers(count), 0.1 * numbers(count))]
@@ -261,7 +259,7 @@ def optimizer(backend, record: Record, sizes: Sizes) -> int:
         decayed = backend.array((np.arange(count) % 3 > 0).astype(np.uint8)).astype(bool)
         norm = backend.global_norm(arrays[1])
         copy = xp.empty(count, as_dtype("bfloat16")) if dtype == np.float32 else None
-        backend.adamw(*arrays, decayed, gradient_norm=norm, copy=copy, **settings)
+        backend.adamw(*arrays, decayed, step, norm, copy=copy)
         state[dtype] = [norm, arrays[0], arrays[2], arrays[3]] + ([copy] if copy is not None else [])
     wrong = 0
     names = ("norm", "values", "first_moment", "second_moment")

@@ -12,7 +12,7 @@ from minibert.bench.ours import training_step
 from minibert.bench.throughput import dtype_of, product_rate, random_batch, step_flops
 from minibert.bench.work import bytes_moved
 from minibert.models import BertConfig
-from minibert.ops import load_backend
+from minibert.ops import AdamWStep, load_backend
 from visit.check import load
 from visit.inputs import GROUPS, Numbers, OnDevice, attention, calls
 from visit.record import Record, read_rows
@@ -185,8 +185,8 @@ def adamw(record, backend, sizes, copy) -> None:
     arrays[1] += 1e-3
     decayed, target = xp.ones(count, bool), xp.zeros(count, dtype_of("bfloat16"))
     norm = backend.global_norm(arrays[1])
-    settings = dict(learning_rate=1e-4, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, max_norm=1.0)
-    runs = [lambda: backend.adamw(*arrays, decayed, gradient_norm=norm, copy=target, **settings)]
+    step = AdamWStep(learning_rate=1e-4, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, max_norm=1.0)
+    runs = [lambda: backend.adamw(*arrays, decayed, step, norm, copy=target)]
     row(record, xp, "adamw, 16-bit copy", runs, sizes, (16 + 1 + 12 + 2) * count, 0, copy, 1)
     row(record, xp, "global_norm", [lambda: backend.global_norm(arrays[1])], sizes, 4 * count, 0, copy, 1)
 

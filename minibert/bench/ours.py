@@ -4,9 +4,11 @@ import itertools
 
 from minibert.bench.workload import Workload
 from minibert.models import Bert, BertConfig, BertForPreTraining
+from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops import Backend
 from minibert.training.memory import keep_freed_memory
-from minibert.training.optimizer import AdamW
+from minibert.training.optimizer import AdamW, AdamWSettings
+from minibert.training.step import train_step
 
 # of all contenders' optimiser
 LEARNING_RATE, WEIGHT_DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
@@ -22,27 +24,15 @@ def contender(workload: Workload, backend: Backend | str):
 
 def training_step(config: BertConfig, backend, dtype="float32"):
     """Forward, backward, clipping and AdamW; in float16 with a loss scale."""
-    model = BertForPreTraining(config, backend, dtype=dtype)
-    beta1, beta2 = BETAS
-    optimizer = AdamW(
-        model.parameters,
-        beta1=beta1,
-        beta2=beta2,
-        eps=EPS,
-        weight_decay=WEIGHT_DECAY,
-        bias_correction=True,
-        max_norm=CLIP,
-    )
+    objective = MaskedLmAndNextSentence(BertForPreTraining(config, backend, dtype=dtype))
+    settings = AdamWSettings(*BETAS, EPS, WEIGHT_DECAY, bias_correction=True, max_norm=CLIP)
+    optimizer = AdamW(objective.model.parameters, settings)
     numbers = itertools.count()
 
     def step(batch):
         number = next(numbers)
-        model.parameters.zero_gradients()
-        inputs = model.prepare(batch)
-        losses, cache = model.losses(inputs, dropout_key=(0, number))
-        model.losses_backward(cache, 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value)
-        inputs.release()
-        optimizer.step(number + 1, LEARNING_RATE)
+        parts = [objective.prepare(batch)]
+        (losses,), _ = train_step(objective, optimizer, parts, number + 1, LEARNING_RATE, (0, number))
         return losses.total
 
     return step

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from minibert.bench.ours import BETAS, CLIP, EPS, LEARNING_RATE, WEIGHT_DECAY
 from minibert.bench.workload import Workload
 from minibert.data.batch import Batch, to_padded
+from minibert.data.masked_batch import IGNORED, MaskedBatch, masked_to_padded
 
 # kind of workload -> family -> its contenders; the best of a family stands for it
 FAMILIES = {
@@ -70,18 +71,18 @@ def tensors(arrays: dict) -> dict:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def stock_inputs(batch: Batch) -> dict:
+def stock_inputs(batch: MaskedBatch) -> dict:
     """The arguments of transformers.BertForPreTraining."""
-    padded = to_padded(batch)
+    padded = masked_to_padded(batch)
     del padded["position_ids"]  # its own default
     return tensors(padded)
 
 
-def tuned_inputs(batch: Batch) -> dict:
+def tuned_inputs(batch: MaskedBatch) -> dict:
     """The same, but for the labels: the masked tokens' places in the padded batch [M], and their ids [M]."""
     inputs = stock_inputs(batch)
     labels = inputs.pop("labels").flatten()  # [B * T]
-    masked = (labels != -100).nonzero().flatten()  # [M]
+    masked = (labels != IGNORED).nonzero().flatten()  # [M]
     return {**inputs, "masked": masked, "masked_labels": labels[masked]}
 
 

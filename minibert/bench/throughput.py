@@ -11,6 +11,7 @@ import numpy as np
 
 from minibert.bench.ours import training_step
 from minibert.data.batch import Batch, running_sum
+from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig
 from minibert.ops import Backend
 
@@ -39,18 +40,21 @@ class Throughput:
         return asdict(self)
 
 
-def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0) -> Batch:
+def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0) -> MaskedBatch:
     """A batch of pairs of `length` tokens each, MASK_RATE of them to be predicted; ids are random."""
     random = np.random.default_rng(seed)
     tokens = sequences * length
     masked = np.sort(random.choice(tokens, round(MASK_RATE * tokens), replace=False)).astype(np.int32)
     place = np.tile(np.arange(length, dtype=np.int32), sequences)
-    return Batch(
+    batch = Batch(
         token_ids=random.integers(0, config.vocab_size, tokens).astype(np.int32),
         segment_ids=(place >= length // 2).astype(np.int32),
         position_ids=place,
         cu_seqlens=running_sum(np.full(sequences, length)),
         sequence_numbers=np.arange(sequences, dtype=np.int64),
+    )
+    return MaskedBatch(
+        batch,
         masked_positions=masked,
         masked_labels=random.integers(0, config.vocab_size, len(masked)).astype(np.int32),
         nsp_labels=random.integers(0, 2, sequences).astype(np.int32),
@@ -59,15 +63,16 @@ def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0)
     )
 
 
-def step_flops(config: BertConfig, batch: Batch) -> float:
+def step_flops(config: BertConfig, batch: MaskedBatch) -> float:
     """Floating-point operations of the matrix products that a training step needs.
 
     The last layer computes queries, output and feed-forward network only for the rows that a loss reads.
     """
     width, inner = config.hidden_size, config.intermediate_size
-    tokens, lengths = len(batch.token_ids), batch.lengths.astype(float)
-    read = np.union1d(batch.masked_positions, batch.cls_positions)  # [R]
-    per_sequence = np.bincount(np.searchsorted(batch.cu_seqlens, read, side="right") - 1, minlength=len(lengths))
+    cu_seqlens, lengths = batch.tokens.cu_seqlens, batch.tokens.lengths.astype(float)
+    tokens = len(batch.tokens.token_ids)
+    read = np.union1d(batch.masked_positions, batch.tokens.cls_positions)  # [R]
+    per_sequence = np.bincount(np.searchsorted(cu_seqlens, read, side="right") - 1, minlength=len(lengths))
 
     def layer(rows: int, pairs: float) -> float:
         projections = 2 * width * width * (2 * tokens + 2 * rows)  # keys, values; queries, output

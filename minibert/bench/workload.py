@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.data.batch import Batch, running_sum
+from minibert.data.batch import Batch
 from minibert.data.corpus import DEFAULT_CORPUS, read_corpus
 from minibert.data.pairs import Pairs
 from minibert.data.pretraining import LengthPhase, PretrainingData
@@ -38,7 +38,7 @@ class Workload:
     """What it is, in one line."""
     model: dict
     """The fields of a BertConfig."""
-    batches: list[Batch]
+    batches: list
     """One step each."""
     sorted_batches: list[Batch] | None = None
     """Inference only: the same sentences, cut into batches after they were sorted by length."""
@@ -52,7 +52,7 @@ class Workload:
     def count(self) -> int:
         """How many of them one turn computes; padding is not counted."""
         if self.kind == "training":
-            return sum(len(batch.token_ids) for batch in self.batches)
+            return sum(len(batch.tokens.token_ids) for batch in self.batches)
         return sum(len(batch.sequence_numbers) for batch in self.batches)
 
     def save(self, path: Path) -> None:
@@ -138,22 +138,4 @@ def cut_sentences(documents, tokenizer: Tokenizer) -> list[np.ndarray]:
 
 def in_batches(sentences: list[np.ndarray], per_batch: int) -> list[Batch]:
     """Sentences, each its token ids int32 [T], laid end to end in batches of up to per_batch, in the order given."""
-    return [flat_batch(sentences[start : start + per_batch]) for start in range(0, len(sentences), per_batch)]
-
-
-def flat_batch(sentences: list[np.ndarray]) -> Batch:
-    """One Batch of sentences without anything to predict."""
-    lengths = np.array([len(sentence) for sentence in sentences])  # [B]
-    nothing = np.empty(0, np.int32)
-    return Batch(
-        token_ids=np.concatenate(sentences).astype(np.int32),
-        segment_ids=np.zeros(lengths.sum(), np.int32),
-        position_ids=np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-        cu_seqlens=running_sum(lengths),
-        sequence_numbers=np.arange(len(sentences), dtype=np.int64),
-        masked_positions=nothing,
-        masked_labels=nothing,
-        nsp_labels=None,
-        mlm_count=0,
-        nsp_count=0,
-    )
+    return [Batch.of_sequences(sentences[start : start + per_batch]) for start in range(0, len(sentences), per_batch)]

@@ -1,15 +1,14 @@
 """The cases of the small models that learn from a frozen BERT's vectors: all of their parameters."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from minibert.checks.cases import cases
-from minibert.checks.model_cases import model_case, small_batch
+from minibert.checks.model_cases import loss_case, small_batch
 from minibert.checks.op_cases import normal
 from minibert.data.task_batch import TaskBatch
 from minibert.models import Bert, BertConfig
 from minibert.models.features import BILSTM, LINEAR, WEIGHTED, FeatureModel
+from minibert.objectives import TaskObjective
 
 
 @cases("features")
@@ -27,7 +26,7 @@ def features(backend, random):
     )
     encoder = Bert(config, backend, dtype="float64", position_start="sinusoids")
     encoder.parameters.values[...] += backend.array(0.3 * normal(random, encoder.parameters.values.size))
-    tokens = replace(small_batch(random, False, []), mlm_count=0)
+    tokens = small_batch(random)
     words = TaskBatch(tokens, np.array([0, 2, 3, 7, 9], np.int32), np.array([0, 2, 1, 1, 0], np.int32), 5)
     sentences = TaskBatch(tokens, tokens.cls_positions, np.array([1, 0, 2], np.int32), 3)
     for label, batch, layers, head in (
@@ -37,14 +36,4 @@ def features(backend, random):
     ):
         model = FeatureModel(encoder, ("a", "b", "c"), tokens=batch is words, layers=layers, head=head)
         model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
-        inputs = model.prepare(batch)
-
-        def run(model=model, inputs=inputs):
-            loss, cache = model.losses(inputs)
-            return (loss.total,), cache
-
-        def run_backward(upstream, cache, model=model):
-            model.losses_backward(cache, float(upstream[0]))
-            return {}
-
-        yield model_case("features", label, model, run, run_backward)
+        yield loss_case("features", label, TaskObjective(model), batch, None)

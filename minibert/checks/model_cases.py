@@ -6,9 +6,11 @@ from minibert.checks.cases import KEY, cases
 from minibert.checks.gradients import Case
 from minibert.checks.op_cases import normal
 from minibert.data.batch import Batch, running_sum
+from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn import Dropouts, Sequences
 from minibert.nn.transformer import at_layer
+from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.dropout import EMBEDDINGS
 
 LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # of the three sequences in all cases: their tokens, and what they are called
@@ -54,6 +56,20 @@ def layer_case(name: str, shape: str, model, forward, backward, own, x) -> Case:
     return model_case(name, shape, model, run, run_backward, own, x=x)
 
 
+def loss_case(name: str, shape: str, objective, batch, key) -> Case:
+    """The case of a whole model and its loss: all parameters.  key: of the dropout, or None."""
+
+    def run():
+        losses, cache = objective.losses(objective.prepare(batch), key)
+        return (losses.total,), cache
+
+    def run_backward(upstream, cache):
+        objective.losses_backward(cache, float(upstream[0]))
+        return {}
+
+    return model_case(name, shape, objective.model, run, run_backward)
+
+
 def small_model(backend, random, dropout: float = 0.0, **changes):
     """A BERT of about a thousand parameters, none of them zero or one."""
     config = BertConfig(
@@ -72,14 +88,21 @@ def small_model(backend, random, dropout: float = 0.0, **changes):
     return model
 
 
-def small_batch(random, pairs: bool, masked) -> Batch:
-    """Sequences of 1, 7 and 2 tokens, some masked, with NSP labels of both kinds."""
+def small_batch(random) -> Batch:
+    """Sequences of 1, 7 and 2 tokens."""
     return Batch(
         token_ids=random.integers(0, 11, TOKENS).astype(np.int32),
         segment_ids=random.integers(0, 2, TOKENS).astype(np.int32),
         position_ids=np.concatenate([np.arange(length) for length in LENGTHS]).astype(np.int32),
         cu_seqlens=running_sum(LENGTHS),
         sequence_numbers=np.array(NUMBERS),
+    )
+
+
+def small_masked_batch(random, pairs: bool, masked) -> MaskedBatch:
+    """Some tokens masked, and NSP labels of both kinds."""
+    return MaskedBatch(
+        small_batch(random),
         masked_positions=np.array(masked, np.int32),
         masked_labels=random.integers(0, 11, len(masked)).astype(np.int32),
         nsp_labels=np.array([0, 1, 1], np.int32) if pairs else None,
@@ -217,15 +240,7 @@ def pretraining(backend, random):
     """The whole of pre-training: both losses of a batch, through heads, pooler, encoder and embeddings."""
     for label, pairs, rate in (("MLM and NSP", True, 0), ("MLM and NSP, dropout", True, 0.2), ("MLM alone", False, 0)):
         model = small_model(backend, random, rate)
-        batch = small_batch(random, pairs, masked=(0, 3, 4, 9) if pairs else (3, 4, 9))
+        batch = small_masked_batch(random, pairs, masked=(0, 3, 4, 9) if pairs else (3, 4, 9))
         key = KEY if rate else None
 
-        def run(model=model, batch=batch, key=key):
-            losses, cache = model.losses(batch, key)
-            return (losses.total,), cache
-
-        def run_backward(upstream, cache, model=model):
-            model.losses_backward(cache, float(upstream[0]))
-            return {}
-
-        yield model_case("pretraining", label, model, run, run_backward)
+        yield loss_case("pretraining", label, MaskedLmAndNextSentence(model), batch, key)

@@ -1,12 +1,9 @@
 """The cases of each task's output layer with its whole loss: all parameters, through the whole model."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from minibert.checks.cases import KEY, cases
-from minibert.checks.gradients import Case
-from minibert.checks.model_cases import LENGTHS, TOKENS, model_case, small_batch
+from minibert.checks.model_cases import LENGTHS, TOKENS, loss_case, small_batch
 from minibert.checks.op_cases import normal
 from minibert.data.task_batch import TaskBatch
 from minibert.models import (
@@ -16,6 +13,7 @@ from minibert.models import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
+from minibert.objectives import TaskObjective
 
 FIRST = np.array([0, 1, 8], np.int32)  # where the three sequences begin
 
@@ -40,20 +38,7 @@ def small_task_model(model_class, backend, random, labels=(), dropout: float = 0
 
 def small_task_batch(random, rows, labels, choices: int = 1) -> TaskBatch:
     """Sequences of 1, 7 and 2 tokens."""
-    tokens = replace(small_batch(random, False, []), mlm_count=0)
-    return TaskBatch(tokens, np.asarray(rows, np.int32), labels, count=4, choices=choices)
-
-
-def loss_case(name: str, shape: str, model, batch: TaskBatch, dropout: bool) -> Case:
-    def run():
-        loss, cache = model.losses(batch, KEY if dropout else None)
-        return (loss.total,), cache
-
-    def run_backward(upstream, cache):
-        model.losses_backward(cache, float(upstream[0]))
-        return {}
-
-    return model_case(name, shape, model, run, run_backward)
+    return TaskBatch(small_batch(random), np.asarray(rows, np.int32), labels, count=4, choices=choices)
 
 
 @cases("sequence_classification")
@@ -64,7 +49,13 @@ def sequence_classification(backend, random):
         ("a number, dropout", ("similarity",), np.array([0.3, -1.2, 2.0], np.float32), 0.3),
     ):
         model = small_task_model(BertForSequenceClassification, backend, random, names, rate)
-        yield loss_case("sequence_classification", label, model, small_task_batch(random, FIRST, values), rate > 0)
+        yield loss_case(
+            "sequence_classification",
+            label,
+            TaskObjective(model),
+            small_task_batch(random, FIRST, values),
+            KEY if rate else None,
+        )
 
 
 @cases("token_classification")
@@ -73,7 +64,7 @@ def token_classification(backend, random):
     for label, rate in (("5 of 10 tokens", 0), ("5 of 10 tokens, dropout", 0.3)):
         model = small_task_model(BertForTokenClassification, backend, random, ("O", "B-X", "I-X"), rate)
         batch = small_task_batch(random, rows, np.array([0, 2, 1, 1, 0], np.int32))
-        yield loss_case("token_classification", label, model, batch, rate > 0)
+        yield loss_case("token_classification", label, TaskObjective(model), batch, KEY if rate else None)
 
 
 @cases("question_answering")
@@ -83,7 +74,7 @@ def question_answering(backend, random):
     for label, rate in (("spans", 0), ("spans, dropout", 0.3)):
         model = small_task_model(BertForQuestionAnswering, backend, random, dropout=rate)
         batch = small_task_batch(random, np.arange(TOKENS), np.array([[0, 0], [2, 5], [1, 1]], np.int32))
-        yield loss_case("question_answering", label, model, batch, rate > 0)
+        yield loss_case("question_answering", label, TaskObjective(model), batch, KEY if rate else None)
 
 
 @cases("multiple_choice")
@@ -91,4 +82,4 @@ def multiple_choice(backend, random):
     for label, rate in (("3 candidates", 0), ("3 candidates, dropout", 0.3)):
         model = small_task_model(BertForMultipleChoice, backend, random, dropout=rate)
         batch = small_task_batch(random, FIRST, np.array([1], np.int32), choices=3)
-        yield loss_case("multiple_choice", label, model, batch, rate > 0)
+        yield loss_case("multiple_choice", label, TaskObjective(model), batch, KEY if rate else None)

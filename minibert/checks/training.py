@@ -8,12 +8,16 @@ import numpy as np
 
 from minibert.checks.rounded import round_to, rounded_reference
 from minibert.data.batch import Batch, running_sum
+from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn.parameters import HALF_PRECISION, as_dtype
+from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops import Backend, load_backend
-from minibert.training.optimizer import AdamW
+from minibert.training.optimizer import AdamW, AdamWSettings
+from minibert.training.step import train_step
 
 FACTOR = 4
+LEARNING_RATE = 2e-3
 LOSS_SCALE = 2.0**10  # in float16: a power of two that neither overflows nor underflows here
 
 
@@ -23,20 +27,23 @@ def small_config(**changes) -> BertConfig:
     return BertConfig(**{**values, "max_position_embeddings": 33, **changes})
 
 
-def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed=0) -> Batch:
+def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed=0) -> MaskedBatch:
     """Ragged sequences of random ids, some of them masked, with NSP labels of both kinds."""
     random = np.random.default_rng(seed)
     cu_seqlens = running_sum(lengths)
     tokens = cu_seqlens[-1]
     masked = np.sort(random.choice(tokens, size=max(tokens // 5, 1), replace=False)).astype(np.int32)
     positions = np.concatenate([np.arange(length) for length in lengths])
-    return Batch(
+    batch = Batch(
         # from 1: PyTorch gives the row of [PAD], id 0, no gradient, since nobody should feed it
         token_ids=random.integers(1, config.vocab_size, tokens).astype(np.int32),
         segment_ids=random.integers(0, 2, tokens).astype(np.int32),
         position_ids=positions.astype(np.int32),
         cu_seqlens=cu_seqlens,
         sequence_numbers=np.arange(len(lengths)),
+    )
+    return MaskedBatch(
+        batch,
         masked_positions=masked,
         masked_labels=random.integers(0, config.vocab_size, len(masked)).astype(np.int32),
         nsp_labels=(np.arange(len(lengths)) % 2).astype(np.int32) if pairs else None,
@@ -47,8 +54,8 @@ def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed
 
 def training_losses(backend: Backend, precision: str, steps: int) -> np.ndarray:
     """The losses of some steps of training on random tokens, with dropout: float64 [steps]."""
-    model, optimizer = model_and_optimizer(backend, precision)
-    losses = [step(model, optimizer, batch_of(model, number), number).total for number in range(1, steps + 1)]
+    objective, optimizer = objective_and_optimizer(backend, precision)
+    losses = [step(objective, optimizer, number).total for number in range(1, steps + 1)]
     return np.array([float(backend.numpy(loss)) for loss in losses])
 
 
@@ -57,41 +64,40 @@ def rounded_losses(precision: str, steps: int) -> np.ndarray:
     if precision not in HALF_PRECISION:
         return training_losses(load_backend("reference"), precision, steps)
     rounded = round_to(as_dtype(precision))
-    model, optimizer = model_and_optimizer(rounded_reference(as_dtype(precision)), "float32")
-    parameters, losses = model.parameters, []
+    objective, optimizer = objective_and_optimizer(rounded_reference(as_dtype(precision)), "float32")
+    parameters, losses = objective.model.parameters, []
     parameters.masters = parameters.values.copy()
+    scale = LOSS_SCALE if precision == "float16" else 1.0
     for number in range(1, steps + 1):
         parameters.values[...] = rounded(parameters.masters)
-        inputs, scale = batch_of(model, number), LOSS_SCALE if precision == "float16" else 1.0
-        losses.append(float(step(model, optimizer, inputs, number, scale).total))
+        parameters.zero_gradients()
+        step_losses, cache = objective.losses(batch_of(objective, number), (1, number))
+        objective.losses_backward(cache, scale)
+        parameters.gradients /= scale
+        optimizer.step(number, LEARNING_RATE)
+        losses.append(float(step_losses.total))
     return np.array(losses)
 
 
-def model_and_optimizer(backend: Backend, precision: str):
+def objective_and_optimizer(backend: Backend, precision: str):
     model = BertForPreTraining(
         small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1), backend, dtype=precision, seed=1
     )
-    settings = dict(beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True, max_norm=1.0)
-    optimizer = AdamW(model.parameters, **settings)
+    optimizer = AdamW(model.parameters, AdamWSettings(beta2=0.98))
     if optimizer.loss_scale is not None:
         optimizer.loss_scale.restore({"value": LOSS_SCALE})
-    return model, optimizer
+    return MaskedLmAndNextSentence(model), optimizer
 
 
-def batch_of(model, number: int):
+def batch_of(objective, number: int):
     """The batch of a step, on the device: two take turns."""
-    return model.prepare(random_batch(model.config, seed=number % 2))
+    return objective.prepare(random_batch(objective.model.config, seed=number % 2))
 
 
-def step(model, optimizer: AdamW, inputs, number: int, scale: float = 1.0):
-    """One step, counted from 1.  scale: of the loss, where the optimiser has none of its own.  Returns the Losses."""
-    model.parameters.zero_gradients()
-    losses, cache = model.losses(inputs, (1, number))
-    model.losses_backward(cache, scale if optimizer.loss_scale is None else optimizer.loss_scale.value)
-    inputs.release()
-    if scale != 1.0:
-        model.parameters.gradients /= scale
-    optimizer.step(number, 2e-3)
+def step(objective, optimizer: AdamW, number: int):
+    """One step, counted from 1.  Returns the Losses."""
+    parts = [batch_of(objective, number)]
+    (losses,), _ = train_step(objective, optimizer, parts, number, LEARNING_RATE, (1, number))
     return losses
 
 

@@ -1,12 +1,14 @@
 """Token ids -> batches: corpora, shards on disk, sentence pairs, masking.
 
-In the order in which a reader meets them: batch (what a model takes), corpus (documents), shards (tokens on disk),
+In the order in which a reader meets them: batch (what a model takes), masked_batch (with what it should answer),
+corpus (documents), shards (tokens on disk),
 held_out, examples (which tokens make a sequence), pairs (next-sentence prediction), masking, pretraining (all of
 it together), baselines (what a model has to beat).
 """
 
 from minibert.data.batch import Batch, from_padded, to_padded
 from minibert.data.corpus import Document, read_corpus
+from minibert.data.masked_batch import MaskedBatch, masked_from_padded, masked_to_padded
 from minibert.data.pretraining import LengthPhase, PretrainingData, evaluation_batches, parse_phases
 from minibert.data.shards import Shards, write_shards
 
@@ -14,10 +16,13 @@ __all__ = [
     "Batch",
     "Document",
     "LengthPhase",
+    "MaskedBatch",
     "PretrainingData",
     "Shards",
     "evaluation_batches",
     "from_padded",
+    "masked_from_padded",
+    "masked_to_padded",
     "parse_phases",
     "read_corpus",
     "to_padded",

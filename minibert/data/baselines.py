@@ -87,8 +87,8 @@ def _masked_tokens(batch):
     """The left neighbour, the masked token and the right neighbour, from the unmasked text; int64 [3, M]."""
     ids = batch.original_ids.astype(np.int64)
     left, right = np.roll(ids, 1), np.roll(ids, -1)
-    left[batch.cu_seqlens[:-1]] = BOUNDARY
-    right[batch.cu_seqlens[1:] - 1] = BOUNDARY
+    left[batch.tokens.cu_seqlens[:-1]] = BOUNDARY
+    right[batch.tokens.cu_seqlens[1:] - 1] = BOUNDARY
     return np.stack([left, ids, right])[:, batch.masked_positions]
 
 

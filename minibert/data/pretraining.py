@@ -1,4 +1,4 @@
-"""Pre-training batches: (seed, step) -> Batch.
+"""Pre-training batches: (seed, step) -> MaskedBatch.
 
 There is no iterator, no shuffle buffer and no worker: a batch is computed from its step alone.  So a run resumes at
 any step at once, and each of several processes computes its own part of the same global batch.
@@ -11,6 +11,7 @@ import numpy as np
 
 from minibert.data.batch import Batch, running_sum
 from minibert.data.examples import Windows, in_epoch_order
+from minibert.data.masked_batch import MaskedBatch
 from minibert.data.masking import MaskingIds, mask_tokens
 from minibert.data.pairs import Pairs
 from minibert.philox import SITE_POSITION, integer_below, philox4x32
@@ -133,7 +134,7 @@ class PretrainingData:
         """How many sequences the global batch of a step has."""
         return self.batch_tokens // self.length_at(step)
 
-    def batch(self, step: int, first: int = 0, count: int | None = None) -> Batch:
+    def batch(self, step: int, first: int = 0, count: int | None = None) -> MaskedBatch:
         """The global batch of a step, or its sequences first to first + count - 1 (for one of several processes).
 
         The parts have the same tokens, masks and counts as they have within the global batch.
@@ -160,7 +161,7 @@ def evaluation_batches(
     pairs: bool = True,
     mask_rate: float = 0.15,
     whole_word: bool = False,
-) -> list[Batch]:
+) -> list[MaskedBatch]:
     """A fixed evaluation set from held-out documents: the same for every run, whatever its seed.
 
     Up to `sequences` sequences (pairs, or windows) of the given length, in batches of about batch_tokens.
@@ -173,11 +174,11 @@ def evaluation_batches(
     examples = np.arange(min(sequences, source.size))
     maker = SequenceMaker(documents.shards, tokenizer, whole_word)
     whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION, mask_rate)
-    return whole.split(min(len(examples), -(-len(whole.token_ids) // batch_tokens)))
+    return whole.split(min(len(examples), -(-len(whole.tokens.token_ids) // batch_tokens)))
 
 
 class SequenceMaker:
-    """Turns examples into a Batch: their tokens with [CLS] and [SEP] between, positions, masks."""
+    """Turns examples into a MaskedBatch: their tokens with [CLS] and [SEP] between, positions, masks."""
 
     def __init__(self, shards, tokenizer, whole_word):
         shards.check_vocabulary(tokenizer)
@@ -186,7 +187,7 @@ class SequenceMaker:
         self.cls = np.array([tokenizer.cls_id], np.int32)
         self.sep = np.array([tokenizer.sep_id], np.int32)
 
-    def batch(self, source, examples, seed, step, stream, mask_rate, positions=None) -> Batch:
+    def batch(self, source, examples, seed, step, stream, mask_rate, positions=None) -> MaskedBatch:
         """examples int64 [B]: their numbers since the phase began; positions: how many a sequence may start in."""
         numbers = np.arange(len(examples))  # [B], within the global batch
         index, epochs = in_epoch_order(examples, source.size, seed, stream)  # [B], [B]
@@ -204,12 +205,8 @@ class SequenceMaker:
             token_ids, cu_seqlens, numbers, self.ids, seed, step,
             mask_rate=mask_rate, whole_word=self.whole_word, stream=stream,
         )  # fmt: skip
-        return Batch(
-            token_ids=hidden_ids,
-            segment_ids=segment_ids,
-            position_ids=position_ids.astype(np.int32),
-            cu_seqlens=cu_seqlens,
-            sequence_numbers=numbers,
+        return MaskedBatch(
+            Batch(hidden_ids, segment_ids, position_ids.astype(np.int32), cu_seqlens, numbers),
             masked_positions=masked_positions,
             masked_labels=masked_labels,
             nsp_labels=nsp_labels,

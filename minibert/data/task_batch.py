@@ -22,7 +22,7 @@ class TaskBatch:
     """
 
     tokens: Batch
-    """B sequences, nothing masked"""
+    """B sequences"""
     rows: np.ndarray
     """int32 [R]: ascending places in the flat batch"""
     labels: np.ndarray | None

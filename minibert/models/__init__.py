@@ -3,13 +3,12 @@
 from minibert.models.bert import Bert
 from minibert.models.config import PRESETS, BertConfig
 from minibert.models.fill import fill_mask
-from minibert.models.pretraining import BertForPreTraining, Losses
+from minibert.models.pretraining import BertForPreTraining
 from minibert.models.tasks import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
-    TaskLoss,
     TaskModel,
 )
 
@@ -22,8 +21,6 @@ __all__ = [
     "BertForQuestionAnswering",
     "BertForSequenceClassification",
     "BertForTokenClassification",
-    "Losses",
-    "TaskLoss",
     "TaskModel",
     "fill_mask",
 ]

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from minibert.data.batch import Batch
 from minibert.models.config import ACTIVATIONS, BertConfig
-from minibert.models.inputs import BodyInputs, body_arrays, body_inputs
+from minibert.models.inputs import BodyInputs, body_arrays, body_inputs, upload
 from minibert.nn import Dropouts, Embeddings, Encoder, Linear, Parameters
 from minibert.nn.parameters import sinusoids, truncated_normal
 from minibert.nn.transformer import at_layer
@@ -93,40 +94,44 @@ class BertBody:
             parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
         )
 
-    def forward(self, batch, rows=None, dropout_key=None, keep_cache=True):
-        """Encode a batch.
+    def prepare(self, batch: Batch, rows=None) -> BodyInputs:
+        """A batch on the device.
 
-        batch: a minibert.data.Batch, or a BodyInputs, which has its rows; rows: None for all tokens, or the ascending
-        places [R] in the flat batch of the tokens whose output is read (NumPy, on the host): the last layer then
-        computes no others; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where no
-        backward pass follows.
-        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None where it is not kept).
+        rows: None for all tokens, or the ascending places [R] in the flat batch of the tokens whose output is read
+        (NumPy, on the host): the last layer then computes no others.
         Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
         """
-        if not isinstance(batch, BodyInputs):
-            self.check(batch)
-            batch = body_inputs(self.backend.upload(body_arrays(batch, rows)).arrays)
+        self.check(batch)
+        arrays, _ = upload(self.backend, body_arrays(batch, rows))
+        return body_inputs(arrays)
+
+    def forward(self, inputs: BodyInputs, dropout_key=None, keep_cache=True):
+        """Encode a batch.
+
+        inputs: what `prepare` made of it; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False
+        where no backward pass follows.
+        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None where it is not kept).
+        """
         dropouts = None
         if dropout_key is not None:
             config = self.config
             dropouts = Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob, dropout_key)
         # the embeddings count as the layer behind the last one, only to have a site of their own
-        on_embeddings = dropouts and dropouts.at(self.config.num_hidden_layers, EMBEDDINGS, batch.tokens)
+        on_embeddings = dropouts and dropouts.at(self.config.num_hidden_layers, EMBEDDINGS, inputs.tokens)
         x, embeddings_cache = self.embeddings.forward(
-            batch.token_ids, batch.position_ids, batch.segment_ids, on_embeddings
+            inputs.token_ids, inputs.position_ids, inputs.segment_ids, on_embeddings
         )  # [N, H]
         if not keep_cache:
             embeddings_cache = None
-        chosen = None if batch.rows is None else (batch.rows, batch.chosen)
+        chosen = None if inputs.rows is None else (inputs.rows, inputs.chosen)
         hidden, encoder_cache = self.encoder.forward(
-            x, batch.tokens, chosen, dropouts=dropouts, keep_cache=keep_cache
+            x, inputs.tokens, chosen, dropouts=dropouts, keep_cache=keep_cache
         )  # [N or R, H]
         return hidden, (embeddings_cache, encoder_cache) if keep_cache else None
 
-    def hidden_states(self, batch) -> list:
-        """What the embeddings and each layer make of a Batch, without dropout: L + 1 arrays [N, H]."""
-        self.check(batch)
-        inputs = body_inputs(self.backend.upload(body_arrays(batch)).arrays)
+    def hidden_states(self, batch: Batch) -> list:
+        """What the embeddings and each layer make of a batch, without dropout: L + 1 arrays [N, H]."""
+        inputs = self.prepare(batch)
         x, _ = self.embeddings.forward(inputs.token_ids, inputs.position_ids, inputs.segment_ids, None)
         states = [x]
         for layer in self.encoder.layers:
@@ -151,7 +156,7 @@ class BertBody:
         dense_cache, tanh_cache = cache
         return self.pooler.backward(self.backend.tanh_backward(d_pooled, tanh_cache), dense_cache)
 
-    def check(self, batch) -> None:
+    def check(self, batch: Batch) -> None:
         """Raise ValueError where a batch does not fit the model's tables; on the host, before anything is computed."""
         config = self.config
         check_ids("token id", batch.token_ids, config.vocab_size)
@@ -172,15 +177,15 @@ class Bert(Model):
     def build(self, parameters: Parameters) -> None:
         self.body = BertBody(parameters, self.config, "", self.position_start)
 
-    def forward(self, batch, rows=None, dropout_key=None, keep_cache=True):
-        """hidden [N, H], or [R, H] for chosen rows, and the cache: see BertBody.forward."""
-        return self.body.forward(batch, rows, dropout_key, keep_cache)
+    def forward(self, batch: Batch, rows=None, dropout_key=None, keep_cache=True):
+        """hidden [N, H], or [R, H] for chosen rows, and the cache: see BertBody.prepare and BertBody.forward."""
+        return self.body.forward(self.body.prepare(batch, rows), dropout_key, keep_cache)
 
     def backward(self, d_hidden, cache) -> None:
         """d_hidden as `hidden`: see BertBody.backward."""
         self.body.backward(d_hidden, cache)
 
-    def hidden_states(self, batch) -> list:
+    def hidden_states(self, batch: Batch) -> list:
         """What each layer makes of a batch, without dropout: L + 1 arrays [N, H], the embeddings first."""
         return self.body.hidden_states(batch)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minibert.data.batch import Batch, running_sum
+from minibert.data.batch import Batch
 from minibert.models.bert import Bert
 
 MEAN, CLS, TOKENS = "mean", "cls", "tokens"
@@ -39,7 +39,7 @@ def encode(
     ids = [np.asarray(tokenizer.encode(text, max_length=longest).ids, np.int32) for text in texts]
     vectors: list[np.ndarray | None] = [None] * len(ids)
     for numbers in alike(ids):
-        batch = batch_of([ids[number] for number in numbers])
+        batch = Batch.of_sequences([ids[number] for number in numbers])
         for number, vector in zip(numbers, pooled(model, batch, pooling, layer % (layers + 1)), strict=True):
             vectors[number] = normalised(vector) if normalise else vector
     if pooling == TOKENS:
@@ -57,24 +57,6 @@ def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
         groups[-1].append(number)
         room -= len(ids[number])
     return groups
-
-
-def batch_of(ids: Sequence[np.ndarray]) -> Batch:
-    """Texts of one segment, laid end to end."""
-    lengths, nothing = [len(text) for text in ids], np.empty(0, np.int32)
-    tokens = np.concatenate(ids)
-    return Batch(
-        token_ids=tokens,
-        segment_ids=np.zeros_like(tokens),
-        position_ids=np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-        cu_seqlens=running_sum(lengths),
-        sequence_numbers=np.arange(len(ids), dtype=np.int64),
-        masked_positions=nothing,
-        masked_labels=nothing,
-        nsp_labels=None,
-        mlm_count=0,
-        nsp_count=0,
-    )
 
 
 def pooled(model: Bert, batch: Batch, pooling: str, layer: int):

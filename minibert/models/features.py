@@ -7,7 +7,7 @@ Source: BERT paper, section 5.3 and table 7; the weighted sum: Peters et al. 201
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from minibert.data.task_batch import TaskBatch
 from minibert.files import write_text
 from minibert.models.bert import Bert
 from minibert.models.huggingface import read_tensors, save_tensors
-from minibert.models.tasks import TaskLoss
+from minibert.models.inputs import Prepared
 from minibert.nn import Linear, Parameters
 from minibert.nn.lstm import BiLstm
 from minibert.nn.parameters import ones, zeros
@@ -43,12 +43,23 @@ def layer_numbers(layers: str, count: int) -> list[int]:
     return [number % (count + 1)]
 
 
+class FeatureInputs(NamedTuple):
+    """What FeatureModel.forward takes; arrays of the backend."""
+
+    vectors: Any
+    """[S, R, H]: of S layers, of each token or of each word's first piece"""
+    cu_seqlens: Any
+    """[B + 1]: where each sequence's vectors begin and end"""
+
+
 class FeatureModel:
     """A small model on the vectors of a frozen BERT, with the interface of a TaskModel.
 
     For words (one vector each, of the first piece) and for sentences (the mean of all tokens).  Its parameters are
     those of the small model alone.  On the backends reference and cpu.
     """
+
+    labels_each = 1
 
     def __init__(self, encoder: Bert, labels, *, tokens: bool, layers=LAST_FOUR, head=BILSTM, seed: int | None = 0):
         """labels: the classes; tokens: words, not sentences; layers, head: as above.  ValueError for a wrong choice."""
@@ -77,21 +88,21 @@ class FeatureModel:
         if seed is not None:
             self.parameters.initialise(seed)
 
-    def prepare(self, batch: TaskBatch):
-        """The vectors that the small model learns from: [layers, R, H]."""
+    def check_labels(self, batch: TaskBatch) -> np.ndarray:
+        return batch.labels
+
+    def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
+        """The vectors that the small model learns from: [S, R, H] of the S layers."""
         states = self.encoder.hidden_states(batch.tokens)
         chosen = np.stack([states[number] for number in self.numbers])  # [S, N, H]
         cu_seqlens = batch.tokens.cu_seqlens
         if self.tokens:
             cu_seqlens = np.searchsorted(batch.rows, cu_seqlens).astype(np.int32)  # of the words
             chosen = chosen[:, batch.rows]  # [S, R, H]
-        return SimpleNamespace(
-            vectors=chosen, cu_seqlens=cu_seqlens, labels=batch.labels, count=batch.count, release=lambda: None
-        )
+        return Prepared(FeatureInputs(chosen, cu_seqlens), {"labels": labels}, lambda: None)
 
-    def forward(self, batch, dropout_key=None, keep_cache=True):
-        """logits [R, classes] of words, [B, classes] of sentences; and the cache.  batch: a TaskBatch, or prepared."""
-        inputs = self.prepare(batch) if isinstance(batch, TaskBatch) else batch
+    def forward(self, inputs: "FeatureInputs", dropout_key=None, keep_cache=True):
+        """logits [R, classes] of words, [B, classes] of sentences; and the cache.  inputs: those of `prepare`."""
         x, mix_cache = self.mix_forward(inputs.vectors)  # [R, I]
         pool_cache = lstm_cache = None
         if not self.tokens:
@@ -100,6 +111,22 @@ class FeatureModel:
             x, lstm_cache = self.lstm.forward(x, inputs.cu_seqlens)  # [R, 2 K]
         logits, output_cache = self.output.forward(x)
         return logits, (mix_cache, pool_cache, lstm_cache, output_cache)
+
+    def backward(self, d_logits, cache) -> None:
+        """d_logits as `logits`; adds to the gradients of the small model's parameters."""
+        mix_cache, pool_cache, lstm_cache, output_cache = cache
+        d_x = self.output.backward(d_logits, output_cache)
+        if lstm_cache is not None:
+            d_x = self.lstm.backward(d_x, lstm_cache)
+        if pool_cache is not None:
+            d_x = self.backend.mean_pool_backward(d_x, pool_cache)
+        self.mix_backward(d_x, mix_cache)
+
+    def scores_for_loss(self, logits, inputs: "FeatureInputs"):
+        return logits, None
+
+    def scores_for_loss_backward(self, d_scores, cache):
+        return d_scores
 
     def mix_forward(self, vectors):
         """vectors [S, R, H] -> gamma times their sum with the weights' softmax, [R, H]; or side by side, [R, S H]."""
@@ -121,23 +148,6 @@ class FeatureModel:
         # mixed = sum of shares * vectors, shares = softmax(weights)
         d_shares = self.gamma.value * np.tensordot(vectors, d_x, 2)  # [S]
         self.mix.gradient += shares * (d_shares - shares @ d_shares)
-
-    def losses(self, batch, dropout_key=None, keep_cache=True):
-        """The mean cross-entropy: a TaskLoss, and the cache."""
-        inputs = self.prepare(batch) if isinstance(batch, TaskBatch) else batch
-        logits, cache = self.forward(inputs)
-        loss, loss_cache = self.backend.cross_entropy_forward(logits, inputs.labels, inputs.count)
-        return TaskLoss(loss, logits), (loss_cache, cache)
-
-    def losses_backward(self, cache, scale=1.0) -> None:
-        """Add the gradients of `scale * losses.total` to those of the small model's parameters."""
-        loss_cache, (mix_cache, pool_cache, lstm_cache, output_cache) = cache
-        d_x = self.output.backward(self.backend.cross_entropy_backward(scale, loss_cache), output_cache)
-        if lstm_cache is not None:
-            d_x = self.lstm.backward(d_x, lstm_cache)
-        if pool_cache is not None:
-            d_x = self.backend.mean_pool_backward(d_x, pool_cache)
-        self.mix_backward(d_x, mix_cache)
 
     def save_pretrained(self, folder) -> None:
         """The encoder as a model folder, and beside it the small model: features.json and head.safetensors."""

@@ -20,9 +20,9 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[tuple[str,
     longest = model.config.max_position_embeddings
     if ids.size > longest:
         raise ValueError(f"the text has {ids.size} tokens, the model reads at most {longest}; shorten it")
-    segments = np.array([encoding.segment_ids])
-    batch = from_padded(ids, token_type_ids=segments, labels=np.where(blanks, ids, -100))
-    logits = model.backend.numpy(model.forward(batch, keep_cache=False)[0])  # [M, V]
+    tokens = from_padded(ids, token_type_ids=np.array([encoding.segment_ids]))
+    inputs = model.prepare(tokens, np.flatnonzero(blanks)).inputs
+    logits = model.backend.numpy(model.forward(inputs, keep_cache=False)[0])  # [M, V]
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # [M, V]
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # [M, top]

@@ -4,6 +4,7 @@ All of it is worked out on the host and copied at once, so that a GPU need not w
 while the device still computes.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from minibert.data.batch import Batch
 from minibert.nn import Sequences
 from minibert.nn.sequences import layout
+
+OF_TOKENS, OF_ROWS = "tokens", "chosen"  # two layouts: of all tokens, and of the rows that are read
 
 
 class BodyInputs(NamedTuple):
@@ -30,25 +33,53 @@ class BodyInputs(NamedTuple):
     """the layout of those; None for all"""
 
 
-def body_arrays(batch: Batch, rows=None) -> list[np.ndarray]:
+class Prepared(NamedTuple):
+    """A batch on the device."""
+
+    inputs: Any
+    """what the model's `forward` takes"""
+    targets: dict[str, Any]
+    """what it should answer: the arrays that an objective gave to the model's `prepare`, now of the backend"""
+    release: Callable[[], None]
+    """to be called after the backward pass: the memory of all these arrays then serves another batch"""
+
+
+def upload(backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Callable[[], None]]:
+    """int32 arrays of the host as arrays of the backend, in one copy: under the same names, and how to release them."""
+    uploaded = backend.upload(list(arrays.values()))
+    return dict(zip(arrays, uploaded.arrays, strict=True)), uploaded.release
+
+
+def body_arrays(batch: Batch, rows=None) -> dict[str, np.ndarray]:
     """The arrays of a BodyInputs, on the host.
 
     rows: None, or ascending places [R] in the flat batch.  Raises ValueError when they are not ascending, or outside.
     """
-    numbers = batch.cu_seqlens, batch.sequence_numbers
-    arrays = [batch.token_ids, batch.position_ids, batch.segment_ids]
-    arrays += layout(np.arange(len(batch.token_ids)), *numbers)
+    sequences = batch.cu_seqlens, batch.sequence_numbers
+    arrays = {"token_ids": batch.token_ids, "position_ids": batch.position_ids, "segment_ids": batch.segment_ids}
+    arrays |= layout_arrays(OF_TOKENS, layout(np.arange(len(batch.token_ids)), *sequences))
     if rows is not None:
-        arrays += [np.asarray(rows, dtype=np.int32), *layout(rows, *numbers)]
+        arrays["rows"] = np.asarray(rows, dtype=np.int32)
+        arrays |= layout_arrays(OF_ROWS, layout(rows, *sequences))
     return arrays
 
 
-def body_inputs(arrays) -> BodyInputs:
+def layout_arrays(name: str, arrays) -> dict[str, np.ndarray]:
+    return {f"{name}.{field}": array for field, array in zip(Sequences.FIELDS, arrays, strict=True)}
+
+
+def body_inputs(arrays: dict[str, Any]) -> BodyInputs:
     """The BodyInputs of the arrays of `body_arrays`, once they are the backend's."""
-    cut = len(arrays) > 7
+
+    def sequences(name: str) -> Sequences:
+        return Sequences(*(arrays[f"{name}.{field}"] for field in Sequences.FIELDS))
+
+    cut = "rows" in arrays
     return BodyInputs(
-        *arrays[:3],
-        tokens=Sequences(*arrays[3:7]),
-        rows=arrays[7] if cut else None,
-        chosen=Sequences(*arrays[8:]) if cut else None,
+        arrays["token_ids"],
+        arrays["position_ids"],
+        arrays["segment_ids"],
+        tokens=sequences(OF_TOKENS),
+        rows=arrays["rows"] if cut else None,
+        chosen=sequences(OF_ROWS) if cut else None,
     )

@@ -10,14 +10,13 @@ All but the output layer is pre-trained.  The output layer is one matrix, and wh
 Classes and parameters are named as in `transformers`, so that its models load here, and ours there.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minibert.data.task_batch import TaskBatch
 from minibert.models.bert import BertBody, Model, check_ids
-from minibert.models.inputs import BodyInputs, body_arrays, body_inputs
+from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
 from minibert.nn import Dropouts, Linear, Parameters
 from minibert.ops.dropout import TASK_HEAD
 
@@ -25,29 +24,14 @@ OUTSIDE = -1e4  # the score of what lies behind a sequence's end: its exponentia
 
 
 class TaskInputs(NamedTuple):
-    """A TaskBatch on the device; arrays of the backend."""
+    """What a TaskModel's `forward` takes; arrays of the backend."""
 
     body: BodyInputs
     """its rows are those that the output layer reads"""
-    labels: Any
-    """as in TaskBatch, flat: int32, or for numbers [B, 1] in the model's type; None where they are not known"""
-    count: int
-    """labels of the global batch"""
     choices: int
     """candidates of a question, in a choice task"""
     places: Any
     """of a span task, int32 [2 B T]: where in the flat scores each sequence's are, or behind them; otherwise None"""
-    release: Callable[[], None]
-    """to be called after the backward pass: the memory of these arrays then serves another batch"""
-
-
-class TaskLoss(NamedTuple):
-    """What one batch, or its part of the global batch, contributes."""
-
-    total: Any
-    """0-d: the sum of its losses, divided by the count of the global batch"""
-    logits: Any
-    """what `forward` returns"""
 
 
 class TaskModel(Model):
@@ -56,6 +40,7 @@ class TaskModel(Model):
     output = "classifier"  # the name of the output layer in the file
     pooled = True  # the output layer reads the pooled [CLS]; otherwise the tokens themselves
     drops = True  # dropout before the output layer, in training
+    labels_each = 1  # rows of the loss for each label of a batch
 
     def build(self, parameters: Parameters) -> None:
         config = self.config
@@ -69,22 +54,20 @@ class TaskModel(Model):
             raise ValueError(f"{type(self).__name__} needs the names of its classes: from_pretrained(…, labels=[…])")
         return len(self.config.labels)
 
-    def prepare(self, batch: TaskBatch) -> TaskInputs:
-        """A batch on the device.  Raises ValueError when an id or a label is outside its table."""
+    def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
+        """A batch on the device, and its labels if they are given.  ValueError when an id is outside its table."""
         self.bert.check(batch.tokens)
         rows = None if len(batch.rows) == len(batch.tokens.token_ids) else batch.rows
         places = self.places(batch)
-        labels = self.check_labels(batch)
-        whole = labels is not None and labels.dtype == np.int32  # numbers do not travel with the integers
-        heads = [array for array in (places, labels if whole else None) if array is not None]
-        upload = self.backend.upload(heads + body_arrays(batch.tokens, rows))
-        taken = list(upload.arrays)
-        places = taken.pop(0) if places is not None else None
-        if whole:
-            labels = taken.pop(0)
-        elif labels is not None:
-            labels = self.backend.array(labels, dtype=self.parameters.dtype)
-        return TaskInputs(body_inputs(taken), labels, batch.count, batch.choices, places, upload.release)
+        integers = labels is not None and labels.dtype == np.int32  # numbers do not travel with the integers
+        heads = {"places": places, "labels": labels if integers else None}
+        heads = {name: array for name, array in heads.items() if array is not None}
+        arrays, release = upload(self.backend, heads | body_arrays(batch.tokens, rows))
+        targets = {}
+        if labels is not None:
+            numbers = None if integers else self.backend.array(labels, dtype=self.parameters.dtype)
+            targets["labels"] = arrays["labels"] if integers else numbers
+        return Prepared(TaskInputs(body_inputs(arrays), batch.choices, arrays.get("places")), targets, release)
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
         """The labels, flat; ValueError where they are of another number than the rows, or outside the table."""
@@ -100,16 +83,14 @@ class TaskModel(Model):
     def places(self, batch: TaskBatch) -> np.ndarray | None:
         return None
 
-    def forward(self, batch, dropout_key=None, keep_cache=True):
+    def forward(self, inputs: TaskInputs, dropout_key=None, keep_cache=True):
         """The scores of a batch.
 
-        batch: a TaskBatch, or what `prepare` made of it; dropout_key: None in evaluation, (seed, step) in training;
-        keep_cache: False where no backward pass follows.
+        inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where
+        no backward pass follows.
         Returns logits [R, classes] (see the classes below) and the cache.
-        Raises ValueError when an id or a label is outside its table.
         """
-        inputs = batch if isinstance(batch, TaskInputs) else self.prepare(batch)
-        hidden, body_cache = self.bert.forward(inputs.body, None, dropout_key, keep_cache)  # [R, H]
+        hidden, body_cache = self.bert.forward(inputs.body, dropout_key, keep_cache)  # [R, H]
         pool_cache = dropout = None
         if self.pooled:
             hidden, pool_cache = self.bert.pool(hidden)  # [B, H]
@@ -139,26 +120,13 @@ class TaskModel(Model):
         """The way back, of gradients."""
         return d_logits
 
-    def losses(self, batch, dropout_key=None, keep_cache=True):
-        """The loss of a batch with labels: a TaskLoss, and the cache.  Arguments as of `forward`."""
-        inputs = batch if isinstance(batch, TaskInputs) else self.prepare(batch)
-        if inputs.labels is None:
-            raise ValueError("the batch has no labels, so there is no loss; call forward")
-        logits, cache = self.forward(inputs, dropout_key, keep_cache)
-        loss, loss_cache = self.loss(logits, inputs)
-        return TaskLoss(loss, logits), (loss_cache, cache)
+    def scores_for_loss(self, logits, inputs: TaskInputs):
+        """The scores that compete in the loss, one row for each label, and the cache."""
+        return logits, None
 
-    def losses_backward(self, cache, scale=1.0) -> None:
-        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
-        loss_cache, cache = cache
-        self.backward(self.loss_backward(scale, loss_cache), cache)
-
-    def loss(self, logits, inputs: TaskInputs):
-        """The mean cross-entropy (paper, appendix A.5, and section 4)."""
-        return self.backend.cross_entropy_forward(logits, inputs.labels, inputs.count)
-
-    def loss_backward(self, scale, cache):
-        return self.backend.cross_entropy_backward(scale, cache)
+    def scores_for_loss_backward(self, d_scores, cache):
+        """The gradient of the logits."""
+        return d_scores
 
 
 class BertForSequenceClassification(TaskModel):
@@ -174,16 +142,6 @@ class BertForSequenceClassification(TaskModel):
             raise ValueError(f"labels are {batch.labels.dtype}; expected {expected}")
         labels = super().check_labels(batch)
         return labels.reshape(-1, 1) if self.predicts_numbers and labels is not None else labels
-
-    def loss(self, logits, inputs: TaskInputs):
-        if self.predicts_numbers:
-            return self.backend.mse_forward(logits, inputs.labels, inputs.count)
-        return super().loss(logits, inputs)
-
-    def loss_backward(self, scale, cache):
-        if self.predicts_numbers:
-            return self.backend.mse_backward(scale, cache)
-        return super().loss_backward(scale, cache)
 
 
 class BertForTokenClassification(TaskModel):
@@ -219,7 +177,7 @@ class BertForQuestionAnswering(TaskModel):
 
     output = "qa_outputs"
     pooled = drops = False
-    outputs = 2
+    outputs = labels_each = 2
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
         if batch.labels is None:
@@ -238,17 +196,14 @@ class BertForQuestionAnswering(TaskModel):
         last = np.where(inside, first + 1, first)
         return np.stack([first, last], axis=1).astype(np.int32).reshape(-1)
 
-    def loss(self, logits, inputs: TaskInputs):
-        rows = len(inputs.labels)  # 2 B
+    def scores_for_loss(self, logits, inputs: TaskInputs):
         flat = self.backend.xp.empty((logits.size + 1, 1), dtype=logits.dtype)  # [2 N + 1, 1]
         flat[:-1] = logits.reshape(-1, 1)
         flat[-1] = OUTSIDE
         packed, pack_cache = self.backend.gather_rows_forward(flat, inputs.places)  # [2 B T, 1]
-        loss, loss_cache = self.backend.cross_entropy_forward(packed.reshape(rows, -1), inputs.labels, 2 * inputs.count)
-        return loss, (pack_cache, loss_cache)
+        rows = 2 * (len(inputs.body.tokens.cu_seqlens) - 1)  # 2 B
+        return packed.reshape(rows, -1), pack_cache  # [2 B, T]
 
-    def loss_backward(self, scale, cache):
-        pack_cache, loss_cache = cache
-        d_packed = self.backend.cross_entropy_backward(scale, loss_cache)  # [2 B, T]
-        d_flat = self.backend.gather_rows_backward(d_packed.reshape(-1, 1), pack_cache)  # [2 N + 1, 1]
+    def scores_for_loss_backward(self, d_scores, cache):
+        d_flat = self.backend.gather_rows_backward(d_scores.reshape(-1, 1), cache)  # [2 N + 1, 1]
         return d_flat[:-1].reshape(-1, 2)  # [N, 2]

@@ -1,7 +1,7 @@
 """Where the tokens of a flat batch belong: the integers that every layer needs, computed once a batch on the host."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class Sequences:
     positions           int32 [rows]: each row's position in its sequence
     """
 
+    FIELDS: ClassVar = ("cu_seqlens", "sequence_numbers", "row_sequences", "positions")
     cu_seqlens: Any
     sequence_numbers: Any
     row_sequences: Any

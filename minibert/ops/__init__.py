@@ -12,5 +12,6 @@ ask which one they have.
 
 from minibert.ops.backend import BACKENDS, DEFAULT, OPS, Backend, backend_status, load_backend
 from minibert.ops.dropout import Dropout
+from minibert.ops.optimizer import AdamWStep
 
-__all__ = ["BACKENDS", "DEFAULT", "OPS", "Backend", "Dropout", "backend_status", "load_backend"]
+__all__ = ["BACKENDS", "DEFAULT", "OPS", "AdamWStep", "Backend", "Dropout", "backend_status", "load_backend"]

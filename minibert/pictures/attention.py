@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.data.batch import Batch
 from minibert.models.attentions import attention_probabilities
-from minibert.models.encode import batch_of
 from minibert.pictures.style import SEQUENTIAL, figure, style
 
 MOST_TOKENS = 128  # that a picture can show
@@ -22,7 +22,7 @@ def look(model, tokenizer, text: str) -> tuple[list[str], np.ndarray]:
     longest = min(model.config.max_position_embeddings, MOST_TOKENS)
     if len(encoding.ids) > longest:
         raise ValueError(f"the text has {len(encoding.ids)} tokens; a picture shows at most {longest}: shorten it")
-    batch = batch_of([np.asarray(encoding.ids, np.int32)])
+    batch = Batch.of_sequences([encoding.ids])
     layers = attention_probabilities(model, batch)
     return [tokenizer.vocabulary[i] for i in encoding.ids], np.array([sequences[0] for sequences in layers])
 

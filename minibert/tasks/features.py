@@ -37,20 +37,7 @@ def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = 
     """
     sequences = [sequence for feature in features for sequence in feature.sequences]
     choices = len(features[0].sequences)
-    lengths = [len(ids) for ids, _ in sequences]
-    nothing = np.empty(0, np.int32)
-    tokens = Batch(
-        token_ids=np.concatenate([ids for ids, _ in sequences]),
-        segment_ids=np.concatenate([segments for _, segments in sequences]),
-        position_ids=np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-        cu_seqlens=running_sum(lengths),
-        sequence_numbers=np.arange(len(sequences), dtype=np.int64) + first * choices,
-        masked_positions=nothing,
-        masked_labels=nothing,
-        nsp_labels=None,
-        mlm_count=0,
-        nsp_count=0,
-    )
+    tokens = Batch.of_sequences(*zip(*sequences, strict=True), first=first * choices)
     starts = running_sum([feature.tokens for feature in features])[:-1]
     rows = np.concatenate([feature.rows + start for feature, start in zip(features, starts, strict=True)])
     labels = None

@@ -15,6 +15,7 @@ from minibert.files import write_text
 from minibert.models import Bert, BertConfig, TaskModel
 from minibert.models.features import FeatureModel
 from minibert.models.hub import find_model
+from minibert.objectives import TaskObjective
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
@@ -178,7 +179,7 @@ class FineTuning:
                 bar.update()
 
             return fine_tune(
-                model,
+                TaskObjective(model),
                 self.train_features,
                 batch_of,
                 evaluate,

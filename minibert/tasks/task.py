@@ -109,8 +109,8 @@ def scores_of(model: TaskModel, features: Sequence[Feature]) -> list[np.ndarray]
             tokens += features[order[end]].tokens
             end += 1
         chosen = [features[number] for number in order[begin:end]]
-        batch = task_batch(chosen).without_labels()
-        scores = model.backend.numpy(model.forward(batch, keep_cache=False)[0]).astype(np.float32)
+        inputs = model.prepare(task_batch(chosen)).inputs
+        scores = model.backend.numpy(model.forward(inputs, keep_cache=False)[0]).astype(np.float32)
         rows = [1 if len(feature.sequences) > 1 else len(feature.rows) for feature in chosen]
         for number, part in zip(order[begin:end], np.split(scores, np.cumsum(rows)[:-1]), strict=True):
             logits[number] = part

@@ -4,6 +4,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from minibert.data.masked_batch import MaskedBatch
+from minibert.objectives import MaskedLmAndNextSentence
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -23,16 +26,21 @@ class Evaluation:
     """pairs seen"""
 
     @property
+    def figures(self) -> dict[str, float | None]:
+        """Losses and accuracies by name, as the objective's own are called."""
+        return {name: getattr(self, name) for name in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")}
+
+    @property
     def perplexity(self) -> float:
         """exp(mlm_loss): among how many equally likely pieces the model still hesitates."""
         return math.exp(min(self.mlm_loss, 700))
 
 
-def evaluate(model, batches: Iterable) -> Evaluation:
-    """Run a BertForPreTraining over batches (minibert.data.Batch), without dropout."""
+def evaluate(objective: MaskedLmAndNextSentence, batches: Iterable[MaskedBatch]) -> Evaluation:
+    """Run a model over batches, without dropout."""
     mlm = nsp = mlm_correct = nsp_correct = masked = pairs = 0
     for batch in batches:
-        losses, _ = model.losses(batch, keep_cache=False)
+        losses, _ = objective.losses(objective.prepare(batch), keep_cache=False)
         # a loss is a sum divided by the count of the global batch: multiply, to get the sum
         mlm += float(losses.mlm) * batch.mlm_count
         nsp += float(losses.nsp) * batch.nsp_count

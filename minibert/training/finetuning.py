@@ -1,4 +1,4 @@
-"""Fine-tuning: the loop, whole.  What the model learns, and how it is measured, is for the caller to say.
+"""Fine-tuning: a schedule of epochs for the loop, and its evaluations on a dev set.
 
 Source: BERT paper, section 4.1 and appendix A.3: a few epochs, small batches, a rate that rises and falls linearly, the
 checkpoint that is best on the dev set.  With bias correction in Adam, which the paper's release left out: without it
@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minibert.training.optimizer import AdamW, learning_rate_at
+from minibert.data.batch import parts_of
+from minibert.objectives import Objective
+from minibert.training.loop import Observer, Schedule, TakenStep, train
+from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 
 LOOK_EVERY = 20  # steps, at most, until losses are read
 
@@ -62,7 +65,7 @@ def steps_of(count: int, recipe: Recipe) -> int:
 
 
 def fine_tune(
-    model,
+    objective: Objective,
     features: Sequence,
     make_batch: Callable,
     evaluate: Callable[[], dict[str, float]],
@@ -73,83 +76,78 @@ def fine_tune(
 ) -> History:
     """Train a model, and leave it with the weights that were best on the dev set.
 
-    model: a TaskModel; features: what it learns from; make_batch(features of a part, number of the first, size of the
-    global batch) -> TaskBatch; evaluate() -> scores by name, of which the first one counts, the higher the better;
+    features: what it learns from; make_batch(features of a part, number of the first, the whole batch) -> TaskBatch;
+    evaluate() -> scores by name, of which the first one counts, the higher the better;
     on_step, on_evaluation: told of each step with the last loss that was read, and of each evaluation.
     Raises FloatingPointError for a loss that is no number.
     """
-    parameters = model.parameters
-    optimizer = AdamW(
-        parameters,
-        beta1=0.9,
-        beta2=0.999,
-        eps=1e-8,
-        weight_decay=recipe.weight_decay,
-        bias_correction=True,
-        max_norm=recipe.clip,
-    )
-    steps, history, step, best_weights, best_score = steps_of(len(features), recipe), History(), 0, None, -math.inf
-    pending: list = []  # steps whose losses were not read yet: on a GPU, reading waits for the device
-    per_epoch = steps // recipe.epochs
-    marks = {math.ceil(per_epoch * (number + 1) / recipe.evaluations) for number in range(recipe.evaluations)}
-    for epoch in range(recipe.epochs):
+    parameters = objective.model.parameters
+    settings = AdamWSettings(eps=1e-8, weight_decay=recipe.weight_decay, max_norm=recipe.clip)
+    steps = steps_of(len(features), recipe)
+    watch = FineTuningWatch(objective, recipe, steps, evaluate, on_step, on_evaluation)
+
+    def batch(step: int) -> list:
+        epoch, number = divmod(step, watch.per_epoch)
         order = order_of(len(features), recipe.seed, epoch)
-        for number in range(per_epoch):
-            batch = [features[i] for i in order[number * recipe.batch_size : (number + 1) * recipe.batch_size]]
-            parameters.zero_gradients()
-            losses = [learn(model, part, optimizer, (recipe.seed, step)) for part in cut(batch, make_batch, recipe)]
-            rate = learning_rate_at(step, steps=steps, highest=recipe.learning_rate, warmup=recipe.warmup)
-            step += 1
-            optimizer.step(step, rate)
-            pending.append((step, losses))
-            if number + 1 in marks or len(pending) == LOOK_EVERY:
-                history.losses += read(model.backend, pending, recipe)
-                pending = []
-            on_step(step, history.losses[-1][1] if history.losses else math.nan)
-            if number + 1 not in marks:
-                continue
-            scores = evaluate()
-            history.evaluations.append((step, epoch + (number + 1) / per_epoch, scores))
-            score = next(iter(scores.values()))
-            if score > best_score:
-                best_score, history.best = score, len(history.evaluations) - 1
-                best_weights = parameters.backend.numpy(parameters.masters).copy()
-            on_evaluation(history)
-            if recipe.patience is not None and len(history.evaluations) - 1 - history.best >= recipe.patience:
-                history.stopped_early = True
-                break
-        if history.stopped_early:
-            break
-    if best_weights is not None:
-        parameters.masters[...] = parameters.backend.array(best_weights)
+        whole = [features[i] for i in order[number * recipe.batch_size : (number + 1) * recipe.batch_size]]
+        return list(cut(whole, make_batch, recipe))
+
+    def rate(step: int) -> float:
+        return learning_rate_at(step, steps=steps, highest=recipe.learning_rate, warmup=recipe.warmup)
+
+    train(objective, AdamW(parameters, settings), Schedule(steps, recipe.seed, batch, rate), watch)
+    if watch.best_weights is not None:
+        parameters.masters[...] = parameters.backend.array(watch.best_weights)
         parameters.round()
-    return history
+    return watch.history
+
+
+class FineTuningWatch(Observer):
+    """Reads losses, measures some times in each epoch, remembers the best weights, and stops when patience ends."""
+
+    def __init__(self, objective, recipe: Recipe, steps: int, evaluate, on_step, on_evaluation):
+        self.objective, self.recipe, self.history = objective, recipe, History()
+        self.measure, self.on_step, self.on_evaluation = evaluate, on_step, on_evaluation
+        self.per_epoch = steps // recipe.epochs
+        self.marks = {
+            math.ceil(self.per_epoch * (number + 1) / recipe.evaluations) for number in range(recipe.evaluations)
+        }
+        self.best_weights, self.best_score = None, -math.inf
+
+    def reads_losses(self, step: int, waiting: int) -> bool:
+        return waiting == LOOK_EVERY
+
+    def read_losses(self, steps: list[TakenStep]) -> None:
+        for step in steps:
+            loss = self.objective.figures(step.batch, step.losses)["loss"]
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is not a number any more at step {step.number}; try a lower --learning-rate "
+                    f"(now {self.recipe.learning_rate:g}) or a longer --warmup"
+                )
+            self.history.losses.append((step.number, loss))
+
+    def took_step(self, step: int) -> None:
+        self.on_step(step, self.history.losses[-1][1] if self.history.losses else math.nan)
+
+    def evaluates(self, step: int) -> bool:
+        return (step - 1) % self.per_epoch + 1 in self.marks
+
+    def evaluate(self, step: int) -> bool:
+        history, parameters = self.history, self.objective.model.parameters
+        scores = self.measure()
+        history.evaluations.append((step, step / self.per_epoch, scores))
+        score = next(iter(scores.values()))
+        if score > self.best_score:
+            self.best_score, history.best = score, len(history.evaluations) - 1
+            self.best_weights = parameters.backend.numpy(parameters.masters).copy()
+        self.on_evaluation(history)
+        patience = self.recipe.patience
+        history.stopped_early = patience is not None and len(history.evaluations) - 1 - history.best >= patience
+        return history.stopped_early
 
 
 def cut(batch: list, make_batch: Callable, recipe: Recipe):
     """The parts of a batch, which are learnt from one after the other."""
-    parts = min(recipe.accumulate, len(batch))
-    ends = [len(batch) * number // parts for number in range(parts + 1)]
-    for first, last in zip(ends, ends[1:], strict=False):
+    for first, last in parts_of(len(batch), min(recipe.accumulate, len(batch))):
         yield make_batch(batch[first:last], first, batch)
-
-
-def learn(model, batch, optimizer: AdamW, key: tuple[int, int]):
-    """Add the gradients of a part of a batch; returns its share of the loss, 0-d, on the device."""
-    inputs = model.prepare(batch)
-    loss, cache = model.losses(inputs, key)
-    model.losses_backward(cache, 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value)
-    inputs.release()
-    return loss.total
-
-
-def read(backend, pending: list, recipe: Recipe) -> list[tuple[int, float]]:
-    """The losses of some steps.  FloatingPointError where one is no number."""
-    losses = [(step, sum(float(backend.numpy(part)) for part in parts)) for step, parts in pending]
-    for step, loss in losses:
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is not a number any more at step {step}; try a lower --learning-rate "
-                f"(now {recipe.learning_rate:g}) or a longer --warmup"
-            )
-    return losses

@@ -1,8 +1,27 @@
 """AdamW as BERT has it, over the flat buffer of a model's parameters, and the learning rate's schedule."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from minibert.nn import Parameters
+from minibert.ops import AdamWStep
+
+
+@dataclass(frozen=True)
+class AdamWSettings:
+    """What stays the same from step to step."""
+
+    beta1: float = 0.9
+    """decay of the first moment"""
+    beta2: float = 0.999
+    """decay of the second moment"""
+    eps: float = 1e-6
+    weight_decay: float = 0.01
+    bias_correction: bool = True
+    """divide the moments by 1 - beta ** step (Kingma and Ba 2015); BERT's release leaves that out"""
+    max_norm: float | None = 1.0
+    """gradients are scaled down to this Euclidean norm; None: never"""
 
 
 class LossScale:
@@ -43,15 +62,11 @@ class LossScale:
 class AdamW:
     """The moments of one model, and a step.
 
-    bias_correction: divide the moments by 1 - beta ** step (Kingma and Ba 2015); BERT's release leaves that out.
-    max_norm: gradients are scaled down to this Euclidean norm.
     loss_scale: the LossScale of a model in float16, whose gradients are those of `loss_scale.value * loss`; else None.
     """
 
-    def __init__(self, parameters: Parameters, *, beta1, beta2, eps, weight_decay, bias_correction, max_norm):
-        self.parameters = parameters
-        self.betas, self.eps, self.weight_decay = (beta1, beta2), eps, weight_decay
-        self.bias_correction, self.max_norm = bias_correction, max_norm
+    def __init__(self, parameters: Parameters, settings: AdamWSettings):
+        self.parameters, self.settings = parameters, settings
         self.first_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.second_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.loss_scale = LossScale(parameters.backend) if parameters.dtype == np.float16 else None
@@ -66,25 +81,22 @@ class AdamW:
 
         Returns the gradients' norm (0-d array); with a loss scale, infinity or nan where the step was left out.
         """
-        parameters, ops = self.parameters, self.parameters.backend
-        beta1, beta2 = self.betas
+        parameters, ops, settings = self.parameters, self.parameters.backend, self.settings
         norm = ops.global_norm(parameters.gradients)
+        corrected = settings.bias_correction
+        step = AdamWStep(
+            learning_rate,
+            settings.beta1,
+            settings.beta2,
+            settings.eps,
+            settings.weight_decay,
+            correction1=1 - settings.beta1**number if corrected else 1.0,
+            correction2=1 - settings.beta2**number if corrected else 1.0,
+            max_norm=settings.max_norm,
+        )
+        moments = self.first_moment, self.second_moment
         ops.adamw(
-            parameters.masters,
-            parameters.gradients,
-            self.first_moment,
-            self.second_moment,
-            parameters.decayed,
-            learning_rate=learning_rate,
-            beta1=beta1,
-            beta2=beta2,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            correction1=1 - beta1**number if self.bias_correction else 1.0,
-            correction2=1 - beta2**number if self.bias_correction else 1.0,
-            gradient_norm=norm,
-            max_norm=self.max_norm,
-            **self.half_precision,
+            parameters.masters, parameters.gradients, *moments, parameters.decayed, step, norm, **self.half_precision
         )
         if self.loss_scale is None:
             return norm

@@ -1,4 +1,4 @@
-"""Pre-training: the loop, whole."""
+"""`minibert pretrain`: what a run learns from, and what it does between two steps of the loop (loop.py)."""
 
 import math
 import time
@@ -9,6 +9,7 @@ import numpy as np
 from minibert.data.baselines import baselines
 from minibert.data.pretraining import PretrainingData, evaluation_batches
 from minibert.models import fill_mask
+from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.threads import use_threads
 from minibert.progress import progress_bar, require, say, write_line
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -16,9 +17,10 @@ from minibert.training.config import PretrainConfig
 from minibert.training.evaluation import evaluate
 from minibert.training.footprint import footprint
 from minibert.training.interrupts import StopRequest
+from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.memory import keep_freed_memory
 from minibert.training.metrics import Metrics, plot_metrics
-from minibert.training.optimizer import AdamW, learning_rate_at
+from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 from minibert.training.preparation import (
     check_before_anything_is_written,
     check_lengths,
@@ -59,7 +61,7 @@ def pretrain(config: PretrainConfig) -> int:
         return pretraining.train(stop)
 
 
-class Pretraining:
+class Pretraining(Observer):
     """One run: what it learns from, what learns, and the record of it."""
 
     def __init__(self, config: PretrainConfig, run: Path):
@@ -68,6 +70,7 @@ class Pretraining:
         self.phases = check_lengths(config)
         self.tokenizer = prepare_tokenizer(config, run)
         self.model = prepare_model(config, self.tokenizer)
+        self.objective = MaskedLmAndNextSentence(self.model)
         say("vocabulary", f"{len(self.tokenizer):,} pieces, {'uncased' if self.tokenizer.lowercase else 'cased'}")
         shards = prepare_shards(config, run, self.tokenizer)
         train, self.held_out = shards.split(config.held_out)
@@ -97,15 +100,10 @@ class Pretraining:
         )
         if config.backend == "gpu":
             say("memory", f"{self.expected_memory() / 1e9:.1f} GB on the device, as computed for a step")
-        self.optimizer = AdamW(
-            self.model.parameters,
-            beta1=config.beta1,
-            beta2=config.beta2,
-            eps=config.adam_eps,
-            weight_decay=config.weight_decay,
-            bias_correction=config.bias_correction,
-            max_norm=config.clip,
+        settings = AdamWSettings(
+            config.beta1, config.beta2, config.adam_eps, config.weight_decay, config.bias_correction, config.clip
         )
+        self.optimizer = AdamW(self.model.parameters, settings)
         self.blanks = pick_blanks(self.held_out, self.tokenizer, BLANKS_AT_THE_END, config.max_positions)
         self.baselines = baselines(train, self.evaluation_set(config.final_pairs))
         for name, accuracy in self.baselines.items():
@@ -140,68 +138,48 @@ class Pretraining:
         )
 
     def train(self, stop: StopRequest) -> int:
-        """The loop.  A run that is resumed goes through the same steps with the same numbers."""
-        config, model = self.config, self.model
-        step = self.load_last_checkpoint() if config.resume else 0
-        self.metrics = Metrics(self.run, step)
-        self.pending = []  # steps whose losses were not read yet: on a GPU, reading waits for the device
+        """Take the steps that are left.  A run that is resumed goes through the same steps with the same numbers."""
+        config = self.config
+        first = self.load_last_checkpoint() if config.resume else 0
+        schedule = Schedule(
+            config.steps,
+            config.seed,
+            batch=lambda step: self.data.batch(step).split(config.accumulate),
+            learning_rate=lambda step: learning_rate_at(
+                step, steps=config.steps, highest=config.learning_rate, warmup=config.warmup
+            ),
+            first=first,
+        )
+        self.metrics = Metrics(self.run, first)
         self.clock = time.perf_counter()
         stop.urgent = False
         with (
-            progress_bar(total=config.steps, initial=step, unit="step", leave=True, dynamic_ncols=True) as self.bar,
+            progress_bar(total=config.steps, initial=first, unit="step", leave=True, dynamic_ncols=True) as self.bar,
             np.errstate(all="ignore"),  # a loss that is no number is told below, in words
         ):
-            upcoming = self.prepare(step) if step < config.steps else None
-            while step < config.steps:
-                batch, parts = upcoming
-                model.parameters.zero_gradients()
-                losses = [self.learn(part, step) for part in parts]  # gradients add up to those of the batch
-                rate = learning_rate_at(step, steps=config.steps, highest=config.learning_rate, warmup=config.warmup)
-                step += 1
-                norm = self.optimizer.step(step, rate)
-                if step < config.steps:
-                    upcoming = self.prepare(step)  # a GPU still works on the step: nothing above waits for it
-
-                self.pending.append((step, batch, losses, rate, norm))
-                self.bar.update()
-                # asked once: a signal that comes from here on is the next step's
-                last, stopping = step == config.steps, stop.signal is not None
-                if step % config.log_every == 0 or last:
-                    self.read_losses()
-                if last:
-                    self.finish()
-                elif step % config.eval_every == 0:
-                    self.evaluate(step, config.eval_pairs, BLANKS_ON_THE_WAY)
-                # saved after its evaluation: a run that is resumed here has the whole record of the steps before
-                if step % config.save_every == 0 or last or stopping:
-                    self.save(step)
-                if stopping and not last:
-                    say("stopped", f"after step {step:,}, saved; go on with: {stop.how_to_resume}")
-                    return stop.exit_code
+            step = train(self.objective, self.optimizer, schedule, self, lambda: stop.signal is not None)
+        if step < config.steps:
+            say("stopped", f"after step {step:,}, saved; go on with: {stop.how_to_resume}")
+            return stop.exit_code
         say("model", f"{self.run} (a Hugging Face model folder); curves: {self.run / 'loss.png'}")
         say("try", f'minibert fill {self.run} "the [MASK] of the union"')
         return 0
 
-    def prepare(self, step: int):
-        """The batch of a step, and its micro-batches on the device."""
-        batch = self.data.batch(step)
-        return batch, [self.model.prepare(part) for part in batch.split(self.config.accumulate)]
+    def took_step(self, step: int) -> None:
+        self.bar.update()
 
-    def learn(self, inputs, step: int):
-        """Add the gradients of one micro-batch; returns its losses.  MemoryError, in words, where it does not fit."""
-        scale = self.optimizer.loss_scale
-        try:
-            losses, cache = self.model.losses(inputs, dropout_key=(self.config.seed, step))
-            self.model.losses_backward(cache, 1.0 if scale is None else scale.value)
-        except MemoryError:
-            raise MemoryError(self.explain_memory(inputs, step)) from None
-        inputs.release()
-        return losses
+    def reads_losses(self, step: int, waiting: int) -> bool:
+        return step % self.config.log_every == 0
 
-    def explain_memory(self, inputs, step: int) -> str:
-        """What to say when a micro-batch does not fit into the memory."""
+    def evaluates(self, step: int) -> bool:
+        return step % self.config.eval_every == 0 or step == self.config.steps
+
+    def saves(self, step: int, stopping: bool) -> bool:
+        return step % self.config.save_every == 0 or step == self.config.steps or stopping
+
+    def out_of_memory(self, step: int, batch: list) -> str:
         config, length = self.config, self.data.length_at(step)
-        sequences = len(inputs.body.tokens.sequence_numbers)
+        sequences = len(batch[0].tokens.sequence_numbers)
         advice = f"lower --batch-tokens (now {config.batch_tokens}) or the length"
         if sequences > 1:
             parts = min(2 * config.accumulate, self.data.sequences_at(step))
@@ -213,31 +191,22 @@ class Pretraining:
             advice += "; --precision bfloat16 takes half as much for a token"
         return f"{sequences} sequences of {length} tokens do not fit beside the model {config.size}: {advice}"
 
-    def read_losses(self) -> None:
-        """Fetch the losses of the pending steps, write their lines.  FloatingPointError if one is no number."""
-        if not self.pending:
-            return
+    def read_losses(self, steps: list[TakenStep]) -> None:
+        """Write the lines of some steps.  FloatingPointError if a loss is no number."""
         now = time.perf_counter()
-        speed = sum(len(batch.token_ids) for _, batch, *_ in self.pending) / (now - self.clock)
-        for step, batch, parts, rate, norm in self.pending:
-            pairs = batch.nsp_labels is not None
-            values = dict(
-                length=self.data.length_at(step - 1),
-                mlm_loss=sum(float(part.mlm) for part in parts),
-                mlm_accuracy=sum(int(part.mlm_correct) for part in parts) / max(batch.mlm_count, 1),
-                nsp_loss=sum(float(part.nsp) for part in parts) if pairs else None,
-                nsp_accuracy=sum(int(part.nsp_correct) for part in parts) / batch.nsp_count if pairs else None,
-                learning_rate=rate,
-                gradient_norm=float(norm),
-            )
+        speed = sum(len(part.tokens.token_ids) for step in steps for part in step.batch) / (now - self.clock)
+        for step in steps:
+            values = dict(length=self.data.length_at(step.number - 1))
+            values |= self.objective.figures(step.batch, step.losses)
+            values |= dict(learning_rate=step.learning_rate, gradient_norm=float(step.gradient_norm))
             if self.optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
                 values["gradient_norm"] = None  # sixteen bits overflowed: the step was left out, the loss scale halved
             if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + (values["gradient_norm"] or 0)):
-                raise FloatingPointError(self.explain_divergence(step))
-            self.metrics.write("train", step, **values, tokens_per_second=round(speed))
+                raise FloatingPointError(self.explain_divergence(step.number))
+            self.metrics.write("train", step.number, **values, tokens_per_second=round(speed))
         shown = {"length": values["length"], "loss": f"{values['mlm_loss']:.3f}"}
         self.bar.set_postfix({**shown, "accuracy": f"{values['mlm_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}, False)
-        self.pending, self.clock = [], now
+        self.clock = now
 
     def explain_divergence(self, step: int) -> str:
         """What to say when the loss of a step is no number."""
@@ -250,7 +219,6 @@ class Pretraining:
 
     def save(self, step: int) -> None:
         """The model for `minibert fill` and others, and the checkpoint: what it stands for is there before it is."""
-        self.read_losses()  # a model whose loss is no number is not saved
         self.metrics.flush()
         self.model.save_pretrained(self.run)
         save_checkpoint(self.run, step, self.model, self.optimizer, self.config.keep)
@@ -263,18 +231,11 @@ class Pretraining:
         say("resume", f"from step {step:,} of {self.config.steps:,}")
         return step
 
-    def evaluate(self, step: int, pairs: int, blanks: int):
-        """Measure on held-out documents, fill a few blanks, draw the curves."""
-        self.read_losses()
-        result = evaluate(self.model, self.evaluation_set(pairs))
-        self.metrics.write(
-            "evaluation",
-            step,
-            mlm_loss=result.mlm_loss,
-            mlm_accuracy=result.mlm_accuracy,
-            nsp_loss=result.nsp_loss,
-            nsp_accuracy=result.nsp_accuracy,
-        )
+    def evaluate(self, step: int) -> bool:
+        """Measure on held-out documents, fill a few blanks, draw the curves; at the end, compare with the baselines."""
+        config, last = self.config, step == self.config.steps
+        result = evaluate(self.objective, self.evaluation_set(config.final_pairs if last else config.eval_pairs))
+        self.metrics.write("evaluation", step, **result.figures)
         nsp = (
             ""
             if result.nsp_accuracy is None
@@ -284,21 +245,16 @@ class Pretraining:
             f"step {step:,}, held out: masked tokens {result.mlm_accuracy:.1%}, "
             f"cross-entropy {result.mlm_loss:.3f} nats, perplexity {result.perplexity:.1f}{nsp}"
         )
-        for text, answer in self.blanks[:blanks]:
+        for text, answer in self.blanks[: BLANKS_AT_THE_END if last else BLANKS_ON_THE_WAY]:
             (guesses,) = fill_mask(self.model, self.tokenizer, text)
             listed = ", ".join(f"{piece} {probability:.0%}" for piece, probability in guesses)
             write_line(f"    {text}\n        {listed}   (was: {answer})")
-        title = (
-            f"minibert pretrain: {self.config.size}, {self.config.steps:,} steps of {self.config.batch_tokens:,} tokens"
-        )
+        title = f"minibert pretrain: {config.size}, {config.steps:,} steps of {config.batch_tokens:,} tokens"
         plot_metrics(self.run, title, self.baselines)
+        if last:
+            say("result", f"{result.masked:,} held-out masked tokens, guessed right by")
+            for name, accuracy in self.baselines.items():
+                say("", f"{accuracy:6.1%}  {BASELINE_NAMES[name]}")
+            say("", f"{result.mlm_accuracy:6.1%}  this model")
         self.clock = time.perf_counter()  # nor evaluating is training time
-        return result
-
-    def finish(self) -> None:
-        """The last evaluation, beside the baselines."""
-        result = self.evaluate(self.config.steps, self.config.final_pairs, BLANKS_AT_THE_END)
-        say("result", f"{result.masked:,} held-out masked tokens, guessed right by")
-        for name, accuracy in self.baselines.items():
-            say("", f"{accuracy:6.1%}  {BASELINE_NAMES[name]}")
-        say("", f"{result.mlm_accuracy:6.1%}  this model")
+        return False

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.bench.workload import Workload, inference_workload_of
-from minibert.data import from_padded
+from minibert.data import masked_from_padded
 
 MODEL = dict(
     vocab_size=60,
@@ -22,7 +22,7 @@ def tiny_training() -> Workload:
     mask = (np.arange(8) < np.array([[5], [8]])).astype(int)
     labels = np.full((2, 8), -100)
     labels[[0, 1, 1], [2, 3, 6]] = 7, 8, 9
-    batch = from_padded(ids, mask, None, labels, [0, 1])
+    batch = masked_from_padded(ids, mask, None, labels, [0, 1])
     return Workload("training", "training step: tiny", MODEL, [batch, batch])
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from minibert import Bert, BertConfig, Tokenizer
+from minibert.data import Batch
 from minibert.models.attentions import attention_probabilities
-from minibert.models.encode import batch_of
 from minibert.pictures.attention import AttentionView, attention_page, look, plot_heads
 
 COURSE = Path(__file__).parents[2] / "lessons" / "model"
@@ -40,7 +40,7 @@ class TestProbabilities:
             max_position_embeddings=16,
         )  # fmt: skip
         model = Bert(config, "reference", dtype="float64", seed=1)
-        batch = batch_of([np.arange(5, 12, dtype=np.int32), np.array([3], np.int32), np.array([9, 9, 4], np.int32)])
+        batch = Batch.of_sequences([np.arange(5, 12), [3], [9, 9, 4]])
         layers = attention_probabilities(model, batch)
         for layer, x, sequences in zip(model.body.encoder.layers, model.hidden_states(batch), layers, strict=False):
             q, k, v = (getattr(layer.attention, name).forward(x)[0] for name in ("query", "key", "value"))

@@ -8,8 +8,8 @@ import pytest
 
 from minibert.data import baselines as module
 from minibert.data.baselines import baselines
-from minibert.data.batch import from_padded
 from minibert.data.corpus import Document
+from minibert.data.masked_batch import masked_from_padded
 from minibert.data.pretraining import evaluation_batches
 from minibert.data.shards import write_shards
 from tests.data.helpers import FIRST, ToyTokenizer
@@ -87,7 +87,7 @@ def test_neighbours_beyond_a_sequence_or_a_document_do_not_count(tmp_path):
 def test_the_token_before_a_sequence_is_no_neighbour(tmp_path):
     train, _ = shards_of(tmp_path / "train", [[[5, 7]], [[6, 6, 6]]])
     # two sequences, of the first tokens of which only the second is masked: the one before it ends in 5
-    batch = from_padded([[9, 5], [7, 9]], labels=[[-100, -100], [7, -100]])
+    batch = masked_from_padded([[9, 5], [7, 9]], labels=[[-100, -100], [7, -100]])
     assert set(baselines(train.all(), [batch]).values()) == {0.0}  # 6, the most frequent, and not 7, which follows 5
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from minibert.data.batch import Batch
 from minibert.data.examples import _turns
+from minibert.data.masked_batch import MaskedBatch
 from minibert.data.pretraining import (
     LengthPhase,
     PretrainingData,
@@ -31,14 +32,15 @@ def data_of(corpus, phases=PHASES, steps=100, seed=0, batch_tokens=1024, **optio
     return PretrainingData(shards.all(), tokenizer, phases, steps, seed, batch_tokens, **options)
 
 
-def assert_same(one: Batch, other: Batch):
-    for field in dataclasses.fields(Batch):
-        first, second = getattr(one, field.name), getattr(other, field.name)
-        assert np.array_equal(first, second) and type(first) is type(second), field.name
+def assert_same(one: MaskedBatch, other: MaskedBatch):
+    for a, b, kind in ((one.tokens, other.tokens, Batch), (one, other, MaskedBatch)):
+        for field in dataclasses.fields(kind)[kind is MaskedBatch :]:
+            first, second = getattr(a, field.name), getattr(b, field.name)
+            assert np.array_equal(first, second) and type(first) is type(second), field.name
 
 
 def sequences_of(batch):
-    return np.split(batch.original_ids, batch.cu_seqlens[1:-1])
+    return np.split(batch.original_ids, batch.tokens.cu_seqlens[1:-1])
 
 
 def test_phases_by_shares_of_steps(corpus):
@@ -73,8 +75,8 @@ def test_a_phase_may_have_a_mask_rate_of_its_own(corpus):
     data = data_of(corpus, parse_phases("16:0.5:0.4 64:0.5"), steps=100)
     for steps, rate in ((range(0, 50), 0.4), (range(50, 100), 0.15)):
         batches = [data.batch(step) for step in steps]
-        candidates = sum(len(batch.token_ids) - 2 * len(batch.sequence_numbers) for batch in batches)
-        candidates -= sum(len(batch.sequence_numbers) for batch in batches if batch.nsp_labels is not None)
+        candidates = sum(len(batch.tokens.token_ids) - 2 * len(batch.tokens.sequence_numbers) for batch in batches)
+        candidates -= sum(len(batch.tokens.sequence_numbers) for batch in batches if batch.nsp_labels is not None)
         masked = sum(batch.mlm_count for batch in batches)
         assert abs(masked - rate * candidates) < 5 * (rate * (1 - rate) * candidates) ** 0.5
 
@@ -83,19 +85,19 @@ def test_a_phase_may_have_a_mask_rate_of_its_own(corpus):
 def test_what_a_batch_is_made_of(corpus, step, length, pairs):
     _, tokenizer = corpus
     batch = data_of(corpus).batch(step)
-    assert len(batch.token_ids) <= 1024 and batch.lengths.max() <= length
-    assert len(batch.sequence_numbers) == 1024 // length
+    assert len(batch.tokens.token_ids) <= 1024 and batch.tokens.lengths.max() <= length
+    assert len(batch.tokens.sequence_numbers) == 1024 // length
     assert (batch.nsp_labels is not None) == pairs
-    assert batch.nsp_count == (len(batch.sequence_numbers) if pairs else 0)
+    assert batch.nsp_count == (len(batch.tokens.sequence_numbers) if pairs else 0)
     assert batch.mlm_count == len(batch.masked_positions) > 0
     for i, sequence in enumerate(sequences_of(batch)):
         separators = np.flatnonzero(sequence == tokenizer.sep_id)
         assert sequence[0] == tokenizer.cls_id and separators[-1] == len(sequence) - 1
         assert len(separators) == 1 + pairs and (sequence < FIRST).sum() == 2 + pairs
-        start, stop = batch.cu_seqlens[i : i + 2]
-        assert np.array_equal(batch.position_ids[start:stop], np.arange(stop - start))
+        start, stop = batch.tokens.cu_seqlens[i : i + 2]
+        assert np.array_equal(batch.tokens.position_ids[start:stop], np.arange(stop - start))
         in_b = np.arange(stop - start) > separators[0]
-        assert np.array_equal(batch.segment_ids[start:stop], in_b)
+        assert np.array_equal(batch.tokens.segment_ids[start:stop], in_b)
         text = np.split(sequence, separators)  # [CLS] A, [SEP] B, [SEP]
         for part in text[:-1]:
             assert np.array_equal(np.diff(part[1:]), np.ones(len(part) - 2))  # a run of neighbouring tokens
@@ -112,7 +114,7 @@ def test_a_batch_depends_on_nothing_but_its_step(corpus):
     for i in reversed(range(len(in_order))):
         assert_same(fresh.batch(9 * i), in_order[i])
     other = data_of(corpus, seed=1)
-    assert not np.array_equal(other.batch(0).token_ids, in_order[0].token_ids)
+    assert not np.array_equal(other.batch(0).tokens.token_ids, in_order[0].tokens.token_ids)
 
 
 @pytest.mark.parametrize("step", [0, 50, 90])
@@ -180,7 +182,7 @@ def test_random_positions(corpus):
     plain, shifted = data_of(corpus), data_of(corpus, random_positions=True)
     starts, full = [], []
     for step in range(40):
-        one, other = plain.batch(step), shifted.batch(step)
+        one, other = plain.batch(step).tokens, shifted.batch(step).tokens
         assert np.array_equal(one.token_ids, other.token_ids)
         offsets = other.position_ids[other.cls_positions]
         assert np.array_equal(other.position_ids, one.position_ids + np.repeat(offsets, other.lengths))
@@ -210,18 +212,20 @@ def test_evaluation_is_fixed_and_one_global_batch(corpus, pairs):
     one = evaluation_batches(shards.all(), tokenizer, 64, sequences=200, batch_tokens=1000, pairs=pairs)
     other = evaluation_batches(shards.all(), tokenizer, 64, sequences=200, batch_tokens=5000, pairs=pairs)
     assert len(one) > len(other) > 1
-    for name in ("token_ids", "position_ids", "masked_labels", "sequence_numbers"):
-        joined = [np.concatenate([getattr(batch, name) for batch in batches]) for batches in (one, other)]
+    for name in ("token_ids", "position_ids", "sequence_numbers"):
+        joined = [np.concatenate([getattr(batch.tokens, name) for batch in batches]) for batches in (one, other)]
         assert np.array_equal(*joined)
+    labels = [np.concatenate([batch.masked_labels for batch in batches]) for batches in (one, other)]
+    assert np.array_equal(*labels)
     assert {batch.mlm_count for batch in one} == {sum(len(batch.masked_labels) for batch in one)}
     assert {batch.nsp_count for batch in one} == {200 if pairs else 0}
-    assert np.array_equal(np.concatenate([batch.sequence_numbers for batch in one]), np.arange(200))
+    assert np.array_equal(np.concatenate([batch.tokens.sequence_numbers for batch in one]), np.arange(200))
 
 
 def test_evaluation_takes_no_more_than_there_is(tmp_path):
     shards, tokenizer = numbered_shards(tmp_path / "shards", [[5, 5, 5], [5, 5]])
     batches = evaluation_batches(shards.all(), tokenizer, 16)
-    assert sum(len(batch.sequence_numbers) for batch in batches) == 3
+    assert sum(len(batch.tokens.sequence_numbers) for batch in batches) == 3
 
 
 @pytest.mark.parametrize(

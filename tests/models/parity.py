@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minibert.data.batch import Batch, to_padded
+from minibert.data.masked_batch import MaskedBatch, masked_to_padded
 from minibert.models import BertForPreTraining
 
 
@@ -24,8 +24,8 @@ def as_transformers(model: BertForPreTraining, folder, torch_dtype):
     return peer.eval()
 
 
-def peer_inputs(batch: Batch) -> dict:
+def peer_inputs(batch: MaskedBatch) -> dict:
     """The padded batch as keyword arguments of the peer's forward, in torch tensors."""
     import torch
 
-    return {name: torch.from_numpy(array) for name, array in to_padded(batch).items()}
+    return {name: torch.from_numpy(array) for name, array in masked_to_padded(batch).items()}

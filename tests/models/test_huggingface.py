@@ -8,8 +8,14 @@ import pytest
 from minibert.checks.training import random_batch, small_config
 from minibert.models import Bert, BertConfig, BertForPreTraining
 from minibert.models.huggingface import read_tensors, save_tensors
+from tests.objectives import run_forward
 
 from .parity import peer_inputs, shaken
+
+
+def encoded(model, batch):
+    """What the encoder of a model with heads makes of a batch, and the cache."""
+    return model.bert.forward(model.bert.prepare(batch.tokens))
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def same_logits(folder, model_class=BertForPreTraining):
     batch = random_batch(small_config())
     model = shaken(BertForPreTraining(small_config()))
     loaded = model_class.from_pretrained(folder, report=lambda line: pytest.fail(line))
-    return np.array_equal(model.forward(batch)[0], loaded.forward(batch)[0])
+    return np.array_equal(run_forward(model, batch)[0], run_forward(loaded, batch)[0])
 
 
 def test_what_was_saved_comes_back_bit_for_bit(folder):
@@ -53,16 +59,16 @@ def test_the_older_names_of_layer_norms_load(folder):
 
 def test_a_body_alone_loads_without_and_with_its_prefix(folder):
     batch = random_batch(small_config())
-    expected, _ = BertForPreTraining.from_pretrained(folder).bert.forward(batch)
+    expected, _ = encoded(BertForPreTraining.from_pretrained(folder), batch)
     lines = []
-    assert np.array_equal(Bert.from_pretrained(folder, report=lines.append).forward(batch)[0], expected)
+    assert np.array_equal(Bert.from_pretrained(folder, report=lines.append).forward(batch.tokens)[0], expected)
     assert len(lines) == 1 and "ignored" in lines[0] and "cls.seq_relationship.weight" in lines[0]
 
     rewrite(folder, lambda t: {name.removeprefix("bert."): v for name, v in t.items() if not name.startswith("cls.")})
-    assert np.array_equal(Bert.from_pretrained(folder, report=pytest.fail).forward(batch)[0], expected)
+    assert np.array_equal(Bert.from_pretrained(folder, report=pytest.fail).forward(batch.tokens)[0], expected)
     lines = []
     model = BertForPreTraining.from_pretrained(folder, report=lines.append)
-    assert np.array_equal(model.bert.forward(batch)[0], expected)
+    assert np.array_equal(encoded(model, batch)[0], expected)
     assert len(lines) == 1 and "afresh" in lines[0] and "cls.predictions.bias" in lines[0]
 
 
@@ -116,8 +122,8 @@ def test_a_tied_decoder_that_was_saved_too_is_no_surplus_and_an_untied_one_is_re
     with pytest.raises(ValueError, match="ties"):
         BertForPreTraining.from_pretrained(folder)
     batch = random_batch(small_config())
-    expected, _ = shaken(BertForPreTraining(small_config())).bert.forward(batch)
-    assert np.array_equal(Bert.from_pretrained(folder, report=lambda line: None).forward(batch)[0], expected)
+    expected, _ = encoded(shaken(BertForPreTraining(small_config())), batch)
+    assert np.array_equal(Bert.from_pretrained(folder, report=lambda line: None).forward(batch.tokens)[0], expected)
 
 
 def in_shards(folder) -> dict:
@@ -260,7 +266,7 @@ class TestTransformers:
         peer = self.peer(architecture)
         peer.save_pretrained(tmp_path)
         model = Bert.from_pretrained(tmp_path, report=lambda line: None)
-        batch = random_batch(small_config(), lengths=(9,))
+        batch = random_batch(small_config(), lengths=(9,)).tokens
         body = getattr(peer, "bert", peer)
         with torch.no_grad():
             expected = body(
@@ -287,7 +293,7 @@ class TestTransformers:
         inputs = peer_inputs(batch)
         with torch.no_grad():
             expected = peer(**inputs)
-        mlm_logits, nsp_logits, _ = model.forward(batch)
+        mlm_logits, nsp_logits, _ = run_forward(model, batch)
         peer_mlm_logits = expected.prediction_logits[inputs["labels"] != -100]
         assert np.abs(mlm_logits - peer_mlm_logits.numpy()).max() < 1e-5
         assert np.abs(nsp_logits - expected.seq_relationship_logits.numpy()).max() < 1e-5

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from minibert.checks.training import random_batch, small_config
-from minibert.data.batch import to_padded
+from minibert.data.masked_batch import masked_to_padded
 from minibert.models import Bert, BertForPreTraining
 from minibert.models.hub import find_model
+from tests.objectives import run_forward
 
 
 @pytest.fixture
@@ -29,18 +30,18 @@ def distilbert(tmp_path):
 def test_a_distilbert_has_the_same_hidden_states_and_logits_here(distilbert):
     torch, peer, folder = distilbert
     batch = random_batch(small_config(), pairs=False)
-    padded = to_padded(batch)
+    padded = masked_to_padded(batch)
     with torch.no_grad():
         expected = peer(
             torch.tensor(padded["input_ids"]), torch.tensor(padded["attention_mask"]), output_hidden_states=True
         )
     kept = torch.tensor(padded["attention_mask"]).bool()
     model = Bert.from_pretrained(folder, "reference", report=lambda line: None)
-    for ours, theirs in zip(model.hidden_states(batch), expected.hidden_states, strict=True):
+    for ours, theirs in zip(model.hidden_states(batch.tokens), expected.hidden_states, strict=True):
         np.testing.assert_allclose(ours, theirs[kept].numpy(), atol=2e-5)
     reports = []
     whole = BertForPreTraining.from_pretrained(folder, "reference", report=reports.append)
-    logits, _, _ = whole.forward(batch)
+    logits, _, _ = run_forward(whole, batch)
     np.testing.assert_allclose(logits, expected.logits[kept].numpy()[batch.masked_positions], atol=5e-5)
     assert len(reports) == 1 and "cls.predictions" not in reports[0]  # what it lacks: pooler and next sentences
 

@@ -5,6 +5,7 @@ import pytest
 
 from minibert.checks.training import random_batch, small_config
 from minibert.models import BertConfig, BertForPreTraining
+from tests.objectives import run_backward, run_forward, run_losses
 
 from .parity import as_transformers, peer_inputs, shaken
 
@@ -30,12 +31,12 @@ def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, backend, name):
     output = peer(**peer_inputs(batch))
     output.loss.backward()
 
-    losses, cache = model.losses(batch)
+    losses, cache = run_losses(model, batch)
     model.parameters.zero_gradients()
-    model.losses_backward(cache)
+    run_backward(model, cache)
     assert float(losses.total) == pytest.approx(output.loss.item(), rel=1e-10)
 
-    mlm_logits, nsp_logits = (backend.numpy(logits) for logits in model.forward(batch)[:2])
+    mlm_logits, nsp_logits = (backend.numpy(logits) for logits in run_forward(model, batch)[:2])
     labels = peer_inputs(batch)["labels"]
     expected = output.prediction_logits[labels != -100].detach().numpy()
     assert np.abs(mlm_logits - expected).max() < 1e-10
@@ -58,7 +59,7 @@ def test_the_file_gives_the_same_logits_in_float32(tmp_path, backend):
     peer = as_transformers(model, tmp_path, torch.float32)
     with torch.no_grad():
         output = peer(**peer_inputs(batch))
-    mlm_logits, nsp_logits = (backend.numpy(logits) for logits in model.forward(batch)[:2])
+    mlm_logits, nsp_logits = (backend.numpy(logits) for logits in run_forward(model, batch)[:2])
     expected = output.prediction_logits[peer_inputs(batch)["labels"] != -100].numpy()
     assert np.abs(mlm_logits - expected).max() < 1e-4
     assert np.abs(nsp_logits - output.seq_relationship_logits.numpy()).max() < 1e-4

@@ -7,8 +7,10 @@ import pytest
 
 from minibert.checks.training import random_batch, small_config
 from minibert.data.batch import Batch, running_sum
+from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertForPreTraining, fill_mask
-from minibert.training.optimizer import AdamW
+from minibert.training.optimizer import AdamW, AdamWSettings
+from tests.objectives import run_backward, run_forward, run_losses
 
 from .parity import shaken
 
@@ -25,8 +27,8 @@ def gradients(model, *batches, key=KEY):
     model.parameters.zero_gradients()
     total = 0.0
     for batch in batches:
-        losses, cache = model.losses(batch, key)
-        model.losses_backward(cache)
+        losses, cache = run_losses(model, batch, key)
+        run_backward(model, cache)
         total += float(losses.total)
     return total, model.backend.numpy(model.parameters.gradients).copy()
 
@@ -42,22 +44,20 @@ def test_a_batch_that_is_split_gives_the_same_gradient(backend, parts):
     assert_close(gradients(model, batch), gradients(model, *batch.split(parts)))
 
 
-def reordered(batch: Batch, order) -> Batch:
+def reordered(batch: MaskedBatch, order) -> MaskedBatch:
     """The same sequences in another order; each keeps its number, and so its dropout."""
     parts = [batch.take(i, i + 1) for i in order]
-    starts = running_sum([len(part.token_ids) for part in parts])
+    starts = running_sum([len(part.tokens.token_ids) for part in parts])
 
-    def join(name):
-        return np.concatenate([getattr(part, name) for part in parts])
+    def join(name, of=lambda part: part):
+        return np.concatenate([getattr(of(part), name) for part in parts])
 
+    names = "token_ids", "segment_ids", "position_ids", "sequence_numbers"
+    joined = {name: join(name, lambda part: part.tokens) for name in names}
     shifted = [part.masked_positions + start for part, start in zip(parts, starts[:-1], strict=True)]
     return dataclasses.replace(
         batch,
-        token_ids=join("token_ids"),
-        segment_ids=join("segment_ids"),
-        position_ids=join("position_ids"),
-        cu_seqlens=starts,
-        sequence_numbers=join("sequence_numbers"),
+        tokens=Batch(**joined, cu_seqlens=starts),
         masked_positions=np.concatenate(shifted).astype(np.int32),
         masked_labels=join("masked_labels"),
         nsp_labels=join("nsp_labels"),
@@ -72,12 +72,13 @@ def test_the_order_of_the_sequences_changes_nothing(backend):
 def test_what_other_sequences_hold_changes_nothing(backend):
     """No token looks beyond its own sequence."""
     model, batch = model_and_batch(backend)
-    others = batch.token_ids.copy()
-    start, stop = batch.cu_seqlens[2:4]
+    tokens, body = batch.tokens, model.bert
+    others = tokens.token_ids.copy()
+    start, stop = tokens.cu_seqlens[2:4]
     others[:start] = 1 + (others[:start] + 7) % 90
     others[stop:] = 1 + (others[stop:] + 7) % 90
-    before, _ = model.bert.forward(batch)
-    after, _ = model.bert.forward(dataclasses.replace(batch, token_ids=others))
+    before, _ = body.forward(body.prepare(tokens))
+    after, _ = body.forward(body.prepare(dataclasses.replace(tokens, token_ids=others)))
     assert np.array_equal(model.backend.numpy(before)[start:stop], model.backend.numpy(after)[start:stop])
     assert not np.array_equal(model.backend.numpy(before)[:start], model.backend.numpy(after)[:start])
 
@@ -88,16 +89,16 @@ def test_positions_that_are_not_masked_have_no_say_in_the_mlm_loss(backend):
     fewer = dataclasses.replace(
         batch, masked_positions=batch.masked_positions[1:], masked_labels=batch.masked_labels[1:]
     )
-    logits, _, _ = model.forward(batch, KEY)
-    fewer_logits, _, _ = model.forward(fewer, KEY)
+    logits, _, _ = run_forward(model, batch, KEY)
+    fewer_logits, _, _ = run_forward(model, fewer, KEY)
     assert np.allclose(model.backend.numpy(logits)[1:], model.backend.numpy(fewer_logits), rtol=0, atol=1e-12)
 
 
 def test_a_last_layer_cut_to_the_rows_that_are_read_is_exact(backend):
     model, batch = model_and_batch(backend)
     rows = np.array([0, 1, 9, 10, 30, 61])
-    everything, _ = model.bert.forward(batch, None, KEY)
-    cut, _ = model.bert.forward(batch, rows, KEY)
+    everything, _ = model.bert.forward(model.bert.prepare(batch.tokens), KEY)
+    cut, _ = model.bert.forward(model.bert.prepare(batch.tokens, rows), KEY)
     assert np.allclose(model.backend.numpy(everything)[rows], model.backend.numpy(cut), rtol=0, atol=1e-12)
 
 
@@ -120,29 +121,27 @@ def test_a_batch_with_nothing_masked_has_an_mlm_loss_of_zero(backend):
     model, batch = model_and_batch(backend)
     nothing = np.empty(0, np.int32)
     batch = dataclasses.replace(batch, masked_positions=nothing, masked_labels=nothing, mlm_count=0)
-    losses, cache = model.losses(batch)
+    losses, cache = run_losses(model, batch)
     assert float(losses.mlm) == 0 and float(losses.nsp) > 0
-    model.losses_backward(cache)
+    run_backward(model, cache)
 
 
 def test_dropout_changes_with_the_step_and_stays_with_the_key(backend):
     model, batch = model_and_batch(backend)
-    first, again, other = (float(model.losses(batch, key)[0].total) for key in (KEY, KEY, (11, 6)))
+    first, again, other = (float(run_losses(model, batch, key)[0].total) for key in (KEY, KEY, (11, 6)))
     assert first == again != other
-    assert float(model.losses(batch)[0].total) == float(model.losses(batch)[0].total)
+    assert float(run_losses(model, batch)[0].total) == float(run_losses(model, batch)[0].total)
 
 
 @pytest.mark.slow
 def test_a_model_can_learn_one_batch_by_heart(backend):
     """Both heads, all layers: if any gradient were missing, something would stay unlearnt."""
     model, batch = model_and_batch(backend, dropout=0.0, dtype="float32")
-    optimizer = AdamW(
-        model.parameters, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True, max_norm=1.0
-    )
+    optimizer = AdamW(model.parameters, AdamWSettings(beta2=0.98))
     for step in range(1, 121):
         model.parameters.zero_gradients()
-        losses, cache = model.losses(batch)
-        model.losses_backward(cache)
+        losses, cache = run_losses(model, batch)
+        run_backward(model, cache)
         optimizer.step(step, 5e-3)
     assert float(losses.mlm) < 0.05 and float(losses.nsp) < 0.05
     assert int(losses.mlm_correct) == batch.mlm_count and int(losses.nsp_correct) == batch.nsp_count
@@ -176,10 +175,11 @@ class TestRefusals:
     def test_ids_outside_the_tables(self, backend):
         model, batch = model_and_batch(backend)
         for name, value, word in (("token_ids", 103, "103"), ("token_ids", -1, "-1"), ("position_ids", 33, "33")):
-            array = getattr(batch, name).copy()
+            array = getattr(batch.tokens, name).copy()
             array[3] = value
+            tokens = dataclasses.replace(batch.tokens, **{name: array})
             with pytest.raises(ValueError, match=word):
-                model.losses(dataclasses.replace(batch, **{name: array}))
+                run_losses(model, dataclasses.replace(batch, tokens=tokens))
 
     def test_a_fill_without_a_blank_or_beyond_the_positions(self, backend):
         from minibert.text import Tokenizer

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert.data.batch import from_padded
+from minibert.data import from_padded, masked_from_padded
 from minibert.data.task_batch import TaskBatch
 from minibert.models import Bert, BertForPreTraining, BertForSequenceClassification
 from minibert.text import Tokenizer
+from tests.objectives import run_backward, run_forward, run_losses
 
 FOLDER = Path(os.environ.get("MINIBERT_TEST_WEIGHTS") or Path(__file__).parents[2] / ".ci" / "weights")
 SENTENCES = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
@@ -88,7 +89,7 @@ def test_logits_of_masked_tokens(backend):
     with torch.no_grad():
         expected = transformers.AutoModelForMaskedLM.from_pretrained(folder)(torch.tensor(hidden), torch.tensor(mask))
     model = BertForPreTraining.from_pretrained(folder, backend, report=lambda line: None)
-    logits, _, _ = model.forward(from_padded(hidden, mask, labels=labels))
+    logits, _, _ = run_forward(model, masked_from_padded(hidden, mask, labels=labels))
     np.testing.assert_allclose(backend.numpy(logits), expected.logits.numpy()[labels != -100], rtol=0, atol=1e-4)
 
 
@@ -109,8 +110,8 @@ def test_gradients_of_a_loss_equal_autograds():
     output = peer.eval()(torch.tensor(ids), torch.tensor(mask), labels=torch.tensor(labels.astype(np.int64)))
     output.loss.backward()
     tokens = from_padded(ids, mask)
-    loss, cache = model.losses(TaskBatch(tokens, tokens.cls_positions, labels, len(labels)))
-    model.losses_backward(cache)
+    loss, cache = run_losses(model, TaskBatch(tokens, tokens.cls_positions, labels, len(labels)))
+    run_backward(model, cache)
     assert float(loss.total) == pytest.approx(output.loss.item(), rel=1e-9)
     gradients = {name: parameter.grad.numpy() for name, parameter in peer.named_parameters()}
     largest = max(np.abs(gradient).max() for gradient in gradients.values())

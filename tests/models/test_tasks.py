@@ -18,6 +18,7 @@ from minibert.models import (
     BertForTokenClassification,
 )
 from minibert.ops import load_backend
+from tests.objectives import run_backward, run_forward, run_losses
 
 from .parity import shaken
 
@@ -40,14 +41,8 @@ LABELS = {
 def task_batch(kind, random) -> TaskBatch:
     """Ragged sequences; of a span task all of one length, since transformers' softmax runs over the padding too."""
     lengths = {"span": (9, 9, 9), "choice": (5, 17, 1, 9)}.get(kind, (1, 9, 33, 17, 2))
-    tokens = random_batch(small_config(), lengths=lengths, pairs=False)
-    tokens = replace(
-        tokens,
-        token_ids=tokens.original_ids,
-        masked_positions=tokens.masked_positions[:0],
-        masked_labels=tokens.masked_labels[:0],
-        mlm_count=0,
-    )
+    batch = random_batch(small_config(), lengths=lengths, pairs=False)
+    tokens = replace(batch.tokens, token_ids=batch.original_ids)
     first, sequences = tokens.cls_positions.astype(np.int32), len(lengths)
     if kind == "classes":
         return TaskBatch(tokens, first, random.integers(0, 3, sequences).astype(np.int32), sequences)
@@ -103,9 +98,9 @@ def test_loss_logits_and_all_gradients_equal_autograd(tmp_path, backend, kind):
     output = peer(**arguments)
     output.loss.backward()
 
-    loss, cache = model.losses(batch)
+    loss, cache = run_losses(model, batch)
     model.parameters.zero_gradients()
-    model.losses_backward(cache)
+    run_backward(model, cache)
     assert float(loss.total) == pytest.approx(output.loss.item(), rel=1e-10)
     if kind == "span":
         expected = torch.stack([output.start_logits, output.end_logits], dim=-1).reshape(-1, 2)
@@ -147,8 +142,8 @@ def test_parts_of_a_batch_add_up(kind):
         model.parameters.zero_gradients()
         total = 0.0
         for part in parts:
-            loss, cache = model.losses(part, (3, 1))
-            model.losses_backward(cache)
+            loss, cache = run_losses(model, part, (3, 1))
+            run_backward(model, cache)
             total += float(loss.total)
         gradients.append(model.parameters.gradients.copy())
         losses.append(total)
@@ -161,12 +156,12 @@ def test_parts_of_a_batch_add_up(kind):
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_precision_of_the_gpu_gives_about_the_same(gpu, kind, dtype):
     batch = task_batch(kind, np.random.default_rng(7))
-    exact = float(task_model(kind, "reference").losses(batch)[0].total)
+    exact = float(run_losses(task_model(kind, "reference"), batch)[0].total)
     model = CLASSES[kind](replace(small_config(), labels=LABELS[kind]), gpu, dtype=dtype, seed=None)
     source = task_model(kind, "reference").parameters
     model.parameters.assign(source.tensors(source.masters))
-    loss, cache = model.losses(batch)
-    model.losses_backward(cache)
+    loss, cache = run_losses(model, batch)
+    run_backward(model, cache)
     assert float(loss.total) == pytest.approx(exact, rel=1e-5 if dtype == "float32" else 0.03)
     assert np.isfinite(gpu.numpy(model.parameters.gradients)).all()
 
@@ -232,18 +227,18 @@ def test_what_does_not_fit_is_refused():
         BertForSequenceClassification(small_config(), "reference")
     model = task_model("classes", "reference")
     with pytest.raises(ValueError, match="label 3 is outside the model's table of 3"):
-        model.losses(replace(batch, labels=np.full(5, 3, np.int32)))
+        run_losses(model, replace(batch, labels=np.full(5, 3, np.int32)))
     with pytest.raises(ValueError, match="expected int32, the classes"):
-        model.losses(replace(batch, labels=np.zeros(5, np.float32)))
+        run_losses(model, replace(batch, labels=np.zeros(5, np.float32)))
     with pytest.raises(ValueError, match="4 labels for 5 rows"):
-        model.losses(replace(batch, labels=np.zeros(4, np.int32)))
+        run_losses(model, replace(batch, labels=np.zeros(4, np.int32)))
     with pytest.raises(ValueError, match="has no labels"):
-        model.losses(batch.without_labels())
+        run_losses(model, batch.without_labels())
     span, choice = (task_batch(kind, np.random.default_rng(5)) for kind in ("span", "choice"))
     with pytest.raises(ValueError, match="first and last token"):
-        task_model("span", "reference").losses(replace(span, labels=np.full((3, 2), 9, np.int32)))
+        run_losses(task_model("span", "reference"), replace(span, labels=np.full((3, 2), 9, np.int32)))
     with pytest.raises(ValueError, match="label 2 is outside"):
-        task_model("choice", "reference").losses(replace(choice, labels=np.array([2, 0], np.int32)))
+        run_losses(task_model("choice", "reference"), replace(choice, labels=np.array([2, 0], np.int32)))
     with pytest.raises(ValueError, match="not a multiple"):
         replace(choice, choices=3)
     with pytest.raises(ValueError, match="expected 0, 1, 2"):
@@ -259,7 +254,7 @@ def test_the_last_layer_computes_only_what_the_output_layer_reads(monkeypatch):
     honest = backend.gelu_forward
     monkeypatch.setattr(backend, "gelu_forward", lambda x: (rows.append(len(x)), honest(x))[1])
     model = task_model("classes", backend)
-    model.forward(task_batch("classes", np.random.default_rng(5)))
+    run_forward(model, task_batch("classes", np.random.default_rng(5)))
     assert rows[-1] == 5 and rows[0] == 62
 
 

@@ -10,7 +10,8 @@ from minibert.models import BertForPreTraining
 from minibert.nn import Sequences
 from minibert.nn.sequences import layout
 from minibert.ops import Dropout, load_backend
-from minibert.training.optimizer import AdamW
+from minibert.training.optimizer import AdamW, AdamWSettings
+from tests.objectives import run_backward, run_losses
 
 CLOSE = 1e-10  # of a tensor's largest entry, in float64
 KEY = (3, 9)
@@ -173,12 +174,11 @@ def losses_of_training(backend, dtype):
     """The losses of fifty steps, with dropout, on two batches of ragged sequences that take turns."""
     config = small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     model = BertForPreTraining(config, backend, dtype=dtype, seed=1)
-    settings = dict(beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True, max_norm=1.0)
-    optimizer, losses = AdamW(model.parameters, **settings), []
+    optimizer, losses = AdamW(model.parameters, AdamWSettings(beta2=0.98)), []
     for step in range(1, STEPS + 1):
         model.parameters.zero_gradients()
-        total, cache = model.losses(random_batch(config, seed=step % 2), (1, step))
-        model.losses_backward(cache)
+        total, cache = run_losses(model, random_batch(config, seed=step % 2), (1, step))
+        run_backward(model, cache)
         optimizer.step(step, 2e-3)
         losses.append(float(total.total))
     return np.array(losses)

@@ -8,6 +8,7 @@ import pytest
 from minibert.checks import CASES, cases_of
 from minibert.checks.gradients import SMALL
 from minibert.data.batch import running_sum
+from minibert.ops import AdamWStep
 from minibert.ops.backend import PAIRS
 
 LATER = "lstm", "kl_divergence", "cosine", "mse"  # not needed to pre-train: the daily run leaves them out in float32
@@ -127,7 +128,7 @@ class TestAdamW:
     def test_two_steps_of_the_formula(self, backend):
         arrays, (values, gradients, first, second, decayed) = self.state(backend)
         for _ in range(2):
-            backend.adamw(*arrays, **self.OPTIONS)
+            backend.adamw(*arrays, AdamWStep(**self.OPTIONS))
             first = 0.9 * first + 0.1 * gradients
             second = 0.98 * second + 0.02 * gradients**2
             values = values - 1e-2 * (first / (np.sqrt(second) + 1e-6) + 0.1 * decayed * values)
@@ -137,10 +138,10 @@ class TestAdamW:
     def test_clipping_scales_long_gradients_only(self, backend):
         for norm, scale in ((4.0, 0.25), (0.5, 1.0)):
             clipped, _ = self.state(backend, 100)
-            backend.adamw(*clipped, **self.OPTIONS, gradient_norm=backend.array(norm), max_norm=1.0)
+            backend.adamw(*clipped, AdamWStep(**self.OPTIONS, max_norm=1.0), backend.array(norm))
             by_hand, _ = self.state(backend, 100)
             by_hand[1] = by_hand[1] * scale
-            backend.adamw(*by_hand, **self.OPTIONS)
+            backend.adamw(*by_hand, AdamWStep(**self.OPTIONS))
             assert np.allclose(backend.numpy(clipped[0]), backend.numpy(by_hand[0]), rtol=0, atol=1e-13)
 
     def test_with_bias_correction_it_is_pytorchs(self, backend):
@@ -152,7 +153,7 @@ class TestAdamW:
             lr=1e-2, betas=(0.9, 0.98), eps=1e-6,
         )  # fmt: skip
         for step in (1, 2, 3):
-            backend.adamw(*arrays, **self.OPTIONS, correction1=1 - 0.9**step, correction2=1 - 0.98**step)
+            backend.adamw(*arrays, AdamWStep(**self.OPTIONS, correction1=1 - 0.9**step, correction2=1 - 0.98**step))
             for part, flag in zip(parts, (True, False), strict=True):
                 part.grad = torch.from_numpy(gradients[decayed == flag])
             peer.step()

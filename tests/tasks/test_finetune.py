@@ -211,7 +211,7 @@ def test_transformers_loads_the_folder_and_gives_the_same_scores(pretrained, tmp
     from minibert.tasks.registry import task_info
 
     feature = task.codec(tokenizer).encode(read_examples(task_info(task.name), tmp_path / f"{kind}.jsonl")[:1])[0]
-    logits, _ = model.forward(task_batch([feature]))
+    logits, _ = model.forward(model.prepare(task_batch([feature])).inputs)
     longest = max(len(ids) for ids, _ in feature.sequences)
     padded = np.zeros((3, len(feature.sequences), longest), np.int64)  # ids, segments, mask
     for row, (ids, segments) in enumerate(feature.sequences):

@@ -9,20 +9,23 @@ import pytest
 
 from minibert.checks.training import random_batch, small_config
 from minibert.models import BertForPreTraining
+from minibert.objectives import MaskedLmAndNextSentence
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.evaluation import evaluate
 from minibert.training.interrupts import StopRequest
 from minibert.training.memory import keep_freed_memory
 from minibert.training.metrics import Metrics, averaged, plot_metrics, read_metrics
-from minibert.training.optimizer import AdamW, learning_rate_at
+from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 
 from ..models.parity import shaken
 
 
+def small_objective():
+    return MaskedLmAndNextSentence(shaken(BertForPreTraining(small_config())))
+
+
 def optimizer_of(model):
-    return AdamW(
-        model.parameters, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=False, max_norm=1.0
-    )
+    return AdamW(model.parameters, AdamWSettings(beta2=0.98, bias_correction=False))
 
 
 def test_the_rate_rises_then_falls_linearly():
@@ -36,8 +39,8 @@ def test_the_rate_rises_then_falls_linearly():
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_an_evaluation_does_not_depend_on_how_its_set_is_cut(parts):
-    model, batch = shaken(BertForPreTraining(small_config())), random_batch(small_config())
-    whole, cut = evaluate(model, [batch]), evaluate(model, batch.split(parts))
+    objective, batch = small_objective(), random_batch(small_config())
+    whole, cut = evaluate(objective, [batch]), evaluate(objective, batch.split(parts))
     assert (cut.mlm_accuracy, cut.nsp_accuracy, cut.masked, cut.pairs) == (
         whole.mlm_accuracy, whole.nsp_accuracy, len(batch.masked_positions), 5,
     )  # fmt: skip
@@ -48,16 +51,16 @@ def test_an_evaluation_does_not_depend_on_how_its_set_is_cut(parts):
 
 def test_a_guess_among_equals_has_the_loss_of_a_guess():
     """A model that knows nothing: log V nats, perplexity V."""
-    model = BertForPreTraining(small_config())
-    model.parameters.values.fill(0)
-    result = evaluate(model, [random_batch(small_config())])
+    objective = small_objective()
+    objective.model.parameters.values.fill(0)
+    result = evaluate(objective, [random_batch(small_config())])
     assert result.mlm_loss == pytest.approx(np.log(103), rel=1e-6)
     assert result.perplexity == pytest.approx(103, rel=1e-5)
     assert result.nsp_loss == pytest.approx(np.log(2), rel=1e-6)
 
 
 def test_an_evaluation_without_pairs_says_none():
-    result = evaluate(shaken(BertForPreTraining(small_config())), [random_batch(small_config(), pairs=False)])
+    result = evaluate(small_objective(), [random_batch(small_config(), pairs=False)])
     assert result.nsp_loss is None and result.nsp_accuracy is None and result.pairs == 0
 
 

@@ -13,9 +13,11 @@ import pytest
 
 from minibert.models import PRESETS, BertForPreTraining, fill_mask
 from minibert.models.huggingface import read_tensors
+from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.blas import find_blas
 from minibert.text import Tokenizer
 from minibert.training import PretrainConfig, pretrain
+from minibert.training import step as steps
 from minibert.training.checkpoints import list_checkpoints
 from minibert.training.metrics import read_metrics
 from minibert.training.pretraining import Pretraining
@@ -86,16 +88,14 @@ def test_training_learns(tmp_path, corpus, monkeypatch):
 
 def stop_at(monkeypatch, step, how):
     """Make a run meet `how()` when it comes to this step."""
-    from minibert.training.pretraining import Pretraining
+    honest = steps.add_gradients
 
-    honest = Pretraining.learn
-
-    def learn(self, inputs, number):
-        if number == step:
+    def add_gradients(objective, optimizer, part, dropout_key):
+        if dropout_key[1] == step:
             how()
-        return honest(self, inputs, number)
+        return honest(objective, optimizer, part, dropout_key)
 
-    monkeypatch.setattr(Pretraining, "learn", learn)
+    monkeypatch.setattr(steps, "add_gradients", add_gradients)
 
 
 @pytest.mark.slow
@@ -191,13 +191,13 @@ def test_another_seed_is_another_run(tmp_path, corpus, whole_run):
 
 def test_a_loss_that_is_no_number_stops_the_run_with_advice(tmp_path, corpus, monkeypatch):
     run = tmp_path / "run"
-    honest = BertForPreTraining.losses
+    honest = MaskedLmAndNextSentence.losses
 
     def spoilt(self, batch, dropout_key=None, keep_cache=True):
         losses, cache = honest(self, batch, dropout_key, keep_cache)
         return (losses._replace(mlm=np.float32("nan")) if dropout_key == (0, 6) else losses), cache
 
-    monkeypatch.setattr(BertForPreTraining, "losses", spoilt)
+    monkeypatch.setattr(MaskedLmAndNextSentence, "losses", spoilt)
     with pytest.raises(FloatingPointError, match=r"step 7; the last good checkpoint is .*step-00000004\. Try"):
         pretrain(tiny_config(corpus, run))
     assert [path.name for path in list_checkpoints(run)] == ["step-00000004"]
@@ -361,6 +361,6 @@ def test_the_evaluation_set_is_the_same_for_every_seed(tmp_path, corpus):
         (tmp_path / str(seed)).mkdir()
         runs.append(Pretraining(tiny_config(corpus, tmp_path / str(seed), seed=seed), tmp_path / str(seed)))
     for one, other in zip(*(run.evaluation_set(8) for run in runs), strict=True):
-        assert np.array_equal(one.token_ids, other.token_ids)
+        assert np.array_equal(one.tokens.token_ids, other.tokens.token_ids)
         assert np.array_equal(one.masked_positions, other.masked_positions)
     assert runs[0].blanks == runs[1].blanks

@@ -11,28 +11,11 @@ IN_CACHE = 1 << 12
 SLICE = 1 << 14  # numbers whose squares are added up at a time, so that the sum depends on no number of threads
 
 
-def adamw(
-    values,
-    gradients,
-    first_moment,
-    second_moment,
-    decayed,
-    *,
-    learning_rate,
-    beta1,
-    beta2,
-    eps,
-    weight_decay,
-    correction1=1.0,
-    correction2=1.0,
-    gradient_norm=None,
-    max_norm=None,
-):
+def adamw(values, gradients, first_moment, second_moment, decayed, step, gradient_norm=None):
     """One step of AdamW, in place: see minibert.ops.reference.optimizer."""
-    clip = 1.0 if max_norm is None else min(1.0, max_norm / max(float(gradient_norm), 1e-30))
+    clip = 1.0 if step.max_norm is None else min(1.0, step.max_norm / max(float(gradient_norm), 1e-30))
     arrays = values, gradients, first_moment, second_moment, decayed
-    numbers = (clip, learning_rate, beta1, beta2, eps, weight_decay, correction1, correction2)
-    update(*arrays, np.array(numbers, values.dtype), threads())
+    update(*arrays, np.array((clip, *step[:-1]), values.dtype), threads())
 
 
 @kernel
@@ -48,7 +31,7 @@ def update(values, gradients, first_moment, second_moment, decayed, numbers, par
 
 @helper
 def update_moments(gradients, mean, square, numbers):
-    """The running means of the gradient and of its square."""
+    """The running means of the gradient and of its square.  numbers: the clipping, then the fields of AdamWStep."""
     clip, one, beta1, beta2 = numbers[0], type(numbers[0])(1), numbers[2], numbers[3]
     for i in range(len(gradients)):
         gradient = gradients[i] * clip

@@ -21,6 +21,7 @@ from minibert.ops.cpu.losses import count_correct, cross_entropy_backward, cross
 from minibert.ops.cpu.optimizer import adamw, global_norm
 from minibert.ops.cpu.rows import gather_rows_backward, gather_rows_forward
 from minibert.ops.dropout import Dropout
+from minibert.ops.optimizer import AdamWStep
 
 DONE = "compiled"  # the file in the cache that says so
 X, ROW, IDS = np.ones((8, 8), np.float32), np.ones(8, np.float32), np.zeros(8, np.int32)
@@ -51,8 +52,8 @@ def warm_numbers():
     both_ways(cross_entropy_forward, cross_entropy_backward, X, IDS, 8)
     count_correct(X, IDS)
     global_norm(ROW)
-    settings = dict(learning_rate=0.1, beta1=0.9, beta2=0.9, eps=1.0, weight_decay=0.0)
-    adamw(ROW.copy(), ROW, ROW.copy(), ROW.copy(), ROW > 0, **settings)
+    step = AdamWStep(learning_rate=0.1, beta1=0.9, beta2=0.9, eps=1.0, weight_decay=0.0)
+    adamw(ROW.copy(), ROW, ROW.copy(), ROW.copy(), ROW > 0, step)
 
 
 GROUPS = {"attention": warm_attention, "rows": warm_rows, "numbers": warm_numbers}  # of about equal length

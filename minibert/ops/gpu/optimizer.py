@@ -23,16 +23,9 @@ def adamw(
     first_moment,
     second_moment,
     decayed,
-    *,
-    learning_rate,
-    beta1,
-    beta2,
-    eps,
-    weight_decay,
-    correction1=1.0,
-    correction2=1.0,
+    step,
     gradient_norm=None,
-    max_norm=None,
+    *,
     copy=None,
     gradient_scale=None,
 ):
@@ -55,14 +48,14 @@ def adamw(
         )
     wide = starts_at_vector(target, vector_size(number) * target.itemsize) and starts_at_vector(decayed, 4)
     numbers = (
-        np.inf if max_norm is None else max_norm,
-        learning_rate,
-        1 - beta1,
-        1 - beta2,
-        eps,
-        weight_decay,
-        correction1,
-        correction2,
+        np.inf if step.max_norm is None else step.max_norm,
+        step.learning_rate,
+        1 - step.beta1,
+        1 - step.beta2,
+        step.eps,
+        step.weight_decay,
+        step.correction1,
+        step.correction2,
     )
     OPTIMIZER.launch(
         "adamw<{T}>",

@@ -5,40 +5,23 @@ import numpy as np
 SLICE = 1 << 16  # numbers worked on at a time: small enough that all of a slice's arrays stay in the cache
 
 
-def adamw(
-    values,
-    gradients,
-    first_moment,
-    second_moment,
-    decayed,
-    *,
-    learning_rate,
-    beta1,
-    beta2,
-    eps,
-    weight_decay,
-    correction1=1.0,
-    correction2=1.0,
-    gradient_norm=None,
-    max_norm=None,
-):
+def adamw(values, gradients, first_moment, second_moment, decayed, step, gradient_norm=None):
     """One step of Adam with decoupled weight decay.  The one op that changes its arguments: values and both moments.
 
     values, gradients, first_moment, second_moment [P]; decayed bool [P], True where weight decay applies;
-    correction1, correction2: what the moments are divided by, 1 - beta ** step, or 1 for none, as in BERT;
-    gradient_norm, max_norm: gradients are scaled by max_norm / gradient_norm where the norm is the larger one.
+    step: a minibert.ops.AdamWStep; gradient_norm: the gradients' Euclidean norm, if step.max_norm limits it.
     Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2; BERT's own release leaves
     out the bias correction.
     """
-    scale = 1.0 if max_norm is None else min(1.0, max_norm / max(float(gradient_norm), 1e-30))
+    scale = 1.0 if step.max_norm is None else min(1.0, step.max_norm / max(float(gradient_norm), 1e-30))
     for start in range(0, len(values), SLICE):
         part = slice(start, start + SLICE)
         value, first, second = values[part], first_moment[part], second_moment[part]  # views: changed in place
         gradient = gradients[part] * scale
-        first += (1 - beta1) * (gradient - first)
-        second += (1 - beta2) * (gradient * gradient - second)
-        update = (first / correction1) / (np.sqrt(second / correction2) + eps)
-        value -= learning_rate * (update + weight_decay * decayed[part] * value)
+        first += (1 - step.beta1) * (gradient - first)
+        second += (1 - step.beta2) * (gradient * gradient - second)
+        update = (first / step.correction1) / (np.sqrt(second / step.correction2) + step.eps)
+        value -= step.learning_rate * (update + step.weight_decay * decayed[part] * value)
 
 
 def global_norm(gradients):

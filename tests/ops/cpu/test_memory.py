@@ -9,6 +9,7 @@ from minibert.checks.training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.cpu.memory import BUFFERS, FORGOTTEN, LINE, SMALLEST, Buffers
+from tests.objectives import run_backward, run_losses
 
 
 def test_a_block_serves_again_once_its_array_is_gone():
@@ -76,8 +77,8 @@ def test_steps_of_training_ask_for_no_new_memory_once_they_have_begun():
     batch = random_batch(config, lengths=(33,) * 16)
 
     def step():
-        losses, cache = model.losses(batch, (1, 2))
-        model.losses_backward(cache)
+        losses, cache = run_losses(model, batch, (1, 2))
+        run_backward(model, cache)
 
     step()
     step()

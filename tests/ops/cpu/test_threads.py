@@ -17,6 +17,7 @@ from minibert.ops.backend import PAIRS
 from minibert.ops.blas import find_blas
 from minibert.ops.threads import usable_cores, use_threads
 from tests.models.parity import shaken
+from tests.objectives import run_backward, run_losses
 
 
 def in_a_process(program: str, **environment) -> str:
@@ -42,18 +43,18 @@ STEPS = """
     import numpy as np
     from minibert.models import BertForPreTraining
     from minibert.ops.threads import use_threads
-    from minibert.training.optimizer import AdamW
+    from minibert.training.optimizer import AdamW, AdamWSettings
+    from tests.objectives import run_backward, run_losses
     from minibert.checks.training import random_batch, small_config
     use_threads(THREADS)
     config = small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     model = BertForPreTraining(config, "cpu", dtype="DTYPE")
     batch = random_batch(config, lengths=(33, 1, 17, 30, 33, 8))
-    optimizer = AdamW(model.parameters, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, bias_correction=True,
-                      max_norm=1.0)
+    optimizer = AdamW(model.parameters, AdamWSettings(beta2=0.98))
     for step in range(1, 11):
         model.parameters.zero_gradients()
-        losses, cache = model.losses(batch, (1, step))
-        model.losses_backward(cache)
+        losses, cache = run_losses(model, batch, (1, step))
+        run_backward(model, cache)
         optimizer.step(step, 1e-3)
         print(float(losses.total).hex())
     print(hashlib.sha256(model.parameters.values.tobytes()).hexdigest())
@@ -147,14 +148,14 @@ def test_two_models_at_once_in_one_process_do_not_mix_their_memory():
     config = small_config(hidden_size=96)
     one, other = (shaken(BertForPreTraining(config, "cpu"), seed) for seed in (1, 2))
     batch = random_batch(config, lengths=(33,) * 8)
-    losses, cache = one.losses(batch, (1, 1))
-    one.losses_backward(cache)
+    losses, cache = run_losses(one, batch, (1, 1))
+    run_backward(one, cache)
     expected = one.parameters.gradients.copy()
     one.parameters.zero_gradients()
-    losses, cache = one.losses(batch, (1, 1))
-    other_losses, other_cache = other.losses(batch, (1, 1))
-    other.losses_backward(other_cache)
-    one.losses_backward(cache)
+    losses, cache = run_losses(one, batch, (1, 1))
+    other_losses, other_cache = run_losses(other, batch, (1, 1))
+    run_backward(other, other_cache)
+    run_backward(one, cache)
     assert np.array_equal(one.parameters.gradients, expected)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import emulator
+from minibert.ops import AdamWStep
 from minibert.ops.gpu import (
     activations,
     columns,
@@ -151,9 +152,9 @@ def run_optimizer(dtype, rows, width):
     buffers += [buffers[0] * buffers[0], device(np.arange(rows * width) % 3 == 0)]
     norm, scale, good = optimizer.global_norm(buffers[1]), cp.full((), 2.0, wide), cp.zeros((), np.int32)
     yield norm
-    options = dict(learning_rate=0.1, beta1=0.9, beta2=0.99, eps=1e-6, weight_decay=0.1)
+    step = AdamWStep(learning_rate=0.1, beta1=0.9, beta2=0.99, eps=1e-6, weight_decay=0.1, max_norm=1.0)
     copy = cp.empty(rows * width, DTYPES[dtype]) if DTYPES[dtype].itemsize == 2 else None
-    optimizer.adamw(*buffers, **options, gradient_norm=norm, max_norm=1.0, gradient_scale=scale, copy=copy)
+    optimizer.adamw(*buffers, step, norm, gradient_scale=scale, copy=copy)
     yield from buffers[:4]
     if copy is not None:
         yield copy

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minibert.ops import reference
+from minibert.ops import AdamWStep, reference
 from minibert.ops.gpu import optimizer
 from tests.ops.gpu.helpers import DTYPES, ROUNDING, E, cp, depth, device, exact, host, numbers, sixteen_bits, within
 
@@ -19,10 +19,15 @@ def state(size, dtype):
     return [values, gradients, first, second, np.random.default_rng(4).random(size) < 0.5]
 
 
+def step_of(gradient_norm=None, **options) -> AdamWStep:
+    """The settings of a step; the norm is another argument of the op."""
+    return AdamWStep(**{**OPTIONS, **options})
+
+
 def by_reference(arrays, **options):
     """values and moments after a step in float64."""
     copies = [exact(array).copy() for array in arrays[:4]]
-    reference.adamw(*copies, arrays[4], **{**OPTIONS, **options})
+    reference.adamw(*copies, arrays[4], step_of(**options), options.get("gradient_norm"))
     return copies[0], copies[2], copies[3]
 
 
@@ -46,7 +51,7 @@ def check(on_device, arrays, dtype, **options):
 def test_a_step_is_the_references(size, dtype):
     arrays = state(size, dtype)
     on_device = [device(array) for array in arrays]
-    optimizer.adamw(*on_device, **OPTIONS, correction1=0.1, correction2=0.02)
+    optimizer.adamw(*on_device, step_of(correction1=0.1, correction2=0.02))
     check(on_device, arrays, dtype, correction1=0.1, correction2=0.02)
 
 
@@ -55,7 +60,7 @@ def test_a_step_is_the_references(size, dtype):
 def test_clipping_reads_the_norm_on_the_device(norm, dtype):
     arrays = state(100, dtype)
     on_device = [device(array) for array in arrays]
-    optimizer.adamw(*on_device, **OPTIONS, gradient_norm=cp.full((), norm, dtype), max_norm=1.0)
+    optimizer.adamw(*on_device, step_of(max_norm=1.0), cp.full((), norm, dtype))
     check(on_device, arrays, dtype, gradient_norm=norm, max_norm=1.0)
 
 
@@ -65,8 +70,8 @@ def test_the_copy_is_the_new_values_rounded(size, dtype):
     arrays = state(size, "float32")
     on_device, plain = [device(array) for array in arrays], [device(array) for array in arrays]
     copy = cp.zeros(size, DTYPES[dtype])
-    optimizer.adamw(*on_device, **OPTIONS, copy=copy)
-    optimizer.adamw(*plain, **OPTIONS)
+    optimizer.adamw(*on_device, step_of(), copy=copy)
+    optimizer.adamw(*plain, step_of())
     assert host(on_device[0]).tobytes() == host(plain[0]).tobytes()
     assert np.array_equal(host(copy), host(on_device[0]).astype(DTYPES[dtype]))
 
@@ -77,10 +82,9 @@ def test_scaled_gradients_give_the_same_step():
     for norm in (0.5, 3.0):
         plain, scaled = ([device(array) for array in state(37, "float32")] for _ in range(2))
         scaled[1] *= scale
-        on_device = {"gradient_norm": cp.full((), norm, np.float32), "max_norm": 1.0}
-        optimizer.adamw(*plain, **OPTIONS, **on_device)
-        on_device["gradient_norm"] = on_device["gradient_norm"] * scale
-        optimizer.adamw(*scaled, **OPTIONS, **on_device, gradient_scale=cp.full((), scale, np.float32))
+        on_device, step = cp.full((), norm, np.float32), step_of(max_norm=1.0)
+        optimizer.adamw(*plain, step, on_device)
+        optimizer.adamw(*scaled, step, on_device * scale, gradient_scale=cp.full((), scale, np.float32))
         for i in (0, 2, 3):
             assert host(plain[i]).tobytes() == host(scaled[i]).tobytes()
 
@@ -90,8 +94,8 @@ def test_scaled_gradients_give_the_same_step():
 def test_an_overflow_skips_the_step(norm, copied):
     arrays = state(37, "float32")
     on_device, copy = [device(array) for array in arrays], cp.full(37, 5, np.float16)
-    options = {**OPTIONS, "copy": copy if copied else None, "gradient_norm": cp.full((), norm, np.float32)}
-    optimizer.adamw(*on_device, **options, gradient_scale=cp.full((), 2.0, np.float32), max_norm=1.0)
+    scale, norm = cp.full((), 2.0, np.float32), cp.full((), norm, np.float32)
+    optimizer.adamw(*on_device, step_of(max_norm=1.0), norm, copy=copy if copied else None, gradient_scale=scale)
     for ours, before in zip(on_device, arrays, strict=True):
         assert host(ours).tobytes() == before.tobytes()
     assert (host(copy) == 5).all()
@@ -100,18 +104,18 @@ def test_an_overflow_skips_the_step(norm, copied):
 def test_without_a_scale_a_norm_that_is_no_number_shows():
     on_device = [device(array) for array in state(5, "float32")]
     on_device[1][2] = np.nan
-    optimizer.adamw(*on_device, **OPTIONS, gradient_norm=cp.full((), np.nan, np.float32), max_norm=1.0)
+    optimizer.adamw(*on_device, step_of(max_norm=1.0), cp.full((), np.nan, np.float32))
     assert np.isnan(host(on_device[0])).sum() == 1
 
 
 def test_buffers_that_do_not_fit_are_refused():
     arrays = [device(array) for array in state(8, "float32")]
     with pytest.raises(ValueError, match="one length"):
-        optimizer.adamw(*arrays[:4], arrays[4][:7], **OPTIONS)
+        optimizer.adamw(*arrays[:4], arrays[4][:7], step_of())
     with pytest.raises(TypeError, match="all float32"):
-        optimizer.adamw(arrays[0], arrays[1].astype(np.float64), *arrays[2:], **OPTIONS)
+        optimizer.adamw(arrays[0], arrays[1].astype(np.float64), *arrays[2:], step_of())
     with pytest.raises(TypeError, match="float16 or bfloat16"):
-        optimizer.adamw(*arrays, **OPTIONS, copy=cp.zeros(8, np.float32))
+        optimizer.adamw(*arrays, step_of(), copy=cp.zeros(8, np.float32))
 
 
 def test_buffers_that_start_between_two_vectors():
@@ -121,7 +125,7 @@ def test_buffers_that_start_between_two_vectors():
         room[1:] = device(array)
         shifted.append(room[1:])
     copy = cp.zeros(22, np.float16)
-    optimizer.adamw(*shifted, **OPTIONS, copy=copy[1:])
+    optimizer.adamw(*shifted, step_of(), copy=copy[1:])
     check(shifted, arrays, "float32")
     assert host(copy)[0] == 0 and np.array_equal(host(copy)[1:], host(shifted[0]).astype(np.float16))
 
@@ -161,7 +165,7 @@ def test_many_small_steps_are_not_lost_to_the_copy(dtype):
     arrays = [device(a) for a in (np.ones(4, np.float32), np.ones(4, np.float32), *np.zeros((2, 4), np.float32))]
     copy, decayed = cp.ones(4, DTYPES[dtype]), cp.zeros(4, bool)
     rate = ROUNDING[dtype] / 8
-    options = {**OPTIONS, "learning_rate": rate, "beta1": 0.0, "beta2": 0.0}
+    step = step_of(learning_rate=rate, beta1=0.0, beta2=0.0)
     for _ in range(40):
-        optimizer.adamw(*arrays, decayed, **options, copy=copy)
+        optimizer.adamw(*arrays, decayed, step, copy=copy)
     assert host(copy).astype(np.float64) == pytest.approx(1 - 40 * rate, abs=ROUNDING[dtype])

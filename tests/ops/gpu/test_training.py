@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from minibert.checks.training import agreement, batch_of, model_and_optimizer, small_config, step, training_losses
+from minibert.checks.training import agreement, batch_of, objective_and_optimizer, small_config, step, training_losses
 from minibert.models import BertForPreTraining
 from minibert.nn.parameters import as_dtype
 from minibert.training.optimizer import LossScale
+from minibert.training.step import train_step
 from tests.ops.gpu.helpers import BFLOAT16, slow
 
 STEPS = 20
@@ -38,29 +39,29 @@ def test_a_step_does_not_wait_for_the_device(gpu, dtype):
     """Neither the step nor the preparation of the next batch reads anything back."""
     if not hasattr(gpu.xp, "no_synchronisation"):
         pytest.skip("only the emulator's stand-in for CuPy can tell")
-    model, optimizer = model_and_optimizer(gpu, dtype)
-    inputs = batch_of(model, 1)
+    objective, optimizer = objective_and_optimizer(gpu, dtype)
+    parts = [batch_of(objective, 1)]
     with gpu.xp.no_synchronisation():
         for number in (1, 2, 3):
-            loss = step(model, optimizer, inputs, number).total
-            inputs = batch_of(model, number + 1)
+            (losses,), _ = train_step(objective, optimizer, parts, number, 1e-3, (1, number))
+            loss, parts = losses.total, [batch_of(objective, number + 1)]
     assert np.isfinite(float(gpu.numpy(loss)))
 
 
 def test_memory_is_used_again_from_step_to_step(gpu):
-    model, optimizer = model_and_optimizer(gpu, "float32")
+    objective, optimizer = objective_and_optimizer(gpu, "float32")
     pool, totals = gpu.xp.get_default_memory_pool(), []
     for number in range(1, 7):
-        step(model, optimizer, batch_of(model, number), number)
+        step(objective, optimizer, number)
         totals.append(pool.total_bytes())
     assert totals[-1] == totals[2]
 
 
 @pytest.mark.slow
 def test_sixteen_bits_keep_masters_in_float32(gpu):
-    model, optimizer = model_and_optimizer(gpu, "bfloat16")
-    parameters = model.parameters
-    step(model, optimizer, batch_of(model, 1), 1)
+    objective, optimizer = objective_and_optimizer(gpu, "bfloat16")
+    parameters = objective.model.parameters
+    step(objective, optimizer, 1)
     masters, values = gpu.numpy(parameters.masters), gpu.numpy(parameters.values)
     assert masters.dtype == np.float32 and values.dtype == as_dtype("bfloat16")
     assert gpu.numpy(parameters.gradients).dtype == np.float32
@@ -69,11 +70,12 @@ def test_sixteen_bits_keep_masters_in_float32(gpu):
 
 
 def test_a_step_that_overflows_changes_nothing_and_halves_the_scale(gpu):
-    model, optimizer = model_and_optimizer(gpu, "float16")
+    objective, optimizer = objective_and_optimizer(gpu, "float16")
+    parameters = objective.model.parameters
     optimizer.loss_scale.restore({"value": 2.0**30, "good_steps": 7})  # no gradient of this size fits
-    before = gpu.numpy(model.parameters.masters).copy()
-    step(model, optimizer, batch_of(model, 1), 1)
-    assert np.array_equal(gpu.numpy(model.parameters.masters), before)
+    before = gpu.numpy(parameters.masters).copy()
+    step(objective, optimizer, 1)
+    assert np.array_equal(gpu.numpy(parameters.masters), before)
     assert np.array_equal(gpu.numpy(optimizer.first_moment), np.zeros_like(before))
     assert optimizer.loss_scale.state() == {"value": 2.0**29, "good_steps": 0}
 

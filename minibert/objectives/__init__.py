@@ -1,0 +1,11 @@
+"""Objectives: what a training step asks of a model.
+
+An objective knows a model, and what it should answer: it turns a batch into inputs and targets on the device, computes
+the losses, and sends their gradients back through the model.  The training loop knows nothing else of either.
+"""
+
+from minibert.objectives.objective import Objective
+from minibert.objectives.pretraining import Losses, MaskedLmAndNextSentence
+from minibert.objectives.tasks import TaskLoss, TaskObjective
+
+__all__ = ["Losses", "MaskedLmAndNextSentence", "Objective", "TaskLoss", "TaskObjective"]

@@ -1,0 +1,31 @@
+"""What every objective has."""
+
+from typing import Any, Protocol
+
+
+class Objective(Protocol):
+    """A model and what it is trained for.
+
+    model       has `parameters` and a `backend`
+    """
+
+    model: Any
+
+    def prepare(self, batch) -> Any:
+        """A batch, or a micro-batch, on the device: its inputs and targets, and `release` to call after the backward
+        pass.  ValueError when an id or a label is outside its table."""
+
+    def losses(self, prepared, dropout_key=None, keep_cache=True) -> tuple[Any, Any]:
+        """The losses of what `prepare` made, 0-d arrays of the backend with a `total`, and the cache.
+
+        dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where no backward pass follows.
+        """
+
+    def losses_backward(self, cache, scale=1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of the model's parameters.
+
+        scale: a float, or a 0-d array of the backend.
+        """
+
+    def figures(self, parts: list, losses: list) -> dict[str, float | None]:
+        """What to record of a step, from its micro-batches and their losses; on a GPU this waits for the device."""

@@ -1,0 +1,89 @@
+"""Pre-training: masked tokens and next sentences (BERT paper, section 3.1)."""
+
+from typing import Any, NamedTuple
+
+from minibert.data.masked_batch import MaskedBatch
+from minibert.models.bert import check_ids
+from minibert.models.pretraining import BertForPreTraining, PretrainingInputs
+
+
+class PretrainingTargets(NamedTuple):
+    """Inputs and answers of a batch on the device.  Arrays of the backend, int32."""
+
+    inputs: PretrainingInputs
+    masked_labels: Any
+    """[M], the original ids of the masked tokens"""
+    nsp_labels: Any
+    """[B], 0: B follows A, 1: B is random; None without pairs"""
+    mlm_count: int
+    """masked tokens of the global batch"""
+    nsp_count: int
+    """pairs of the global batch"""
+    release: Any
+    """see minibert.models.inputs.Prepared"""
+
+
+class Losses(NamedTuple):
+    """What one batch, or its part of the global batch, contributes.  Arrays of the backend, 0-d.
+
+    total           mlm + nsp, what training minimises
+    mlm, nsp        cross-entropies in nats, each divided by its count in the global batch; nsp 0 without pairs
+    mlm_correct     masked tokens whose most probable piece is the right one
+    nsp_correct     pairs told right
+    """
+
+    total: Any
+    mlm: Any
+    nsp: Any
+    mlm_correct: Any
+    nsp_correct: Any
+
+
+class MaskedLmAndNextSentence:
+    """The objective of BertForPreTraining: the sum of both losses (paper, appendix A.2)."""
+
+    def __init__(self, model: BertForPreTraining):
+        self.model, self.ops = model, model.backend
+
+    def prepare(self, batch: MaskedBatch) -> PretrainingTargets:
+        """Raises ValueError when an id or a label is outside its table."""
+        targets, pairs = {"masked_labels": batch.masked_labels}, batch.nsp_labels is not None
+        check_ids("masked label", batch.masked_labels, self.model.config.vocab_size)
+        if pairs:
+            check_ids("next-sentence label", batch.nsp_labels, 2)
+            targets["nsp_labels"] = batch.nsp_labels
+        inputs, targets, release = self.model.prepare(
+            batch.tokens, batch.masked_positions, pairs=pairs, targets=targets
+        )
+        counts = max(batch.mlm_count, 1), max(batch.nsp_count, 1)
+        return PretrainingTargets(inputs, targets["masked_labels"], targets.get("nsp_labels"), *counts, release)
+
+    def losses(self, prepared: PretrainingTargets, dropout_key=None, keep_cache=True):
+        """Losses, and the cache."""
+        ops = self.ops
+        mlm_logits, nsp_logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
+        mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, prepared.masked_labels, prepared.mlm_count)
+        mlm_correct = ops.count_correct(mlm_logits, prepared.masked_labels)
+        nsp = nsp_correct = ops.xp.zeros((), dtype=mlm.dtype)
+        nsp_cache = None
+        if nsp_logits is not None:
+            nsp, nsp_cache = ops.cross_entropy_forward(nsp_logits, prepared.nsp_labels, prepared.nsp_count)
+            nsp_correct = ops.count_correct(nsp_logits, prepared.nsp_labels)
+        return Losses(mlm + nsp, mlm, nsp, mlm_correct, nsp_correct), (mlm_cache, nsp_cache, cache)
+
+    def losses_backward(self, cache, scale=1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
+        mlm_cache, nsp_cache, cache = cache
+        d_mlm_logits = self.ops.cross_entropy_backward(scale, mlm_cache)
+        d_nsp_logits = None if nsp_cache is None else self.ops.cross_entropy_backward(scale, nsp_cache)
+        self.model.backward(d_mlm_logits, d_nsp_logits, cache)
+
+    def figures(self, parts: list[MaskedBatch], losses: list[Losses]) -> dict[str, float | None]:
+        """Losses and accuracies of the global batch that these are the parts of: reads them from the device."""
+        masked, pairs = parts[0].mlm_count, parts[0].nsp_count
+        return dict(
+            mlm_loss=sum(float(part.mlm) for part in losses),
+            mlm_accuracy=sum(int(part.mlm_correct) for part in losses) / max(masked, 1),
+            nsp_loss=sum(float(part.nsp) for part in losses) if pairs else None,
+            nsp_accuracy=sum(int(part.nsp_correct) for part in losses) / pairs if pairs else None,
+        )

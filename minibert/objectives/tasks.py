@@ -1,0 +1,61 @@
+"""Fine-tuning: the loss of each kind of task (BERT paper, section 4 and appendix A.5)."""
+
+from typing import Any, NamedTuple
+
+from minibert.data.task_batch import TaskBatch
+
+
+class TaskTargets(NamedTuple):
+    """Inputs and answers of a batch on the device."""
+
+    inputs: Any
+    """what the model's `forward` takes"""
+    labels: Any
+    """as in TaskBatch, flat: int32, or for numbers [B, 1] in the model's type"""
+    count: int
+    """labels of the global batch"""
+    release: Any
+    """see minibert.models.inputs.Prepared"""
+
+
+class TaskLoss(NamedTuple):
+    """What one batch, or its part of the global batch, contributes."""
+
+    total: Any
+    """0-d: the sum of its losses, divided by the count of the global batch"""
+    logits: Any
+    """what the model's `forward` returns"""
+
+
+class TaskObjective:
+    """The objective of a TaskModel or a FeatureModel: cross-entropy, or the squared error where it predicts numbers."""
+
+    def __init__(self, model):
+        self.model, self.ops = model, model.backend
+        self.squared = getattr(model, "predicts_numbers", False)
+
+    def prepare(self, batch: TaskBatch) -> TaskTargets:
+        """Raises ValueError for a batch without labels, and when an id or a label is outside its table."""
+        if batch.labels is None:
+            raise ValueError("the batch has no labels, so there is no loss; call the model's forward")
+        inputs, targets, release = self.model.prepare(batch, labels=self.model.check_labels(batch))
+        return TaskTargets(inputs, targets["labels"], batch.count * self.model.labels_each, release)
+
+    def losses(self, prepared: TaskTargets, dropout_key=None, keep_cache=True):
+        """TaskLoss, and the cache."""
+        logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
+        scores, scores_cache = self.model.scores_for_loss(logits, prepared.inputs)
+        loss_forward = self.ops.mse_forward if self.squared else self.ops.cross_entropy_forward
+        loss, loss_cache = loss_forward(scores, prepared.labels, prepared.count)
+        return TaskLoss(loss, logits), (loss_cache, scores_cache, cache)
+
+    def losses_backward(self, cache, scale=1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
+        loss_cache, scores_cache, cache = cache
+        loss_backward = self.ops.mse_backward if self.squared else self.ops.cross_entropy_backward
+        d_scores = loss_backward(scale, loss_cache)
+        self.model.backward(self.model.scores_for_loss_backward(d_scores, scores_cache), cache)
+
+    def figures(self, parts: list[TaskBatch], losses: list[TaskLoss]) -> dict[str, float]:
+        """The loss of the global batch that these are the parts of: reads it from the device."""
+        return {"loss": sum(float(self.ops.numpy(part.total)) for part in losses)}

@@ -1,0 +1,118 @@
+"""The loop: steps, and what happens between two of them.  Pre-training and fine-tuning are both this loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from minibert.objectives import Objective
+from minibert.training.optimizer import AdamW
+from minibert.training.step import train_step
+
+
+@dataclass(frozen=True)
+class TakenStep:
+    """A step that was taken, its losses not read yet: on a GPU, reading waits for the device."""
+
+    number: int
+    """counted from 1"""
+    batch: list
+    """the micro-batches, on the host"""
+    losses: list
+    """of each micro-batch, on the device"""
+    learning_rate: float
+    gradient_norm: Any
+    """0-d, on the device"""
+
+
+class Observer:
+    """What a training does beside its steps.  Each method does nothing until a subclass overrides it."""
+
+    def reads_losses(self, step: int, waiting: int) -> bool:
+        """Whether to read losses now; waiting: how many steps have not been read."""
+        return False
+
+    def read_losses(self, steps: list[TakenStep]) -> None:
+        """Read and record the losses of some steps.  Raises FloatingPointError for a loss that is NaN or infinite."""
+
+    def took_step(self, step: int) -> None:
+        """After each step: a progress bar, say."""
+
+    def evaluates(self, step: int) -> bool:
+        """Whether to evaluate after this step."""
+        return False
+
+    def evaluate(self, step: int) -> bool:
+        """Measure the model; True ends the training here."""
+        return False
+
+    def saves(self, step: int, stopping: bool) -> bool:
+        """Whether to save after this step; stopping: the training was asked to stop."""
+        return False
+
+    def save(self, step: int) -> None:
+        """Save the model, and what it takes to resume."""
+
+    def out_of_memory(self, step: int, batch: list) -> str:
+        """What to tell the user when step (counted from 0) doesn't fit into memory."""
+        return "a micro-batch does not fit into memory"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which steps there are, and what each learns from, at what rate."""
+
+    steps: int
+    """in all"""
+    seed: int
+    """of the dropout"""
+    batch: Callable[[int], list]
+    """step (from 0) -> its micro-batches, on the host"""
+    learning_rate: Callable[[int], float]
+    """step (from 0) -> its learning rate"""
+    first: int = 0
+    """steps that were taken before: a run that is resumed"""
+
+
+def train(
+    objective: Objective,
+    optimizer: AdamW,
+    schedule: Schedule,
+    observer: Observer,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Take all steps, or as many as there are until the observer or a request stops them; returns how many were taken.
+
+    Each step is a function of its number alone, so a training that is resumed continues bit for bit.
+    """
+    step, waiting = schedule.first, []
+
+    def prepare(step: int):
+        batch = schedule.batch(step)
+        return batch, [objective.prepare(part) for part in batch]
+
+    upcoming = prepare(step) if step < schedule.steps else None
+    while step < schedule.steps:
+        batch, parts = upcoming
+        rate = schedule.learning_rate(step)
+        try:
+            losses, norm = train_step(objective, optimizer, parts, step + 1, rate, (schedule.seed, step))
+        except MemoryError:
+            raise MemoryError(observer.out_of_memory(step, batch)) from None
+        step += 1
+        if step < schedule.steps:
+            upcoming = prepare(step)  # a GPU still works on the step: nothing above waits for it
+
+        waiting.append(TakenStep(step, batch, losses, rate, norm))
+        stopping = asked_to_stop()  # asked once: a signal that comes from here on is the next step's
+        evaluates, saves = observer.evaluates(step), observer.saves(step, stopping)
+        if evaluates or saves or observer.reads_losses(step, len(waiting)):
+            observer.read_losses(waiting)  # also: a model whose loss is NaN is not saved
+            waiting = []
+        observer.took_step(step)
+        ended = observer.evaluate(step) if evaluates else False
+        # saved after its evaluation: a run that is resumed here has the whole record of the steps before
+        if saves:
+            observer.save(step)
+        if ended or stopping:
+            break
+    return step

@@ -1,0 +1,26 @@
+"""One training step: gradients of every micro-batch, then one update of the parameters."""
+
+from minibert.objectives import Objective
+from minibert.training.optimizer import AdamW
+
+
+def train_step(objective: Objective, optimizer: AdamW, parts: list, number: int, learning_rate: float, dropout_key):
+    """Take one step.
+
+    parts: the micro-batches of the global batch, as `objective.prepare` made them; their gradients add up to those of
+    the whole.  number: of the step, counted from 1; dropout_key: (seed, step), or None for no dropout.
+    Returns the losses of each part, and the gradient's norm (0-d arrays of the backend: reading them on a GPU waits for
+    it; of the norm see AdamW.step).
+    """
+    objective.model.parameters.zero_gradients()
+    losses = [add_gradients(objective, optimizer, part, dropout_key) for part in parts]
+    return losses, optimizer.step(number, learning_rate)
+
+
+def add_gradients(objective: Objective, optimizer: AdamW, part, dropout_key):
+    """Add the gradients of one micro-batch to those of the parameters; returns its losses."""
+    scale = 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value
+    losses, cache = objective.losses(part, dropout_key)
+    objective.losses_backward(cache, scale)
+    part.release()
+    return losses
