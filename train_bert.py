@@ -37,7 +37,7 @@ BLANKS = [  # for the end of the training
 
 @dataclass(frozen=True)
 class Config:
-    """The shape of a model.  In minibert: models/config.py, BertConfig."""
+    """The shape of a model.  In minibert: nn/config.py, BertConfig."""
 
     vocabulary: int
     hidden: int = 64
@@ -529,7 +529,7 @@ def train(documents, config, steps=600, sequences=16, highest=3e-3, seed=0):
 
 
 def fill(first, second, parameters, config, vocabulary):
-    """The three most probable pieces for each [MASK] of two sentences.  In minibert: models/fill.py, fill_mask."""
+    """The three most probable pieces for each [MASK] of two sentences.  In minibert: inference/fill.py, fill_mask."""
     ids = {piece: number for number, piece in enumerate(vocabulary)}
     pair = []
     for text in (first, second):

@@ -18,8 +18,8 @@ from statistics import median
 import numpy as np
 
 from minibert.data.corpus import read_corpus
+from minibert.inference.encode import encode
 from minibert.models import Bert
-from minibert.models.encode import encode
 from minibert.objectives import TaskObjective
 from minibert.ops.threads import use_threads
 from minibert.tasks.config import FinetuneConfig

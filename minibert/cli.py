@@ -69,8 +69,8 @@ COMMANDS = {
     ),
     "attention": Command(
         "show where a model looks, as a page for the browser",
-        "minibert.commands.attention:AttentionConfig",
-        "minibert.commands.attention:attention",
+        "minibert.commands.attention_page:AttentionConfig",
+        "minibert.commands.attention_page:attention",
     ),
     "lessons": Command(
         "open the course in JupyterLab, and list what of it is done",
@@ -94,8 +94,8 @@ COMMANDS = {
     ),
     "info": Command(
         "show versions, backends, threads and optional packages",
-        "minibert.info:InfoConfig",
-        "minibert.info:info",
+        "minibert.commands.info:InfoConfig",
+        "minibert.commands.info:info",
     ),
 }
 

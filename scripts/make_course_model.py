@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from minibert import BertForPreTraining, PretrainConfig, pretrain
+from minibert.base.files import write_text
 from minibert.data.corpus import read_corpus
 from minibert.data.shards import Shards
-from minibert.files import write_text
 from minibert.models.huggingface import WEIGHTS, save_tensors
-from minibert.pictures.training import read_losses
+from minibert.pictures.curves import read_losses
 
 LESSONS = Path(__file__).resolve().parent.parent / "lessons"
 SAMPLE_YEAR, SAMPLE_LENGTH = 1953, 6000  # of a held-out address; characters

@@ -30,7 +30,7 @@ MODULES = (
     "minibert.bench.ours",
     "minibert.bench.throughput",
     "minibert.checks",
-    "minibert.checks.training",
+    "minibert.checks.short_training",
     "minibert.commands.gradcheck",
     "minibert.commands.selftest",
     "minibert.data",
@@ -51,7 +51,7 @@ def test_no_module_needs_a_package_of_the_command_line():
 def test_gradients_are_checked_and_a_model_trained_without_them():
     code = """
 from minibert.checks import cases_of, check_gradients
-from minibert.checks.training import training_losses
+from minibert.checks.short_training import training_losses
 from minibert.ops import load_backend
 backend = load_backend("reference")
 assert all(result.passed for case in cases_of("layernorm", backend) for result in check_gradients(case))

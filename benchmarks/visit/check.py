@@ -275,7 +275,7 @@ def optimizer(backend, record: Record, sizes: Sizes) -> int:
 
 def training(record: Record, sizes: Sizes) -> None:
     """A short training beside the reference, and twice with the same bits, in four precisions."""
-    from minibert.checks.training import agreement, training_losses
+    from minibert.checks.short_training import agreement, training_losses
     from minibert.ops.devices import why_not_in
 
     backend, wrong = load(), 0
@@ -314,7 +314,7 @@ def gradients(record: Record, sizes: Sizes) -> None:
 
 def one_step(record: Record, sizes: Sizes) -> None:
     """One tiny bfloat16 step, for compute-sanitizer to look at."""
-    from minibert.checks.training import training_losses
+    from minibert.checks.short_training import training_losses
 
     losses = training_losses(load(), "bfloat16", 1)
     assert np.isfinite(losses).all(), losses

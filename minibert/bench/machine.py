@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from minibert import info
+from minibert.ops import facts as machine_facts
 
 SIDE = 2048  # of the square matrices: large enough that a BLAS is at its best, and 16 MB each
 COPIED = 128 << 20  # bytes: more than the caches hold
@@ -45,11 +45,11 @@ def seconds(function) -> float:
 
 def describe(threads: int) -> dict:
     """What to print beside a measurement: {"processor", "cores", "threads", "system", "blas", "versions"}."""
-    facts = info.collect()
+    facts = machine_facts.collect()
     blas = facts["blas"]
     kernels = f", its kernels for {blas['kernels for']}" if blas["kernels for"] else ""
     packages = ("numpy", "numba", "torch", "transformers")
-    versions = {package: info.installed_version(package) for package in packages}
+    versions = {package: machine_facts.installed_version(package) for package in packages}
     return {
         "processor": facts["processor"]["name"],
         "cores": facts["processor"]["cores usable"],

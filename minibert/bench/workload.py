@@ -10,7 +10,7 @@ import numpy as np
 from minibert.data.batch import Batch
 from minibert.data.corpus import DEFAULT_CORPUS, read_corpus
 from minibert.data.pairs import Pairs
-from minibert.data.pretraining import LengthPhase, PretrainingData
+from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
 from minibert.data.shards import write_shards
 from minibert.data.tokenizing import tokenize_documents
 from minibert.models import BertConfig
@@ -79,9 +79,8 @@ def training_workload(size: str, vocab_size: int, batch: int, length: int, dropo
     with tempfile.TemporaryDirectory() as folder:
         shards = write_shards(documents[::EVERY], tokenizer, Path(folder) / "shards", processes=1)
         phases = [LengthPhase(length, 1.0)]
-        data = PretrainingData(
-            shards.all(), tokenizer, phases, STEPS, 0, batch * length, nsp_from=Pairs.SHORTEST
-        )  # fmt: skip
+        options = BatchOptions(batch * length, nsp_from=Pairs.SHORTEST)
+        data = PretrainingData(shards.all(), tokenizer, phases, STEPS, 0, options)
         batches = [data.batch(step) for step in range(STEPS)]
     title = (
         f"training step: {size}, vocabulary {vocab_size:,}, {batch} sentence pairs of up to {length} tokens, "

@@ -9,7 +9,6 @@ from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn import Dropouts, Sequences
-from minibert.nn.transformer import at_layer
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.dropout import EMBEDDINGS
 
@@ -117,9 +116,8 @@ def layouts(backend) -> tuple[Sequences, Sequences]:
     return Sequences.of_batch(backend, cu_seqlens, NUMBERS), Sequences.of_rows(backend, ROWS, cu_seqlens, NUMBERS)
 
 
-def dropouts_at(rate: float, layer: int):
-    """What the encoder hands to that layer: see minibert.nn.transformer.at_layer."""
-    return at_layer(Dropouts(rate, rate, KEY) if rate else None, layer)
+def dropouts_of(rate: float) -> Dropouts:
+    return Dropouts(rate, rate, KEY)
 
 
 @cases("embeddings")
@@ -130,7 +128,7 @@ def embeddings(backend, random):
     segment_ids = backend.array(np.array([0, 0, 0, 0, 1, 1, 1, 0, 0, 1], np.int32))
     for label, rate in (("ids repeated", 0), ("ids repeated, dropout", 0.3)):
         model = small_model(backend, random)
-        dropout = dropouts_at(rate, 2)(EMBEDDINGS, tokens)
+        dropout = dropouts_of(rate).at(2, EMBEDDINGS, tokens)
 
         def run(layer=model.bert.embeddings, dropout=dropout):
             y, cache = layer.forward(token_ids, tokens.positions, segment_ids, dropout)
@@ -159,7 +157,7 @@ def self_attention(backend, random):
             x["x_q"] = normal(random, len(ROWS), 6)
 
         def run(x, x_q=None, layer=model.bert.encoder.layers[1].attention, asking=asking, causal=causal, rate=rate):
-            y, cache = layer.forward(x, x if x_q is None else x_q, tokens, asking, causal, dropouts_at(rate, 1))
+            y, cache = layer.forward(x, x if x_q is None else x_q, tokens, asking, causal, dropouts_of(rate))
             return (y,), cache
 
         def run_backward(upstream, cache, layer=model.bert.encoder.layers[1].attention, asking=asking):
@@ -181,7 +179,7 @@ def feed_forward(backend, random):
         layer = model.bert.encoder.layers[0].feed_forward
 
         def forward(x, layer=layer, rows=rows, rate=rate):
-            return layer.forward(x, rows, dropouts_at(rate, 0))
+            return layer.forward(x, rows, dropouts_of(rate))
 
         own = f"{prefix}.intermediate", f"{prefix}.output"
         x = normal(random, len(rows.positions), 6)
@@ -226,7 +224,7 @@ def encoder(backend, random):
         ("causal, dropout", None, True, 0.3),
         ("rows cut in the last layer, dropout", some, False, 0.3),
     ):
-        dropouts = Dropouts(rate, rate, KEY) if rate else None
+        dropouts = dropouts_of(rate)
 
         def forward(x, chosen=chosen, causal=causal, dropouts=dropouts):
             return stack.forward(x, tokens, chosen, causal, dropouts)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from minibert.arguments import Argument
+from minibert.base.arguments import Argument
+from minibert.base.cores import usable_cores
+from minibert.base.files import write_text
+from minibert.base.progress import progress_bar
 from minibert.bench import peers, roofline, workload
 from minibert.bench.measure import contenders_of, measure
 from minibert.bench.report import as_text
 from minibert.commands.options import check_writable
 from minibert.data.pairs import Pairs
-from minibert.files import write_text
 from minibert.ops import load_backend
-from minibert.ops.threads import usable_cores
-from minibert.progress import progress_bar
 
 LONGEST = 512  # positions of the model
 STANDARD_OUTPUT = "-"

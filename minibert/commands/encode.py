@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from minibert.arguments import Argument
+from minibert.base.arguments import Argument
+from minibert.base.files import write_file
 from minibert.commands.options import check_writable
-from minibert.files import write_file
+from minibert.inference.encode import MEAN, TOKENS, encode
 from minibert.models import Bert
-from minibert.models.encode import MEAN, TOKENS, encode
 from minibert.models.hub import find_model
 from minibert.models.huggingface import save_tensors
 from minibert.ops import load_backend

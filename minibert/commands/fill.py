@@ -1,14 +1,17 @@
 """`minibert fill`: fill the blanks of a text with a trained model."""
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from minibert.arguments import Argument
-from minibert.models import BertForPreTraining, fill_mask
+from minibert.base.arguments import Argument
+from minibert.inference import fill_mask
+from minibert.models import BertForPreTraining
 from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.text import Tokenizer
 
+log = logging.getLogger("minibert")
 TEXT = Argument(metavar="TEXT ...", default="(at least one required)", positional=True)
 
 
@@ -45,13 +48,11 @@ def fill(config: FillConfig) -> None:
     Raises FileNotFoundError where there is no model, ValueError for a model without a trained head for masked
     tokens, a text without [MASK] or longer than the model's positions.
     """
-    reports: list[str] = []
     backend = load_backend(config.backend, emulate=config.emulate)
     folder = find_model(config.run, config.revision)
-    model = BertForPreTraining.from_pretrained(folder, backend, report=reports.append)
-    for report in reports:
-        if "initialised afresh" in report and "cls.predictions" in report:
-            raise ValueError(f"{config.run} cannot fill blanks: it was saved without its head for masked tokens")
+    model = BertForPreTraining.from_pretrained(folder, backend, report=log.info)
+    if any(name.startswith("cls.predictions") for name in model.initialised_afresh):
+        raise ValueError(f"{config.run} cannot fill blanks: it was saved without its head for masked tokens")
     tokenizer = Tokenizer.load(folder)
     answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # all, or an error and none
     print("\n\n".join(as_text(text, blanks) for text, blanks in zip(config.text, answers, strict=True)))

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
-from minibert.arguments import Argument
+from minibert.base.arguments import Argument
 
 # a wide terminal, for the error boxes only: their lines are then not broken in the middle of a word
 WIDE = "10000"
@@ -71,7 +71,7 @@ def _options_of(config_class: type, defaults):
 
 
 def _as_tyro_has_it(kind):
-    """A field's type, with what a note on it (minibert.arguments) says in tyro's terms."""
+    """A field's type, with what a note on it (minibert.base.arguments) says in tyro's terms."""
     import tyro
 
     if get_origin(kind) is not Annotated:

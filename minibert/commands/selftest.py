@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from minibert.base.progress import write_line
 from minibert.commands import selftest_checks
 from minibert.commands.options import check_writable
 from minibert.commands.selftest_checks import Group
 from minibert.ops import load_backend
-from minibert.progress import write_line
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from minibert import __version__, info
+from minibert import __version__
 from minibert.bench.throughput import measure_throughput, product_rate
 from minibert.checks import CASES, cases_of, check_gradients
-from minibert.checks.training import agreement, training_losses
+from minibert.checks.short_training import agreement, training_losses
 from minibert.nn.parameters import HALF_PRECISION
-from minibert.ops import Backend, load_backend
+from minibert.ops import Backend, facts, load_backend
 from minibert.ops.backend import PAIRS
 from minibert.ops.devices import why_not_in
 
@@ -120,7 +120,7 @@ def gradients(backend: Backend, name: str) -> tuple[bool, str]:
 
 
 def training(backend: Backend, precision: str, steps: int) -> tuple[bool, str]:
-    """Losses beside those of the reference in float64: see minibert.checks.training."""
+    """Losses beside those of the reference in float64: see minibert.checks.short_training."""
     difference, bound = agreement(backend, precision, steps)
     return difference <= bound, f"largest difference of a loss {difference:.1e} (at most {bound:.1e})"
 
@@ -138,9 +138,9 @@ def machine(backend: Backend, emulated: bool) -> Iterator[str]:
     """What it runs on."""
     yield f"minibert {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     packages = ("numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
-    versions = ((package, info.installed_version(package)) for package in packages)
+    versions = ((package, facts.installed_version(package)) for package in packages)
     yield ", ".join(f"{package} {version}" for package, version in versions if version)
-    yield f"processor: {info.processor_name()}"
+    yield f"processor: {facts.processor_name()}"
     if backend.name == "gpu":
         yield "device: emulated" if emulated else device_line(backend.xp)
 

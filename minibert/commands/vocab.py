@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from minibert.arguments import Argument
+from minibert.base.arguments import Argument
+from minibert.base.progress import progress_bar
 from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
-from minibert.progress import progress_bar
 from minibert.text import Tokenizer, learn_vocabulary
 
 CORPUS = Argument(metavar="CORPUS ...", default=f"(default: {DEFAULT_CORPUS})", positional=True)

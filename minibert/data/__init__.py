@@ -9,11 +9,12 @@ it together), baselines (what a model has to beat).
 from minibert.data.batch import Batch, from_padded, to_padded
 from minibert.data.corpus import Document, read_corpus
 from minibert.data.masked_batch import MaskedBatch, masked_from_padded, masked_to_padded
-from minibert.data.pretraining import LengthPhase, PretrainingData, evaluation_batches, parse_phases
+from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData, evaluation_batches, parse_phases
 from minibert.data.shards import Shards, write_shards
 
 __all__ = [
     "Batch",
+    "BatchOptions",
     "Document",
     "LengthPhase",
     "MaskedBatch",

@@ -10,7 +10,7 @@ from math import isqrt
 
 import numpy as np
 
-from minibert.philox import SITE_ORDER, SITE_WINDOW, integer_below, philox4x32
+from minibert.base.philox import SITE_ORDER, SITE_WINDOW, integer_below, philox4x32
 
 FEISTEL_ROUNDS = 4
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minibert.philox import SITE_MASKING, happens, integer_below, philox4x32
+from minibert.base.philox import SITE_MASKING, happens, integer_below, philox4x32
 
 MASK_SHARE = 0.8  # of the chosen tokens, become [MASK]
 RANDOM_SHARE = 0.1  # of the chosen tokens, become a random one; the rest stays

@@ -21,7 +21,7 @@ a sentence with a follower.
 
 import numpy as np
 
-from minibert.philox import SITE_PAIR, happens, integer_below, philox4x32
+from minibert.base.philox import SITE_PAIR, happens, integer_below, philox4x32
 
 SHORT_SHARE = 0.1  # of the examples get a random shorter length
 RANDOM_SHARE = 0.5  # of the examples get a random B

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.base.philox import SITE_POSITION, integer_below, philox4x32
 from minibert.data.batch import Batch, running_sum
 from minibert.data.examples import Windows, in_epoch_order
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.masking import MaskingIds, mask_tokens
 from minibert.data.pairs import Pairs
-from minibert.philox import SITE_POSITION, integer_below, philox4x32
 
 TRAINING, EVALUATION = 0, 1  # streams (even and odd): the one never makes the other's random decisions
 EVALUATION_SEED = 0
@@ -64,6 +64,27 @@ def phase_ends(phases: Sequence[LengthPhase], steps: int) -> list[int]:
     return [round(share * steps) for share in shares[:-1]] + [steps]
 
 
+@dataclass(frozen=True)
+class BatchOptions:
+    """What the batches of a pre-training are like."""
+
+    batch_tokens: int
+    """Tokens of a global batch: it has batch_tokens // length sequences of up to that length."""
+    mask_rate: float = 0.15
+    """Share of tokens to predict, in phases that do not name one of their own."""
+    whole_word: bool = False
+    """Choose the pieces of a word together."""
+    nsp_from: int = 64
+    """Sequences of this length and longer are sentence pairs, shorter ones are single windows."""
+    random_positions: bool = False
+    """Sequences of phases shorter than the longest start at a random position, so that the embeddings of all
+    positions are trained from the beginning."""
+
+    def __post_init__(self):
+        if not 0 < self.mask_rate <= 1:
+            raise ValueError(f"mask_rate must be above 0 and at most 1, got {self.mask_rate}")
+
+
 class PretrainingData:
     """The global batch of every step, with masks, and with sentence pairs once sequences are long enough."""
 
@@ -74,48 +95,34 @@ class PretrainingData:
         phases: Sequence[LengthPhase],
         steps: int,
         seed: int,
-        batch_tokens: int,
-        *,
-        mask_rate: float = 0.15,
-        whole_word: bool = False,
-        nsp_from: int = 64,
-        random_positions: bool = False,
+        options: BatchOptions,
     ):
         """documents: the DocumentSet to train on, in shards that `tokenizer` made.
 
         phases, steps: the lengths, and the number of steps that their shares divide.
-        batch_tokens: tokens of a global batch: it has batch_tokens // length sequences of up to that length.
-        mask_rate: share of tokens to predict, in phases that do not name one of their own.
-        whole_word: choose the pieces of a word together.
-        nsp_from: sequences of this length and longer are sentence pairs, shorter ones are single windows.
-        random_positions: sequences of phases shorter than the longest start at a random position, so that
-        the embeddings of all positions are trained from the beginning.
         Raises ValueError for options that make no sense and for a corpus too small for one batch.
         """
         if steps < 1:
             raise ValueError(f"training needs at least 1 step, got {steps}")
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
-        if not 0 < mask_rate <= 1:
-            raise ValueError(f"mask_rate must be above 0 and at most 1, got {mask_rate}")
         self.documents, self.seed = documents, seed
         self.phases, self.ends = check_phases(phases), phase_ends(phases, steps)
-        self.steps, self.batch_tokens = steps, batch_tokens
+        self.steps, self.options = steps, options
         self.longest = max(phase.length for phase in phases)
-        self.random_positions = random_positions
-        self.mask_rate = mask_rate
-        self._maker = SequenceMaker(documents.shards, tokenizer, whole_word)
+        self._maker = SequenceMaker(documents.shards, tokenizer, options.whole_word)
         self._sources = []
         for phase in self.phases:
-            source = (Pairs if phase.length >= nsp_from else Windows)(documents, phase.length)
-            sequences = batch_tokens // phase.length
+            source = (Pairs if phase.length >= options.nsp_from else Windows)(documents, phase.length)
+            sequences = options.batch_tokens // phase.length
             if sequences < 1:
                 raise ValueError(
-                    f"a batch of {batch_tokens} tokens holds no sequence of {phase.length}: raise the batch tokens"
+                    f"a batch of {options.batch_tokens} tokens holds no sequence of {phase.length}: "
+                    "raise the batch tokens"
                 )
             if source.size < sequences:
                 raise ValueError(
-                    f"the corpus is too small: a batch of {batch_tokens} tokens needs {sequences} sequences of "
+                    f"the corpus is too small: a batch of {options.batch_tokens} tokens needs {sequences} sequences of "
                     f"{phase.length}, and it has {source.size}; add text or use smaller batches"
                 )
             self._sources.append(source)
@@ -132,7 +139,7 @@ class PretrainingData:
 
     def sequences_at(self, step: int) -> int:
         """How many sequences the global batch of a step has."""
-        return self.batch_tokens // self.length_at(step)
+        return self.options.batch_tokens // self.length_at(step)
 
     def batch(self, step: int, first: int = 0, count: int | None = None) -> MaskedBatch:
         """The global batch of a step, or its sequences first to first + count - 1 (for one of several processes).
@@ -143,9 +150,9 @@ class PretrainingData:
         source, sequences = self._sources[phase], self.sequences_at(step)
         begun = self.ends[phase - 1] if phase else 0
         examples = (step - begun) * sequences + np.arange(sequences)  # [B]
-        positions = self.longest if self.random_positions and self.length_at(step) < self.longest else None
+        positions = self.longest if self.options.random_positions and self.length_at(step) < self.longest else None
         stream = 2 * phase + TRAINING  # each phase has an order of its own
-        mask_rate = self.phases[phase].mask_rate or self.mask_rate
+        mask_rate = self.phases[phase].mask_rate or self.options.mask_rate
         batch = self._maker.batch(source, examples, self.seed, step, stream, mask_rate, positions)
         last = sequences if count is None else first + count
         return batch if (first, last) == (0, sequences) else batch.take(first, last)

@@ -12,8 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
+from minibert.base.cores import usable_cores
 from minibert.data.corpus import Document
-from minibert.ops.threads import usable_cores
 from minibert.text import split_sentences
 
 CHUNK_CHARACTERS = 1 << 20  # what a process tokenises at a time: a fraction of a second of work

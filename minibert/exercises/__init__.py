@@ -12,10 +12,10 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     wordpiece,  # noqa: F401
     embeddings,  # noqa: F401
     backpropagation,  # noqa: F401
-    attention,  # noqa: F401
+    self_attention,  # noqa: F401
     encoder,  # noqa: F401
     objectives,  # noqa: F401
-    training,  # noqa: F401
+    learning,  # noqa: F401
     speed,  # noqa: F401
     cuda,  # noqa: F401
     flash,  # noqa: F401

@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from minibert.files import write_text
+from minibert.base.files import write_text
 
 VARIABLE = "MINIBERT_PROGRESS"  # names another file
 

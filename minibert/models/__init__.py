@@ -1,8 +1,6 @@
 """Models: BERT, its heads, and the files they come from."""
 
 from minibert.models.bert import Bert
-from minibert.models.config import PRESETS, BertConfig
-from minibert.models.fill import fill_mask
 from minibert.models.pretraining import BertForPreTraining
 from minibert.models.tasks import (
     BertForMultipleChoice,
@@ -11,6 +9,7 @@ from minibert.models.tasks import (
     BertForTokenClassification,
     TaskModel,
 )
+from minibert.nn.config import PRESETS, BertConfig
 
 __all__ = [
     "PRESETS",
@@ -22,5 +21,4 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "TaskModel",
-    "fill_mask",
 ]

@@ -3,11 +3,9 @@
 import numpy as np
 
 from minibert.data.batch import Batch
-from minibert.models.config import ACTIVATIONS, BertConfig
 from minibert.models.inputs import BodyInputs, body_arrays, body_inputs, upload
-from minibert.nn import Dropouts, Embeddings, Encoder, Linear, Parameters
+from minibert.nn import NO_DROPOUT, BertConfig, Dropouts, Embeddings, Encoder, Linear, Parameters
 from minibert.nn.parameters import sinusoids, truncated_normal
-from minibert.nn.transformer import at_layer
 from minibert.ops import DEFAULT, Backend, load_backend
 from minibert.ops.dropout import EMBEDDINGS
 
@@ -16,7 +14,11 @@ class Model:
     """What all models share: a configuration, a backend, parameters in one flat buffer, and files.
 
     A subclass builds its layers in `build(parameters)`.
+
+    initialised_afresh      the names of parameters that the folder it was loaded from does not have
     """
+
+    initialised_afresh: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -71,25 +73,8 @@ class BertBody:
     def __init__(self, parameters: Parameters, config: BertConfig, prefix: str, position_start):
         """prefix: what the parameters' names begin with, "bert." inside another model."""
         self.config, self.backend = config, parameters.backend
-        shape = dict(width=config.hidden_size, eps=config.layer_norm_eps, std=config.initializer_range)
-        self.embeddings = Embeddings(
-            parameters,
-            f"{prefix}embeddings",
-            vocabulary=config.vocab_size,
-            positions=config.max_position_embeddings,
-            segments=config.type_vocab_size,
-            position_start=position_start,
-            **shape,
-        )
-        self.encoder = Encoder(
-            parameters,
-            f"{prefix}encoder",
-            layers=config.num_hidden_layers,
-            heads=config.num_attention_heads,
-            inner=config.intermediate_size,
-            activation=ACTIVATIONS[config.hidden_act],
-            **shape,
-        )
+        self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_start)
+        self.encoder = Encoder(parameters, f"{prefix}encoder", config)
         self.pooler = Linear(
             parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
         )
@@ -112,12 +97,11 @@ class BertBody:
         where no backward pass follows.
         Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None where it is not kept).
         """
-        dropouts = None
+        config, dropouts = self.config, NO_DROPOUT
         if dropout_key is not None:
-            config = self.config
             dropouts = Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob, dropout_key)
         # the embeddings count as the layer behind the last one, only to have a site of their own
-        on_embeddings = dropouts and dropouts.at(self.config.num_hidden_layers, EMBEDDINGS, inputs.tokens)
+        on_embeddings = dropouts.at(config.num_hidden_layers, EMBEDDINGS, inputs.tokens)
         x, embeddings_cache = self.embeddings.forward(
             inputs.token_ids, inputs.position_ids, inputs.segment_ids, on_embeddings
         )  # [N, H]
@@ -132,10 +116,10 @@ class BertBody:
     def hidden_states(self, batch: Batch) -> list:
         """What the embeddings and each layer make of a batch, without dropout: L + 1 arrays [N, H]."""
         inputs = self.prepare(batch)
-        x, _ = self.embeddings.forward(inputs.token_ids, inputs.position_ids, inputs.segment_ids, None)
+        x, _ = self.embeddings.forward(inputs.token_ids, inputs.position_ids, inputs.segment_ids)
         states = [x]
         for layer in self.encoder.layers:
-            x, _ = layer.forward(x, inputs.tokens, None, False, at_layer(None, 0))
+            x, _ = layer.forward(x, inputs.tokens)
             states.append(x)
         return states
 

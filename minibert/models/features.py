@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.base.files import write_text
 from minibert.data.task_batch import TaskBatch
-from minibert.files import write_text
 from minibert.models.bert import Bert
 from minibert.models.huggingface import read_tensors, save_tensors
 from minibert.models.inputs import Prepared

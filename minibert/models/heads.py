@@ -1,6 +1,6 @@
 """The two heads of pre-training (paper, section 3.1)."""
 
-from minibert.nn import LayerNorm, Linear, Parameters
+from minibert.nn import BertConfig, LayerNorm, Linear, Parameters
 from minibert.nn.parameters import zeros
 
 
@@ -11,13 +11,14 @@ class MaskedLMHead:
     points the way of its embedding.  Only its bias is new.
     """
 
-    def __init__(self, parameters: Parameters, name: str, embedding, *, width, activation, eps, std):
-        self.ops = parameters.backend
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig, embedding):
+        """embedding: the Parameter [V, H] that it shares with the embeddings."""
+        self.ops, width, std = parameters.backend, config.hidden_size, config.initializer_range
         self.dense = Linear(parameters, f"{name}.transform.dense", width, width, std)
-        self.activate = getattr(self.ops, f"{activation}_forward")
-        self.activate_backward = getattr(self.ops, f"{activation}_backward")
-        self.norm = LayerNorm(parameters, f"{name}.transform.LayerNorm", width, eps)
-        self.embedding = embedding  # the Parameter [V, H] that it shares with the embeddings
+        self.activate = getattr(self.ops, f"{config.activation}_forward")
+        self.activate_backward = getattr(self.ops, f"{config.activation}_backward")
+        self.norm = LayerNorm(parameters, f"{name}.transform.LayerNorm", width, config.layer_norm_eps)
+        self.embedding = embedding
         self.bias = parameters.add(f"{name}.bias", (embedding.shape[0],), zeros, decayed=False)
 
     def forward(self, x):
@@ -42,5 +43,5 @@ class MaskedLMHead:
 class NextSentenceHead(Linear):
     """From the pooled vector to two scores: 0, segment B follows A; 1, it comes from elsewhere."""
 
-    def __init__(self, parameters: Parameters, name: str, *, width, std):
-        super().__init__(parameters, name, width, 2, std)
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig):
+        super().__init__(parameters, name, config.hidden_size, 2, config.initializer_range)

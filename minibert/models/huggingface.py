@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.files import write_file
-from minibert.models.config import BertConfig
+from minibert.base.files import write_file
 from minibert.models.hub import find_model
 from minibert.models.naming import todays_names
+from minibert.nn.config import BertConfig
 from minibert.ops import DEFAULT
 
 WEIGHTS = "model.safetensors"
@@ -59,6 +59,7 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, 
             )
         taken[source] = (name, tensor)
     model.parameters.assign(dict(taken.values()))
+    model.initialised_afresh = tuple(fresh)
     if fresh:
         model.parameters.initialise(seed, fresh)
         (report or log.warning)(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")

@@ -26,16 +26,6 @@ IN_ITS_HEAD = {
     "vocab_projector.": "cls.predictions.decoder.",
 }
 ITS_LAYER = re.compile(r"(?:distilbert\.)?transformer\.layer\.(\d+)\.(.+)\.(weight|bias)")
-# its name for a number of the shape -> ours
-IN_ITS_CONFIG = {
-    "dim": "hidden_size",
-    "n_layers": "num_hidden_layers",
-    "n_heads": "num_attention_heads",
-    "hidden_dim": "intermediate_size",
-    "activation": "hidden_act",
-    "dropout": "hidden_dropout_prob",
-    "attention_dropout": "attention_probs_dropout_prob",
-}
 
 
 def todays_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ import numpy as np
 
 from minibert.data.batch import Batch
 from minibert.models.bert import BertBody, Model
-from minibert.models.config import ACTIVATIONS
 from minibert.models.heads import MaskedLMHead, NextSentenceHead
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
 from minibert.nn import Parameters
@@ -29,18 +28,8 @@ class BertForPreTraining(Model):
     def build(self, parameters: Parameters) -> None:
         config = self.config
         self.bert = BertBody(parameters, config, "bert.", self.position_start)
-        self.mlm_head = MaskedLMHead(
-            parameters,
-            "cls.predictions",
-            self.bert.embeddings.token,
-            width=config.hidden_size,
-            activation=ACTIVATIONS[config.hidden_act],
-            eps=config.layer_norm_eps,
-            std=config.initializer_range,
-        )
-        self.nsp_head = NextSentenceHead(
-            parameters, "cls.seq_relationship", width=config.hidden_size, std=config.initializer_range
-        )
+        self.mlm_head = MaskedLMHead(parameters, "cls.predictions", config, self.bert.embeddings.token)
+        self.nsp_head = NextSentenceHead(parameters, "cls.seq_relationship", config)
 
     def prepare(self, tokens: Batch, masked_positions, *, pairs: bool = False, targets=None) -> Prepared:
         """A batch on the device.

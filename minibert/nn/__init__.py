@@ -1,12 +1,15 @@
 """Layers: parameters, and `forward` and `backward` that compose ops by hand."""
 
-from minibert.nn.dropouts import Dropouts
+from minibert.nn.config import BertConfig
+from minibert.nn.dropouts import NO_DROPOUT, Dropouts
 from minibert.nn.layers import Embeddings, LayerNorm, Linear
 from minibert.nn.parameters import Parameter, Parameters
 from minibert.nn.sequences import Sequences
 from minibert.nn.transformer import Encoder, EncoderLayer, FeedForward, SelfAttention
 
 __all__ = [
+    "NO_DROPOUT",
+    "BertConfig",
     "Dropouts",
     "Embeddings",
     "Encoder",

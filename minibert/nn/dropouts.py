@@ -27,3 +27,6 @@ class Dropouts:
             return None
         sequences = rows.sequence_numbers if in_attention else rows.row_sequences
         return Dropout(rate, self.key, dropout_site(layer, which), sequences, rows.positions)
+
+
+NO_DROPOUT = Dropouts(0.0, 0.0, (0, 0))  # of an evaluation

@@ -3,6 +3,7 @@
 A layer keeps nothing between calls but its parameters, so one layer can run several batches before it goes back.
 """
 
+from minibert.nn.config import BertConfig
 from minibert.nn.parameters import Parameters, ones, truncated_normal, zeros
 
 
@@ -58,27 +59,17 @@ class LayerNorm:
 class Embeddings:
     """Token, position and segment embeddings, their sum normalised (paper, figure 2)."""
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        name: str,
-        *,
-        vocabulary,
-        positions,
-        segments,
-        width,
-        eps,
-        std,
-        position_start,
-    ):
-        self.ops = parameters.backend
-        start = truncated_normal(std)
-        self.token = parameters.add(f"{name}.word_embeddings.weight", (vocabulary, width), start)
-        self.position = parameters.add(f"{name}.position_embeddings.weight", (positions, width), position_start)
-        self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (segments, width), start)
-        self.norm = LayerNorm(parameters, f"{name}.LayerNorm", width, eps)
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig, position_start=None):
+        """position_start: how position embeddings begin; None: as the others."""
+        self.ops, width = parameters.backend, config.hidden_size
+        start = truncated_normal(config.initializer_range)
+        positions = config.max_position_embeddings, width
+        self.token = parameters.add(f"{name}.word_embeddings.weight", (config.vocab_size, width), start)
+        self.position = parameters.add(f"{name}.position_embeddings.weight", positions, position_start or start)
+        self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (config.type_vocab_size, width), start)
+        self.norm = LayerNorm(parameters, f"{name}.LayerNorm", width, config.layer_norm_eps)
 
-    def forward(self, token_ids, position_ids, segment_ids, dropout):
+    def forward(self, token_ids, position_ids, segment_ids, dropout=None):
         """Three [N] integer arrays, dropout a Dropout or None -> y [N, H]."""
         tables = self.token.value, self.position.value, self.segment.value
         summed, embedding_cache = self.ops.embedding_forward(token_ids, position_ids, segment_ids, *tables)

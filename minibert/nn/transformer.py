@@ -4,6 +4,8 @@ Every sub-layer is followed by LayerNorm(input + Dropout(output)): "post-norm", 
 (Vaswani et al. 2017, section 3.1) and in BERT.
 """
 
+from minibert.nn.config import BertConfig
+from minibert.nn.dropouts import NO_DROPOUT, Dropouts
 from minibert.nn.layers import LayerNorm, Linear
 from minibert.nn.parameters import Parameters
 from minibert.ops.dropout import ATTENTION_OUTPUT, ATTENTION_PROBABILITIES, FEED_FORWARD_OUTPUT
@@ -12,20 +14,21 @@ from minibert.ops.dropout import ATTENTION_OUTPUT, ATTENTION_PROBABILITIES, FEED
 class SelfAttention:
     """Project to queries, keys and values; attend; project back; add and normalise."""
 
-    def __init__(self, parameters: Parameters, name: str, *, width, heads, eps, std):
-        self.ops = parameters.backend
-        self.heads = heads
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
+        """number: of the layer, from 0; dropout counts by it."""
+        width, std = config.hidden_size, config.initializer_range
+        self.ops, self.heads, self.number = parameters.backend, config.num_attention_heads, number
         self.query = Linear(parameters, f"{name}.self.query", width, width, std)
         self.key = Linear(parameters, f"{name}.self.key", width, width, std)
         self.value = Linear(parameters, f"{name}.self.value", width, width, std)
         self.output = Linear(parameters, f"{name}.output.dense", width, width, std)
-        self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, eps)
+        self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, config.layer_norm_eps)
 
-    def forward(self, x, x_q, tokens, asking, causal, dropout):
+    def forward(self, x, x_q, tokens, asking, causal=False, dropouts: Dropouts = NO_DROPOUT):
         """x [N, H], all tokens, give keys and values; x_q [Nq, H], the tokens that ask, are x itself or some of it.
 
-        tokens, asking: the Sequences of x and of x_q; causal: no token sees one behind it; dropout: the function of
-        `at_layer`.  Returns y [Nq, H] and the cache.
+        tokens, asking: the Sequences of x and of x_q; causal: no token sees one behind it.
+        Returns y [Nq, H] and the cache.
         """
         q, q_cache = self.query.forward(x_q)  # [Nq, H]
         k, k_cache = self.key.forward(x)  # [N, H]
@@ -39,10 +42,11 @@ class SelfAttention:
             tokens.cu_seqlens,
             asking.positions,
             causal,
-            dropout(ATTENTION_PROBABILITIES, asking),
+            dropouts.at(self.number, ATTENTION_PROBABILITIES, asking),
         )  # [Nq, H]
         projected, output_cache = self.output.forward(context)  # [Nq, H]
-        y, norm_cache = self.norm.add_forward(projected, x_q, dropout(ATTENTION_OUTPUT, asking))  # [Nq, H]
+        dropout = dropouts.at(self.number, ATTENTION_OUTPUT, asking)
+        y, norm_cache = self.norm.add_forward(projected, x_q, dropout)  # [Nq, H]
         return y, (q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache)
 
     def backward(self, d_y, cache):
@@ -60,20 +64,23 @@ class SelfAttention:
 class FeedForward:
     """Two linear layers with an activation between them, applied to each token alone; add and normalise."""
 
-    def __init__(self, parameters: Parameters, name: str, *, width, inner, activation, eps, std):
-        self.ops = parameters.backend
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
+        """number: of the layer, from 0; dropout counts by it."""
+        width, inner, std = config.hidden_size, config.intermediate_size, config.initializer_range
+        self.ops, self.number = parameters.backend, number
         self.up = Linear(parameters, f"{name}.intermediate.dense", width, inner, std)
-        self.activate = getattr(self.ops, f"{activation}_forward")
-        self.activate_backward = getattr(self.ops, f"{activation}_backward")
+        self.activate = getattr(self.ops, f"{config.activation}_forward")
+        self.activate_backward = getattr(self.ops, f"{config.activation}_backward")
         self.down = Linear(parameters, f"{name}.output.dense", inner, width, std)
-        self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, eps)
+        self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, config.layer_norm_eps)
 
-    def forward(self, x, rows, dropout):
+    def forward(self, x, rows, dropouts: Dropouts = NO_DROPOUT):
         """x [N, H], rows their Sequences -> y [N, H] and the cache."""
         up, up_cache = self.up.forward(x)  # [N, F]
         activated, activation_cache = self.activate(up)  # [N, F]
         down, down_cache = self.down.forward(activated)  # [N, H]
-        y, norm_cache = self.norm.add_forward(down, x, dropout(FEED_FORWARD_OUTPUT, rows))  # [N, H]
+        dropout = dropouts.at(self.number, FEED_FORWARD_OUTPUT, rows)
+        y, norm_cache = self.norm.add_forward(down, x, dropout)  # [N, H]
         return y, (up_cache, activation_cache, down_cache, norm_cache)
 
     def backward(self, d_y, cache):
@@ -88,22 +95,23 @@ class FeedForward:
 class EncoderLayer:
     """Self-attention, then the feed-forward network."""
 
-    def __init__(self, parameters: Parameters, name: str, *, width, heads, inner, activation, eps, std):
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int, norm: str = "post"):
+        """number: of the layer, from 0; norm: "post", LayerNorm(x + f(x)) as in BERT.  ValueError for another."""
+        if norm != "post":
+            raise ValueError(f"norm is {norm!r}; expected 'post', the one that BERT and GPT (2018) have")
         self.ops = parameters.backend
-        self.attention = SelfAttention(parameters, f"{name}.attention", width=width, heads=heads, eps=eps, std=std)
-        self.feed_forward = FeedForward(
-            parameters, name, width=width, inner=inner, activation=activation, eps=eps, std=std
-        )
+        self.attention = SelfAttention(parameters, f"{name}.attention", config, number)
+        self.feed_forward = FeedForward(parameters, name, config, number)
 
-    def forward(self, x, tokens, chosen, causal, dropout):
+    def forward(self, x, tokens, chosen=None, causal=False, dropouts: Dropouts = NO_DROPOUT):
         """x [N, H] -> y [N, H], or y [R, H] for the R chosen rows.
 
         tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), when only those rows are read.
         """
         rows, asking = chosen or (None, tokens)
         x_q, gather_cache = (x, None) if rows is None else self.ops.gather_rows_forward(x, rows)
-        attended, attention_cache = self.attention.forward(x, x_q, tokens, asking, causal, dropout)
-        y, feed_forward_cache = self.feed_forward.forward(attended, asking, dropout)
+        attended, attention_cache = self.attention.forward(x, x_q, tokens, asking, causal, dropouts)
+        y, feed_forward_cache = self.feed_forward.forward(attended, asking, dropouts)
         return y, (gather_cache, attention_cache, feed_forward_cache)
 
     def backward(self, d_y, cache):
@@ -122,31 +130,20 @@ class Encoder:
     projection and feed-forward network only those tokens whose output a loss or the pooler takes.  That is exact.
     """
 
-    def __init__(self, parameters: Parameters, name: str, *, layers, width, heads, inner, activation, eps, std):
-        self.layers = [
-            EncoderLayer(
-                parameters,
-                f"{name}.layer.{number}",
-                width=width,
-                heads=heads,
-                inner=inner,
-                activation=activation,
-                eps=eps,
-                std=std,
-            )
-            for number in range(layers)
-        ]
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig):
+        numbers = range(config.num_hidden_layers)
+        self.layers = [EncoderLayer(parameters, f"{name}.layer.{number}", config, number) for number in numbers]
 
-    def forward(self, x, tokens, chosen=None, causal=False, dropouts=None, keep_cache=True):
+    def forward(self, x, tokens, chosen=None, causal=False, dropouts: Dropouts = NO_DROPOUT, keep_cache=True):
         """x [N, H] -> y [N, H], or [R, H] for the chosen rows; and the cache.
 
-        tokens: the Sequences of x; chosen: None or (rows [R], their Sequences); dropouts: a Dropouts or None;
+        tokens: the Sequences of x; chosen: None or (rows [R], their Sequences);
         keep_cache: False where no backward pass follows: the memory of a layer then serves the next one.
         """
         caches = []
         for number, layer in enumerate(self.layers):
             last = number == len(self.layers) - 1
-            x, cache = layer.forward(x, tokens, chosen if last else None, causal, at_layer(dropouts, number))
+            x, cache = layer.forward(x, tokens, chosen if last else None, causal, dropouts)
             if keep_cache:
                 caches.append(cache)
             del cache
@@ -157,12 +154,3 @@ class Encoder:
         for layer, cache in zip(reversed(self.layers), reversed(caches), strict=True):
             d_y = layer.backward(d_y, cache)
         return d_y
-
-
-def at_layer(dropouts, layer):
-    """A function (which, rows) -> the Dropout of that place, or None where nothing is dropped."""
-
-    def dropout(which, rows):
-        return None if dropouts is None else dropouts.at(layer, which, rows)
-
-    return dropout

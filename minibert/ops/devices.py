@@ -5,6 +5,8 @@ import importlib.util
 import os
 import sys
 
+from minibert.ops.emulated import compiler_status
+
 EMULATE = "MINIBERT_EMULATE"  # =1: the gpu backend runs its kernels on the CPU, with minibert.emulator
 DRIVERS = {"win32": ("nvcuda.dll",)}
 LEAST_CAPABILITY = {"float16": 70, "tf32": 80, "bfloat16": 80}  # precision -> compute capability, times ten
@@ -31,8 +33,6 @@ def emulate_gpu(wanted: bool) -> None:
 def gpu_status() -> str | None:
     """None where the gpu backend can be used; otherwise, in one line, what is missing, and how to get it."""
     if emulating():
-        from minibert.emulator import compiler_status
-
         return compiler_status()
     return real_gpu_status()
 

@@ -1,15 +1,6 @@
 """How many threads the ops use: one number for Numba's threads and for those of NumPy's BLAS."""
 
-import os
-
 from minibert.ops.blas import find_blas
-
-
-def usable_cores() -> int:
-    """How many cores this process may run on; a container or a batch system often grants fewer than all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def use_threads(count: int | None) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from minibert.arguments import Argument
+from minibert.base.arguments import Argument
 from minibert.models.features import BILSTM, LAST_FOUR
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import SENTENCE, TOKENS, task_info

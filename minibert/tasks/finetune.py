@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.base.files import write_text
+from minibert.base.progress import progress_bar, require, say, write_line
 from minibert.data.held_out import HELD_OUT_SHARE
-from minibert.files import write_text
 from minibert.models import Bert, BertConfig, TaskModel
 from minibert.models.features import FeatureModel
 from minibert.models.hub import find_model
@@ -19,7 +20,6 @@ from minibert.objectives import TaskObjective
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
-from minibert.progress import progress_bar, require, say, write_line
 from minibert.tasks.codecs import Codec, Prediction, labels_of
 from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
 from minibert.tasks.features import task_batch

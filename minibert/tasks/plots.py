@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.files import write_file
+from minibert.base.files import write_file
 from minibert.training.finetuning import History
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all

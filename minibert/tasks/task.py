@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.files import write_text
+from minibert.base.files import write_text
 from minibert.models import (
     BertForMultipleChoice,
     BertForQuestionAnswering,

@@ -13,7 +13,7 @@ tokenizer.json go first, as transformers does.)
 import json
 from pathlib import Path
 
-from minibert.files import write_text
+from minibert.base.files import write_text
 from minibert.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 _ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in the order of SPECIAL_TOKENS

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.files import flush_to_disk
+from minibert.base.files import flush_to_disk
 from minibert.models.huggingface import read_tensors, save_tensors
 
 FOLDER = "checkpoints"

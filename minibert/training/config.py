@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from minibert.arguments import Argument
-from minibert.files import write_text
+from minibert.base.arguments import Argument
+from minibert.base.files import write_text
 from minibert.ops.backend import CANNOT_EMULATE
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from minibert.files import flush_to_disk, write_file, write_text
+from minibert.base.files import flush_to_disk, write_file, write_text
 
 FILE = "metrics.jsonl"
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.base.files import write_file
+from minibert.base.progress import progress_bar
 from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, read_corpus
 from minibert.data.documents import DocumentSet
 from minibert.data.examples import Windows
 from minibert.data.pairs import Pairs
 from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
-from minibert.files import write_file
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
-from minibert.progress import progress_bar
 from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.base.progress import progress_bar, require, say, write_line
 from minibert.data.baselines import baselines
-from minibert.data.pretraining import PretrainingData, evaluation_batches
-from minibert.models import fill_mask
+from minibert.data.pretraining import BatchOptions, PretrainingData, evaluation_batches
+from minibert.inference import fill_mask
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.threads import use_threads
-from minibert.progress import progress_bar, require, say, write_line
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.config import PretrainConfig
 from minibert.training.evaluation import evaluate
@@ -85,11 +85,9 @@ class Pretraining(Observer):
             self.phases,
             config.steps,
             config.seed,
-            config.batch_tokens,
-            mask_rate=config.mask_rate,
-            whole_word=config.whole_word,
-            nsp_from=config.nsp_from,
-            random_positions=config.random_positions,
+            BatchOptions(
+                config.batch_tokens, config.mask_rate, config.whole_word, config.nsp_from, config.random_positions
+            ),
         )
         shape = self.model.config
         say(

@@ -12,8 +12,8 @@ import pytest
 
 from minibert import Bert, BertConfig, Tokenizer
 from minibert.data import Batch
-from minibert.models.attentions import attention_probabilities
-from minibert.pictures.attention import AttentionView, attention_page, look, plot_heads
+from minibert.inference.attention_probabilities import attention_probabilities
+from minibert.pictures.attention_page import AttentionView, attention_page, look, plot_heads
 
 COURSE = Path(__file__).parents[2] / "lessons" / "model"
 TEXT = "the state of the union is strong"

@@ -6,8 +6,8 @@ from safetensors.numpy import load_file
 
 from minibert import cli
 from minibert.data import from_padded
+from minibert.inference.encode import encode
 from minibert.models import Bert, BertConfig
-from minibert.models.encode import encode
 from minibert.text import Tokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "sun", "shines", "on", "a", "cat", "sleeps"]

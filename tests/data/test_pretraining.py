@@ -9,6 +9,7 @@ from minibert.data.batch import Batch
 from minibert.data.examples import _turns
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.pretraining import (
+    BatchOptions,
     LengthPhase,
     PretrainingData,
     evaluation_batches,
@@ -29,7 +30,7 @@ def corpus(tmp_path_factory):
 
 def data_of(corpus, phases=PHASES, steps=100, seed=0, batch_tokens=1024, **options):
     shards, tokenizer = corpus
-    return PretrainingData(shards.all(), tokenizer, phases, steps, seed, batch_tokens, **options)
+    return PretrainingData(shards.all(), tokenizer, phases, steps, seed, BatchOptions(batch_tokens, **options))
 
 
 def assert_same(one: MaskedBatch, other: MaskedBatch):
@@ -249,7 +250,7 @@ def test_bad_options_are_refused(corpus, options, message):
 def test_another_tokenizer_is_refused(corpus):
     shards, _ = corpus
     with pytest.raises(ValueError, match="another vocabulary"):
-        PretrainingData(shards.all(), ToyTokenizer(), PHASES, 100, 0, 1024)
+        PretrainingData(shards.all(), ToyTokenizer(), PHASES, 100, 0, BatchOptions(1024))
 
 
 @pytest.mark.parametrize("step", [-1, 100])

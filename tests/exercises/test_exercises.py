@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import exercises
-from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, solution, tasks, training
+from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, learning, solution, tasks
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
@@ -117,7 +117,7 @@ def test_solutions_equal_what_the_package_does():
     random = np.random.default_rng(0)
     for steps, rising in ((100, 10), (7, 2)):
         for step in range(steps):
-            ours = training.learning_rate(step, steps, 0.3, rising)
+            ours = learning.learning_rate(step, steps, 0.3, rising)
             assert ours == pytest.approx(learning_rate_at(step, steps=steps, highest=0.3, warmup=rising / steps))
     for _ in range(200):
         tags = random.choice(["O", "B-per", "I-per", "B-loc", "I-loc"], 8).tolist()

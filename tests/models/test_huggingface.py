@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.models import Bert, BertConfig, BertForPreTraining
 from minibert.models.huggingface import read_tensors, save_tensors
 from tests.objectives import run_forward

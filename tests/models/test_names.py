@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.data.masked_batch import masked_to_padded
 from minibert.models import Bert, BertForPreTraining
 from minibert.models.hub import find_model

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.models import BertConfig, BertForPreTraining
 from tests.objectives import run_backward, run_forward, run_losses
 

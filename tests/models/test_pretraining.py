@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
-from minibert.models import BertForPreTraining, fill_mask
+from minibert.inference import fill_mask
+from minibert.models import BertForPreTraining
 from minibert.training.optimizer import AdamW, AdamWSettings
 from tests.objectives import run_backward, run_forward, run_losses
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.data.batch import to_padded
 from minibert.data.task_batch import TaskBatch
 from minibert.models import (
@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="not a multiple"):
         replace(choice, choices=3)
     with pytest.raises(ValueError, match="expected 0, 1, 2"):
-        from minibert.models.config import read_labels
+        from minibert.nn.config import read_labels
 
         read_labels({"id2label": {"1": "yes"}})
 

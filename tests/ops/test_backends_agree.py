@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minibert.checks.gradients import SMALL
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.data.batch import running_sum
 from minibert.models import BertForPreTraining
 from minibert.nn import Sequences

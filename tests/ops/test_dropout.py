@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from minibert.base.philox import philox4x32
 from minibert.data.batch import running_sum
 from minibert.nn import Dropouts, Sequences
 from minibert.ops import Dropout
@@ -15,7 +16,6 @@ from minibert.ops.dropout import (
     FEED_FORWARD_OUTPUT,
     dropout_site,
 )
-from minibert.philox import philox4x32
 
 KEY = (2**33 + 77, 123_456)  # a seed beyond 32 bits, of which the low ones count
 

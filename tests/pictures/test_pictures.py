@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from minibert.emulator.trace import Access
+from minibert.pictures.curves import plot_losses, read_losses, smoothed
 from minibert.pictures.kernels import plot_accesses
 from minibert.pictures.text import KEPT, MASKED, RANDOM, SAME, kind, plot_masking, plot_neighbours, plot_shapes
-from minibert.pictures.training import plot_losses, read_losses, smoothed
 
 
 def texts(axes) -> list[str]:

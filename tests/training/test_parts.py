@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint

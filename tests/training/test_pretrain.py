@@ -11,7 +11,8 @@ import numba
 import numpy as np
 import pytest
 
-from minibert.models import PRESETS, BertForPreTraining, fill_mask
+from minibert.inference import fill_mask
+from minibert.models import PRESETS, BertForPreTraining
 from minibert.models.huggingface import read_tensors
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.blas import find_blas

@@ -42,7 +42,7 @@ def source_hash() -> str:
     ops = Path(__file__).parent.parent
     digest = hashlib.sha256(str(find_blas().bits).encode())
     files = [path for folder in (".", "cpu", "reference") for path in (ops / folder).glob("*.py")]
-    for path in sorted([*files, ops.parent / "philox.py"]):
+    for path in sorted([*files, ops.parent / "base" / "philox.py"]):
         digest.update(str(path.relative_to(ops.parent)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minibert.base.philox import key_words
 from minibert.ops.cpu.compiler import chunks_of, inlined, kernel, prange, rows_of
 from minibert.ops.cpu.memory import empty
 from minibert.ops.cpu.random_bits import row_bits
-from minibert.philox import key_words
 
 
 class Drops(NamedTuple):

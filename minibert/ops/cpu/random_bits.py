@@ -1,12 +1,12 @@
-"""Philox4x32-10 in kernels: the same bits as minibert.philox, see there for what they are.
+"""Philox4x32-10 in kernels: the same bits as minibert.base.philox, see there for what they are.
 
 Words of 32 bits are held in numbers of 64, where their products fit: four counters at a time in a vector of 256 bits.
 """
 
 import numpy as np
 
+from minibert.base.philox import LOW_WORD, MULTIPLIERS, ROUNDS, WEYL
 from minibert.ops.cpu.compiler import inlined
-from minibert.philox import LOW_WORD, MULTIPLIERS, ROUNDS, WEYL
 
 LOW, HALF_WORD = np.uint64(LOW_WORD), np.uint64(32)
 FIRST_MULTIPLIER, SECOND_MULTIPLIER = (np.uint64(m) for m in MULTIPLIERS)

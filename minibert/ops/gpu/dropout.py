@@ -4,10 +4,10 @@ from functools import cache
 
 import numpy as np
 
+from minibert.base.philox import key_words
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, aligned, both, indices, pack_size, straight, variant
 from minibert.ops.gpu.library import cp
-from minibert.philox import key_words
 
 DROPOUT = CudaFile("dropout.cu", *both("dropout"), headers=("packs.cuh", "dropout.cuh"))
 

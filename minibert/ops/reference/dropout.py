@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minibert.philox import philox4x32
+from minibert.base.philox import philox4x32
 
 
 def dropout_forward(x, dropout):

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.checks.short_training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.cpu.memory import BUFFERS, FORGOTTEN, LINE, SMALLEST, Buffers

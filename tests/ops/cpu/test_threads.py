@@ -10,12 +10,13 @@ import numba
 import numpy as np
 import pytest
 
-from minibert.checks.training import random_batch, small_config
+from minibert.base.cores import usable_cores
+from minibert.checks.short_training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.backend import PAIRS
 from minibert.ops.blas import find_blas
-from minibert.ops.threads import usable_cores, use_threads
+from minibert.ops.threads import use_threads
 from tests.models.parity import shaken
 from tests.objectives import run_backward, run_losses
 
@@ -45,7 +46,7 @@ STEPS = """
     from minibert.ops.threads import use_threads
     from minibert.training.optimizer import AdamW, AdamWSettings
     from tests.objectives import run_backward, run_losses
-    from minibert.checks.training import random_batch, small_config
+    from minibert.checks.short_training import random_batch, small_config
     use_threads(THREADS)
     config = small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     model = BertForPreTraining(config, "cpu", dtype="DTYPE")

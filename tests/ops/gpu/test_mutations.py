@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minibert.ops.threads import usable_cores
+from minibert.base.cores import usable_cores
 from tests.ops.gpu.mutants import VARIABLE, changes, kernel_files, mutants_of
 
 FOLDER = Path(__file__).parent

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from minibert.checks.training import agreement, batch_of, objective_and_optimizer, small_config, step, training_losses
+from minibert.checks.short_training import (
+    agreement,
+    batch_of,
+    objective_and_optimizer,
+    small_config,
+    step,
+    training_losses,
+)
 from minibert.models import BertForPreTraining
 from minibert.nn.parameters import as_dtype
 from minibert.training.optimizer import LossScale

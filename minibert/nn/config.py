@@ -5,11 +5,21 @@ import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from minibert.files import write_text
-from minibert.models.naming import IN_ITS_CONFIG
+from minibert.base.files import write_text
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # their name -> our op
+
+# DistilBERT's name for a number of the shape -> ours
+OF_DISTILBERT = {
+    "dim": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+    "hidden_dim": "intermediate_size",
+    "activation": "hidden_act",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+}
 
 # layers, hidden size, heads: the sizes of Turc et al. 2019 (tiny to medium) and of the paper's section 3
 PRESETS = {
@@ -54,6 +64,11 @@ class BertConfig:
     """id of [PAD]; minibert pads nothing, other libraries do"""
     labels: tuple[str, ...] = ()
     """names of a task's classes, in the order of their numbers; one alone stands for a number that is predicted"""
+
+    @property
+    def activation(self) -> str:
+        """The op of `hidden_act`: "gelu" or "gelu_tanh"."""
+        return ACTIVATIONS[self.hidden_act]
 
     def __post_init__(self):
         for field in fields(self):
@@ -104,7 +119,7 @@ class BertConfig:
             raise ValueError(f"{path} is not JSON ({error}); take it from the model's source again") from None
         kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
         if kind == "distilbert":
-            values = {IN_ITS_CONFIG.get(name, name): value for name, value in values.items()}
+            values = {OF_DISTILBERT.get(name, name): value for name, value in values.items()}
         elif kind != "bert":
             raise ValueError(f"{path} describes a model of type {kind!r}; expected 'bert' or 'distilbert'")
         if values.get("position_embedding_type", "absolute") != "absolute":

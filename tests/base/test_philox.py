@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minibert import philox
-from minibert.philox import happens, integer_below, philox4x32
+from minibert.base import philox
+from minibert.base.philox import happens, integer_below, philox4x32
 
 # Random123, tests/kat_vectors, the lines "philox4x32 10": counter, key, result
 KNOWN_ANSWERS = [

@@ -1,21 +1,19 @@
-"""`minibert info`: what is here: versions, cores and threads, BLAS, backends, optional packages.
+"""What is here: versions, cores and threads, BLAS, backends, optional packages.
 
 The answer to "what do you run it on?", for a bug report or beside a measurement.
 """
 
-import json
 import os
 import platform
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from minibert import __version__
-from minibert.ops import backend_status
+from minibert.base.cores import usable_cores
+from minibert.ops.backend import backend_status
 from minibert.ops.blas import find_blas
-from minibert.ops.threads import usable_cores
 
 CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib", "tyro")
 
@@ -33,20 +31,6 @@ EXTRAS = {
 }
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_CORETYPE")
-
-
-@dataclass(frozen=True)
-class InfoConfig:
-    """Show versions, cores and threads, the BLAS library, the backends and the optional packages."""
-
-    json: bool = False
-    """Print one JSON object instead of the table."""
-
-
-def info(config: InfoConfig) -> None:
-    """Print what `collect` finds, as a table or as JSON."""
-    facts = collect()
-    print(json.dumps(facts, indent=2) if config.json else as_text(facts))
 
 
 def collect() -> dict[str, dict[str, str | int | None]]:
@@ -75,24 +59,6 @@ def collect() -> dict[str, dict[str, str | int | None]]:
             package: installed_version(package) for packages in EXTRAS.values() for package in packages
         },
     }
-
-
-def as_text(facts: dict[str, dict]) -> str:
-    """The facts as aligned plain text."""
-    extra_of = {package: extra for extra, packages in EXTRAS.items() for package in packages}
-    width = max(len(name) for section in facts.values() for name in section)
-    lines = []
-    for title, section in facts.items():
-        lines += ["", title]
-        for name, value in section.items():
-            if title == "backends":
-                value = "available" if value is None else f"not available: {value}"
-            elif title == "optional packages" and value is None:
-                value = f'not installed: pip install -e ".[{extra_of[name]}]"'
-            elif value is None:
-                value = "not known"
-            lines.append(f"  {name:{width}}  {value}")
-    return "\n".join(lines[1:])
 
 
 def installed_version(package: str) -> str | None:

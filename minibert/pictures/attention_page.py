@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.batch import Batch
-from minibert.models.attentions import attention_probabilities
+from minibert.inference.attention_probabilities import attention_probabilities
 from minibert.pictures.style import SEQUENTIAL, figure, style
 
 MOST_TOKENS = 128  # that a picture can show

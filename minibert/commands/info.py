@@ -1,0 +1,38 @@
+"""`minibert info`: versions, cores and threads, BLAS, backends, optional packages (minibert/ops/facts.py)."""
+
+import json
+from dataclasses import dataclass
+
+from minibert.ops.facts import EXTRAS, collect
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """Show versions, cores and threads, the BLAS library, the backends and the optional packages."""
+
+    json: bool = False
+    """Print one JSON object instead of the table."""
+
+
+def info(config: InfoConfig) -> None:
+    """Print what `collect` finds, as a table or as JSON."""
+    facts = collect()
+    print(json.dumps(facts, indent=2) if config.json else as_text(facts))
+
+
+def as_text(facts: dict[str, dict]) -> str:
+    """The facts as aligned plain text."""
+    extra_of = {package: extra for extra, packages in EXTRAS.items() for package in packages}
+    width = max(len(name) for section in facts.values() for name in section)
+    lines = []
+    for title, section in facts.items():
+        lines += ["", title]
+        for name, value in section.items():
+            if title == "backends":
+                value = "available" if value is None else f"not available: {value}"
+            elif title == "optional packages" and value is None:
+                value = f'not installed: pip install -e ".[{extra_of[name]}]"'
+            elif value is None:
+                value = "not known"
+            lines.append(f"  {name:{width}}  {value}")
+    return "\n".join(lines[1:])

@@ -1,0 +1,6 @@
+"""What a trained model is used for: filling blanks, vectors of texts, where a model looks."""
+
+from minibert.inference.encode import encode
+from minibert.inference.fill import fill_mask
+
+__all__ = ["encode", "fill_mask"]
