@@ -1,5 +1,6 @@
 """Files that are complete or absent, whatever happens while they are written."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -40,6 +41,12 @@ def flush_to_disk(path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sha256_of(path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def current_umask() -> int:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.base.files import sha256_of
+from minibert.base.folders import new_folder
 from minibert.data.corpus import Document
 from minibert.data.documents import DocumentSet
-from minibert.data.folders import new_folder
 from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_hash
 from minibert.data.tokenizing import tokenize_documents
 
@@ -99,7 +100,7 @@ class Shards:
                 problem = "is missing"
             elif path.stat().st_size != expected["bytes"]:
                 problem = f"has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
-            elif verify and _sha256(path) != expected["sha256"]:
+            elif verify and sha256_of(path) != expected["sha256"]:
                 problem = "differs from its SHA-256 in the manifest"
             else:
                 continue
@@ -227,8 +228,3 @@ def _manifest_sha256(manifest):
     """Of everything in the manifest but this checksum."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.numbers import softmax
 from minibert.ops.reference.attention import attention_scores, split_heads
 
 BODY_NAMES = "body", "bert"  # what models call their BertBody
@@ -31,5 +32,4 @@ def in_sequence(query, key, heads: int) -> np.ndarray:
     """query, key [T, H] -> probabilities [A, T, T]."""
     q, k = (split_heads(np.asarray(x, np.float64), heads) for x in (query, key))  # [A, T, D]
     scores = attention_scores(q, k, np.arange(len(query)), causal=False)  # [A, T, T]
-    exponentials = np.exp(scores - scores.max(axis=2, keepdims=True))
-    return exponentials / exponentials.sum(axis=2, keepdims=True)
+    return softmax(scores)

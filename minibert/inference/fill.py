@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.numbers import softmax
 from minibert.data.batch import from_padded
 
 
@@ -23,8 +24,7 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[tuple[str,
     tokens = from_padded(ids, token_type_ids=np.array([encoding.segment_ids]))
     inputs = model.prepare(tokens, np.flatnonzero(blanks)).inputs
     logits = model.backend.numpy(model.forward(inputs, keep_cache=False)[0])  # [M, V]
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # [M, V]
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    probabilities = softmax(logits)  # [M, V]
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # [M, top]
     return [
         [(tokenizer.vocabulary[piece], float(row[piece])) for piece in pieces]

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert.base.files import write_text
+from minibert.base.formats import FormatError, with_format, without_format
+from minibert.base.numbers import softmax
 from minibert.data.task_batch import TaskBatch
 from minibert.models.bert import Bert
 from minibert.models.huggingface import read_tensors, save_tensors
@@ -133,8 +135,7 @@ class FeatureModel:
         if self.mix is None:
             layers, rows, width = vectors.shape
             return np.ascontiguousarray(vectors.transpose(1, 0, 2)).reshape(rows, layers * width), None
-        powers = np.exp(self.mix.value - self.mix.value.max())
-        shares = powers / powers.sum()  # [S]
+        shares = softmax(self.mix.value)  # [S]
         mixed = np.tensordot(shares, vectors, 1)  # [R, H]
         return mixed * self.gamma.value, (vectors, shares, mixed)
 
@@ -156,16 +157,18 @@ class FeatureModel:
         tensors = self.parameters.tensors(self.parameters.masters)
         save_tensors(folder / WEIGHTS, {name: tensor.astype(np.float32) for name, tensor in tensors.items()})
         values = {"labels": self.labels, "tokens": self.tokens, "layers": self.choice, "head": self.head_kind}
-        write_text(folder / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        write_text(folder / FILE, json.dumps(with_format(values), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder, backend="cpu", *, dtype="float32", report=None) -> "FeatureModel":
         """The model of a folder that save_pretrained wrote.  Raises FileNotFoundError or ValueError for another."""
         folder = Path(folder)
         try:
-            values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            values = without_format(json.loads((folder / FILE).read_text(encoding="utf-8")), folder / FILE)
             labels = values.pop("labels")
             model = cls(Bert.from_pretrained(folder, backend, dtype=dtype, report=report), labels, seed=None, **values)
+        except FormatError:
+            raise
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{folder / FILE} is damaged ({error}); train the model again") from None
         model.parameters.assign(read_tensors([folder / WEIGHTS]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from minibert.base.numbers import softmax
 from minibert.tasks.examples import SentenceExample
 from minibert.tasks.features import Feature, as_int32, sequence
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
@@ -52,7 +53,7 @@ class Codec:
 
     def answer(self, scores: np.ndarray) -> Prediction:
         """The classes by their scores [classes]."""
-        shares, order = softmax(scores), np.argsort(-scores, kind="stable")
+        shares, order = softmax(scores.astype(np.float64)), np.argsort(-scores, kind="stable")
         ranked = [(self.labels[number], float(shares[number])) for number in order]
         return Prediction(*ranked[0], ranked[1:])
 
@@ -126,7 +127,7 @@ class WordsCodec(Codec):
             for word, row in zip(range(*feature.place), scores, strict=True):
                 best = int(np.argmax(row))
                 answers[feature.example][word] = self.labels[best]
-                sure[feature.example][word] = float(softmax(row)[best])
+                sure[feature.example][word] = float(softmax(row.astype(np.float64))[best])
         return [Prediction(tuple(labels), float(np.mean(shares))) for labels, shares in zip(answers, sure, strict=True)]
 
 
@@ -234,7 +235,7 @@ class ChoiceCodec(Codec):
         return [Feature(sequences, as_int32(starts), labels, number)]
 
     def answer(self, scores: np.ndarray) -> Prediction:
-        shares, order = softmax(scores), np.argsort(-scores, kind="stable")
+        shares, order = softmax(scores.astype(np.float64)), np.argsort(-scores, kind="stable")
         ranked = [(int(number), float(shares[number])) for number in order]
         return Prediction(*ranked[0], ranked[1:])
 
@@ -246,12 +247,6 @@ CODECS = {
     SPAN: SpanCodec,
     CHOICE: ChoiceCodec,
 }
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """[classes] -> their shares."""
-    powers = np.exp(scores.astype(np.float64) - scores.max())
-    return powers / powers.sum()
 
 
 def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.base.files import write_text
+from minibert.base.formats import FormatError, with_format, without_format
 from minibert.models import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -22,6 +23,7 @@ from minibert.tasks.metrics import measure
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
 
 FILE = "task.json"
+RENAMED: dict[str, str] = {}  # a field's old name in that file -> its name today
 MODELS = {
     SENTENCE: BertForSequenceClassification,
     REGRESSION: BertForSequenceClassification,
@@ -75,7 +77,7 @@ class Task:
         return CODECS[self.kind](tokenizer, self.labels, self.max_length)
 
     def save(self, folder, scores: dict[str, float]) -> None:
-        values = asdict(self) | {"kind": self.kind, "scores": scores}
+        values = with_format(asdict(self) | {"kind": self.kind, "scores": scores})
         write_text(Path(folder) / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -87,10 +89,12 @@ class Task:
                 f"{folder} holds no fine-tuned model (there is no {path}); expected the folder of a minibert finetune"
             )
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
             del values["kind"], values["scores"]
             task = cls(**values)
             return replace(task, labels=tuple(task.labels), columns=tuple(task.columns))
+        except FormatError:
+            raise
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}); fine-tune the model again") from None
 

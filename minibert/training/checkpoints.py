@@ -10,16 +10,15 @@ A checkpoint is a folder that is written under a temporary name, flushed to the 
 There is no state of a random generator to keep: randomness is counted by (seed, step).
 """
 
-import hashlib
 import json
-import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 
-from minibert.base.files import flush_to_disk
+from minibert.base.files import flush_to_disk, sha256_of
+from minibert.base.folders import new_folder, remove_folder
+from minibert.base.formats import check_format, with_format
 from minibert.models.huggingface import read_tensors, save_tensors
 
 FOLDER = "checkpoints"
@@ -32,10 +31,7 @@ def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
     Raises OSError (a full disk, say); the checkpoints that were there before stay as they were.
     """
     folder = run / FOLDER / folder_name(step)
-    folder.parent.mkdir(exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir()
+    with new_folder(folder, replace=True) as partial:  # a run that was resumed from an earlier step comes here again
         files = {"model.safetensors": model.parameters.tensors(model.parameters.masters)}
         files["optimizer.safetensors"] = {
             f"{moment}.{name}": tensor
@@ -43,22 +39,14 @@ def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
             for name, tensor in model.parameters.tensors(getattr(optimizer, moment)).items()
         }
         for name, tensors in files.items():
-            save_tensors(temporary / name, tensors)
-        state = {"step": step, "sha256": {name: checksum(temporary / name) for name in files}}
+            save_tensors(partial / name, tensors)
+        state = with_format({"step": step, "sha256": {name: sha256_of(partial / name) for name in files}})
         if optimizer.loss_scale is not None:
             state["loss_scale"] = optimizer.loss_scale.state()
-        (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        flush_to_disk(temporary / "state.json")
-        flush_to_disk(temporary)
-        if folder.exists():  # a run that was resumed from an earlier step comes past here again
-            remove(folder)
-        os.rename(temporary, folder)
-        flush_to_disk(folder.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        (partial / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        flush_to_disk(partial / "state.json")
     for old in list_checkpoints(run)[:-keep]:
-        remove(old)
+        remove_folder(old)
     return folder
 
 
@@ -80,12 +68,13 @@ def load_checkpoint(folder: Path, model, optimizer) -> int:
         step, checksums = int(state["step"]), dict(state["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(folder, f"state.json cannot be read: {error}") from None
+    check_format(state, folder / "state.json")
     if folder.name != folder_name(step) or set(checksums) != set(FILES):
         raise damaged(folder, "state.json is not what was written")
     for name, expected in checksums.items():
         if not (folder / name).is_file():
             raise damaged(folder, f"{name} is missing")
-        if checksum(folder / name) != expected:
+        if sha256_of(folder / name) != expected:
             raise damaged(folder, f"{name} is not what was written: its checksum differs")
     fill(model.parameters, model.parameters.masters, read_tensors([folder / "model.safetensors"]), folder)
     model.parameters.round()
@@ -117,16 +106,3 @@ def fill(parameters, flat, tensors: dict[str, np.ndarray], folder: Path) -> None
                 f"checkpoint {folder} is of another model: {parameter.name} is missing or of another shape"
             )
         flat[span] = parameters.backend.array(tensor.reshape(-1), dtype=parameters.master_dtype)
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def remove(folder: Path) -> None:
-    """Delete a checkpoint: first its name, at once, then what is in it."""
-    doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    os.rename(folder, doomed)
-    shutil.rmtree(doomed)

@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 
 from minibert.base.arguments import Argument
 from minibert.base.files import write_text
+from minibert.base.formats import FormatError, with_format, without_format
 from minibert.ops.backend import CANNOT_EMULATE
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
+RENAMED: dict[str, str] = {}  # an option's old name in that file -> its name today
 HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that are not part of what a run is
 
 # What --preset stands for: other defaults.  The three for GPUs learn the same; they differ in how much of a batch is on
@@ -189,7 +191,7 @@ class PretrainConfig:
         values = dataclasses.asdict(self)
         for name in HOW_IT_WAS_CALLED:
             del values[name]
-        write_text(Path(folder) / OPTIONS, json.dumps(values, indent=2) + "\n")
+        write_text(Path(folder) / OPTIONS, json.dumps(with_format(values), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder) -> "PretrainConfig":
@@ -198,10 +200,12 @@ class PretrainConfig:
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no pre-training run to resume (there is no {path})")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
             for name in ("corpus", "lengths"):
                 values[name] = tuple(values[name])
             return cls(**values)
+        except FormatError:
+            raise
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}); the run cannot be resumed with it") from None
 

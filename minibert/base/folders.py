@@ -8,25 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from minibert.base.files import flush_to_disk
+
+SUFFIX = ".tmp"  # of what is not complete yet
+
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside `folder`: it takes that name at the end, or is removed when anything fails.
 
     The files in it must have been synced to the disk by then.  What a killed process of this machine left behind
-    is removed by the next one that writes the same folder.
-    Raises FileExistsError when `folder` exists, OSError when the disk is full.
+    is removed by the next one that writes the same folder.  replace: a folder that is there already goes.
+    Raises FileExistsError when `folder` exists and is not to be replaced, OSError when the disk is full.
     """
-    if folder.exists():
+    if folder.exists() and not replace:
         raise FileExistsError(f"{folder} exists already: name a new folder, or delete it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}.partial-{platform.node()}-"
     _remove_abandoned(folder.parent, prefix)
-    partial = folder.parent / f"{prefix}{os.getpid()}"
+    partial = folder.parent / f"{prefix}{os.getpid()}{SUFFIX}"
     partial.mkdir()
     try:
         yield partial
+        flush_to_disk(partial)
+        if folder.exists() and replace:
+            remove_folder(folder)
         os.rename(partial, folder)
+        flush_to_disk(folder.parent)
     except OSError as error:
         if error.strerror is None:
             raise
@@ -35,9 +43,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Delete a folder: first its name, at once, then what is in it."""
+    doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.rename(folder, doomed)
+    shutil.rmtree(doomed)
+
+
 def _remove_abandoned(parent: Path, prefix: str) -> None:
     for path in parent.glob(glob.escape(prefix) + "*"):
-        process = path.name.removeprefix(prefix)
+        process = path.name.removeprefix(prefix).removesuffix(SUFFIX)
         if process.isdigit() and (int(process) == os.getpid() or not _is_running(int(process))):
             shutil.rmtree(path, ignore_errors=True)
 
