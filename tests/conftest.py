@@ -29,7 +29,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
-ON_REQUEST = "lessons", "mutations", "compile_matrix", "gpu"
+ON_REQUEST = "thorough", "lessons", "mutations", "compile_matrix", "gpu"
 WRITTEN = [name for name in BACKENDS if importlib.util.find_spec(f"minibert.ops.{name}")]
 NO_GPU = pytest.StashKey()  # in config.stash: why `pytest -m gpu` skips its tests, or None
 

@@ -1,9 +1,11 @@
 """A backend: one table of ops, and the array library in which its arrays live."""
 
+import ast
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -14,8 +16,7 @@ from minibert.ops.devices import emulate_gpu, gpu_status
 BACKENDS = ("reference", "cpu", "gpu")
 DEFAULT = "cpu"
 
-# Every op of the house.  A backend is complete when its module has all of them but the optional ones.  The last three
-# have no backward, all others are pairs.
+# Every op of the house.  The last three have no backward, all others are pairs.
 PAIRS = (
     "linear",
     "embedding",
@@ -34,12 +35,9 @@ PAIRS = (
     "kl_divergence",
     "cosine",
 )
-OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + (
-    "count_correct",
-    "adamw",
-    "global_norm",
-)
-OPTIONAL = ("lstm_forward", "lstm_backward")  # what a backend may lack: only some features need it (nn/lstm.py)
+SINGLE = ("count_correct", "adamw", "global_norm")
+OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + SINGLE
+OPTIONAL = ("lstm_forward", "lstm_backward")  # what a GPU's backend may lack: only some features need it (nn/lstm.py)
 FOR_HALF_PRECISION = ("update_scale",)  # what only a backend with 16-bit numbers has
 
 
@@ -61,25 +59,35 @@ CANNOT_EMULATE = "the backend {} runs on any machine; only gpu can be emulated: 
 class Backend:
     """The ops of one backend as attributes (`backend.linear_forward(x, weight, bias)`), and its array library.
 
-    name    "reference", "cpu" or "gpu"
-    xp      the array library: the module `numpy`, or `cupy` on the GPU
+    name        "reference", "cpu" or "gpu", or any other for one of your own
+    xp          the array library: the module `numpy`, or `cupy` on the GPU
+    borrowed    the ops that its module lacks: they are the reference's where arrays are NumPy's, otherwise refused
+
+    A backend of your own is a module, or any object, with some of the ops: Backend("mine", module).
     """
 
     def __init__(self, name: str, module: ModuleType):
-        missing = [op for op in OPS if not hasattr(module, op) and op not in OPTIONAL]
-        if missing:
-            raise NotImplementedError(f"backend {name!r} lacks the ops {', '.join(missing)}")
+        """Raises ValueError for half a pair, NotImplementedError where arrays are not NumPy's and ops are missing."""
         self.name = name
-        self.xp = module.xp
+        self.xp = getattr(module, "xp", np)
+        self.borrowed = tuple(op for op in OPS if not hasattr(module, op))
+        for pair in PAIRS:
+            if (f"{pair}_forward" in self.borrowed) != (f"{pair}_backward" in self.borrowed):
+                raise ValueError(f"backend {name!r} has half of the pair {pair}: write its forward and its backward")
+        on_host = self.xp is np
+        missing = [op for op in self.borrowed if op not in OPTIONAL]
+        if missing and not on_host:
+            raise NotImplementedError(f"backend {name!r} lacks the ops {', '.join(missing)}")
         for op in OPS:
-            setattr(self, op, getattr(module, op, None) or lacking(name, op))
+            own = getattr(module, op, None)
+            setattr(self, op, own or (of_reference(op) if on_host else lacking(name, op)))
         for op in FOR_HALF_PRECISION:
             setattr(self, op, getattr(module, op, None))
         self._upload = getattr(module, "upload", None)
 
     def has(self, pair: str) -> bool:
-        """True where the backend has that pair of ops: all have all but "lstm"."""
-        return getattr(self, f"{pair}_forward").__name__ != "refuse"
+        """True where that pair of ops can be called, its own or the reference's."""
+        return self.xp is np or f"{pair}_forward" not in self.borrowed
 
     @property
     def has_half_precision(self) -> bool:
@@ -100,6 +108,18 @@ class Backend:
     def numpy(self, array) -> np.ndarray:
         """An array of this backend as a NumPy array of the host."""
         return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
+
+
+def of_reference(op: str) -> Callable:
+    return getattr(importlib.import_module("minibert.ops.reference"), op)
+
+
+def lacking_ops(name: str) -> list[str]:
+    """The pairs and ops that a backend's module does not import, read from its text: nothing is imported."""
+    path = Path(__file__).parent / name / "__init__.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return [op for op in (*PAIRS, *SINGLE) if op not in names and f"{op}_forward" not in names]
 
 
 def lacking(backend: str, op: str) -> Callable:

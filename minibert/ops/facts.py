@@ -12,7 +12,7 @@ import numpy as np
 
 from minibert import __version__
 from minibert.base.cores import usable_cores
-from minibert.ops.backend import backend_status
+from minibert.ops.backend import BACKENDS, backend_status, lacking_ops
 from minibert.ops.blas import find_blas
 
 CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib", "tyro")
@@ -55,6 +55,7 @@ def collect() -> dict[str, dict[str, str | int | None]]:
         },
         "blas": blas(),
         "backends": backend_status(),
+        "lacking": {f"ops that {name} lacks": ", ".join(lacking_ops(name)) or "none" for name in BACKENDS},
         "optional packages": {
             package: installed_version(package) for packages in EXTRAS.values() for package in packages
         },

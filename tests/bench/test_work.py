@@ -30,6 +30,7 @@ def test_a_linear_layer_is_counted_as_by_hand():
     assert forward.seconds > 0 and profile.bookkeeping > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["reference", "cpu"])
 def test_attention_counts_the_queries_and_keys_of_each_sequence(name):
     ops, profile = profiled(name)

@@ -59,7 +59,7 @@ def command(*words) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(script), *map(str, words)], capture_output=True, text=True, cwd=ROOT)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_is_planted_in_a_stage_costs_its_own_rows_only(gpu, tmp_path, monkeypatch):
     planted, out = tmp_path / "planted", tmp_path / "visit"
     planted.mkdir()
@@ -92,7 +92,7 @@ def test_what_is_planted_in_a_stage_costs_its_own_rows_only(gpu, tmp_path, monke
     assert missing.startswith("machine, training, sanitizer, kernels")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_rehearsal_from_the_command_line(gpu, tmp_path):
     out = tmp_path / "visit"
     got = command("--emulate", "--out", out, "--only", "machine", "sanitizer", "steps", "peers")

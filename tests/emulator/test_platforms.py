@@ -72,7 +72,7 @@ def test_numbers_and_diagnoses(compiler, check):
         assert (caught.value.line, caught.value.thread) == (5, (100, 0, 0))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_all_that_is_right_and_all_mistakes(compiler):
     """The tests of the emulator once more, in a process of its own where CXX holds."""
     files = ["test_half.py", "test_wmma.py", "test_right.py", "test_mistakes.py"]

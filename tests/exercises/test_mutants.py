@@ -104,7 +104,7 @@ def verdict(name: str, answer) -> bool:
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name, exercise in EXERCISES.items() if exercise.judge is None])
 def test_no_small_change_of_a_solution_is_right(name):

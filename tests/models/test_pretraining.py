@@ -134,7 +134,7 @@ def test_dropout_changes_with_the_step_and_stays_with_the_key(backend):
     assert float(run_losses(model, batch)[0].total) == float(run_losses(model, batch)[0].total)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_model_can_learn_one_batch_by_heart(backend):
     """Both heads, all layers: if any gradient were missing, something would stay unlearnt."""
     model, batch = model_and_batch(backend, dropout=0.0, dtype="float32")

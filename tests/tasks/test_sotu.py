@@ -39,7 +39,7 @@ def test_dev_is_what_pretraining_holds_out(tmp_path):
     assert [record["name"] for record in train.records()] == [document.name for document in ours_train]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @needs_sotu
 @pytest.mark.parametrize("task", ["sotu-era", "sotu-order", "sotu-inserted"])
 def test_no_text_of_the_one_part_is_in_the_other(task):

@@ -21,7 +21,7 @@ def test_random_strings(settings):
     assert_same(*both(settings), random_strings(800, seed=1))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @every_setting
 def test_fifty_thousand_random_strings_each(settings):
     assert_same(*both(settings), random_strings(50_000, seed=2))
@@ -68,7 +68,7 @@ def assert_normalised_and_split_alike(characters, settings):
         assert tokenizer._words.findall(normalised) == words
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_code_point_is_normalised_and_split_alike():
     assert_normalised_and_split_alike(EVERY_CHARACTER, SETTINGS["uncased"])
 
@@ -79,7 +79,7 @@ def test_every_likely_code_point_is_normalised_and_split_alike(settings):
     assert_normalised_and_split_alike(LIKELY, settings)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["uncased", "cased"])
 def test_every_likely_code_point_is_encoded_alike(name):
     assert_same(*both(SETTINGS[name]), list(in_context(LIKELY)))

@@ -140,7 +140,7 @@ def vocabulary(addresses):
     return learn_vocabulary(addresses, 8192)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_agrees_with_tokenizers_on_the_default_corpus(addresses, vocabulary, record_property):
     pytest.importorskip("tokenizers", reason="agreement is measured with the tokenizers library")
     from tokenizers.trainers import WordPieceTrainer

@@ -32,7 +32,7 @@ def config_of(shape) -> BertConfig:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_it_is_what_a_step_takes(gpu, monkeypatch, shape, precision):

@@ -49,7 +49,7 @@ def finish(corpus, run):
     assert process.returncode == 0, complaint.decode()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ten_kills_change_no_loss_and_no_weight(tmp_path, corpus):
     whole = tmp_path / "whole"
     began = time.perf_counter()
@@ -83,7 +83,7 @@ class Dead(BaseException):
     pass
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_death_around_every_rename_changes_nothing(tmp_path, corpus, monkeypatch):
     """Files and folders come into being by renaming: die just before each of them, or just after it, then go on.
 

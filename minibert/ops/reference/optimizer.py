@@ -2,8 +2,6 @@
 
 import numpy as np
 
-SLICE = 1 << 16  # numbers worked on at a time: small enough that all of a slice's arrays stay in the cache
-
 
 def adamw(values, gradients, first_moment, second_moment, decayed, step, gradient_norm=None):
     """One step of Adam with decoupled weight decay.  The one op that changes its arguments: values and both moments.
@@ -14,14 +12,11 @@ def adamw(values, gradients, first_moment, second_moment, decayed, step, gradien
     out the bias correction.
     """
     scale = 1.0 if step.max_norm is None else min(1.0, step.max_norm / max(float(gradient_norm), 1e-30))
-    for start in range(0, len(values), SLICE):
-        part = slice(start, start + SLICE)
-        value, first, second = values[part], first_moment[part], second_moment[part]  # views: changed in place
-        gradient = gradients[part] * scale
-        first += (1 - step.beta1) * (gradient - first)
-        second += (1 - step.beta2) * (gradient * gradient - second)
-        update = (first / step.correction1) / (np.sqrt(second / step.correction2) + step.eps)
-        value -= step.learning_rate * (update + step.weight_decay * decayed[part] * value)
+    gradients = gradients * scale  # [P]
+    first_moment += (1 - step.beta1) * (gradients - first_moment)
+    second_moment += (1 - step.beta2) * (gradients * gradients - second_moment)
+    update = (first_moment / step.correction1) / (np.sqrt(second_moment / step.correction2) + step.eps)  # [P]
+    values -= step.learning_rate * (update + step.weight_decay * decayed * values)
 
 
 def global_norm(gradients):

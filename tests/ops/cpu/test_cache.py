@@ -103,7 +103,7 @@ def test_without_a_home_folder_it_works_too(copy, tmp_path):
     assert result.returncode == 0 and result.stderr.count("RuntimeWarning") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_first_use_compiles_all_with_a_message_and_the_second_is_quick(copy, tmp_path):
     program = "import time; began = time.perf_counter(); from minibert.ops import load_backend; load_backend('cpu');"
     program += "print(time.perf_counter() - began)"

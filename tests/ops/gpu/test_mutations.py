@@ -94,7 +94,7 @@ def test_a_kernel_without_it_is_noticed(mutant):
     assert noticed, f"survived: {mutant.kind} {mutant.before.strip()!r} -> {mutant.after.strip()!r}"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("file, text", [("columns.cu", "__syncthreads()"), ("rows.cu", "if (")])
 def test_a_sample_of_them(file, text):
     """Of the usual run: the first barrier of one file, the first bounds check of another."""
