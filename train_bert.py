@@ -291,7 +291,7 @@ def one_head_forward(q, k, v, visible):
     """Each token takes a weighted mean of all tokens' values; the weights come from queries and keys.
 
     q, k, v [T, D], one head of one sequence; visible bool [T], False on padding -> context [T, D].
-    In minibert: ops/reference/attention.py, attention_forward.  Source: Vaswani et al. 2017, eq. 1.
+    In minibert: ops/reference/attention.py, plain_attention_forward.  Source: Vaswani et al. 2017, eq. 1.
     """
     scores = q @ k.T / math.sqrt(q.shape[1])  # [T, T], rows are queries, columns are keys
     scores[:, ~visible] = -np.inf
@@ -300,7 +300,7 @@ def one_head_forward(q, k, v, visible):
 
 
 def one_head_backward(d_context, cache):
-    """d_context [T, D] -> d_q, d_k, d_v [T, D].  In minibert: ops/reference/attention.py, attention_backward."""
+    """d_context [T, D] -> d_q, d_k, d_v [T, D].  In minibert: ops/reference/attention.py, plain_attention_backward."""
     q, k, v, weights = cache
     # context = weights @ v
     d_v = weights.T @ d_context

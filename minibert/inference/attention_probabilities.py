@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from minibert.base.numbers import softmax
-from minibert.ops.reference.attention import attention_scores, split_heads
+from minibert.ops.reference.attention import attention_scores, attention_weights, split_heads
 
 BODY_NAMES = "body", "bert"  # what models call their BertBody
 
@@ -31,5 +30,4 @@ def attention_probabilities(model, batch) -> list[list[np.ndarray]]:
 def in_sequence(query, key, heads: int) -> np.ndarray:
     """query, key [T, H] -> probabilities [A, T, T]."""
     q, k = (split_heads(np.asarray(x, np.float64), heads) for x in (query, key))  # [A, T, D]
-    scores = attention_scores(q, k, np.arange(len(query)), causal=False)  # [A, T, T]
-    return softmax(scores)
+    return attention_weights(attention_scores(q, k))[0]

@@ -33,8 +33,8 @@ class MaskedLMHead:
         """d_logits [M, V] -> d_x [M, H]."""
         dense_cache, activation_cache, norm_cache, decoder_cache = cache
         # the input side of the table adds its own part of the gradient later
-        gradients = self.embedding.gradient, self.bias.gradient
-        d_normed, _, _ = self.ops.linear_backward(d_logits, decoder_cache, None, *gradients)
+        into = None, self.embedding.gradient, self.bias.gradient
+        d_normed, _, _ = self.ops.linear_backward(d_logits, decoder_cache, accumulate_into=into)
         d_activated = self.norm.backward(d_normed, norm_cache)
         d_dense = self.activate_backward(d_activated, activation_cache)
         return self.dense.backward(d_dense, dense_cache)

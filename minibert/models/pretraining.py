@@ -78,5 +78,5 @@ class BertForPreTraining(Model):
             first_cache, pool_cache, nsp_cache = nsp_caches
             d_pooled = self.nsp_head.backward(d_nsp_logits, nsp_cache)
             d_first = self.bert.pool_backward(d_pooled, pool_cache)
-            d_hidden = ops.gather_rows_backward(d_first, first_cache, d_hidden)
+            d_hidden = ops.gather_rows_backward(d_first, first_cache, accumulate_into=d_hidden)
         self.bert.backward(d_hidden, bert_cache)

@@ -19,9 +19,10 @@ class Linear:
         """x [N, in] -> y [N, out]."""
         return self.ops.linear_forward(x, self.weight.value, self.bias.value)
 
-    def backward(self, d_y, cache, d_x=None):
-        """d_y [N, out] -> d_x [N, in], added to the d_x that is given, if one is."""
-        return self.ops.linear_backward(d_y, cache, d_x, self.weight.gradient, self.bias.gradient)[0]
+    def backward(self, d_y, cache, accumulate_into=None):
+        """d_y [N, out] -> d_x [N, in], added to the array that is given, in place, if one is."""
+        into = accumulate_into, self.weight.gradient, self.bias.gradient
+        return self.ops.linear_backward(d_y, cache, accumulate_into=into)[0]
 
 
 class LayerNorm:
@@ -86,4 +87,4 @@ class Embeddings:
             d_y = self.ops.dropout_backward(d_y, dropout_cache)
         d_summed = self.norm.backward(d_y, norm_cache)  # [N, H]
         tables = self.token.gradient, self.position.gradient, self.segment.gradient
-        self.ops.embedding_backward(d_summed, embedding_cache, *tables)
+        self.ops.embedding_backward(d_summed, embedding_cache, accumulate_into=tables)

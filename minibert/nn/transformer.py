@@ -56,8 +56,8 @@ class SelfAttention:
         d_context = self.output.backward(d_projected, output_cache)  # [Nq, H]
         d_q, d_k, d_v = self.ops.attention_backward(d_context, attention_cache)  # [Nq, H], [N, H], [N, H]
         # x reaches y through the keys and through the values; x_q through the queries and the residual
-        d_x = self.value.backward(d_v, v_cache, self.key.backward(d_k, k_cache))  # [N, H]
-        d_x_q = self.query.backward(d_q, q_cache, d_residual)  # [Nq, H]
+        d_x = self.value.backward(d_v, v_cache, accumulate_into=self.key.backward(d_k, k_cache))  # [N, H]
+        d_x_q = self.query.backward(d_q, q_cache, accumulate_into=d_residual)  # [Nq, H]
         return d_x, d_x_q
 
 
@@ -89,7 +89,7 @@ class FeedForward:
         d_down, d_residual = self.norm.add_backward(d_y, norm_cache)  # [N, H] both
         d_activated = self.down.backward(d_down, down_cache)  # [N, F]
         d_up = self.activate_backward(d_activated, activation_cache)  # [N, F]
-        return self.up.backward(d_up, up_cache, d_residual)  # x reaches y both ways
+        return self.up.backward(d_up, up_cache, accumulate_into=d_residual)  # x reaches y both ways
 
 
 class EncoderLayer:
@@ -120,7 +120,9 @@ class EncoderLayer:
         d_attended = self.feed_forward.backward(d_y, feed_forward_cache)  # [N or R, H]
         d_x, d_x_q = self.attention.backward(d_attended, attention_cache)  # [N, H], [N or R, H]
         # x_q = x, or x[rows]
-        return d_x + d_x_q if gather_cache is None else self.ops.gather_rows_backward(d_x_q, gather_cache, d_x)
+        if gather_cache is None:
+            return d_x + d_x_q
+        return self.ops.gather_rows_backward(d_x_q, gather_cache, accumulate_into=d_x)
 
 
 class Encoder:

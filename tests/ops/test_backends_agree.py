@@ -149,7 +149,7 @@ def check_added(backend, backward, d_y, cache, shapes):
     for chosen in range(len(shapes) + 1):  # each alone, and all together
         before = [normal(*shape, seed=9) for shape in shapes]
         given = [backend.array(b.copy()) if chosen in (i, len(shapes)) else None for i, b in enumerate(before)]
-        result = backward(d_y, cache, *given)
+        result = backward(d_y, cache, accumulate_into=given if len(given) > 1 else given[0])
         result = result if isinstance(result, tuple) else (result,)
         for i, (array, gradient) in enumerate(zip(result, alone, strict=True)):
             if given[i] is None:

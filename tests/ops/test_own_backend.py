@@ -17,13 +17,13 @@ def linear_forward(x, weight, bias):
     return np.einsum("ni,oi->no", x, weight) + bias, (x, weight)
 
 
-def linear_backward(d_y, cache, d_x=None, d_weight=None, d_bias=None):
+def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
     x, weight = cache
     parts = np.einsum("no,oi->ni", d_y, weight), np.einsum("no,ni->oi", d_y, x), d_y.sum(axis=0)
-    for total, part in zip((d_x, d_weight, d_bias), parts, strict=True):
+    for total, part in zip(accumulate_into, parts, strict=True):
         if total is not None:
             total += part
-    return tuple(part if total is None else total for total, part in zip((d_x, d_weight, d_bias), parts, strict=True))
+    return tuple(part if total is None else total for total, part in zip(accumulate_into, parts, strict=True))
 
 
 def count_correct(logits, labels):

@@ -14,11 +14,10 @@ def embedding_forward(token_ids, position_ids, segment_ids, token_weight, positi
     return y, (token_ids, position_ids, segment_ids, shapes)
 
 
-def embedding_backward(d_y, cache, d_token_weight=None, d_position_weight=None, d_segment_weight=None):
+def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
     """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference."""
     token_ids, position_ids, segment_ids, shapes = cache
-    given = d_token_weight, d_position_weight, d_segment_weight
-    tables = [zeros(shape, d_y.dtype) if g is None else g for shape, g in zip(shapes, given, strict=True)]
+    tables = [zeros(shape, d_y.dtype) if g is None else g for shape, g in zip(shapes, accumulate_into, strict=True)]
     for ids, table in zip((token_ids, position_ids, segment_ids), tables, strict=True):
         scatter_add(d_y, ids, table, threads())
     return tuple(tables)

@@ -22,8 +22,9 @@ def linear_forward(x, weight, bias):
     return y, (x, weight)
 
 
-def linear_backward(d_y, cache, d_x=None, d_weight=None, d_bias=None):
+def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference."""
+    d_x, d_weight, d_bias = accumulate_into
     d_y, x, weight = contiguous(d_y, *cache)
     keep = np.array([0 if given is None else 1 for given in (d_x, d_weight, d_bias)], x.dtype)
     d_x = empty(x.shape, x.dtype) if d_x is None else d_x

@@ -14,10 +14,10 @@ def gather_rows_forward(x, rows):
     return y, (rows, x.shape)
 
 
-def gather_rows_backward(d_y, cache, d_x=None):
+def gather_rows_backward(d_y, cache, accumulate_into=None):
     """d_y [M, H] -> d_x [N, H], added to what is given."""
     rows, shape = cache
-    d_x = zeros(shape, d_y.dtype) if d_x is None else d_x
+    d_x = zeros(shape, d_y.dtype) if accumulate_into is None else accumulate_into
     scatter_add(d_y, rows, d_x, threads())
     return d_x
 

@@ -22,14 +22,13 @@ def embedding_forward(token_ids, position_ids, segment_ids, token_weight, positi
     return y, (*ids, [table.shape for table in tables])
 
 
-def embedding_backward(d_y, cache, d_token_weight=None, d_position_weight=None, d_segment_weight=None):
+def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
     """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference.
 
     For 16-bit tensors they are float32.
     """
     *ids, shapes = cache
-    buffers = d_token_weight, d_position_weight, d_segment_weight
-    tables = [given(buffer, shape, sum_type(d_y.dtype)) for buffer, shape in zip(buffers, shapes, strict=True)]
+    tables = [given(buffer, shape, sum_type(d_y.dtype)) for buffer, shape in zip(accumulate_into, shapes, strict=True)]
     # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
     for of_table, table in zip(ids, tables, strict=True):
         scatter_add(d_y, of_table, table)

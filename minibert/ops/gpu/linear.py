@@ -26,11 +26,12 @@ def linear_forward(x, weight, bias):
     return y, (x, weight)
 
 
-def linear_backward(d_y, cache, d_x=None, d_weight=None, d_bias=None):
+def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference.
 
     For 16-bit tensors d_weight and d_bias are float32.
     """
+    d_x, d_weight, d_bias = accumulate_into
     d_y, x, weight = straight(d_y, *cache)
     # y = x @ weight.T + bias
     d_x = product(d_y, weight) if d_x is None else product(d_y, weight, given(d_x, x.shape, x.dtype), add=True)

@@ -28,10 +28,10 @@ def gather_rows_forward(x, rows):
     return y, (rows, x.shape)
 
 
-def gather_rows_backward(d_y, cache, d_x=None):
+def gather_rows_backward(d_y, cache, accumulate_into=None):
     """d_y [M, H] -> d_x [N, H], in d_y's dtype, added to what is given."""
     rows, shape = cache
-    d_x = given(d_x, shape, d_y.dtype)
+    d_x = given(accumulate_into, shape, d_y.dtype)
     # y = x[rows]
     scatter_add(d_y, rows, d_x)
     return d_x

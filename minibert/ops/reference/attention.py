@@ -5,16 +5,63 @@ import numpy as np
 from minibert.ops.reference.dropout import dropout_mask
 
 
+def plain_attention_forward(q, k, v):
+    """Attention as the paper has it: one sequence, every query takes a weighted mean of all values.  Read this first.
+
+    q, k, v [A, T, D], A heads -> context [A, T, D], and the cache that plain_attention_backward takes.
+    Source: Vaswani et al. 2017, equation 1: softmax(q @ k.T / sqrt(D)) @ v.
+    """
+    weights, _ = attention_weights(attention_scores(q, k))  # [A, T, T], rows are queries, columns are keys
+    return weights @ v, (q, k, v, weights)
+
+
+def plain_attention_backward(d_context, cache):
+    """d_context [A, T, D] -> d_q, d_k, d_v [A, T, D]."""
+    q, k, v, weights = cache
+    # context = weights @ v
+    d_v = weights.transpose(0, 2, 1) @ d_context
+    d_weights = d_context @ v.transpose(0, 2, 1)  # [A, T, T]
+    d_q, d_k = attention_weights_backward(d_weights, weights, q, k)
+    return d_q, d_k, d_v
+
+
+def attention_scores(q, k, positions_q=None, causal=False):
+    """q [A, Tq, D], k [A, Tk, D], positions_q [Tq] -> q @ k.T / sqrt(D), [A, Tq, Tk]; minus infinity where unseen."""
+    scores = (q @ k.transpose(0, 2, 1)) * q.shape[2] ** -0.5
+    if causal:
+        unseen = np.arange(k.shape[1])[None, :] > positions_q[:, None]  # [Tq, Tk]
+        scores[:, unseen] = -np.inf
+    return scores
+
+
+def attention_weights(scores):
+    """The softmax of each query's scores, [A, Tq, Tk], and the log of its denominator, [A, Tq]."""
+    highest = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
+    exponentials = np.exp(scores - highest)  # [A, Tq, Tk]
+    sums = exponentials.sum(axis=2, keepdims=True)  # [A, Tq, 1]
+    return exponentials / sums, (highest + np.log(sums))[:, :, 0]
+
+
+def attention_weights_backward(d_weights, weights, q, k):
+    """d_weights, weights [A, Tq, Tk] -> d_q [A, Tq, D], d_k [A, Tk, D]."""
+    # weights = softmax(scores): a row's gradients, less their mean under the row's own weights
+    mean = (weights * d_weights).sum(axis=2, keepdims=True)  # [A, Tq, 1]
+    d_scores = weights * (d_weights - mean)  # [A, Tq, Tk]
+    # scores = q @ k.T / sqrt(D)
+    d_scores *= q.shape[2] ** -0.5
+    return d_scores @ k, d_scores.transpose(0, 2, 1) @ q
+
+
 def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
-    """Each query looks at all keys of its own sequence and takes a weighted mean of their values.
+    """The same for a ragged batch, with what training needs beside: dropout, a causal mask, fewer queries than keys.
 
     query [Nq, H]; key, value [N, H]; H = heads * D, head a owning features a * D .. (a + 1) * D;
     cu_seqlens_q, cu_seqlens_k integers [B + 1]: where each sequence's queries, and its keys, begin and end;
     positions_q integers [Nq]: position of each query in its sequence (all tokens need keys, but the last layer
     needs queries only for the tokens that a loss reads); causal: a query sees no key behind its own position;
-    dropout: a minibert.ops.Dropout on the probabilities with `sequences` [B] and `positions` [Nq], or None.
+    dropout: a minibert.ops.Dropout on the weights with `sequences` [B] and `positions` [Nq], or None.
     Returns context [Nq, H] and the cache that attention_backward takes, its memory linear in the tokens: the
-    probabilities, [T, T] for a head, are not kept; one number a row, the log of the softmax's denominator, is
+    weights, [T, T] for a head, are not kept; one number a row, the log of the softmax's denominator, is
     enough to compute them again.
     Sources: Vaswani et al. 2017, section 3.2; Dao et al. 2022, section 3.1.
     """
@@ -22,15 +69,10 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
     log_sums = np.empty((heads, len(query)), dtype=query.dtype)  # [A, Nq]
     for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
         q, k, v = (split_heads(x, heads) for x in (query[queries], key[keys], value[keys]))  # [A, Tq or Tk, D]
-        scores = attention_scores(q, k, positions_q[queries], causal)  # [A, Tq, Tk]
-        highest = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
-        exponentials = np.exp(scores - highest)  # [A, Tq, Tk]
-        sums = exponentials.sum(axis=2, keepdims=True)  # [A, Tq, 1]
-        probabilities = exponentials / sums
+        weights, log_sums[:, queries] = attention_weights(attention_scores(q, k, positions_q[queries], causal))
         if dropout is not None:
-            probabilities = probabilities * probabilities_mask(dropout, sequence, queries, probabilities)
-        context[queries] = merge_heads(probabilities @ v)
-        log_sums[:, queries] = (highest + np.log(sums))[:, :, 0]
+            weights = weights * probabilities_mask(dropout, sequence, queries, weights)
+        context[queries] = merge_heads(weights @ v)
     arguments = query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout
     return context, (*arguments, log_sums)
 
@@ -42,42 +84,26 @@ def attention_backward(d_context, cache):
     for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
         q, k, v = (split_heads(x, heads) for x in (query[queries], key[keys], value[keys]))  # [A, Tq or Tk, D]
         scores = attention_scores(q, k, positions_q[queries], causal)  # [A, Tq, Tk]
-        probabilities = np.exp(scores - log_sums[:, queries, None])  # [A, Tq, Tk]
-        dropped = probabilities
+        weights = dropped = np.exp(scores - log_sums[:, queries, None])  # [A, Tq, Tk]
         d_out = split_heads(d_context[queries], heads)  # [A, Tq, D]
         # context = dropped @ v
-        d_probabilities = d_out @ v.transpose(0, 2, 1)  # [A, Tq, Tk]
+        d_weights = d_out @ v.transpose(0, 2, 1)  # [A, Tq, Tk]
         if dropout is not None:
-            mask = probabilities_mask(dropout, sequence, queries, probabilities)
-            # dropped = probabilities * mask
-            dropped = probabilities * mask
-            d_probabilities *= mask
-        d_v = dropped.transpose(0, 2, 1) @ d_out  # [A, Tk, D]
-        # probabilities = softmax(scores): a row's gradients, less their mean under the row's own probabilities
-        mean = (probabilities * d_probabilities).sum(axis=2, keepdims=True)  # [A, Tq, 1]
-        d_scores = probabilities * (d_probabilities - mean)  # [A, Tq, Tk]
-        # scores = q @ k.T / sqrt(D)
-        d_scores *= q.shape[2] ** -0.5
-        d_query[queries] = merge_heads(d_scores @ k)
-        d_key[keys] = merge_heads(d_scores.transpose(0, 2, 1) @ q)
-        d_value[keys] = merge_heads(d_v)
+            mask = probabilities_mask(dropout, sequence, queries, weights)
+            # dropped = weights * mask
+            dropped = weights * mask
+            d_weights *= mask
+        d_q, d_k = attention_weights_backward(d_weights, weights, q, k)
+        d_query[queries], d_key[keys] = merge_heads(d_q), merge_heads(d_k)
+        d_value[keys] = merge_heads(dropped.transpose(0, 2, 1) @ d_out)
     return d_query, d_key, d_value
 
 
-def attention_scores(q, k, positions_q, causal):
-    """q [A, Tq, D], k [A, Tk, D], positions_q [Tq] -> q @ k.T / sqrt(D), [A, Tq, Tk]; minus infinity where unseen."""
-    scores = (q @ k.transpose(0, 2, 1)) * q.shape[2] ** -0.5
-    if causal:
-        unseen = np.arange(k.shape[1])[None, :] > positions_q[:, None]  # [Tq, Tk]
-        scores[:, unseen] = -np.inf
-    return scores
-
-
-def probabilities_mask(dropout, sequence, queries, probabilities):
-    """The dropout mask [A, Tq, Tk] of one sequence's probabilities: a row is a query, a feature is a key."""
-    heads, rows, keys = probabilities.shape
+def probabilities_mask(dropout, sequence, queries, weights):
+    """The dropout mask [A, Tq, Tk] of one sequence's weights: a row is a query, a feature is a key."""
+    heads, rows, keys = weights.shape
     positions = dropout.positions[queries]  # [Tq]
-    mask = np.empty_like(probabilities)
+    mask = np.empty_like(weights)
     for head in range(heads):
         one = type(dropout)(
             rate=dropout.rate,
@@ -86,7 +112,7 @@ def probabilities_mask(dropout, sequence, queries, probabilities):
             sequences=np.broadcast_to(dropout.sequences[sequence], rows),
             positions=positions,
         )
-        mask[head] = dropout_mask(one, keys, probabilities.dtype)
+        mask[head] = dropout_mask(one, keys, weights.dtype)
     return mask
 
 

@@ -15,14 +15,15 @@ def embedding_forward(token_ids, position_ids, segment_ids, token_weight, positi
     return y, (token_ids, position_ids, segment_ids, shapes)
 
 
-def embedding_backward(d_y, cache, d_token_weight=None, d_position_weight=None, d_segment_weight=None):
+def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
     """d_y [N, H] -> d_token_weight [V, H], d_position_weight [positions, H], d_segment_weight [segments, H].
 
-    A row that was looked up k times receives the sum of k gradients: a scatter-add.  A gradient that is given is added
-    to, in place.
+    A row that was looked up k times receives the sum of k gradients: a scatter-add.  accumulate_into: for each of
+    the three an array that its gradient is added to, in place, and that is returned; or None.
     """
     token_ids, position_ids, segment_ids, (token_shape, position_shape, segment_shape) = cache
     # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
+    d_token_weight, d_position_weight, d_segment_weight = accumulate_into
     return (
         scatter_add(d_y, token_ids, token_shape, d_token_weight),
         scatter_add(d_y, position_ids, position_shape, d_position_weight),

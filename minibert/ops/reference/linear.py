@@ -10,12 +10,14 @@ def linear_forward(x, weight, bias):
     return x @ weight.T + bias, (x, weight)
 
 
-def linear_backward(d_y, cache, d_x=None, d_weight=None, d_bias=None):
+def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
 
-    A gradient that is given is added to, in place: a parameter that is used twice has the sum of two gradients.
+    accumulate_into: for each of the three an array that its gradient is added to, in place, and that is returned; or
+    None.  A parameter that is used twice has the sum of two gradients.
     """
     x, weight = cache
+    d_x, d_weight, d_bias = accumulate_into
     # y = x @ weight.T + bias
     return (
         add_to(d_x, d_y @ weight),  # [N, in]

@@ -14,11 +14,12 @@ def gather_rows_forward(x, rows):
     return x[rows], (rows, x.shape)
 
 
-def gather_rows_backward(d_y, cache, d_x=None):
-    """d_y [M, H] -> d_x [N, H]: zero for rows that nobody took.  A d_x that is given is added to, in place."""
+def gather_rows_backward(d_y, cache, accumulate_into=None):
+    """d_y [M, H] -> d_x [N, H]: zero for rows that nobody took.  accumulate_into: an array
+    that it is added to, in place, and that is returned; or None."""
     rows, shape = cache
     # y = x[rows]
-    return scatter_add(d_y, rows, shape, d_x)
+    return scatter_add(d_y, rows, shape, accumulate_into)
 
 
 def mean_pool_forward(x, cu_seqlens):

@@ -79,7 +79,7 @@ def run_linear(dtype, rows, width):
     y, cache = linear.linear_forward(x, weight, bias)
     yield y
     buffers = [cp.zeros(a.shape, t) for a, t in ((x, x.dtype), (weight, sum_type(x.dtype)), (bias, sum_type(x.dtype)))]
-    yield from linear.linear_backward(normal(dtype, rows, width, seed=1), cache, *buffers)
+    yield from linear.linear_backward(normal(dtype, rows, width, seed=1), cache, buffers)
 
 
 def run_columns(dtype, rows, width):

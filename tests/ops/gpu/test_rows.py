@@ -42,7 +42,7 @@ def test_embedding(count, width, dtype):
     given = [numbers(n, width, dtype=of_tables, seed=n + 1) for n in (VOCABULARY, POSITIONS, SEGMENTS)]
     buffers = [device(g) for g in given]
     gradients = embedding.embedding_backward(device(d_y), cache)
-    added = embedding.embedding_backward(device(d_y), cache, *buffers)
+    added = embedding.embedding_backward(device(d_y), cache, buffers)
     expected = reference.embedding_backward(exact(d_y), exact_cache)
     sizes = reference.embedding_backward(np.abs(exact(d_y)), exact_cache)
     for i in range(3):

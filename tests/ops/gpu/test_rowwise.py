@@ -167,7 +167,7 @@ def test_linear(rows, inputs, outputs, dtype):
     gradients = linear.linear_backward(device(d_y), cache)
     given = [numbers(*g.shape, dtype=g.dtype.name, seed=9) for g in gradients]
     buffers = [device(g) for g in given]
-    added = linear.linear_backward(device(d_y), cache, *buffers)
+    added = linear.linear_backward(device(d_y), cache, buffers)
     assert all(a is b for a, b in zip(added, buffers, strict=True))
 
     u = ROUNDING[dtype]
@@ -203,9 +203,9 @@ def test_buffers_that_do_not_fit_are_refused():
     x, weight, bias = (device(numbers(*s, dtype="float16")) for s in ((3, 4), (2, 4), (2,)))
     y, cache = linear.linear_forward(x, weight, bias)
     with pytest.raises(TypeError, match="float32"):
-        linear.linear_backward(y, cache, None, cp.zeros((2, 4), np.float16))
+        linear.linear_backward(y, cache, (None, cp.zeros((2, 4), np.float16), None))
     with pytest.raises(ValueError, match="shape"):
-        linear.linear_backward(y, cache, None, None, cp.zeros(3, np.float32))
+        linear.linear_backward(y, cache, (None, None, cp.zeros(3, np.float32)))
     with pytest.raises(TypeError, match="one dtype"):
         linear.linear_forward(x, weight, bias.astype(np.float32))
     with pytest.raises(TypeError, match="int32"):
