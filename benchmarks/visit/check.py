@@ -298,7 +298,7 @@ def gradients(record: Record, sizes: Sizes) -> None:
     """Every element of every gradient of every op, layer and model against finite differences, in float64."""
     from minibert.checks import CASES
     from minibert.commands.selftest_checks import gradients as check
-    from minibert.ops.backend import PAIRS
+    from minibert.ops.table import PAIRS
 
     backend, wrong = load(), 0
     for name in PAIRS[:3] if sizes.rehearsal else CASES:

@@ -6,10 +6,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from minibert.bench.work import BACKWARD, bytes_moved, elementwise_operations, product_flops
+from minibert.bench.work import bytes_moved, elementwise_operations, product_flops
 from minibert.bench.workload import Workload
 from minibert.ops import Backend, load_backend
-from minibert.ops.backend import OPS
+from minibert.ops.table import OPS, row_of
 
 
 @dataclass
@@ -52,8 +52,8 @@ def timed(backend: Backend, profile: Profile) -> Backend:
 
 def timed_op(name: str, function, profile: Profile):
     """`function`, the op of that name, with a timer around it.  Its arguments are passed on as they come."""
-    op, _, way = name.rpartition("_")
-    signature = inspect.signature(function) if way == "forward" else None
+    op, backward = row_of(name)
+    signature = inspect.signature(function) if op.pair and not backward else None
 
     def call(*arguments, **named):
         entered = time.perf_counter()
@@ -69,12 +69,12 @@ def timed_op(name: str, function, profile: Profile):
         tally.seconds += ended - began
         tally.elementwise += elementwise_operations(name, (arguments, named), result)
         tally.bytes += bytes_moved(name, (arguments, named), result)
-        if way == "forward":
-            flops = product_flops(op, signature.bind(*arguments, **named).arguments)
+        if signature is not None:
+            flops = product_flops(op.name, signature.bind(*arguments, **named).arguments)
             *outputs, cache = result
             result = (*outputs, Noted(cache, flops))
         else:
-            flops = sum(note.flops for note in noted) * BACKWARD.get(op, 0.0)
+            flops = sum(note.flops for note in noted) * op.backward
         tally.flops += flops
         profile.bookkeeping += time.perf_counter() - ended + began - entered
         return result

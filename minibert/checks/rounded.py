@@ -9,11 +9,7 @@ import copy
 import numpy as np
 
 from minibert.ops import load_backend
-from minibert.ops.backend import PAIRS
-
-# op -> how many of its gradients are those of activations (the first ones); the others are those of parameters
-ACTIVATIONS = {"linear": 1, "layernorm": 1, "add_layernorm": 2, "embedding": 0}
-LOSSES = "cross_entropy", "mse", "kl_divergence", "cosine"
+from minibert.ops.table import BY_NAME, PAIRS
 
 
 def round_to(dtype):
@@ -26,9 +22,9 @@ def rounded_reference(dtype):
     honest = load_backend("reference")
     ours, rounded = copy.copy(honest), round_to(dtype)
     for op in PAIRS:
-        if op not in LOSSES:
+        if not BY_NAME[op].loss:
             setattr(ours, f"{op}_forward", forward(getattr(honest, f"{op}_forward"), rounded))
-        setattr(ours, f"{op}_backward", backward(getattr(honest, f"{op}_backward"), rounded, ACTIVATIONS.get(op)))
+        setattr(ours, f"{op}_backward", backward(getattr(honest, f"{op}_backward"), rounded, BY_NAME[op].activations))
     return ours
 
 

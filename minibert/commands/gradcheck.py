@@ -8,7 +8,7 @@ from minibert.base.arguments import Argument
 from minibert.base.progress import progress_bar
 from minibert.checks import CASES, TOLERANCE, Result, cases_of, check_gradients
 from minibert.ops import load_backend
-from minibert.ops.backend import PAIRS
+from minibert.ops.table import PAIRS
 
 OP = Argument(metavar="OP ...", default="(default: all)", positional=True)
 HEADINGS = ("op", "argument", "shape", "largest relative error", "verdict")

@@ -16,8 +16,8 @@ from minibert.checks import CASES, cases_of, check_gradients
 from minibert.checks.short_training import agreement, training_losses
 from minibert.nn.parameters import HALF_PRECISION
 from minibert.ops import Backend, facts, load_backend
-from minibert.ops.backend import PAIRS
 from minibert.ops.devices import why_not_in
+from minibert.ops.table import PAIRS
 
 STEPS, EMULATED_STEPS = 20, 8
 SPEEDS = (("mini", 64, 128), ("base", 32, 128), ("base", 8, 512))  # size, sequences, length

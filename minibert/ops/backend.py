@@ -12,33 +12,10 @@ import numpy as np
 
 from minibert.ops.blas import find_blas
 from minibert.ops.devices import emulate_gpu, gpu_status
+from minibert.ops.table import FOR_HALF_PRECISION, OPS, OPTIONAL, PAIRS, SINGLE
 
 BACKENDS = ("reference", "cpu", "gpu")
 DEFAULT = "cpu"
-
-# Every op of the house.  The last three have no backward, all others are pairs.
-PAIRS = (
-    "linear",
-    "embedding",
-    "layernorm",
-    "add_layernorm",
-    "gelu",
-    "gelu_tanh",
-    "tanh",
-    "dropout",
-    "attention",
-    "gather_rows",
-    "mean_pool",
-    "lstm",
-    "cross_entropy",
-    "mse",
-    "kl_divergence",
-    "cosine",
-)
-SINGLE = ("count_correct", "adamw", "global_norm")
-OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + SINGLE
-OPTIONAL = ("lstm_forward", "lstm_backward")  # what a GPU's backend may lack: only some features need it (nn/lstm.py)
-FOR_HALF_PRECISION = ("update_scale",)  # what only a backend with 16-bit numbers has
 
 
 @dataclass(frozen=True)

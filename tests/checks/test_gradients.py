@@ -10,8 +10,8 @@ from minibert.models.bert import BertBody
 from minibert.models.heads import MaskedLMHead
 from minibert.nn import Embeddings, EncoderLayer, LayerNorm, SelfAttention
 from minibert.ops import load_backend, reference
-from minibert.ops.backend import PAIRS
 from minibert.ops.reference import attention as reference_attention
+from minibert.ops.table import PAIRS
 
 LAYERS = ("embeddings", "self_attention", "feed_forward", "pooler", "mlm_head", "nsp_head")
 WHOLE_MODELS = ("encoder", "pretraining")

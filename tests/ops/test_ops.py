@@ -9,7 +9,7 @@ from minibert.checks import CASES, cases_of
 from minibert.checks.gradients import SMALL
 from minibert.data.batch import running_sum
 from minibert.ops import AdamWStep
-from minibert.ops.backend import PAIRS
+from minibert.ops.table import PAIRS
 
 LATER = "lstm", "kl_divergence", "cosine", "mse"  # not needed to pre-train: the daily run leaves them out in float32
 

@@ -14,8 +14,8 @@ from minibert.base.cores import usable_cores
 from minibert.checks.short_training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.ops import load_backend
-from minibert.ops.backend import PAIRS
 from minibert.ops.blas import find_blas
+from minibert.ops.table import PAIRS
 from minibert.ops.threads import use_threads
 from tests.models.parity import shaken
 from tests.objectives import run_backward, run_losses
@@ -85,7 +85,7 @@ SAME_BITS = """
     import numpy as np
     from minibert.checks import cases_of
     from minibert.ops import load_backend
-    from minibert.ops.backend import PAIRS
+    from minibert.ops.table import PAIRS
     from minibert.ops.threads import use_threads
     cpu, random = load_backend("cpu"), np.random.default_rng(0)
     x, weight, d_y = (random.standard_normal(shape) for shape in ((333, 40), (40,), (333, 40)))
