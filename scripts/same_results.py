@@ -1,7 +1,7 @@
 """Compare this working tree with an older commit: are all losses and all parameters the same, bit for bit?
 
     python scripts/same_results.py COMMIT                  # every case; --list names them
-    python scripts/same_results.py COMMIT --only emulated-gpu-float16 --work /tmp/same
+    python scripts/same_results.py COMMIT --only emulated-gpu-float16 --work same
 
 Each case runs `minibert` from both trees on this machine (another processor would round differently).  Results of the
 older commit are kept in --work and reused.  Exit code 1 if anything differs.
@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -188,7 +189,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit", nargs="?", help="the older commit")
     parser.add_argument("--only", nargs="*", default=[], choices=CASES, metavar="CASE", help="these cases")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/minibert-same"), help="folder for trees and results")
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir(), "minibert-same"), help="folder for results"
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     options = parser.parse_args()
     if options.list or options.commit is None:

@@ -45,16 +45,16 @@ def machine(record: Record, sizes: Sizes) -> None:
         record.row("nvidia-smi", said=got.stdout.strip())
     backend = load()
     from minibert.commands.selftest_checks import device_line
+    from minibert.ops.gpu import library
     from minibert.ops.gpu.kernels import header_folders
-    from minibert.ops.gpu.library import cp, emulated
 
-    folders = [] if emulated else header_folders(cp.cuda.nvrtc.getVersion()[0])
+    folders = [] if library.emulated else header_folders(library.cp.cuda.nvrtc.getVersion()[0])
     record.row("headers for mma.h", folders=[str(folder) for folder in folders])
-    record.row("device", line="emulated" if emulated else device_line(backend.xp))
-    if not emulated:
+    record.row("device", line="emulated" if library.emulated else device_line(backend.xp))
+    if not library.emulated:
         text = io.StringIO()
         with redirect_stdout(text):
-            cp.show_config()
+            library.cp.show_config()
         record.row("cupy", configuration=text.getvalue())
 
 
@@ -81,10 +81,10 @@ def compiles(record: Record, sizes: Sizes) -> None:
     """Every file in bfloat16, float32 and more, in several processes; CuPy keeps the result for what follows."""
     load()
     from minibert.nn.parameters import as_dtype
-    from minibert.ops.gpu.library import cp
+    from minibert.ops.gpu import library
     from minibert.ops.gpu.nvrtc import cuda_files
 
-    capability = int(cp.cuda.Device().compute_capability)
+    capability = int(library.cp.cuda.Device().compute_capability)
     files = cuda_files()
     tasks = [
         (index, dtype)
@@ -112,7 +112,9 @@ def compiles(record: Record, sizes: Sizes) -> None:
 @contextmanager
 def poisoned(xp):
     """New arrays are full of NaN: what no kernel writes will show."""
-    module = sys.modules["minibert.ops.gpu.library"].cp
+    from minibert.ops.gpu import library
+
+    module = library.cp
     honest = module.empty
 
     def empty(shape, dtype=float, **options):

@@ -308,15 +308,15 @@ def profile_step(record: Record, run, label: str) -> None:
 
 def pretraining(record: Record, sizes: Sizes) -> None:
     """A real `minibert pretrain`: the loss falls; its speed beside that of the bare step."""
-    from minibert.ops.gpu.library import emulated
+    from minibert.ops.gpu import library
     from minibert.training import PretrainConfig, pretrain
 
     size, count, tokens = sizes.pretrain
     out = record.path.parent / "run"
     model = Path(__file__).parents[2] / "lessons" / "model"
     config = PretrainConfig(
-        out=str(out), backend="gpu", emulate=emulated, precision="bfloat16", size=size, vocab=str(model), steps=count,
-        batch_tokens=tokens, lengths=("128:1.0",) if count > 2 else ("64:1.0",), learning_rate=1e-4, warmup=0.2,
+        out=str(out), backend="gpu", emulate=library.emulated, precision="bfloat16", size=size, vocab=str(model),
+        steps=count, batch_tokens=tokens, lengths=("128:1.0",) if count > 2 else ("64:1.0",), learning_rate=1e-4, warmup=0.2,
         dropout=0.1, bias_correction=True, log_every=10, eval_every=10**6, final_pairs=200, save_every=10**6,
     )  # fmt: skip
     began = time.perf_counter()
@@ -379,12 +379,14 @@ def varlen(record, sizes, call, xp, copy, product) -> None:
 
 def default_run(record: Record, sizes: Sizes) -> None:
     """`minibert pretrain --backend gpu`, whole, as README has it for the CPU."""
-    from minibert.ops.gpu.library import emulated
+    from minibert.ops.gpu import library
     from minibert.training import PretrainConfig, pretrain
 
     out = record.path.parent / "default-run"
     changes = dict(steps=3, final_pairs=20, eval_pairs=20, vocab=str(Path(__file__).parents[2] / "lessons" / "model"))
-    config = PretrainConfig(out=str(out), backend="gpu", emulate=emulated, **(changes if sizes.rehearsal else {}))
+    config = PretrainConfig(
+        out=str(out), backend="gpu", emulate=library.emulated, **(changes if sizes.rehearsal else {})
+    )
     began = time.perf_counter()
     code = pretrain(config)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

@@ -61,7 +61,7 @@ class FeatureModel:
     those of the small model alone.  On the backends reference and cpu.
     """
 
-    labels_each = 1
+    labels_each, predicts_numbers = 1, False  # as of a TaskModel
 
     def __init__(self, encoder: Bert, labels, *, tokens: bool, layers=LAST_FOUR, head=BILSTM, seed: int | None = 0):
         """labels: the classes; tokens: words, not sentences; layers, head: as above.  ValueError for a wrong choice."""

@@ -41,6 +41,7 @@ class TaskModel(Model):
     pooled = True  # the output layer reads the pooled [CLS]; otherwise the tokens themselves
     drops = True  # dropout before the output layer, in training
     labels_each = 1  # rows of the loss for each label of a batch
+    predicts_numbers = False  # its loss is then the squared error, not the cross-entropy
 
     def build(self, parameters: Parameters) -> None:
         config = self.config

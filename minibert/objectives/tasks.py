@@ -32,7 +32,7 @@ class TaskObjective:
 
     def __init__(self, model):
         self.model, self.ops = model, model.backend
-        self.squared = getattr(model, "predicts_numbers", False)
+        self.squared = model.predicts_numbers
 
     def prepare(self, batch: TaskBatch) -> TaskTargets:
         """Raises ValueError for a batch without labels, and when an id or a label is outside its table."""

@@ -8,6 +8,7 @@ training on small data fails often (Mosbach et al. 2021).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -86,9 +87,11 @@ def fine_tune(
     steps = steps_of(len(features), recipe)
     watch = FineTuningWatch(objective, recipe, steps, evaluate, on_step, on_evaluation)
 
+    order_in = lru_cache(maxsize=1)(lambda epoch: order_of(len(features), recipe.seed, epoch))
+
     def batch(step: int) -> list:
         epoch, number = divmod(step, watch.per_epoch)
-        order = order_of(len(features), recipe.seed, epoch)
+        order = order_in(epoch)
         whole = [features[i] for i in order[number * recipe.batch_size : (number + 1) * recipe.batch_size]]
         return list(cut(whole, make_batch, recipe))
 
