@@ -316,8 +316,9 @@ def pretraining(record: Record, sizes: Sizes) -> None:
     model = Path(__file__).parents[2] / "lessons" / "model"
     config = PretrainConfig(
         out=str(out), backend="gpu", emulate=library.emulated, precision="bfloat16", size=size, vocab=str(model),
-        steps=count, batch_tokens=tokens, lengths=("128:1.0",) if count > 2 else ("64:1.0",), learning_rate=1e-4, warmup=0.2,
-        dropout=0.1, bias_correction=True, log_every=10, eval_every=10**6, final_pairs=200, save_every=10**6,
+        steps=count, batch_tokens=tokens, lengths=("128:1.0",) if count > 2 else ("64:1.0",), learning_rate=1e-4,
+        warmup=0.2, dropout=0.1, bias_correction=True, log_every=10, eval_every=10**6, final_pairs=200,
+        save_every=10**6,
     )  # fmt: skip
     began = time.perf_counter()
     code = pretrain(config)

@@ -105,7 +105,7 @@ def train(
         waiting.append(TakenStep(step, batch, losses, rate, norm))
         stopping = asked_to_stop()  # asked once: a signal that comes from here on is the next step's
         evaluates, saves = observer.evaluates(step), observer.saves(step, stopping)
-        if evaluates or saves or observer.reads_losses(step, len(waiting)):
+        if evaluates or saves or step == schedule.steps or observer.reads_losses(step, len(waiting)):
             observer.read_losses(waiting)  # also: a model whose loss is NaN is not saved
             waiting = []
         observer.took_step(step)
