@@ -1,8 +1,6 @@
 """The command line: what it prints, and what it exits with, on good and on bad input."""
 
-import contextlib
 import dataclasses
-import io
 import os
 import re
 import subprocess
@@ -13,9 +11,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-import tyro
 
 from minibert import __version__, cli
+from minibert.base.arguments import Argument
 from minibert.commands.options import field_docs, read_options
 
 ROOT = Path(__file__).parent.parent
@@ -25,9 +23,9 @@ ROOT = Path(__file__).parent.parent
 class ExampleConfig:
     """An example of a subcommand."""
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    name: Annotated[str, Argument(metavar="NAME", positional=True)]
     """A name that must be given."""
-    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")] = ()
+    files: Annotated[tuple[str, ...], Argument(metavar="FILE ...", positional=True)] = ()
     """Any number of files."""
     steps: int = 100
     """Number of steps."""
@@ -81,7 +79,6 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
     return code, out, err
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])  # tyro draws its boxes with either
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -92,27 +89,20 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
         (["nothing", "--steps", "1.5"], "--steps: expected a whole number, given '1.5'"),
         (["nothing", "--rate", "fast"], "--rate: expected a number, given 'fast'"),
         (["nothing", "--steps"], "--steps needs a value"),
+        (["nothing", "--steps", "--resume"], "--steps needs a value"),
+        (["nothing", "--step", "5"], "there is no option '--step' (did you mean '--steps'?)"),
+        (["nothing", "--resume=7"], "--resume/--no-resume: ignored explicit argument '7'"),
         (["nothing", "--steps", "0"], "steps must be at least 1, given 0"),
         (["nothing", "--backend", "abacus"], "--backend abacus: expected one of reference, cpu"),
-        (["nothing", "--lengths", "32", "x"], "--lengths: expected [INT [INT ...]], given '32', 'x'"),
+        (["nothing", "--lengths", "32", "x"], "--lengths: expected a whole number, given 'x'"),
         ([], "missing NAME"),
     ],
 )
-def test_nonsense_options_are_told_in_one_line(capsys, words, message, encoding):
-    printed = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    with pytest.raises(ValueError) as error, contextlib.redirect_stdout(printed):
+def test_nonsense_options_are_told_in_one_line(capsys, words, message):
+    with pytest.raises(ValueError) as error:
         read_options(ExampleConfig, words, program="minibert example")
     assert str(error.value) == f"{message}; see minibert example --help"
-    printed.flush()
-    assert (printed.buffer.getvalue(), capsys.readouterr().err) == (b"", "")  # nothing is printed on the way
-
-
-def test_a_long_value_is_not_broken_and_the_terminal_is_left_as_it_was(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    value = "/".join(["a_folder_with_a_long_name"] * 5)
-    with pytest.raises(ValueError, match=re.escape(f"given {value!r};")):
-        read_options(ExampleConfig, ["nothing", "--steps", value], program="minibert example")
-    assert os.environ["COLUMNS"] == "40"
+    assert capsys.readouterr() == ("", "")  # nothing is printed on the way
 
 
 def test_help_joins_the_lines_of_a_docstring_and_names_what_may_be_left_out(capsys):
@@ -148,6 +138,34 @@ def test_options_are_read_into_the_dataclass():
     words = ["nothing", "a.txt", "b.txt", "--steps", "7", "--lengths", "8", "16", "--resume"]
     expected = ExampleConfig("nothing", ("a.txt", "b.txt"), steps=7, lengths=(8, 16), resume=True)
     assert read_options(ExampleConfig, words, program="minibert example") == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["nothing", "a.txt", "--steps", "7", "b.txt"], ("a.txt", "b.txt")),
+        (["--steps=7", "nothing", "-"], ("-",)),
+        (["--steps", "7", "nothing", "--", "--a", "-b"], ("--a", "-b")),
+        (["nothing", "- a line of a list", "--steps", "7"], ("- a line of a list",)),
+    ],
+)
+def test_arguments_may_stand_anywhere_and_behind_a_double_dash_nothing_is_an_option(words, files):
+    options = read_options(ExampleConfig, words, program="minibert example")
+    assert (options.name, options.files, options.steps) == ("nothing", files, 7)
+
+
+def test_underscores_are_hyphens_in_the_name_of_an_option_only():
+    @dataclass(frozen=True)
+    class Config:
+        """An example."""
+
+        save_every: int = 0
+        """Steps."""
+        out: str = ""
+        """Folder."""
+
+    words = ["--save_every", "3", "--out=a_b"]
+    assert read_options(Config, words, program="minibert example") == Config(3, "a_b")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +231,7 @@ def test_help_of_a_subcommand_explains_every_option_with_its_default(capsys, nam
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: minibert {name} ")
     assert "--debug" in out
-    text = " ".join(out.replace("│", " ").split())
+    text = " ".join(out.split())
     config = cli._load(cli.COMMANDS[name].config)
     docs = field_docs(config)
     assert set(docs) == {field.name for field in dataclasses.fields(config)}, "a field has no docstring"

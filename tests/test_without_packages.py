@@ -15,7 +15,7 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 """
-FOR_COMMANDS = ("tyro", "docstring_parser", "typeguard", "tqdm", "safetensors", "matplotlib")
+FOR_COMMANDS = ("tqdm", "safetensors", "matplotlib")
 PEERS = ("torch", "transformers", "tokenizers", "ml_dtypes")
 
 

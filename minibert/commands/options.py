@@ -1,26 +1,26 @@
-"""Read a dataclass from the command line with tyro, and say what was wrong in one line where it cannot be."""
+"""Read a dataclass from the command line: argparse finds the words of each option, this file what they mean.
 
+Whatever is wrong with a command line is one line: argparse's own messages repeat the usage, and name Python's types.
+"""
+
+import argparse
 import ast
 import dataclasses
+import difflib
 import inspect
-import io
-import os
-import re
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+import types
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
 
 from minibert.base.arguments import Argument
 
-# a wide terminal, for the error boxes only: their lines are then not broken in the middle of a word
-WIDE = "10000"
-
-# what the help calls the value of an option that may be left out
-METAVARS = {str | None: "STR", int | None: "INT", float | None: "FLOAT"}
+VALUE_MISSING = object()  # what argparse finds for an option at the end of the line
+NAMES = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}  # what the help calls a value of a type
+EXPECTED = {int: "a whole number", float: "a number"}
 
 
 def read_options(config_class: type, words: Sequence[str], program: str, note: str = ""):
@@ -31,61 +31,189 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
     Returns None where --help was asked for, and printed. Raises ValueError, in one line, for a command line that
     does not fit.
     """
-    import tyro  # here: nothing but a command line needs it
-
-    description = "\n\n".join(part for part in (inspect.getdoc(config_class), note) if part)
-    wants_help = not {"-h", "--help"}.isdisjoint(words)
-    defaults = config_class.defaults(words) if hasattr(config_class, "defaults") and not wants_help else None
-    registry = tyro.constructors.ConstructorRegistry()
-    registry.struct_rule(lambda asked: _options_of(config_class, defaults) if asked.type is config_class else None)
-    complaint = io.StringIO()
+    options = options_of(config_class)
+    description = "\n\n".join(filter(None, (inspect.getdoc(config_class), note)))
+    before, after = split(words)
+    if not {"-h", "--help"}.isdisjoint(before):
+        print(parser_of(options, program, description).format_help(), end="")
+        return None
     try:
-        with redirect_stderr(complaint), _columns(None if wants_help else WIDE):
-            return tyro.cli(config_class, prog=program, description=description, args=words, registry=registry)
-    except SystemExit as stop:
-        if not stop.code:
-            return None
-    raise ValueError(f"{unbox(complaint.getvalue())}; see {program} --help")
+        given = words_of(options, before, after)
+        values = {option.name: option.read(given[option.name]) for option in options if option.name in given}
+        required = [option for option in options if option.default is dataclasses.MISSING]
+        if missing := [option.shown for option in required if option.name not in values]:
+            raise ValueError(f"missing {' and '.join(missing)}")
+        if hasattr(config_class, "defaults"):
+            return dataclasses.replace(config_class.defaults(words), **values)
+        return config_class(**values)
+    except ValueError as error:
+        raise ValueError(f"{error}; see {program} --help") from None
 
 
-def _options_of(config_class: type, defaults):
-    """How tyro makes an instance of `config_class`; left out options are as in the instance `defaults`, if any.
+def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words before and after the first "--", behind which nothing is an option."""
+    words = list(words)
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
 
-    tyro would find all of this by itself, but break the help where the docstring of a field goes to the next line,
-    and call what may be left out {None}|STR.
-    """
-    import tyro
 
-    hints = get_type_hints(config_class, include_extras=True)
-    docs = field_docs(config_class)
-    fields = []
+class Kind(NamedTuple):
+    """The type of a field: `element`, str, int, float, bool or Path; `choices`, the values of a Literal, or ();
+    many: a tuple of these."""
+
+    element: type
+    choices: tuple[str, ...] = ()
+    many: bool = False
+
+
+def kind_of(annotation) -> Kind:
+    """The Kind of a field's annotation: int, int | None, Literal["a", "b"], tuple[int, ...]."""
+    if get_origin(annotation) is types.UnionType:
+        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is tuple:
+        return kind_of(get_args(annotation)[0])._replace(many=True)
+    if get_origin(annotation) is Literal:
+        return Kind(str, get_args(annotation))
+    if annotation not in (str, int, float, bool, Path):
+        raise TypeError(f"{annotation} is no type of an option")
+    return Kind(annotation)
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A field of the dataclass, as the command line shows it."""
+
+    name: str
+    kind: Kind
+    doc: str
+    default: Any
+    note: Argument
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def metavar(self) -> str:
+        if self.note.metavar or not self.kind.choices:
+            return self.note.metavar or NAMES.get(self.kind.element, "")
+        return "{" + ",".join(self.kind.choices) + "}"
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return self.metavar if self.note.positional else self.flag
+
+    @property
+    def help(self) -> str:
+        default = self.default
+        if isinstance(default, tuple):
+            default = " ".join(map(str, default))
+        required = "(required)" if default is dataclasses.MISSING else f"(default: {default})"
+        return f"{self.doc} {self.note.default or required}".replace("%", "%%")
+
+    def read(self, given):
+        """The field's value, from the words that were found for it.  Raises ValueError for words that aren't one."""
+        if self.kind.many:
+            return tuple(map(self.read_word, given))
+        return given if isinstance(given, bool) else self.read_word(given)
+
+    def read_word(self, word: str):
+        if word is VALUE_MISSING:
+            raise ValueError(f"{self.shown} needs a value")
+        if self.kind.choices and word not in self.kind.choices:
+            raise ValueError(f"{self.shown} {word}: expected one of {', '.join(self.kind.choices)}")
+        try:
+            return self.kind.element(word)
+        except ValueError:
+            raise ValueError(f"{self.shown}: expected {EXPECTED[self.kind.element]}, given {word!r}") from None
+
+
+def options_of(config_class: type) -> list[Option]:
+    """The options of a dataclass, in the order of its fields."""
+    hints, docs = get_type_hints(config_class, include_extras=True), field_docs(config_class)
+    options = []
     for field in dataclasses.fields(config_class):
-        kind = _as_tyro_has_it(hints[field.name])
-        if field.default is None and (name := METAVARS.get(kind)):
-            kind = Annotated[kind, tyro.conf.arg(metavar=name)]
-        default = field.default if defaults is None else getattr(defaults, field.name)
-        if default is dataclasses.MISSING:
-            default = tyro.MISSING
-        fields.append(tyro.constructors.StructFieldSpec(field.name, kind, default, docs.get(field.name)))
-    return tyro.constructors.StructConstructorSpec(instantiate=config_class, fields=tuple(fields))
+        annotation, note = hints[field.name], Argument()
+        if get_origin(annotation) is Annotated:
+            annotation, note = get_args(annotation)
+        options.append(Option(field.name, kind_of(annotation), docs.get(field.name, ""), field.default, note))
+    return options
 
 
-def _as_tyro_has_it(kind):
-    """A field's type, with what a note on it (minibert.base.arguments) says in tyro's terms."""
-    import tyro
+class Parser(argparse.ArgumentParser):
+    """argparse, which raises its complaints instead of printing them."""
 
-    if get_origin(kind) is not Annotated:
-        return kind
-    plain, *notes = get_args(kind)
-    for note in notes:
-        if not isinstance(note, Argument):
-            plain = Annotated[plain, note]
-            continue
-        options = dict(metavar=note.metavar, help_behavior_hint=note.default, aliases=note.aliases or None)
-        plain = Annotated[plain, tyro.conf.arg(**{name: value for name, value in options.items() if value is not None})]
-        if note.positional:
-            plain = Annotated[plain, tyro.conf.Positional]
-    return plain
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parser_of(options: list[Option], program: str, description: str) -> Parser:
+    positionals = "".join(f" {option.metavar}" for option in options if option.note.positional)
+    parser = Parser(
+        program,
+        usage=f"{program} [OPTIONS]{positionals}",
+        description=description,
+        formatter_class=Help,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    for option in options:
+        names, shape = (*option.note.aliases, option.flag), dict(dest=option.name, metavar=option.metavar)
+        if option.note.positional:
+            names, shape = (option.name,), dict(metavar=option.metavar, nargs="*")
+        elif option.kind.element is bool:
+            shape = dict(dest=option.name, action=argparse.BooleanOptionalAction)
+        elif option.kind.many:
+            shape["nargs"] = "*"
+        else:  # a value that is missing is reported by Option.read, in its own words
+            shape |= dict(nargs="?", const=VALUE_MISSING)
+        parser.add_argument(*names, default=argparse.SUPPRESS, help=option.help, **shape)
+    return parser
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """The description as it is; one metavar for an option, whatever number of values it takes; no name is broken."""
+
+    def _split_lines(self, text, width):
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+    def _format_args(self, action, default_metavar):
+        metavar = action.metavar or default_metavar
+        return f"{metavar} ..." if action.nargs == "*" and not metavar.endswith("...") else metavar
+
+
+def words_of(options: list[Option], before: list[str], after: list[str]) -> dict[str, Any]:
+    """The words of each option that is there, by its name: one, or a list where it takes any number; a bool for a flag.
+
+    before, after: the command line around "--".  Raises ValueError for words that no option takes.
+    """
+    named = [option for option in options if not option.note.positional]
+    try:
+        # argparse gives a positional argument the words of one place only: "a.txt --steps 3 b.txt" would not do
+        found, others = parser_of(named, "", "").parse_known_args([with_hyphens(word) for word in before])
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{error.argument_name}: {error.message}") from None
+    given = vars(found)
+    if unknown := [word for word in others if word.startswith("-") and word != "-" and " " not in word]:
+        flags = [option.flag for option in named]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1, cutoff=0.7)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"there is no option {', '.join(map(repr, unknown))}{hint}")
+    others += after
+    for option in options:
+        if option.note.positional and others:
+            given[option.name] = others if option.kind.many else others.pop(0)
+            others = [] if option.kind.many else others
+    if others:
+        raise ValueError(f"more arguments than it takes: {', '.join(map(repr, others))}")
+    return given
+
+
+def with_hyphens(word: str) -> str:
+    """--batch_tokens is --batch-tokens too."""
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value if flag.startswith("--") and " " not in flag else word
 
 
 def field_docs(config_class: type) -> dict[str, str]:
@@ -96,70 +224,6 @@ def field_docs(config_class: type) -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             docs[field.target.id] = " ".join(str(below.value.value).split())
     return docs
-
-
-@contextmanager
-def _columns(width: str | None) -> Iterator[None]:
-    """Let the terminal be `width` characters wide; None leaves it as it is."""
-    before = os.environ.get("COLUMNS")
-    if width is not None:
-        os.environ["COLUMNS"] = width
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("COLUMNS", None)
-        else:
-            os.environ["COLUMNS"] = before
-
-
-def unbox(box: str) -> str:
-    """What one of tyro's error boxes says, in one line.
-
-    A box has a title, then sections divided by rules: what was wrong, perhaps the help of the option, perhaps
-    the options that were meant, and where to find help.  It is drawn with other characters where the terminal
-    does not take UTF-8.
-    """
-    box = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours
-    sections: list[list[str]] = [[]]
-    for line in box.splitlines()[1:]:  # the first holds the title
-        line = line.strip("│ ")
-        if line and not line.strip("─-╰╯"):
-            sections.append([])
-        elif line:
-            sections[-1].append(line)
-    sections = [section for section in sections if section] or [[]]
-    message = " ".join(" ".join(sections[0]).split()) or "the command line was not understood"
-    shown = {section[0]: section[1] for section in sections[1:] if len(section) > 1}
-
-    if match := re.match(r"Missing from .*?:", message):
-        # the names stand in every second line, their help below them
-        return "missing " + " and ".join(sections[0][1::2])
-    if match := re.match(r"Unrecognized options: (.*)", message):
-        words = match[1].split(", ")
-        meant = shown.get("Perhaps you meant:")
-        hint = f" (did you mean {meant.split()[0].rstrip(',')!r}?)" if meant else ""
-        options = [word for word in words if word.startswith("-")]
-        if options:
-            return f"there is no option {', '.join(map(repr, options))}{hint}"
-        return f"more arguments than it takes: {', '.join(map(repr, words))}"
-    if match := re.match(r"Missing value for argument '(.*?)'", message):
-        return f"{match[1]} needs a value"
-    if match := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*?),?\)", message):
-        return f"{match[2]} {match[1]}: expected one of {match[3]}".replace("'", "")
-    if match := re.match(r"Error parsing (\S+): (.*)", message):
-        option, reason = match.groups()
-        if not option.startswith("-") and "Argument helptext:" not in shown:
-            return reason  # the dataclass refused the combination; it says which fields
-        expected = re.sub(r"^-\S+\s*", "", shown.get("Argument helptext:", ""))
-        if wrong := re.match(r"invalid literal for int\(\) with base 10: (.*)", reason):
-            reason = f"expected a whole number, given {wrong[1]}"
-        elif wrong := re.match(r"could not convert string to float: (.*)", reason):
-            reason = f"expected a number, given {wrong[1]}"
-        elif wrong := re.match(r"Could not find valid parse for arguments: \[(.*)\]", reason):
-            reason = f"expected {expected}, given {wrong[1]}"
-        return f"{option}: {reason}"
-    return message
 
 
 def check_writable(option: str, path: Path) -> None:

@@ -15,7 +15,7 @@ from minibert.base.cores import usable_cores
 from minibert.ops.backend import BACKENDS, backend_status, lacking_ops
 from minibert.ops.blas import find_blas
 
-CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib", "tyro")
+CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib")
 
 # extra -> the packages that it brings and that something here looks for; as in pyproject.toml
 EXTRAS = {

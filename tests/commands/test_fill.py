@@ -59,7 +59,7 @@ def test_several_blanks_and_texts_are_told_apart(run_folder, capsys):
         (["[MASK]", "the state"], "no [MASK] in 'the state'"),
         (["[MASK] " + "the " * 12], "the model reads at most 12"),
         (["[MASK]", "--top", "0"], "--top is 0; expected at least 1"),
-        ([], "no TEXT was given"),
+        ([], "missing TEXT ..."),
     ],
 )
 def test_texts_that_cannot_be_filled_are_told_in_one_line(run_folder, capsys, words, message):

