@@ -31,7 +31,7 @@ from minibert.text.sentences import split_sentences
 from minibert.training.finetuning import fine_tune, order_of, steps_of
 from minibert.training.memory import keep_freed_memory
 from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
-from minibert.training.step import train_step
+from minibert.training.step import prepared, train_step
 
 BATCH, LABELS, RATE = 32, ("no", "yes"), 5e-5
 
@@ -136,8 +136,8 @@ def our_training(folder, ids, order):
 
     def run():
         for part in parts(features):
-            number, prepared = next(counter), [objective.prepare(task_batch(part))]
-            (loss,), _ = train_step(objective, optimizer, prepared, number, RATE, (0, number - 1))
+            number, batch = next(counter), prepared(objective, [task_batch(part)])
+            (loss,), _ = train_step(objective, optimizer, batch, number, RATE, (0, number - 1))
         return float(loss.total)
 
     return run

@@ -1,7 +1,7 @@
 """The loss of any model and its gradients, in one call each: what tests of models and of the backends need."""
 
 from minibert.models import BertForPreTraining
-from minibert.objectives import MaskedLmAndNextSentence, TaskObjective
+from minibert.objectives import MaskedLmAndNextSentence, TaskObjective, losses_of
 
 
 def objective_of(model):
@@ -11,7 +11,7 @@ def objective_of(model):
 def run_losses(model, batch, key=None):
     """The losses of a batch on the host, and the cache.  key: of the dropout."""
     objective = objective_of(model)
-    return objective.losses(objective.prepare(batch), key)
+    return losses_of(objective, batch, key)
 
 
 def run_backward(model, cache, scale=1.0) -> None:

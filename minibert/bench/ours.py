@@ -8,7 +8,7 @@ from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops import Backend
 from minibert.training.memory import keep_freed_memory
 from minibert.training.optimizer import AdamW, AdamWSettings
-from minibert.training.step import train_step
+from minibert.training.step import prepared, train_step
 
 # of all contenders' optimiser
 LEARNING_RATE, WEIGHT_DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
@@ -31,7 +31,7 @@ def training_step(config: BertConfig, backend, dtype="float32"):
 
     def step(batch):
         number = next(numbers)
-        parts = [objective.prepare(batch)]
+        parts = prepared(objective, [batch])
         (losses,), _ = train_step(objective, optimizer, parts, number + 1, LEARNING_RATE, (0, number))
         return losses.total
 

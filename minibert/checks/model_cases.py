@@ -9,7 +9,7 @@ from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn import Dropouts, Sequences
-from minibert.objectives import MaskedLmAndNextSentence
+from minibert.objectives import MaskedLmAndNextSentence, losses_of
 from minibert.ops.dropout import EMBEDDINGS
 
 LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # of the three sequences in all cases: their tokens, and what they are called
@@ -59,7 +59,7 @@ def loss_case(name: str, shape: str, objective, batch, key) -> Case:
     """The case of a whole model and its loss: all parameters.  key: of the dropout, or None."""
 
     def run():
-        losses, cache = objective.losses(objective.prepare(batch), key)
+        losses, cache = losses_of(objective, batch, key)
         return (losses.total,), cache
 
     def run_backward(upstream, cache):

@@ -11,10 +11,10 @@ from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn.parameters import HALF_PRECISION, as_dtype
-from minibert.objectives import MaskedLmAndNextSentence
+from minibert.objectives import MaskedLmAndNextSentence, losses_of
 from minibert.ops import Backend, load_backend
 from minibert.training.optimizer import AdamW, AdamWSettings
-from minibert.training.step import train_step
+from minibert.training.step import prepared, train_step
 
 FACTOR = 4
 LEARNING_RATE = 2e-3
@@ -71,7 +71,7 @@ def rounded_losses(precision: str, steps: int) -> np.ndarray:
     for number in range(1, steps + 1):
         parameters.values[...] = rounded(parameters.masters)
         parameters.zero_gradients()
-        step_losses, cache = objective.losses(batch_of(objective, number), (1, number))
+        step_losses, cache = losses_of(objective, batch_of(objective, number), (1, number))
         objective.losses_backward(cache, scale)
         parameters.gradients /= scale
         optimizer.step(number, LEARNING_RATE)
@@ -90,13 +90,13 @@ def objective_and_optimizer(backend: Backend, precision: str):
 
 
 def batch_of(objective, number: int):
-    """The batch of a step, on the device: two take turns."""
-    return objective.prepare(random_batch(objective.model.config, seed=number % 2))
+    """The batch of a step: two take turns."""
+    return random_batch(objective.model.config, seed=number % 2)
 
 
 def step(objective, optimizer: AdamW, number: int):
     """One step, counted from 1.  Returns the Losses."""
-    parts = [batch_of(objective, number)]
+    parts = prepared(objective, [batch_of(objective, number)])
     (losses,), _ = train_step(objective, optimizer, parts, number, LEARNING_RATE, (1, number))
     return losses
 

@@ -3,6 +3,11 @@
 from typing import Any, Protocol
 
 
+def losses_of(objective: "Objective", batch, dropout_key=None, keep_cache=True) -> tuple[Any, Any]:
+    """Losses and cache of a batch on the host: for evaluations and checks, which do not prepare one batch ahead."""
+    return objective.losses(objective.prepare(batch), dropout_key, keep_cache)
+
+
 class Objective(Protocol):
     """A model and what it is trained for.
 

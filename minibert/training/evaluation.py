@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from minibert.data.masked_batch import MaskedBatch
-from minibert.objectives import MaskedLmAndNextSentence
+from minibert.objectives import MaskedLmAndNextSentence, losses_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def evaluate(objective: MaskedLmAndNextSentence, batches: Iterable[MaskedBatch])
     """Run a model over batches, without dropout."""
     mlm = nsp = mlm_correct = nsp_correct = masked = pairs = 0
     for batch in batches:
-        losses, _ = objective.losses(objective.prepare(batch), keep_cache=False)
+        losses, _ = losses_of(objective, batch, keep_cache=False)
         # a loss is a sum divided by the count of the global batch: multiply, to get the sum
         mlm += float(losses.mlm) * batch.mlm_count
         nsp += float(losses.nsp) * batch.nsp_count

@@ -14,6 +14,7 @@ import numpy as np
 
 from minibert.data.batch import parts_of
 from minibert.objectives import Objective
+from minibert.training.advice import when_finetuning_diverged
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 
@@ -124,10 +125,7 @@ class FineTuningWatch(Observer):
         for step in steps:
             loss = self.objective.figures(step.batch, step.losses)["loss"]
             if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is not a number any more at step {step.number}; try a lower --learning-rate "
-                    f"(now {self.recipe.learning_rate:g}) or a longer --warmup"
-                )
+                raise FloatingPointError(when_finetuning_diverged(step.number, self.recipe.learning_rate))
             self.history.losses.append((step.number, loss))
 
     def took_step(self, step: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from minibert.objectives import Objective
 from minibert.training.optimizer import AdamW
-from minibert.training.step import train_step
+from minibert.training.step import prepared, train_step
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def train(
     """
     step, waiting = schedule.first, []
 
-    def prepare(step: int):
+    def next_batch():
         batch = schedule.batch(step)
-        return batch, [objective.prepare(part) for part in batch]
+        return batch, prepared(objective, batch)
 
-    upcoming = prepare(step) if step < schedule.steps else None
+    upcoming = next_batch() if step < schedule.steps else None
     while step < schedule.steps:
         batch, parts = upcoming
         rate = schedule.learning_rate(step)
@@ -100,7 +100,7 @@ def train(
             raise MemoryError(observer.out_of_memory(step, batch)) from None
         step += 1
         if step < schedule.steps:
-            upcoming = prepare(step)  # a GPU still works on the step: nothing above waits for it
+            upcoming = next_batch()  # a GPU still works on the step: nothing above waits for it
 
         waiting.append(TakenStep(step, batch, losses, rate, norm))
         stopping = asked_to_stop()  # asked once: a signal that comes from here on is the next step's

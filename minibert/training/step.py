@@ -4,11 +4,20 @@ from minibert.objectives import Objective
 from minibert.training.optimizer import AdamW
 
 
+def prepared(objective: Objective, batch: list) -> list:
+    """The micro-batches of a global batch, on the device: inputs and targets, as `train_step` takes them.
+
+    The loop calls it one step ahead: a GPU then computes while the host prepares.  Raises ValueError when an id or a
+    label is outside its table.
+    """
+    return [objective.prepare(part) for part in batch]
+
+
 def train_step(objective: Objective, optimizer: AdamW, parts: list, number: int, learning_rate: float, dropout_key):
     """Take one step.
 
-    parts: the micro-batches of the global batch, as `objective.prepare` made them; their gradients add up to those of
-    the whole.  number: of the step, counted from 1; dropout_key: (seed, step), or None for no dropout.
+    parts: the micro-batches of the global batch, `prepared`; their gradients add up to those of the
+    whole.  number: of the step, counted from 1; dropout_key: (seed, step), or None for no dropout.
     Returns the losses of each part, and the gradient's norm (0-d arrays of the backend: reading them on a GPU waits for
     it; of the norm see AdamW.step).
     """

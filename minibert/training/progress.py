@@ -1,0 +1,38 @@
+"""How fast a training goes: the bar on the terminal, and tokens per second."""
+
+import time
+
+from minibert.base.progress import progress_bar
+
+
+class Progress:
+    """A progress bar over the steps, and a clock that leaves out what is not training.  A context manager."""
+
+    def __init__(self, steps: int, first: int):
+        """steps: in all; first: how many were taken before."""
+        self.bar = progress_bar(total=steps, initial=first, unit="step", leave=True, dynamic_ncols=True)
+        self.restart_clock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
+
+    def restart_clock(self) -> None:
+        """Leave out the time since the last steps: it went into saving or evaluating."""
+        self.since = time.perf_counter()
+
+    def speed(self, tokens: int) -> float:
+        """Tokens per second: so many were learnt from since the clock was started."""
+        before, self.since = self.since, time.perf_counter()
+        return tokens / (self.since - before)
+
+    def took_step(self) -> None:
+        self.bar.update()
+
+    def show(self, figures: dict, speed: float) -> None:
+        """The figures of the last step, behind the bar."""
+        shown = {"length": figures["length"], "loss": f"{figures['mlm_loss']:.3f}"}
+        shown |= {"accuracy": f"{figures['mlm_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}
+        self.bar.set_postfix(shown, False)
