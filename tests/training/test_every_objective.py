@@ -125,9 +125,14 @@ class Saves(Observer):
 
 
 def run(name, folder, backend="reference", dtype="float64", count=1, resume=False, signal_at=None):
-    """Train from a seed, or from the last checkpoint in the folder; losses, parameters, steps taken."""
+    """Train from a seed, or from the last checkpoint in the folder.
+
+    Losses; parameters, in float16 with the loss scale behind them; steps taken.
+    """
     objective, parts = OBJECTIVES[name](backend, dtype)
     optimizer = AdamW(objective.model.parameters, AdamWSettings(beta2=0.98))
+    if optimizer.loss_scale is not None and not resume:
+        optimizer.loss_scale.restore({"value": 2.0**12})  # another than a new one begins with
     first = load_checkpoint(list_checkpoints(folder)[-1], objective.model, optimizer) if resume else 0
     saves = Saves(objective, optimizer, folder, signal_at)
     schedule = Schedule(STEPS, 3, lambda step: parts(step, count), lambda step: 2e-3, first)
@@ -135,7 +140,10 @@ def run(name, folder, backend="reference", dtype="float64", count=1, resume=Fals
         stop.urgent = False
         taken = train(objective, optimizer, schedule, saves, lambda: stop.signal is not None)
     parameters = objective.model.parameters
-    return np.array(saves.losses), parameters.backend.numpy(parameters.masters).copy(), taken
+    weights = parameters.backend.numpy(parameters.masters).copy()
+    if optimizer.loss_scale is not None:
+        weights = np.append(weights, float(optimizer.loss_scale.state()["value"]))
+    return np.array(saves.losses), weights, taken
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
