@@ -7,7 +7,6 @@ import numpy as np
 from minibert.checks.gradients import Case
 from minibert.ops import Backend
 
-KEY = (7, 3)  # seed and step of the dropout masks in all cases
 CASES: dict[str, Callable[[Backend, np.random.Generator], Iterator[Case]]] = {}
 
 

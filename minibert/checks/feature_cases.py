@@ -4,11 +4,11 @@ import numpy as np
 
 from minibert.checks.cases import cases
 from minibert.checks.model_cases import loss_case, small_batch
-from minibert.checks.op_cases import normal
 from minibert.data.task_batch import TaskBatch
 from minibert.models import Bert, BertConfig
 from minibert.models.features import BILSTM, LINEAR, WEIGHTED, FeatureModel
 from minibert.objectives import TaskObjective
+from minibert.ops.examples import normal
 
 
 @cases("features")

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from minibert.checks.cases import KEY, cases
+from minibert.checks.cases import cases
 from minibert.checks.gradients import Case
-from minibert.checks.op_cases import normal
 from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn import Dropouts, Sequences
 from minibert.objectives import MaskedLmAndNextSentence, losses_of
 from minibert.ops.dropout import EMBEDDINGS
+from minibert.ops.examples import KEY, normal
 
 LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # of the three sequences in all cases: their tokens, and what they are called
 TOKENS = sum(LENGTHS)

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from minibert.checks.cases import KEY, cases
+from minibert.checks.cases import cases
 from minibert.checks.model_cases import LENGTHS, TOKENS, loss_case, small_batch
-from minibert.checks.op_cases import normal
 from minibert.data.task_batch import TaskBatch
 from minibert.models import (
     BertConfig,
@@ -14,6 +13,7 @@ from minibert.models import (
     BertForTokenClassification,
 )
 from minibert.objectives import TaskObjective
+from minibert.ops.examples import KEY, normal
 
 FIRST = np.array([0, 1, 8], np.int32)  # where the three sequences begin
 

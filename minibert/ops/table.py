@@ -1,15 +1,17 @@
 """Every op of the house, a row each: what it is called, and what the rooms that measure and check it need to know.
 
-To add an op, write `x_forward` and `x_backward` in reference/, cpu/ and gpu/, a row here, and its gradient cases in
-minibert/checks/op_cases.py.
+To add an op, write `x_forward` and `x_backward` in reference/, cpu/ and gpu/, a row here, and in examples.py the
+arguments that its gradients are checked on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.ops import examples
 from minibert.ops.dropout import Dropout
+from minibert.ops.examples import Example
 from minibert.ops.optimizer import AdamWStep
 
 # the arguments of warm-up calls: float32, eight by eight
@@ -22,6 +24,7 @@ class Op:
     """One op.
 
     name            a pair is called name_forward and name_backward
+    examples        what its gradients are checked on; None for an op without a gradient
     pair            False for an op without a gradient
     on_every_gpu    False where a GPU's backend may lack it
     loss            True where the result is a loss: it stays in float32 when activations have 16 bits
@@ -37,6 +40,7 @@ class Op:
     """
 
     name: str
+    examples: Callable[[np.random.Generator], Iterator[Example]] | None = None
     pair: bool = True
     on_every_gpu: bool = True
     loss: bool = False
@@ -66,25 +70,39 @@ def arguments_of_adamw() -> tuple:
 
 TABLE = (
     # d_x = d_y @ weight and d_weight = d_y.T @ x, for the one product of the forward pass
-    Op("linear", activations=1, products=products_of_linear, backward=2.0, warm_up=lambda: (X, X, ROW)),
+    Op(
+        "linear", examples.linear, activations=1, products=products_of_linear, backward=2.0, warm_up=lambda: (X, X, ROW)
+    ),
     # three rows are read, their sum is written; one is read, and added to rows of three tables
-    Op("embedding", activations=0, rows_moved=(4, 7), warm_up=lambda: (IDS, IDS, IDS, X, X, X)),
-    Op("layernorm", activations=1, operations=(8, 11)),
+    Op("embedding", examples.embedding, activations=0, rows_moved=(4, 7), warm_up=lambda: (IDS, IDS, IDS, X, X, X)),
+    Op("layernorm", examples.layernorm, activations=1, operations=(8, 11)),
     # with the residual and dropout
-    Op("add_layernorm", activations=2, operations=(11, 13), warm_up=lambda: (X, X, ROW, ROW, 1e-12)),
-    Op("gelu", operations=(4, 8), warm_up=lambda: (X,)),
-    Op("gelu_tanh", operations=(9, 15)),
-    Op("tanh", operations=(1, 3), warm_up=lambda: (X,)),
-    Op("dropout", operations=(1, 1), warm_up=lambda: (X, Dropout(0.5, (0, 0), 0, IDS, IDS))),
+    Op(
+        "add_layernorm",
+        examples.add_layernorm,
+        activations=2,
+        operations=(11, 13),
+        warm_up=lambda: (X, X, ROW, ROW, 1e-12),
+    ),
+    Op("gelu", examples.activation, operations=(4, 8), warm_up=lambda: (X,)),
+    Op("gelu_tanh", examples.activation, operations=(9, 15)),
+    Op("tanh", examples.activation, operations=(1, 3), warm_up=lambda: (X,)),
+    Op("dropout", examples.dropout, operations=(1, 1), warm_up=lambda: (X, Dropout(0.5, (0, 0), 0, IDS, IDS))),
     # five products for two: scores (again, since they were not kept), d_p, d_v, d_q, d_k
-    Op("attention", products=products_of_attention, backward=2.5, warm_up=lambda: (X, X, X, 2, WHOLE, WHOLE, IDS)),
-    Op("gather_rows", rows_moved=(2, 3), warm_up=lambda: (X, IDS)),
-    Op("mean_pool", operations=(1, 1)),
-    Op("lstm", on_every_gpu=False),
-    Op("cross_entropy", loss=True, operations=(4, 3), warm_up=lambda: (X, IDS, 8)),
-    Op("mse", loss=True),
-    Op("kl_divergence", loss=True),
-    Op("cosine", loss=True),
+    Op(
+        "attention",
+        examples.attention,
+        products=products_of_attention,
+        backward=2.5,
+        warm_up=lambda: (X, X, X, 2, WHOLE, WHOLE, IDS),
+    ),
+    Op("gather_rows", examples.gather_rows, rows_moved=(2, 3), warm_up=lambda: (X, IDS)),
+    Op("mean_pool", examples.mean_pool, operations=(1, 1)),
+    Op("lstm", examples.lstm, on_every_gpu=False),
+    Op("cross_entropy", examples.cross_entropy, loss=True, operations=(4, 3), warm_up=lambda: (X, IDS, 8)),
+    Op("mse", examples.mse, loss=True),
+    Op("kl_divergence", examples.kl_divergence, loss=True),
+    Op("cosine", examples.cosine, loss=True),
     Op("count_correct", pair=False, warm_up=lambda: (X, IDS)),
     Op("adamw", pair=False, operations=(14, 0), warm_up=arguments_of_adamw),
     Op("global_norm", pair=False, operations=(2, 0), warm_up=lambda: (ROW,)),

@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
-from minibert.checks import CASES
+from minibert.checks import cases_of
 from minibert.ops import load_backend
 from minibert.ops.table import BY_NAME, OPS, PAIRS, TABLE, row_of
 
 
-def test_each_pair_has_gradient_cases():
-    assert set(PAIRS) <= set(CASES)
+def test_each_pair_has_examples_and_they_are_its_gradient_cases():
+    for name in PAIRS:
+        examples = list(BY_NAME[name].examples(np.random.default_rng(0)))
+        cases = cases_of(name, load_backend("reference"))
+        assert examples and [case.shape for case in cases] == [example.label for example in examples]
 
 
 def test_names_lead_to_their_rows():
