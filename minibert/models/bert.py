@@ -13,11 +13,13 @@ from minibert.ops.dropout import EMBEDDINGS
 class Model:
     """What all models share: a configuration, a backend, parameters in one flat buffer, and files.
 
-    A subclass builds its layers in `build(parameters)`.
+    A subclass builds its layers in `build(parameters)`, whose names are those of the class of `transformers` that
+    `huggingface_class` names.
 
     initialised_afresh      the names of parameters that the folder it was loaded from does not have
     """
 
+    huggingface_class = ""
     initialised_afresh: tuple[str, ...] = ()
 
     def __init__(
@@ -157,6 +159,8 @@ def check_ids(name: str, ids: np.ndarray, size: int) -> None:
 
 class Bert(Model):
     """BERT without a head, for the features of its tokens and sentences."""
+
+    huggingface_class = "BertModel"
 
     def build(self, parameters: Parameters) -> None:
         self.body = BertBody(parameters, self.config, "", self.position_start)

@@ -77,7 +77,7 @@ def save(model, folder) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = model.parameters.tensors(model.parameters.masters)
     save_tensors(folder / WEIGHTS, {name: tensor.astype(np.float32) for name, tensor in tensors.items()})
-    model.config.save(folder, architecture=type(model).__name__)
+    model.config.save(folder, model.huggingface_class or type(model).__name__)
 
 
 def save_tensors(path, tensors: dict[str, np.ndarray]) -> None:

@@ -23,7 +23,9 @@ class PretrainingInputs(NamedTuple):
 
 
 class BertForPreTraining(Model):
-    """BERT with both heads; parameters are named as in `transformers.BertForPreTraining`."""
+    """BERT with both heads."""
+
+    huggingface_class = "BertForPreTraining"
 
     def build(self, parameters: Parameters) -> None:
         config = self.config

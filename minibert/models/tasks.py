@@ -133,6 +133,8 @@ class TaskModel(Model):
 class BertForSequenceClassification(TaskModel):
     """Classes of sentences and pairs: logits [B, classes].  With one label only it predicts a number: logits [B, 1]."""
 
+    huggingface_class = "BertForSequenceClassification"
+
     @property
     def predicts_numbers(self) -> bool:
         return self.outputs == 1
@@ -148,11 +150,15 @@ class BertForSequenceClassification(TaskModel):
 class BertForTokenClassification(TaskModel):
     """Classes of words: logits [R, classes], for the R rows of a batch (first pieces)."""
 
+    huggingface_class = "BertForTokenClassification"
+
     pooled = False
 
 
 class BertForMultipleChoice(TaskModel):
     """Which candidate is right: logits [B / choices, choices]."""
+
+    huggingface_class = "BertForMultipleChoice"
 
     outputs = 1
 
@@ -175,6 +181,8 @@ class BertForQuestionAnswering(TaskModel):
 
     The loss is the mean of two cross-entropies, each over the tokens of a sequence (paper, section 4.2).
     """
+
+    huggingface_class = "BertForQuestionAnswering"
 
     output = "qa_outputs"
     pooled = drops = False

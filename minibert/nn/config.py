@@ -135,8 +135,7 @@ class BertConfig:
             raise ValueError(f"{path}: {error}") from None
 
     def save(self, folder, architecture: str = "BertForPreTraining") -> None:
-        """Write FOLDER/config.json in the form that `transformers` reads; architecture: our class, by its name."""
-        architecture = {"Bert": "BertModel"}.get(architecture, architecture)
+        """Write FOLDER/config.json in the form that `transformers` reads; architecture: its class, by its name."""
         values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
         labels = values.pop("labels")
         if labels:

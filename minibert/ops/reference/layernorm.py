@@ -45,7 +45,10 @@ def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
 
 
 def add_layernorm_backward(d_y, cache):
-    """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H]."""
+    """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
+
+    Where nothing is dropped, d_x and d_residual are the same array.
+    """
     norm_cache, dropout_cache = cache
     # y = layernorm(residual + dropout(x)): a sum hands its gradient to both of its terms
     d_residual, d_weight, d_bias = layernorm_backward(d_y, norm_cache)
