@@ -14,7 +14,7 @@ from minibert.checks.short_training import (
 from minibert.models import BertForPreTraining
 from minibert.nn.parameters import as_dtype
 from minibert.training.optimizer import LossScale
-from minibert.training.step import train_step
+from minibert.training.step import prepared, train_step
 from tests.ops.gpu.helpers import BFLOAT16, slow
 
 STEPS = 20
@@ -47,11 +47,11 @@ def test_a_step_does_not_wait_for_the_device(gpu, dtype):
     if not hasattr(gpu.xp, "no_synchronisation"):
         pytest.skip("only the emulator's stand-in for CuPy can tell")
     objective, optimizer = objective_and_optimizer(gpu, dtype)
-    parts = [batch_of(objective, 1)]
+    parts = prepared(objective, [batch_of(objective, 1)])
     with gpu.xp.no_synchronisation():
         for number in (1, 2, 3):
             (losses,), _ = train_step(objective, optimizer, parts, number, 1e-3, (1, number))
-            loss, parts = losses.total, [batch_of(objective, number + 1)]
+            loss, parts = losses.total, prepared(objective, [batch_of(objective, number + 1)])
     assert np.isfinite(float(gpu.numpy(loss)))
 
 
