@@ -479,13 +479,13 @@ def losses_and_gradients(batch, parameters, config):
 # ----------------------------------------------------------------------------------------------------------- learning
 
 
-def learning_rate_at(step, steps, highest, warmup=0.1):
+def learning_rate_at(step, steps, peak, warmup=0.1):
     """Rises linearly over the first share of the steps, then falls linearly to 0 (paper, appendix A.2).
 
     In minibert: training/optimizer.py, learning_rate_at.
     """
     rising = max(int(steps * warmup), 1)
-    return highest * min((step + 1) / rising, (steps - step) / max(steps - rising, 1))
+    return peak * min((step + 1) / rising, (steps - step) / max(steps - rising, 1))
 
 
 def adamw_step(parameters, gradients, moments, rate, beta1=0.9, beta2=0.98, eps=1e-6, decay=0.01, clip=1.0):
@@ -507,7 +507,7 @@ def adamw_step(parameters, gradients, moments, rate, beta1=0.9, beta2=0.98, eps=
         value -= rate * update
 
 
-def train(documents, config, steps=600, sequences=16, highest=3e-3, seed=0):
+def train(documents, config, steps=600, sequences=16, peak=3e-3, seed=0):
     """The loop.  documents: lists of sentences, each a list of token ids.  Returns the trained parameters.
 
     In minibert: training/pretraining.py, pretrain.
@@ -517,7 +517,7 @@ def train(documents, config, steps=600, sequences=16, highest=3e-3, seed=0):
     for step in range(steps):
         batch = make_batch(documents, sequences, config, random)
         figures, gradients = losses_and_gradients(batch, parameters, config)
-        adamw_step(parameters, gradients, moments, learning_rate_at(step, steps, highest))
+        adamw_step(parameters, gradients, moments, learning_rate_at(step, steps, peak))
         recent.append(figures)
         if (step + 1) % 50 == 0 or step == 0:
             mean = {name: np.mean([each[name] for each in recent]) for name in figures}

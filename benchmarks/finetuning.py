@@ -260,7 +260,7 @@ def learn_there(tuning: FineTuning, recipe) -> float:
         order = order_of(len(features), recipe.seed, epoch)
         for begin in range(0, len(order), recipe.batch_size):
             part = [features[n] for n in order[begin : begin + recipe.batch_size]]
-            rate = learning_rate_at(step, steps=steps, highest=recipe.learning_rate, warmup=recipe.warmup)
+            rate = learning_rate_at(step, steps=steps, peak=recipe.learning_rate, warmup=recipe.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             loss = model(**peer_inputs(part, labels=True)).loss

@@ -79,7 +79,7 @@ def stock_inputs(batch: MaskedBatch) -> dict:
 
 
 def tuned_inputs(batch: MaskedBatch) -> dict:
-    """The same, but for the labels: the masked tokens' places in the padded batch [M], and their ids [M]."""
+    """The same, but for the labels: the masked tokens' indices in the padded batch [M], and their ids [M]."""
     inputs = stock_inputs(batch)
     labels = inputs.pop("labels").flatten()  # [B * T]
     masked = (labels != IGNORED).nonzero().flatten()  # [M]

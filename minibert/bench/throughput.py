@@ -45,11 +45,11 @@ def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0)
     random = np.random.default_rng(seed)
     tokens = sequences * length
     masked = np.sort(random.choice(tokens, round(MASK_RATE * tokens), replace=False)).astype(np.int32)
-    place = np.tile(np.arange(length, dtype=np.int32), sequences)
+    positions = np.tile(np.arange(length, dtype=np.int32), sequences)
     batch = Batch(
         token_ids=random.integers(0, config.vocab_size, tokens).astype(np.int32),
-        segment_ids=(place >= length // 2).astype(np.int32),
-        position_ids=place,
+        segment_ids=(positions >= length // 2).astype(np.int32),
+        position_ids=positions,
         cu_seqlens=running_sum(np.full(sequences, length)),
         sequence_numbers=np.arange(sequences, dtype=np.int64),
     )

@@ -126,9 +126,9 @@ def cut_sentences(documents, tokenizer: Tokenizer) -> list[np.ndarray]:
     found, wanted = [], random.integers(SHORTEST_SENTENCE, LONGEST_SENTENCE + 1, SENTENCES)
     for _, ids, lengths in tokenize_documents(documents, tokenizer, processes=1):
         for end, length in zip(np.cumsum(lengths), lengths, strict=True):
-            room = wanted[len(found)] - 2  # tokens beside [CLS] and [SEP]
-            if length >= room:
-                words = ids[end - length : end - length + room]
+            budget = wanted[len(found)] - 2  # tokens beside [CLS] and [SEP]
+            if length >= budget:
+                words = ids[end - length : end - length + budget]
                 found.append(np.concatenate([[tokenizer.cls_id], words, [tokenizer.sep_id]]).astype(np.int32))
                 if len(found) == SENTENCES:
                     return found

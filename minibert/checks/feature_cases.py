@@ -24,7 +24,7 @@ def features(backend, random):
         intermediate_size=5,
         max_position_embeddings=8,
     )
-    encoder = Bert(config, backend, dtype="float64", position_start="sinusoids")
+    encoder = Bert(config, backend, dtype="float64", position_init="sinusoids")
     encoder.parameters.values[...] += backend.array(0.3 * normal(random, encoder.parameters.values.size))
     tokens = small_batch(random)
     words = TaskBatch(tokens, np.array([0, 2, 3, 7, 9], np.int32), np.array([0, 2, 1, 1, 0], np.int32), 5)

@@ -85,12 +85,12 @@ def numeric_gradient(objective: Callable, inputs: dict[str, np.ndarray], name: s
     moved = inputs[name].copy()  # the one array that changes; the caller's stays as it is
     inputs = {**inputs, name: moved}
     gradient = np.empty_like(moved)
-    for place in np.ndindex(moved.shape):
-        value = moved[place]
-        moved[place] = value + step
+    for index in np.ndindex(moved.shape):
+        value = moved[index]
+        moved[index] = value + step
         above = objective(inputs)
-        moved[place] = value - step
+        moved[index] = value - step
         below = objective(inputs)
-        moved[place] = value
-        gradient[place] = (above - below) / (2 * step)
+        moved[index] = value
+        gradient[index] = (above - below) / (2 * step)
     return gradient

@@ -146,23 +146,23 @@ def self_attention(backend, random):
     """All tokens ask, and x has two gradients that add up; or a few rows ask, which are an input of their own."""
     tokens, few = layouts(backend)
     own = "bert.encoder.layer.1.attention"
-    for label, asking, causal, rate in (
+    for label, queries, causal, rate in (
         ("all rows", tokens, False, 0),
         ("all rows, causal, dropout", tokens, True, 0.3),
         ("few rows ask, dropout", few, False, 0.3),
     ):
         model = small_model(backend, random)
         x = dict(x=normal(random, TOKENS, 6))
-        if asking is few:
+        if queries is few:
             x["x_q"] = normal(random, len(ROWS), 6)
 
-        def run(x, x_q=None, layer=model.bert.encoder.layers[1].attention, asking=asking, causal=causal, rate=rate):
-            y, cache = layer.forward(x, x if x_q is None else x_q, tokens, asking, causal, dropouts_of(rate))
+        def run(x, x_q=None, layer=model.bert.encoder.layers[1].attention, queries=queries, causal=causal, rate=rate):
+            y, cache = layer.forward(x, x if x_q is None else x_q, tokens, queries, causal, dropouts_of(rate))
             return (y,), cache
 
-        def run_backward(upstream, cache, layer=model.bert.encoder.layers[1].attention, asking=asking):
+        def run_backward(upstream, cache, layer=model.bert.encoder.layers[1].attention, queries=queries):
             d_x, d_x_q = layer.backward(upstream[0], cache)
-            return {"x": d_x + d_x_q} if asking is tokens else {"x": d_x, "x_q": d_x_q}
+            return {"x": d_x + d_x_q} if queries is tokens else {"x": d_x, "x_q": d_x_q}
 
         yield model_case("self_attention", label, model, run, run_backward, own, **x)
 

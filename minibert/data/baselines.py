@@ -19,7 +19,7 @@ def baselines(train, batches) -> dict[str, float]:
     """Accuracy, 0 to 1, of each guess over all masked tokens of `batches`.
 
     train: the DocumentSet to count in; batches: those that the model is evaluated on.
-    A neighbour never seen in that place, as [CLS] and [SEP], says nothing: then `both neighbours` falls back on
+    A neighbour never seen there, as [CLS] and [SEP], says nothing: then `both neighbours` falls back on
     the left one, and `left neighbour` on the most frequent token.  Of equally frequent tokens the one with the
     lowest id is guessed.  Raises ValueError when nothing is masked.
     """
@@ -56,9 +56,9 @@ class Counts:
         number, known = self._number(contexts)
         known &= tokens != BOUNDARY
         keys, counts = np.unique(_pair(number[known], tokens[known]), return_counts=True)
-        self.keys, place = np.unique(np.concatenate([self.keys, keys]), return_inverse=True)
+        self.keys, index = np.unique(np.concatenate([self.keys, keys]), return_inverse=True)
         weights = np.concatenate([self.counts, counts])
-        self.counts = np.bincount(place, weights, minlength=len(self.keys)).astype(np.int64)
+        self.counts = np.bincount(index, weights, minlength=len(self.keys)).astype(np.int64)
 
     def guess(self, contexts, otherwise):
         """The most frequent token of each context [M]; `otherwise` [M] or scalar where it was never seen."""

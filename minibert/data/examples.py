@@ -70,7 +70,7 @@ class Windows:
 
     In an epoch the windows tile every document: each token is in exactly one of them.  The tiling starts at
     another place in every epoch, so that a token is not always seen with the same neighbours: a document of n
-    tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the room to spare is
+    tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the spare tokens are
     divided at random between the first and the last of them.  A document of up to w tokens is one window.
     """
 

@@ -53,13 +53,13 @@ def _lowest(hashes, token_counts, share):
     keys, group_of = np.unique(hashes, return_inverse=True)  # [groups] ascending, [documents]
     tokens = np.bincount(group_of, weights=token_counts)  # [groups]
     documents = np.bincount(group_of)  # [groups]
-    room = LARGEST_SHARE * tokens.sum()
+    budget = LARGEST_SHARE * tokens.sum()
     chosen, chosen_documents = np.zeros(len(keys), bool), 0
     for group, key in enumerate(keys):
         if key >= share * 2.0**64 and chosen_documents >= FEWEST_DOCUMENTS:
             break
-        if tokens[group] <= room:
+        if tokens[group] <= budget:
             chosen[group] = True
-            room -= tokens[group]
+            budget -= tokens[group]
             chosen_documents += documents[group]
     return chosen[group_of]

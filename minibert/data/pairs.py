@@ -76,10 +76,10 @@ class Pairs:
 
         # B is the text that follows: the rest of the budget, or a quarter of it where A takes more than the others;
         # where the document ends before that, B ends inside the last sentence, too
-        room = np.maximum(budget - a_length, np.maximum(budget // 4, 1))
+        longest = np.maximum(budget - a_length, np.maximum(budget // 4, 1))
         available = starts[last] - b_start
         cut = integer_below(tail, starts[last] - starts[last - 1])
-        b_length = np.where(available >= room, room, available - cut)
+        b_length = np.where(available >= longest, longest, available - cut)
 
         # lay out a random B, and give both the same length
         random_start, available = self._random_start(document, b_length, candidates)

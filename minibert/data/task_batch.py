@@ -24,7 +24,7 @@ class TaskBatch:
     tokens: Batch
     """B sequences"""
     rows: np.ndarray
-    """int32 [R]: ascending places in the flat batch"""
+    """int32 [R]: ascending indices in the flat batch"""
     labels: np.ndarray | None
     """see above; None where the answers are not known"""
     count: int

@@ -86,12 +86,12 @@ class KernelCounts:
 class Counts(dict):
     """KernelCounts by the kernels' names."""
 
-    def add(self, kernel: str, counts, places) -> None:
-        """Adds a launch.  counts: those of its instructions; places: counter -> [(file, line), ...]."""
+    def add(self, kernel: str, counts, lines) -> None:
+        """Adds a launch.  counts: those of its instructions; lines: counter -> [(file, line), ...]."""
         total = self.setdefault(kernel, KernelCounts())
         total.launches += 1
         for count in counts:
-            file, line = (places.get(count.counter) or [(None, None)])[0]
+            file, line = (lines.get(count.counter) or [(None, None)])[0]
             space, action = "shared" if count.is_shared else "global", "write" if count.writes else "read"
             of_line = total.by_line.setdefault((file, line, space, action), LineCount(file, line, space, action))
             of_line.accesses += count.accesses

@@ -9,7 +9,7 @@ from minibert.emulator import errors
 from minibert.emulator.counters import Count
 from minibert.emulator.errors import CudaError
 from minibert.emulator.modes import ORDERS, Mode
-from minibert.emulator.places import look_up
+from minibert.emulator.source_lines import look_up
 from minibert.emulator.trace import Record
 
 
@@ -110,7 +110,7 @@ class Library:
         for entry in iter_until_unnamed(table):
             self.entries[entry.name.decode()] = entry
 
-    def places(self, counter: int) -> list[tuple[str, int]]:
+    def source_lines(self, counter: int) -> list[tuple[str, int]]:
         """Where in the source a counter is: the line, and the lines of the calls that led there."""
         return look_up(self.path, [counter]).get(counter, [])
 
@@ -155,10 +155,10 @@ def iter_until_unnamed(table):
         number += 1
 
 
-def raise_report(report: Report, kernel: str, places, describe_argument) -> None:
+def raise_report(report: Report, kernel: str, lines, describe_argument) -> None:
     """Raises the error that a report tells of; nothing if there is none.
 
-    places: function that looks up a program counter of the library, see places.py
+    lines: function that looks up a program counter of the library, see source_lines.py
     describe_argument: function that names the argument of a number
     """
     if report.kind == 0:
@@ -173,8 +173,8 @@ def raise_report(report: Report, kernel: str, places, describe_argument) -> None
     if report.file:
         file, line = report.file.decode(), report.line
     else:
-        (file, line), *calls = places(report.counter) or [(None, None)]
-    other = places(report.other_counter)
+        (file, line), *calls = lines(report.counter) or [(None, None)]
+    other = lines(report.other_counter)
     if other:
         text = text.replace("{other}", " at {}:{}".format(*other[0]))
     text = text.replace("{other}", "")

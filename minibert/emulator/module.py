@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.emulator import modes, places
+from minibert.emulator import modes, source_lines
 from minibert.emulator.arguments import Fitting, Parameter, read_parameters
 from minibert.emulator.compiler import build_library
 from minibert.emulator.errors import CompileError, LaunchError, SourceError
@@ -125,7 +125,7 @@ class Kernel:
         mode = modes.current()
         library, outcome = self.launch(grid, block, arguments, shared, mode)
         if mode.counts is not None:
-            where = places.look_up(library.path, [count.counter for count in outcome.counts])
+            where = source_lines.look_up(library.path, [count.counter for count in outcome.counts])
             mode.counts.add(self.name, outcome.counts, where)
 
     def trace(self, grid, block, arguments=(), shared: int = 0) -> list[Access]:
@@ -135,7 +135,7 @@ class Kernel:
         """
         mode = replace(modes.current(), checked=True)
         library, outcome = self.launch(grid, block, arguments, shared, mode, tracing=MOST_RECORDS)
-        where = places.look_up(library.path, [record.counter for record in outcome.records])
+        where = source_lines.look_up(library.path, [record.counter for record in outcome.records])
         sizes = self.size_of("grid", "blocks", grid, MOST_GRID), self.size_of("block", "threads", block, MOST_BLOCK)
         return read_records(outcome.records, *sizes, where)
 
@@ -166,7 +166,7 @@ class Kernel:
             most_records=tracing,
         )
         outcome = library.run(launch, mode)
-        raise_report(outcome.report, self.name, library.places, self.describe_argument)
+        raise_report(outcome.report, self.name, library.source_lines, self.describe_argument)
         stage.finish()
         return library, outcome
 

@@ -62,11 +62,11 @@ def split_at_commas(text: str) -> list[str]:
     """`Pair<A, B> a[4], b[f(2, 3)]` -> `Pair<A, B> a[4]`, `b[f(2, 3)]`: at commas outside of brackets."""
     plain, parts, start = outside_of_brackets(text), [], 0
     depth = 0  # of < and >, which are brackets outside of sizes
-    for place, character in enumerate(plain):
+    for index, character in enumerate(plain):
         depth += (character == "<") - (character == ">")
         if character == "," and depth == 0:
-            parts.append(text[start:place])
-            start = place + 1
+            parts.append(text[start:index])
+            start = index + 1
     return [*parts, text[start:]]
 
 

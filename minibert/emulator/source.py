@@ -4,7 +4,7 @@ Most of CUDA C++ is C++ already, and what is not is defined in runtime/cuda_emul
 
     #include "header.cuh"                   is replaced by the header, so that what follows holds for it too
     __shared__ float tile[32][33];          becomes a reference into the shared memory of the block
-    extern __shared__ float room[];         becomes a pointer to it
+    extern __shared__ float scratch[];      becomes a pointer to it
     __global__ void scale(...)              is found, for the table of kernels at the end
 
 Lines stay where they are, so that errors name those of the reader's file.
@@ -43,7 +43,7 @@ class Source:
     text: str
     code: str
 
-    def place(self, position: int) -> str:
+    def line_of(self, position: int) -> str:
         """Where a position in the text is, as "file:line"; #line directives are followed."""
         file, line, start = "kernel.cu", 1, 0
         for directive in LINE.finditer(self.text, 0, position):
@@ -52,7 +52,7 @@ class Source:
         return f"{file}:{line + self.text.count(chr(10), start, position)}"
 
     def error(self, position: int, message: str) -> SourceError:
-        file, line = self.place(position).rsplit(":", 1)
+        file, line = self.line_of(position).rsplit(":", 1)
         return SourceError(f"{file}:{line}: {message}", file=file, line=int(line))
 
 

@@ -1,7 +1,7 @@
 """Where a kernel finds the arrays it is given.
 
 On a GPU each allocation begins at a multiple of 256 bytes, and what lies beyond it is another's.  NumPy's memory keeps
-neither promise.  So an array is copied, for the launch, to a place that does: as far from a multiple of 256 as it is
+neither promise.  So an array is copied, for the launch, to a buffer that does: as far from a multiple of 256 as it is
 from the beginning of the array that owns its memory, and with a guard around.  In check mode even neighbouring views of
 one array are parted that way: whoever leaves the one must not get into the other unseen.  Views that overlap stay
 together.  Arrays made by memory.empty are used where they are, unless they are checked.
@@ -50,7 +50,7 @@ class Group:
 
 
 class Stage:
-    """The arrays of one launch, in their places."""
+    """The arrays of one launch, in one buffer."""
 
     def __init__(self, arguments: list[Argument], checked: bool):
         self.arguments = arguments
@@ -60,14 +60,14 @@ class Stage:
             argument.address = argument.begin
             if argument.array.size and (checked or find_allocation(argument.array) is None):
                 self.copied.append(argument)
-        self.place(group_overlapping(self.copied))
+        self.lay_out(group_overlapping(self.copied))
 
-    def place(self, groups: list[Group]) -> None:
-        """Copies each group of arrays to its place."""
+    def lay_out(self, groups: list[Group]) -> None:
+        """Copies each group of arrays into the buffer."""
         if not groups:
             return
-        room = sum(group.end - group.begin + 2 * GUARD + ALIGNMENT for group in groups)
-        self.buffer = np.empty(room + ALIGNMENT, np.uint8)
+        size = sum(group.end - group.begin + 2 * GUARD + ALIGNMENT for group in groups)
+        self.buffer = np.empty(size + ALIGNMENT, np.uint8)
         base, position = address_of(self.buffer), 0
         for group in groups:
             start = position + GUARD
@@ -81,7 +81,7 @@ class Stage:
             position += GUARD
 
     def copy_of(self, argument: Argument) -> np.ndarray:
-        """The bytes of an argument in its place."""
+        """The bytes of an argument in the buffer."""
         start = argument.address - address_of(self.buffer)
         return self.buffer[start : start + argument.array.nbytes]
 

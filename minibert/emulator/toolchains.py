@@ -16,7 +16,7 @@ CANDIDATES = ("g++", "clang++", "c++")
 
 # No trapping or errno: CUDA has neither.
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math"]
-# No warnings; and of debugging information the lines and functions, by which addresses are told as places in the source
+# No warnings; and of debugging information the lines and functions, which turn addresses into lines of the source
 # (in version 4 of its format: in 5, GCC mixes up the names that #line gives).
 COMMON += ["-w", "-g1", "-gdwarf-4"]
 # A thread with too many local variables must touch the page below its stack, and not jump over it.

@@ -47,17 +47,17 @@ class Access:
     atomic: bool = False
 
 
-def read_records(records, grid, block, places) -> list[Access]:
+def read_records(records, grid, block, lines) -> list[Access]:
     """Accesses in the order in which they happened; one of several elements at once becomes one for each.
 
-    places: counter -> [(file, line), ...]
+    lines: counter -> [(file, line), ...]
     """
     accesses = []
     for record in records:
         unit = record.element_bytes or record.bytes
         space, array = ("shared", "dynamic") if record.argument < 0 else ("global", record.argument)
         array = record.name.decode() if record.name else array
-        where = places.get(record.counter) or [(None, None)]
+        where = lines.get(record.counter) or [(None, None)]
         accesses += [
             Access(
                 position(record.block, grid),

@@ -49,13 +49,13 @@ def encode(
 
 def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
     """The numbers of the texts in groups of about one length, the longest first."""
-    groups, room = [], 0
+    groups, budget = [], 0
     for number in sorted(range(len(ids)), key=lambda number: -len(ids[number])):
-        if len(ids[number]) > room:
+        if len(ids[number]) > budget:
             groups.append([])
-            room = TOKENS_AT_A_TIME
+            budget = TOKENS_AT_A_TIME
         groups[-1].append(number)
-        room -= len(ids[number])
+        budget -= len(ids[number])
     return groups
 
 

@@ -29,22 +29,22 @@ class Model:
         *,
         dtype="float32",
         seed: int | None = 0,
-        position_start: str = "normal",
+        position_init: str = "normal",
     ):
         """Build the model and initialise it from the seed (None: leave zeros, for weights that are loaded next).
 
         backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (its
-        parameters then have masters in float32: see minibert.nn.parameters); position_start: "normal", as in the
+        parameters then have masters in float32: see minibert.nn.parameters); position_init: "normal", as in the
         paper, or "sinusoids" (positions that start as neighbours: small models learn the order of words far sooner).
-        Raises ValueError for another dtype or position_start.
+        Raises ValueError for another dtype or position_init.
         """
         self.config = config
         self.backend = load_backend(backend) if isinstance(backend, str) else backend
         self.parameters = Parameters(self.backend, dtype)
         starts = {"normal": truncated_normal, "sinusoids": sinusoids}
-        if position_start not in starts:
-            raise ValueError(f"position_start is {position_start!r}; choose one of {', '.join(starts)}")
-        self.position_start = starts[position_start](config.initializer_range)
+        if position_init not in starts:
+            raise ValueError(f"position_init is {position_init!r}; choose one of {', '.join(starts)}")
+        self.position_init = starts[position_init](config.initializer_range)
         self.build(self.parameters)
         self.parameters.allocate()
         if seed is not None:
@@ -72,10 +72,10 @@ class Model:
 class BertBody:
     """Embeddings, encoder and pooler: what every BERT has, whatever its head."""
 
-    def __init__(self, parameters: Parameters, config: BertConfig, prefix: str, position_start):
+    def __init__(self, parameters: Parameters, config: BertConfig, prefix: str, position_init):
         """prefix: what the parameters' names begin with, "bert." inside another model."""
         self.config, self.backend = config, parameters.backend
-        self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_start)
+        self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init)
         self.encoder = Encoder(parameters, f"{prefix}encoder", config)
         self.pooler = Linear(
             parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
@@ -84,7 +84,7 @@ class BertBody:
     def prepare(self, batch: Batch, rows=None) -> BodyInputs:
         """A batch on the device.
 
-        rows: None for all tokens, or the ascending places [R] in the flat batch of the tokens whose output is read
+        rows: None for all tokens, or the ascending indices [R] in the flat batch of the tokens whose output is read
         (NumPy, on the host): the last layer then computes no others.
         Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
         """
@@ -163,7 +163,7 @@ class Bert(Model):
     huggingface_class = "BertModel"
 
     def build(self, parameters: Parameters) -> None:
-        self.body = BertBody(parameters, self.config, "", self.position_start)
+        self.body = BertBody(parameters, self.config, "", self.position_init)
 
     def forward(self, batch: Batch, rows=None, dropout_key=None, keep_cache=True):
         """hidden [N, H], or [R, H] for chosen rows, and the cache: see BertBody.prepare and BertBody.forward."""

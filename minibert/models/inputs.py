@@ -28,7 +28,7 @@ class BodyInputs(NamedTuple):
     tokens: Sequences
     """the layout of all tokens"""
     rows: Any
-    """[R], the places of the tokens whose output is read; None for all"""
+    """[R], the indices of the tokens whose output is read; None for all"""
     chosen: Sequences | None
     """the layout of those; None for all"""
 
@@ -53,7 +53,7 @@ def upload(backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Call
 def body_arrays(batch: Batch, rows=None) -> dict[str, np.ndarray]:
     """The arrays of a BodyInputs, on the host.
 
-    rows: None, or ascending places [R] in the flat batch.  Raises ValueError when they are not ascending, or outside.
+    rows: None, or ascending indices [R] in the flat batch.  Raises ValueError when they are not ascending, or outside.
     """
     sequences = batch.cu_seqlens, batch.sequence_numbers
     arrays = {"token_ids": batch.token_ids, "position_ids": batch.position_ids, "segment_ids": batch.segment_ids}

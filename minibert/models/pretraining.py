@@ -29,14 +29,14 @@ class BertForPreTraining(Model):
 
     def build(self, parameters: Parameters) -> None:
         config = self.config
-        self.bert = BertBody(parameters, config, "bert.", self.position_start)
+        self.bert = BertBody(parameters, config, "bert.", self.position_init)
         self.mlm_head = MaskedLMHead(parameters, "cls.predictions", config, self.bert.embeddings.token)
         self.nsp_head = NextSentenceHead(parameters, "cls.seq_relationship", config)
 
     def prepare(self, tokens: Batch, masked_positions, *, pairs: bool = False, targets=None) -> Prepared:
         """A batch on the device.
 
-        masked_positions: [M] ascending places of the tokens to predict; pairs: compute the next-sentence head too;
+        masked_positions: [M] ascending indices of the tokens to predict; pairs: compute the next-sentence head too;
         targets: name -> int32 array, uploaded with the rest.  Raises ValueError when an id is outside its table.
         """
         self.bert.check(tokens)

@@ -30,7 +30,7 @@ class TaskInputs(NamedTuple):
     """its rows are those that the output layer reads"""
     choices: int
     """candidates of a question, in a choice task"""
-    places: Any
+    packed_rows: Any
     """of a span task, int32 [2 B T]: where in the flat scores each sequence's are, or behind them; otherwise None"""
 
 
@@ -45,7 +45,7 @@ class TaskModel(Model):
 
     def build(self, parameters: Parameters) -> None:
         config = self.config
-        self.bert = BertBody(parameters, config, "bert.", self.position_start)
+        self.bert = BertBody(parameters, config, "bert.", self.position_init)
         self.head = Linear(parameters, self.output, config.hidden_size, self.outputs, config.initializer_range)
 
     @property
@@ -59,16 +59,16 @@ class TaskModel(Model):
         """A batch on the device, and its labels if they are given.  ValueError when an id is outside its table."""
         self.bert.check(batch.tokens)
         rows = None if len(batch.rows) == len(batch.tokens.token_ids) else batch.rows
-        places = self.places(batch)
+        packed_rows = self.packed_rows(batch)
         integers = labels is not None and labels.dtype == np.int32  # numbers do not travel with the integers
-        heads = {"places": places, "labels": labels if integers else None}
+        heads = {"packed_rows": packed_rows, "labels": labels if integers else None}
         heads = {name: array for name, array in heads.items() if array is not None}
         arrays, release = upload(self.backend, heads | body_arrays(batch.tokens, rows))
         targets = {}
         if labels is not None:
             numbers = None if integers else self.backend.array(labels, dtype=self.parameters.dtype)
             targets["labels"] = arrays["labels"] if integers else numbers
-        return Prepared(TaskInputs(body_inputs(arrays), batch.choices, arrays.get("places")), targets, release)
+        return Prepared(TaskInputs(body_inputs(arrays), batch.choices, arrays.get("packed_rows")), targets, release)
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
         """The labels, flat; ValueError where they are of another number than the rows, or outside the table."""
@@ -81,7 +81,7 @@ class TaskModel(Model):
             check_ids("label", labels, self.outputs)
         return labels
 
-    def places(self, batch: TaskBatch) -> np.ndarray | None:
+    def packed_rows(self, batch: TaskBatch) -> np.ndarray | None:
         return None
 
     def forward(self, inputs: TaskInputs, dropout_key=None, keep_cache=True):
@@ -196,8 +196,8 @@ class BertForQuestionAnswering(TaskModel):
             raise ValueError("a span's labels must be [B, 2], the first and last token of the answer in its sequence")
         return np.ascontiguousarray(batch.labels.reshape(-1))  # [2 B]
 
-    def places(self, batch: TaskBatch) -> np.ndarray:
-        """Rows of equal length for the softmax: places [B, 2, T] in the flat scores [2 N], or 2 N behind an end."""
+    def packed_rows(self, batch: TaskBatch) -> np.ndarray:
+        """Rows of equal length for the softmax: indices [B, 2, T] in the flat scores [2 N], or 2 N behind an end."""
         starts, lengths = batch.tokens.cu_seqlens[:-1], batch.tokens.lengths
         position = np.arange(lengths.max())  # [T]
         inside = position < lengths[:, None]  # [B, T]
@@ -209,7 +209,7 @@ class BertForQuestionAnswering(TaskModel):
         flat = self.backend.xp.empty((logits.size + 1, 1), dtype=logits.dtype)  # [2 N + 1, 1]
         flat[:-1] = logits.reshape(-1, 1)
         flat[-1] = OUTSIDE
-        packed, pack_cache = self.backend.gather_rows_forward(flat, inputs.places)  # [2 B T, 1]
+        packed, pack_cache = self.backend.gather_rows_forward(flat, inputs.packed_rows)  # [2 B T, 1]
         rows = 2 * (len(inputs.body.tokens.cu_seqlens) - 1)  # 2 B
         return packed.reshape(rows, -1), pack_cache  # [2 B, T]
 

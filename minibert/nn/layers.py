@@ -60,14 +60,14 @@ class LayerNorm:
 class Embeddings:
     """Token, position and segment embeddings, their sum normalised (paper, figure 2)."""
 
-    def __init__(self, parameters: Parameters, name: str, config: BertConfig, position_start=None):
-        """position_start: how position embeddings begin; None: as the others."""
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig, position_init=None):
+        """position_init: how position embeddings begin; None: as the others."""
         self.ops, width = parameters.backend, config.hidden_size
-        start = truncated_normal(config.initializer_range)
+        init = truncated_normal(config.initializer_range)
         positions = config.max_position_embeddings, width
-        self.token = parameters.add(f"{name}.word_embeddings.weight", (config.vocab_size, width), start)
-        self.position = parameters.add(f"{name}.position_embeddings.weight", positions, position_start or start)
-        self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (config.type_vocab_size, width), start)
+        self.token = parameters.add(f"{name}.word_embeddings.weight", (config.vocab_size, width), init)
+        self.position = parameters.add(f"{name}.position_embeddings.weight", positions, position_init or init)
+        self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (config.type_vocab_size, width), init)
         self.norm = LayerNorm(parameters, f"{name}.LayerNorm", width, config.layer_norm_eps)
 
     def forward(self, token_ids, position_ids, segment_ids, dropout=None):

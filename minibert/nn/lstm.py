@@ -61,10 +61,10 @@ class BiLstm:
 def uniform(width: int):
     """Between -1 / sqrt(K) and 1 / sqrt(K), as PyTorch begins."""
 
-    def start(random, shape):
+    def init(random, shape):
         return random.uniform(-1, 1, shape) / np.sqrt(width)
 
-    return start
+    return init
 
 
 def open_forget_gates(_random, shape):

@@ -21,12 +21,12 @@ class Parameter:
     name        as in the Hugging Face file, "encoder.layer.0.output.dense.weight"
     shape       its shape
     decayed     True where weight decay applies: weights, but no biases and no layer norms
-    start       how it begins: a function of (random generator, shape) that returns a float64 NumPy array
+    init       how it begins: a function of (random generator, shape) that returns a float64 NumPy array
     value, gradient   views into the flat buffers, once `Parameters.allocate` has run
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], start: Callable, decayed: bool):
-        self.name, self.shape, self.start, self.decayed = name, shape, start, decayed
+    def __init__(self, name: str, shape: tuple[int, ...], init: Callable, decayed: bool):
+        self.name, self.shape, self.init, self.decayed = name, shape, init, decayed
         self.value = self.gradient = None
 
     @property
@@ -60,11 +60,11 @@ class Parameters:
         self.all: dict[str, Parameter] = {}
         self.values = self.masters = self.gradients = self.decayed = None
 
-    def add(self, name: str, shape: tuple[int, ...], start: Callable, decayed: bool = True) -> Parameter:
+    def add(self, name: str, shape: tuple[int, ...], init: Callable, decayed: bool = True) -> Parameter:
         """Register a parameter.  Raises ValueError when the name is taken."""
         if name in self.all:
             raise ValueError(f"two parameters are named {name!r}; give each layer a name of its own")
-        parameter = self.all[name] = Parameter(name, tuple(shape), start, decayed)
+        parameter = self.all[name] = Parameter(name, tuple(shape), init, decayed)
         return parameter
 
     def allocate(self) -> None:
@@ -88,12 +88,12 @@ class Parameters:
             begin = round_up(begin + parameter.size)
 
     def initialise(self, seed: int, names=None) -> None:
-        """Fill parameters (all, or those named) with their start values: functions of the seed and the name alone."""
+        """Fill parameters (all, or those named) with their init values: functions of the seed and the name alone."""
         chosen = self.all if names is None else names
         tensors = {}
         for name in chosen:
             key = [seed, *name.encode()]
-            tensors[name] = self.all[name].start(np.random.default_rng(key), self.all[name].shape)
+            tensors[name] = self.all[name].init(np.random.default_rng(key), self.all[name].shape)
         self.assign(tensors)
 
     def assign(self, tensors: dict[str, np.ndarray]) -> None:
@@ -159,13 +159,13 @@ def ones(_random, shape):
 def truncated_normal(std: float) -> Callable:
     """A normal distribution of that standard deviation without what lies beyond two of them (BERT's release)."""
 
-    def start(random, shape):
+    def init(random, shape):
         values = random.standard_normal(shape)
         while (outside := np.abs(values) > 2).any():
             values[outside] = random.standard_normal(outside.sum())
         return values * std
 
-    return start
+    return init
 
 
 def sinusoids(std: float) -> Callable:
@@ -174,11 +174,11 @@ def sinusoids(std: float) -> Callable:
     Source: Vaswani et al. 2017, section 3.5 (there fixed; here only where training starts).
     """
 
-    def start(_random, shape):
+    def init(_random, shape):
         positions, width = shape
         frequencies = 10000.0 ** (-2 * (np.arange(width) // 2) / width)  # [H]
         angles = np.arange(positions)[:, None] * frequencies  # [positions, H]
         even = np.arange(width) % 2 == 0
         return np.where(even, np.sin(angles), np.cos(angles)) * (std * np.sqrt(2))
 
-    return start
+    return init

@@ -29,7 +29,7 @@ class Sequences:
 
     @classmethod
     def of_rows(cls, backend, rows, cu_seqlens, sequence_numbers) -> "Sequences":
-        """The layout of chosen tokens: rows [R] are ascending places in the flat batch, on the host.
+        """The layout of chosen tokens: rows [R] are ascending indices in the flat batch, on the host.
 
         Raises ValueError when they are not ascending, or outside the batch.
         """
@@ -40,7 +40,7 @@ def layout(rows, cu_seqlens, sequence_numbers) -> list[np.ndarray]:
     """The four arrays of the Sequences of chosen tokens, on the host: see Sequences.of_rows."""
     rows, cu_seqlens, sequence_numbers = (np.asarray(array) for array in (rows, cu_seqlens, sequence_numbers))
     if len(rows) and (rows[0] < 0 or rows[-1] >= cu_seqlens[-1] or np.any(rows[1:] <= rows[:-1])):
-        raise ValueError(f"rows must be ascending places below {cu_seqlens[-1]}, the number of tokens in the batch")
+        raise ValueError(f"rows must be ascending indices below {cu_seqlens[-1]}, the number of tokens in the batch")
     owner = np.searchsorted(cu_seqlens, rows, side="right") - 1  # [R], which sequence of this batch
     arrays = (
         np.searchsorted(rows, cu_seqlens),  # how many of the rows come before each boundary

@@ -24,10 +24,10 @@ class SelfAttention:
         self.output = Linear(parameters, f"{name}.output.dense", width, width, std)
         self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, config.layer_norm_eps)
 
-    def forward(self, x, x_q, tokens, asking, causal=False, dropouts: Dropouts = NO_DROPOUT):
+    def forward(self, x, x_q, tokens, queries, causal=False, dropouts: Dropouts = NO_DROPOUT):
         """x [N, H], all tokens, give keys and values; x_q [Nq, H], the tokens that ask, are x itself or some of it.
 
-        tokens, asking: the Sequences of x and of x_q; causal: no token sees one behind it.
+        tokens, queries: the Sequences of x and of x_q; causal: no token sees one behind it.
         Returns y [Nq, H] and the cache.
         """
         q, q_cache = self.query.forward(x_q)  # [Nq, H]
@@ -38,14 +38,14 @@ class SelfAttention:
             k,
             v,
             self.heads,
-            asking.cu_seqlens,
+            queries.cu_seqlens,
             tokens.cu_seqlens,
-            asking.positions,
+            queries.positions,
             causal,
-            dropouts.at(self.number, ATTENTION_PROBABILITIES, asking),
+            dropouts.at(self.number, ATTENTION_PROBABILITIES, queries),
         )  # [Nq, H]
         projected, output_cache = self.output.forward(context)  # [Nq, H]
-        dropout = dropouts.at(self.number, ATTENTION_OUTPUT, asking)
+        dropout = dropouts.at(self.number, ATTENTION_OUTPUT, queries)
         y, norm_cache = self.norm.add_forward(projected, x_q, dropout)  # [Nq, H]
         return y, (q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache)
 
@@ -108,10 +108,10 @@ class EncoderLayer:
 
         tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), when only those rows are read.
         """
-        rows, asking = chosen or (None, tokens)
+        rows, queries = chosen or (None, tokens)
         x_q, gather_cache = (x, None) if rows is None else self.ops.gather_rows_forward(x, rows)
-        attended, attention_cache = self.attention.forward(x, x_q, tokens, asking, causal, dropouts)
-        y, feed_forward_cache = self.feed_forward.forward(attended, asking, dropouts)
+        attended, attention_cache = self.attention.forward(x, x_q, tokens, queries, causal, dropouts)
+        y, feed_forward_cache = self.feed_forward.forward(attended, queries, dropouts)
         return y, (gather_cache, attention_cache, feed_forward_cache)
 
     def backward(self, d_y, cache):

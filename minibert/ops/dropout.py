@@ -20,7 +20,7 @@ STEPS_OF_RATE = 1 << 16  # sixteen bits to a decision: rates are multiples of 2*
 EMBEDDINGS, ATTENTION_PROBABILITIES, ATTENTION_OUTPUT, FEED_FORWARD_OUTPUT, TASK_HEAD = range(5)
 
 
-MOST_LAYERS, MOST_HEADS = 1 << 15, 1 << 8  # that a site has room for
+MOST_LAYERS, MOST_HEADS = 1 << 15, 1 << 8  # that fit into a site
 
 
 def dropout_site(layer: int, which: int) -> int:

@@ -18,22 +18,22 @@ def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = N
     made, axes = figure(1, len(arrays), width=min(2 + 3.2 * len(arrays), 12), height=3.6, squeeze=False)
     threads = max((number(a, accesses) for a in accesses), default=0)
     with style():
-        for place, (space, array) in zip(axes[0], arrays, strict=True):
+        for panel, (space, array) in zip(axes[0], arrays, strict=True):
             here = [a for a in accesses if (a.space, a.array) == (space, array) and a.element < most]
             most_seen = max((a.element for a in here), default=0)
             for action, colour, marker, size in (("read", BLUE, "o", 26), ("write", ORANGE, "x", 60)):
                 dots = sorted({(a.element, number(a, accesses)) for a in here if a.action == action})
                 if dots:
                     x, y = np.array(dots).T
-                    place.scatter(x, y, size, color=colour, marker=marker, label=action, linewidths=1.2)
-            place.set_xlim(-0.7, max(most_seen, 1) + 0.7)
-            place.set_ylim(-0.7, threads + 0.7)
-            place.xaxis.get_major_locator().set_params(integer=True)
-            place.yaxis.get_major_locator().set_params(integer=True)
-            place.set_title(f"{(names or {}).get(array, array)} ({space})")
-            place.set_xlabel("element")
-            place.set_ylabel("thread, all blocks one after the other")
-            place.legend(loc="best")
+                    panel.scatter(x, y, size, color=colour, marker=marker, label=action, linewidths=1.2)
+            panel.set_xlim(-0.7, max(most_seen, 1) + 0.7)
+            panel.set_ylim(-0.7, threads + 0.7)
+            panel.xaxis.get_major_locator().set_params(integer=True)
+            panel.yaxis.get_major_locator().set_params(integer=True)
+            panel.set_title(f"{(names or {}).get(array, array)} ({space})")
+            panel.set_xlabel("element")
+            panel.set_ylabel("thread, all blocks one after the other")
+            panel.legend(loc="best")
         made.suptitle(title)
     return made
 

@@ -20,8 +20,8 @@ def plot_masking(tokens: Sequence[str], seen: Sequence[str], chosen: Sequence[bo
     made, axes = figure(width=9.5, height=0.9 + 0.75 * lines)
     kinds = [kind(*one) for one in zip(tokens, seen, chosen, strict=True)]
     with style():
-        for place, (token, shown, what) in enumerate(zip(tokens, seen, kinds, strict=True)):
-            x, y = place % wide, -(place // wide)
+        for number, (token, shown, what) in enumerate(zip(tokens, seen, kinds, strict=True)):
+            x, y = number % wide, -(number // wide)
             colour = "black" if what in (KEPT, MASKED) else "white"
             box = dict(boxstyle="round,pad=0.25", facecolor=FACES[what], edgecolor="none")
             axes.text(x, y, shown, ha="center", va="center", fontsize=9, color=colour, bbox=box)
@@ -58,31 +58,31 @@ def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[
     made, axes = figure(width=7, height=4.6)
     with style():
         axes.scatter(x, y, s=16, c=colours)
-        axes.margins(0.12)  # room for words
+        axes.margins(0.12)  # space for words
         axes.set_title(title)
         axes.set_xlabel(f"first direction (both together: {kept:.0%} of the variance)")
         axes.set_ylabel("second direction")
-        made.draw_without_rendering()  # now every place is known in points of the screen
+        made.draw_without_rendering()  # now every offset is known in points of the screen
         taken = []
         for word, a, b, colour in zip(words, x, y, colours, strict=True):
             taken.append(label(axes, word, (a, b), colour, taken))
     return made
 
 
-PLACES = [(right, up) for up in (-3, 5, -11, 16, -22, 27, -33, 38, -44) for right in (5, -5)]  # points, nearest first
+OFFSETS = [(right, up) for up in (-3, 5, -11, 16, -22, 27, -33, 38, -44) for right in (5, -5)]  # points, nearest first
 
 
 def label(axes, word: str, point: tuple[float, float], colour: str, taken: list):
-    """Writes the word beside its point, at the first of PLACES that is free; returns the box that it takes."""
+    """Writes the word beside its point, at the first of OFFSETS that is free; returns the box that it takes."""
     look = {"textcoords": "offset points", "fontsize": 8, "color": colour}
-    for place in PLACES:
-        text = axes.annotate(word, point, place, ha="left" if place[0] > 0 else "right", **look)
+    for offset in OFFSETS:
+        text = axes.annotate(word, point, offset, ha="left" if offset[0] > 0 else "right", **look)
         box = text.get_window_extent()
-        if not any(box.overlaps(other) for other in taken) or place == PLACES[-1]:
+        if not any(box.overlaps(other) for other in taken) or offset == OFFSETS[-1]:
             break
         text.remove()
-    if abs(place[1]) > 12:  # so far that a line must say where it belongs
-        axes.annotate("", point, place, textcoords="offset points", arrowprops={"arrowstyle": "-", "color": colour})
+    if abs(offset[1]) > 12:  # so far that a line must say where it belongs
+        axes.annotate("", point, offset, textcoords="offset points", arrowprops={"arrowstyle": "-", "color": colour})
     return box
 
 

@@ -68,8 +68,8 @@ class Codec:
         """The sequence of one or two texts; the longer one is cut where they do not fit."""
         one = self.tokenizer.tokenize_ids(first)
         two = None if second is None else self.tokenizer.tokenize_ids(second)
-        room = self.max_length - (2 if two is None else 3)
-        keep_one, keep_two = longest_first(len(one), 0 if two is None else len(two), room)
+        budget = self.max_length - (2 if two is None else 3)
+        keep_one, keep_two = longest_first(len(one), 0 if two is None else len(two), budget)
         return sequence(self.tokenizer, one[:keep_one], None if two is None else two[:keep_two])
 
 
@@ -124,7 +124,7 @@ class WordsCodec(Codec):
         answers = [[None] * len(example.words) for example in examples]
         sure = [[0.0] * len(example.words) for example in examples]
         for feature, scores in zip(features, logits, strict=True):
-            for word, row in zip(range(*feature.place), scores, strict=True):
+            for word, row in zip(range(*feature.location), scores, strict=True):
                 best = int(np.argmax(row))
                 answers[feature.example][word] = self.labels[best]
                 sure[feature.example][word] = float(softmax(row.astype(np.float64))[best])
@@ -150,23 +150,23 @@ class SpanCodec(Codec):
         question = self.tokenizer.tokenize_ids(example.question)[: self.max_length - 3 - ROOM_FOR_TEXT]
         encoding = self.tokenizer.encode(example.context)
         ids, offsets = encoding.ids[1:-1], encoding.offsets[1:-1]
-        room, before = self.max_length - len(question) - 3, len(question) + 2  # before: tokens until the context
+        budget, before = self.max_length - len(question) - 3, len(question) + 2  # before: tokens until the context
         target = self.answer_tokens(example, offsets)
         made, begin = [], 0
         while True:
-            end = min(begin + room, len(ids))
+            end = min(begin + budget, len(ids))
             ids_and_segments = sequence(self.tokenizer, question, ids[begin:end])
             labels = None
             if example.answers or self.may_lack:
                 first = last = 0
                 if target is not None and begin <= target[0] and target[1] < end:
-                    first, last = (place - begin + before for place in target)
+                    first, last = (index - begin + before for index in target)
                 labels = as_int32([[first, last]])
             rows = np.arange(len(ids_and_segments[0]), dtype=np.int32)
             made.append(Feature((ids_and_segments,), rows, labels, number, (before, offsets[begin:end])))
             if end == len(ids):
                 return made
-            begin += min(self.stride, room)
+            begin += min(self.stride, budget)
 
     @staticmethod
     def answer_tokens(example, offsets) -> tuple[int, int] | None:
@@ -197,7 +197,7 @@ class SpanCodec(Codec):
 
     def best_spans(self, feature: Feature, scores: np.ndarray) -> list[tuple[float, int, int]]:
         """The best spans of one window [T, 2]."""
-        before, offsets = feature.place
+        before, offsets = feature.location
         first, last = scores[before : before + len(offsets)].T.astype(np.float64)  # [C] each, of the context's tokens
         if not len(first):
             return []

@@ -22,7 +22,7 @@ class Feature:
     """what it should answer, see TaskBatch: one or more labels; None where it is not known"""
     example: int
     """the number of the example"""
-    place: Any = None
+    location: Any = None
     """where the feature lies in its example: the words that its rows stand for, or the offsets of its tokens"""
 
     @property

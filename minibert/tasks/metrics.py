@@ -76,14 +76,14 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     [('loc', 3, 4), ('loc', 4, 5), ('per', 0, 2)]
     """
     found, begin, kind = set(), None, None
-    for place, tag in enumerate([*tags, OUTSIDE]):
+    for index, tag in enumerate([*tags, OUTSIDE]):
         prefix, _, name = tag.partition("-")
         name = name or prefix
         if begin is not None and (tag == OUTSIDE or prefix == "B" or name != kind):
-            found.add((kind, begin, place))
+            found.add((kind, begin, index))
             begin = None
         if begin is None and tag != OUTSIDE:
-            begin, kind = place, name
+            begin, kind = index, name
     return found
 
 

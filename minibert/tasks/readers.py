@@ -213,8 +213,8 @@ def checked(example: SpanExample, where: str) -> SpanExample:
         there = example.context[answer.start : answer.start + len(answer.text)]
         if answer.text and there == answer.text:
             continue
-        place = example.context.find(answer.text)
-        hint = f"it stands at {place}" if place >= 0 and answer.text else "it stands nowhere in the context"
+        offset = example.context.find(answer.text)
+        hint = f"it stands at {offset}" if offset >= 0 and answer.text else "it stands nowhere in the context"
         raise ValueError(
             f"{where}: the context has {there!r} at {answer.start}, not the answer {answer.text!r}; {hint}"
         )

@@ -213,9 +213,9 @@ def inserted(document: Document, random, others: list[Document]) -> Iterator[Spa
         stranger = others_sentences[random.integers(len(others_sentences))]
         if not all(map(fits, [*own, stranger])) or stranger in own:
             continue
-        place = int(random.integers(1, AROUND))
-        context = " ".join([*own[:place], stranger, *own[place:]])
-        start = len(" ".join(own[:place])) + 1
+        index = int(random.integers(1, AROUND))
+        context = " ".join([*own[:index], stranger, *own[index:]])
+        start = len(" ".join(own[:index])) + 1
         yield SpanExample(f"{document.name}-{begin}", QUESTION, context, (Answer(stranger, start),))
 
 

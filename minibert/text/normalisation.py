@@ -92,7 +92,7 @@ class Normaliser:
         for index, character in enumerate(text):
             for prepared in self._prepare(character):
                 origins_before.append(index)
-                parts += [(part, place == 0) for place, part in enumerate(decompose(prepared))]
+                parts += [(part, index == 0) for index, part in enumerate(decompose(prepared))]
 
         normalised, origins, started = "", [], 0
         for class_is_zero, run in groupby(parts, key=lambda part: combining_class(part[0]) == 0):

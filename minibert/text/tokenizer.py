@@ -105,7 +105,7 @@ class Tokenizer:
 
         max_length: at most so many tokens, with the special ones; the longer text of a pair is cut first, at its
         end. None: nothing is cut.
-        Raises ValueError if a text holds a lone surrogate, or if max_length has no room for the special tokens.
+        Raises ValueError if a text holds a lone surrogate, or if max_length is too small for the special tokens.
         """
         first = self._tokenize(text)
         second = None if pair is None else self._tokenize(pair)
@@ -238,19 +238,19 @@ class Tokenizer:
 _CLEAN_UP = [(" " + mark, mark) for mark in (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")]
 
 
-def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
     """How many tokens two texts keep when the longer one is cut first, as transformers' "longest_first" does it.
 
-    If both have to be cut, the shorter one gets the smaller half of the room (the first text, on a tie).
+    If both have to be cut, the shorter one gets the smaller half of the budget (the first text, on a tie).
 
     >>> longest_first(10, 4, 12), longest_first(10, 9, 7), longest_first(9, 10, 7), longest_first(3, 2, 9)
     ((8, 4), (4, 3), (3, 4), (3, 2))
     """
-    if first + second <= room:
+    if first + second <= budget:
         return first, second
-    shorter, longer = min(first, second), room - min(first, second)
+    shorter, longer = min(first, second), budget - min(first, second)
     if shorter > longer:
-        shorter, longer = room // 2, room - room // 2
+        shorter, longer = budget // 2, budget - budget // 2
     return (longer, shorter) if first > second else (shorter, longer)
 
 

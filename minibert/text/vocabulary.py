@@ -35,7 +35,7 @@ def learn_vocabulary(
     min_frequency: pairs that are rarer are not merged, so the vocabulary of a small corpus may stay below `size`.
     limit_alphabet: how many characters, the most frequent ones, are kept.
     progress: called with (entries so far, size) after each merge.
-    Raises ValueError if the texts hold no word, or if `size` has no room for the special tokens and characters.
+    Raises ValueError if the texts hold no word, or if `size` is too small for the special tokens and characters.
 
     The same texts always give the same vocabulary: of two pairs with the same count the one whose first piece
     has the smaller id is merged first, then the one whose second piece has.  (`tokenizers` does the same, but

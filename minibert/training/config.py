@@ -13,7 +13,7 @@ from minibert.base.formats import FormatError, with_format, without_format
 from minibert.ops.backend import CANNOT_EMULATE
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
-RENAMED: dict[str, str] = {}  # an option's old name in that file -> its name today
+RENAMED = {"position_start": "position_init"}  # an option's old name in that file -> its name today
 HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that are not part of what a run is
 
 # What --preset stands for: other defaults.  The three for GPUs learn the same; they differ in how much of a batch is on
@@ -129,7 +129,7 @@ class PretrainConfig:
     init_std: Annotated[float | None, Argument(metavar="FLOAT", default="(default: 0.02 * sqrt(768 / width))")] = None
     """Standard deviation of the weights at the start. A narrow layer then passes on as much as the paper's, 768 wide,
     does at 0.02."""
-    position_start: Literal["sinusoids", "normal"] = "sinusoids"
+    position_init: Literal["sinusoids", "normal"] = "sinusoids"
     """How position embeddings begin: sinusoids make neighbours alike from the first step; normal, as in the paper."""
     mask_rate: float = 0.15
     """Share of the tokens to predict, where --lengths names no other, and in evaluations."""

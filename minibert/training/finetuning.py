@@ -97,7 +97,7 @@ def fine_tune(
         return list(cut(whole, make_batch, recipe))
 
     def rate(step: int) -> float:
-        return learning_rate_at(step, steps=steps, highest=recipe.learning_rate, warmup=recipe.warmup)
+        return learning_rate_at(step, steps=steps, peak=recipe.learning_rate, warmup=recipe.warmup)
 
     train(objective, AdamW(parameters, settings), Schedule(steps, recipe.seed, batch, rate), watch)
     if watch.best_weights is not None:

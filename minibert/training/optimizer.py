@@ -105,12 +105,12 @@ class AdamW:
         return unscaled
 
 
-def learning_rate_at(step: int, *, steps: int, highest: float, warmup: float) -> float:
-    """The rate of a step (from 0): up to `highest` over the share `warmup` of the steps, then down to 0, linearly.
+def learning_rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
+    """The rate of a step (from 0): up to `peak` over the share `warmup` of the steps, then down to 0, linearly.
 
     Source: BERT paper, appendix A.2.
     """
     rising = max(int(steps * warmup), 1)
     if step < rising:
-        return highest * (step + 1) / rising
-    return highest * (steps - step) / max(steps - rising, 1)
+        return peak * (step + 1) / rising
+    return peak * (steps - step) / max(steps - rising, 1)

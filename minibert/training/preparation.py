@@ -102,7 +102,7 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTra
         backend_of(config),
         dtype="float32" if config.precision == "tf32" else config.precision,
         seed=config.seed,
-        position_start=config.position_start,
+        position_init=config.position_init,
     )
 
 
@@ -160,12 +160,12 @@ def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest
             words = [tokenizer.vocabulary[i] for i in ids] + [""]
             hidden = [i for i in range(1, len(ids)) if is_word(words[i]) and not words[i + 1].startswith("##")]
             if 8 <= len(ids) <= 20 and hidden and tokenizer.unk_id not in ids:
-                place = int(random.choice(hidden))
-                left, right = tokenizer.decode(ids[:place]), tokenizer.decode(ids[place + 1 :])
+                index = int(random.choice(hidden))
+                left, right = tokenizer.decode(ids[:index]), tokenizer.decode(ids[index + 1 :])
                 text = f"{left} [MASK] {right}"
                 again = tokenizer.encode(text).ids  # what fill_mask will see
                 if len(again) <= longest and again.count(tokenizer.mask_id) == 1:
-                    blanks.append((text, words[place]))
+                    blanks.append((text, words[index]))
                     break
         if len(blanks) == count:
             break

@@ -88,7 +88,7 @@ class Pretraining:
             config.seed,
             batch=lambda step: self.data.batch(step).split(config.accumulate),
             learning_rate=lambda step: learning_rate_at(
-                step, steps=config.steps, highest=config.learning_rate, warmup=config.warmup
+                step, steps=config.steps, peak=config.learning_rate, warmup=config.warmup
             ),
             first=first,
         )

@@ -8,64 +8,64 @@ template <typename T> struct alignas(16) Four {
 // ------------------------------------------------------------------------------------------------------ races
 
 __global__ void missing_barrier(float* x) {
-    __shared__ float room[64];
-    room[threadIdx.x] = x[threadIdx.x];  // <- missing_barrier
-    x[threadIdx.x] = room[63 - threadIdx.x];
+    __shared__ float scratch[64];
+    scratch[threadIdx.x] = x[threadIdx.x];  // <- missing_barrier
+    x[threadIdx.x] = scratch[63 - threadIdx.x];
 }
 
 // The first barrier is there, the second is not: the next round writes what others still read.
 __global__ void missing_second_barrier(float* x) {
-    __shared__ float room[64];
+    __shared__ float scratch[64];
     for (int round = 0; round < 2; round++) {
-        room[threadIdx.x] = x[threadIdx.x];
+        scratch[threadIdx.x] = x[threadIdx.x];
         __syncthreads();
-        x[threadIdx.x] = room[63 - threadIdx.x];  // <- missing_second_barrier
+        x[threadIdx.x] = scratch[63 - threadIdx.x];  // <- missing_second_barrier
     }
 }
 
 __global__ void missing_warp_barrier(float* x) {
-    __shared__ float room[32];
-    room[threadIdx.x] = x[threadIdx.x];
+    __shared__ float scratch[32];
+    scratch[threadIdx.x] = x[threadIdx.x];
     __syncwarp();
-    float neighbour = room[threadIdx.x ^ 1];  // <- missing_warp_barrier
-    room[threadIdx.x] = neighbour;
+    float neighbour = scratch[threadIdx.x ^ 1];  // <- missing_warp_barrier
+    scratch[threadIdx.x] = neighbour;
     __syncwarp();
-    x[threadIdx.x] = room[threadIdx.x];
+    x[threadIdx.x] = scratch[threadIdx.x];
 }
 
 // A warp's barrier does not make other warps wait.
 __global__ void warp_barrier_for_a_block(float* x) {
-    __shared__ float room[64];
-    room[threadIdx.x] = x[threadIdx.x];  // <- warp_barrier_for_a_block
+    __shared__ float scratch[64];
+    scratch[threadIdx.x] = x[threadIdx.x];  // <- warp_barrier_for_a_block
     __syncwarp();
-    x[threadIdx.x] = room[threadIdx.x ^ 32];
+    x[threadIdx.x] = scratch[threadIdx.x ^ 32];
 }
 
 // A shuffle lets the lanes wait for each other, but orders nothing that they wrote.
 __global__ void shuffle_as_barrier(float* x) {
-    __shared__ float room[32];
-    room[threadIdx.x] = x[threadIdx.x];
+    __shared__ float scratch[32];
+    scratch[threadIdx.x] = x[threadIdx.x];
     __shfl_sync(0xffffffffu, 0, 0);
-    x[threadIdx.x] = room[31 - threadIdx.x];  // <- shuffle_as_barrier
+    x[threadIdx.x] = scratch[31 - threadIdx.x];  // <- shuffle_as_barrier
 }
 
 // The thread that writes was the last to read; but not the only one.
 __global__ void read_by_all_lanes(float* x) {
-    __shared__ float room[1];
-    if (threadIdx.x == 0) room[0] = 1;
+    __shared__ float scratch[1];
+    if (threadIdx.x == 0) scratch[0] = 1;
     __syncwarp();
-    float value = room[0];
-    if (threadIdx.x == 31) room[0] = value + 1;  // <- read_by_all_lanes
+    float value = scratch[0];
+    if (threadIdx.x == 31) scratch[0] = value + 1;  // <- read_by_all_lanes
     x[threadIdx.x] = value;
 }
 
 __global__ void read_by_all_warps(float* x) {
-    __shared__ float room[1];
-    if (threadIdx.x == 0) room[0] = 1;
+    __shared__ float scratch[1];
+    if (threadIdx.x == 0) scratch[0] = 1;
     __syncthreads();
-    float value = room[0];
+    float value = scratch[0];
     __syncwarp();
-    if (threadIdx.x == 63) room[0] = value + 1;  // <- read_by_all_warps
+    if (threadIdx.x == 63) scratch[0] = value + 1;  // <- read_by_all_warps
     x[threadIdx.x] = value;
 }
 
@@ -146,8 +146,8 @@ __global__ void half_a_vector_beyond(float* x) {
 }
 
 __global__ void beyond_dynamic(float* x) {
-    extern __shared__ float room[];
-    room[threadIdx.x + 1] = x[threadIdx.x];  // <- beyond_dynamic
+    extern __shared__ float scratch[];
+    scratch[threadIdx.x + 1] = x[threadIdx.x];  // <- beyond_dynamic
 }
 
 __global__ void from_one_room_into_the_next(float* x) {
@@ -159,8 +159,8 @@ __global__ void from_one_room_into_the_next(float* x) {
 }
 
 __global__ void index_of_row(float* x) {
-    __shared__ float room[8][33];
-    room[0][threadIdx.x + 2] = 1;  // <- index_of_row
+    __shared__ float scratch[8][33];
+    scratch[0][threadIdx.x + 2] = 1;  // <- index_of_row
     x[threadIdx.x] = 0;
 }
 
@@ -186,28 +186,28 @@ __global__ void inside_a_helper(float* x, int n) {
 
 // ---------------------------------------------------------------------------------------------- nobody wrote it
 
-__global__ void half_a_room(float* x) {
-    __shared__ float room[64];
-    if (threadIdx.x < 32) room[threadIdx.x] = 1;
+__global__ void half_of_scratch(float* x) {
+    __shared__ float scratch[64];
+    if (threadIdx.x < 32) scratch[threadIdx.x] = 1;
     __syncthreads();
-    x[threadIdx.x] = room[threadIdx.x];  // <- half_a_room
+    x[threadIdx.x] = scratch[threadIdx.x];  // <- half_of_scratch
 }
 
 __global__ void left_by_another_block(float* x) {
-    __shared__ float room[64];
-    if (blockIdx.x == 0) room[threadIdx.x] = 1;
-    if (blockIdx.x == 1) x[threadIdx.x] = room[threadIdx.x];  // <- left_by_another_block
+    __shared__ float scratch[64];
+    if (blockIdx.x == 0) scratch[threadIdx.x] = 1;
+    if (blockIdx.x == 1) x[threadIdx.x] = scratch[threadIdx.x];  // <- left_by_another_block
 }
 
 // What follows from it is not what is told: the index that is read is the mistake, not where it leads.
 __global__ void index_nobody_wrote(float* x) {
-    __shared__ int room[32];
-    x[room[threadIdx.x]] = 1;  // <- index_nobody_wrote
+    __shared__ int scratch[32];
+    x[scratch[threadIdx.x]] = 1;  // <- index_nobody_wrote
 }
 
 __global__ void dynamic_unwritten(float* x) {
-    extern __shared__ float room[];
-    x[threadIdx.x] = room[threadIdx.x];  // <- dynamic_unwritten
+    extern __shared__ float scratch[];
+    x[threadIdx.x] = scratch[threadIdx.x];  // <- dynamic_unwritten
 }
 
 __global__ void adds_to_nothing(float* x) {
@@ -294,9 +294,9 @@ __global__ void vector_of_a_view(float* x) {
 
 // In shared memory, which begins at a multiple of sixteen; rows of 33 numbers do not.
 __global__ void odd_row(float* x) {
-    __shared__ float room[4][33];
-    *reinterpret_cast<float4*>(room[threadIdx.x]) = make_float4(1, 2, 3, 4);  // <- odd_row
-    x[threadIdx.x] = room[threadIdx.x][0];
+    __shared__ float scratch[4][33];
+    *reinterpret_cast<float4*>(scratch[threadIdx.x]) = make_float4(1, 2, 3, 4);  // <- odd_row
+    x[threadIdx.x] = scratch[threadIdx.x][0];
 }
 
 // --------------------------------------------------------------------------------------------------- arithmetic
@@ -342,16 +342,16 @@ __global__ void endless(volatile int* x) {
 // ---------------------------------------------------------------------------------------------- too much of it
 
 __global__ void too_much_shared(float* x) {
-    __shared__ float room[12 * 1024 + 1];
-    room[threadIdx.x] = 1;
-    x[threadIdx.x] = room[threadIdx.x];
+    __shared__ float scratch[12 * 1024 + 1];
+    scratch[threadIdx.x] = 1;
+    x[threadIdx.x] = scratch[threadIdx.x];
 }
 
 __global__ void static_and_dynamic(float* x) {
-    __shared__ float room[8 * 1024];
+    __shared__ float scratch[8 * 1024];
     extern __shared__ float more[];
-    room[threadIdx.x] = more[threadIdx.x] = 1;
-    x[threadIdx.x] = room[threadIdx.x] + more[threadIdx.x];
+    scratch[threadIdx.x] = more[threadIdx.x] = 1;
+    x[threadIdx.x] = scratch[threadIdx.x] + more[threadIdx.x];
 }
 
 __global__ void deep_stack(int* x, int n) {

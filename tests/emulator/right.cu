@@ -53,23 +53,23 @@ __global__ void declarations(int* out) {
     volatile __shared__ Pair pairs[2]
                                   [3];
     __shared__ const int* pointer;
-    extern __shared__ __align__(8) long long room[];
+    extern __shared__ __align__(8) long long scratch[];
     if (threadIdx.x == 0) {
-        one = 1, bytes[15] = 2, more[1] = 3, both[1].a = 4, pairs[1][2].second = 5, room[1] = 6;
+        one = 1, bytes[15] = 2, more[1] = 3, both[1].a = 4, pairs[1][2].second = 5, scratch[1] = 6;
         pointer = &one;
     }
     __syncthreads();
-    out[threadIdx.x] = one + bytes[15] + more[1] + both[1].a + pairs[1][2].second + int(room[1]) + *pointer;
+    out[threadIdx.x] = one + bytes[15] + more[1] + both[1].a + pairs[1][2].second + int(scratch[1]) + *pointer;
 }
 
-// A device function's own room; each instance of the template has another one.
+// A device function's own scratch; each instance of the template has another one.
 template <typename T> __device__ T block_total(T value) {
-    __shared__ T room[32];
+    __shared__ T scratch[32];
     __syncthreads();  // others may still read what the last call left
-    room[threadIdx.x] = value;
+    scratch[threadIdx.x] = value;
     __syncthreads();
     T total = 0;
-    for (unsigned i = 0; i < blockDim.x; i++) total += room[i];
+    for (unsigned i = 0; i < blockDim.x; i++) total += scratch[i];
     return total;
 }
 
@@ -94,21 +94,21 @@ __global__ void tree(const float* x, float* y) {
 
 // Halves of a warp that wait for themselves only, then for each other.
 __global__ void half_warps(int* out) {
-    __shared__ int room[32];
+    __shared__ int scratch[32];
     int lane = threadIdx.x;
     if (lane < 16) {
         for (int round = 0; round < 3; round++) {
-            room[lane] = round;
+            scratch[lane] = round;
             __syncwarp(0x0000ffffu);
-            room[lane ^ 1] += lane;
+            scratch[lane ^ 1] += lane;
             __syncwarp(0x0000ffffu);
         }
     } else {
-        room[lane] = 100;
+        scratch[lane] = 100;
         __syncwarp(0xffff0000u);
     }
     __syncwarp();
-    out[lane] = room[31 - lane];
+    out[lane] = scratch[31 - lane];
 }
 
 // Partial masks, taken a different number of times, then the whole warp: no lane may get an old value.

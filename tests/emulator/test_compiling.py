@@ -150,10 +150,10 @@ plain = toolchains.Compiler.runtime_options
 toolchains.Compiler.runtime_options = lambda self, checked: [*plain(self, checked), "-DEMULATOR_UCONTEXT"]
 source = '''
 __global__ void reverse(float* x) {
-    __shared__ float room[64];
-    room[threadIdx.x] = __shfl_xor_sync(0xffffffffu, x[threadIdx.x], 1);
+    __shared__ float scratch[64];
+    scratch[threadIdx.x] = __shfl_xor_sync(0xffffffffu, x[threadIdx.x], 1);
     __syncthreads();
-    x[threadIdx.x] = room[63 - threadIdx.x];
+    x[threadIdx.x] = scratch[63 - threadIdx.x];
 }
 __global__ void leaves(float* x) { if (threadIdx.x > 3) return; __syncthreads(); }
 '''

@@ -13,8 +13,8 @@ __global__ void strided(const float* x, float* y, int stride, int first) {
     y[threadIdx.x] = value;
 }
 template <typename T> __global__ void shared(T* x, int stride) {
-    __shared__ T room[1024];
-    room[threadIdx.x * stride] = x[0];
+    __shared__ T scratch[1024];
+    scratch[threadIdx.x * stride] = x[0];
 }
 __global__ void column(float* x) {
     __shared__ float tile[32][32], padded[32][33];
@@ -35,10 +35,10 @@ __global__ void copy(const float* from, float* to, int n) {
     }
 }
 __global__ void one_word(float* x) {
-    __shared__ float room[1];
-    if (threadIdx.x == 0) room[0] = 1;
+    __shared__ float scratch[1];
+    if (threadIdx.x == 0) scratch[0] = 1;
     __syncthreads();
-    x[threadIdx.x] = room[0];
+    x[threadIdx.x] = scratch[0];
 }
 """
 

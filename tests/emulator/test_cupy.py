@@ -383,7 +383,7 @@ def test_reading_what_nobody_wrote_is_found_in_check_mode():
 
 SCALE = """
 template <typename T> __global__ void scale(T* x, int n, T factor) {
-    extern __shared__ unsigned char room[];
+    extern __shared__ unsigned char scratch[];
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) x[i] = factor * x[i];
 }

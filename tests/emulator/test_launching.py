@@ -24,9 +24,9 @@ __global__ void add_one(int* x, int n) {
 __global__ void sixteen(const __half* x, __nv_bfloat16* y, unsigned char* z, void* w, const float4* v) {}
 __global__ void asks_null(const float* x, int* out) { out[0] = x == nullptr; }
 __global__ void needs_shared(int* x) {
-    extern __shared__ int room[];
-    room[threadIdx.x] = 1;
-    x[threadIdx.x] = room[threadIdx.x];
+    extern __shared__ int scratch[];
+    scratch[threadIdx.x] = 1;
+    x[threadIdx.x] = scratch[threadIdx.x];
 }
 """
 

@@ -43,7 +43,7 @@ DIVERGENCE, MISALIGNED, NUMBER = emulator.DivergenceError, emulator.MisalignedEr
 
 # kernel: (grid, block, arguments, error, x of the block and of the thread of which it tells, words in its message)
 GALLERY = {
-    "missing_barrier": (1, 64, lambda: [values(64)], RACE, 0, 32, "element 32 of shared memory `room`"),
+    "missing_barrier": (1, 64, lambda: [values(64)], RACE, 0, 32, "element 32 of shared memory `scratch`"),
     "missing_second_barrier": (1, 64, lambda: [values(64)], RACE, 0, 32, "element 31 of shared memory"),
     "missing_warp_barrier": (1, 32, lambda: [values(32)], RACE, 0, 1, "thread (0, 0, 0) wrote at mistakes.cu"),
     "warp_barrier_for_a_block": (1, 64, lambda: [values(64)], RACE, 0, 32, "thread (0, 0, 0) read"),
@@ -71,9 +71,9 @@ GALLERY = {
     "index_of_local_array": (1, 8, lambda: [zeros(8)], BOUNDS, 0, 4, "index 4"),
     "index_in_struct": (1, 8, lambda: [zeros(8)], BOUNDS, 0, 4, "index 4"),
     "inside_a_helper": (1, 1, lambda: [zeros(8), I(8)], BOUNDS, 0, 0, "called at mistakes.cu"),
-    "half_a_room": (1, 64, lambda: [zeros(64)], UNWRITTEN, 0, 32, "element 32 of shared memory `room`"),
+    "half_of_scratch": (1, 64, lambda: [zeros(64)], UNWRITTEN, 0, 32, "element 32 of shared memory `scratch`"),
     "left_by_another_block": (2, 64, lambda: [zeros(64)], UNWRITTEN, 1, 0, "element 0 of shared memory"),
-    "index_nobody_wrote": (1, 32, lambda: [zeros(32)], UNWRITTEN, 0, 0, "element 0 of shared memory `room`"),
+    "index_nobody_wrote": (1, 32, lambda: [zeros(32)], UNWRITTEN, 0, 0, "element 0 of shared memory `scratch`"),
     "dynamic_unwritten": (1, 16, lambda: [zeros(16)], UNWRITTEN, 0, 0, "byte 0 of dynamic shared memory"),
     "adds_to_nothing": (1, 16, lambda: [unwritten(16)], UNWRITTEN, 0, 0, "element 0 of argument 0"),
     "counts_from_nothing": (1, 1, lambda: [unwritten(1, I)], UNWRITTEN, 0, 0, "element 0 of argument 0"),
@@ -162,7 +162,7 @@ def test_wrong_addresses_do_not_end_python(module):
 def test_in_fast_mode_what_nobody_wrote_is_nonsense(module):
     """So that a wrong kernel gives wrong numbers, and not by chance those of the block before."""
     x = zeros(64)
-    module.kernel("half_a_room")(1, 64, (x,))
+    module.kernel("half_of_scratch")(1, 64, (x,))
     assert (x[:32] == 1).all() and np.isnan(x[32:]).all()
     module.kernel("left_by_another_block")(2, 64, (x,))
     assert np.isnan(x).all()

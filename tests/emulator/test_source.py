@@ -11,7 +11,7 @@ def translated(text, names=()):
 
 
 def test_lines_stay_where_they_are():
-    text = "int a;\n__shared__ float\n    room[3]\n    [4];\nint b;\n"
+    text = "int a;\n__shared__ float\n    scratch[3]\n    [4];\nint b;\n"
     lines = translated(text).splitlines()
     assert lines[0] == '#line 1 "kernel.cu"' and lines[5] == "int b;"
 
@@ -68,7 +68,7 @@ def test_line_directives_are_followed():
 
 def test_macros_cannot_declare():
     with pytest.raises(emulator.SourceError, match="kernel.cu:2: __shared__ in a macro"):
-        translated("int a;\n#define ROOM(n) \\\n    __shared__ float room[n]\n")
+        translated("int a;\n#define SCRATCH(n) \\\n    __shared__ float scratch[n]\n")
     translated("#define OTHER(n) n  // not __shared__\n")
 
 
@@ -81,8 +81,8 @@ def test_headers_are_read_and_named_in_errors(tmp_path):
 
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "total.cuh").write_text(
-        '#pragma once\n#include "ones.cuh"\n__device__ int total(int i) {\n    __shared__ int room[4];\n'
-        "    room[i] = one();\n    __syncthreads();\n    return room[i + 1];\n}\n"
+        '#pragma once\n#include "ones.cuh"\n__device__ int total(int i) {\n    __shared__ int scratch[4];\n'
+        "    scratch[i] = one();\n    __syncthreads();\n    return scratch[i + 1];\n}\n"
     )
     (tmp_path / "parts" / "ones.cuh").write_text("#pragma once\n__device__ int one() { return 1; }\n")
     (tmp_path / "main.cu").write_text(

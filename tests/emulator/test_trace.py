@@ -10,12 +10,12 @@ pytestmark = pytest.mark.skipif(emulator.compiler_status() is not None, reason=s
 
 SOURCE = """
 __global__ void pairs(const float* x, float* y, int* count) {
-    __shared__ float room[4];
+    __shared__ float scratch[4];
     extern __shared__ double more[];
-    room[threadIdx.x] = x[blockIdx.x * 2 + threadIdx.x];
+    scratch[threadIdx.x] = x[blockIdx.x * 2 + threadIdx.x];
     more[threadIdx.x] = 0;
     __syncthreads();
-    y[blockIdx.x * 2 + threadIdx.x] = room[1 - threadIdx.x];
+    y[blockIdx.x * 2 + threadIdx.x] = scratch[1 - threadIdx.x];
     atomicAdd(count, 1);
 }
 __global__ void vectors(float4* x) { x[threadIdx.x] = make_float4(1, 2, 3, 4); }
@@ -34,9 +34,9 @@ def test_each_access_of_each_thread():
             i = block * 2 + thread
             assert own == [
                 Access(**at, space="global", action="read", array=0, element=i, line=5),
-                Access(**at, space="shared", action="write", array="room", element=thread, line=5),
+                Access(**at, space="shared", action="write", array="scratch", element=thread, line=5),
                 Access(**at, space="shared", action="write", array="dynamic", element=thread, line=6),
-                Access(**at, space="shared", action="read", array="room", element=1 - thread, line=8),
+                Access(**at, space="shared", action="read", array="scratch", element=1 - thread, line=8),
                 Access(**at, space="global", action="write", array=1, element=i, line=8),
                 Access(**at, space="global", action="write", array=2, element=0, line=9, atomic=True),
             ]

@@ -73,9 +73,9 @@ def module():
 def laid_out(matrix, layout, extra):
     """A matrix in memory as a layout wants it, with `extra` elements of NaN after each row or column."""
     lines = matrix if layout == "row_major" else matrix.T
-    room = np.full((len(lines), lines.shape[1] + extra), np.nan, matrix.dtype)
-    room[:, : lines.shape[1]] = lines
-    return room
+    scratch = np.full((len(lines), lines.shape[1] + extra), np.nan, matrix.dtype)
+    scratch[:, : lines.shape[1]] = lines
+    return scratch
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: instance(*case))
@@ -104,7 +104,7 @@ def test_products(module, case):
 @pytest.mark.parametrize("D", ["float", "__half"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_element_by_element(module, shape, D):
-    """Fragments of one type hold the same elements at the same places, however they were loaded."""
+    """Fragments of one type hold the same elements at the same lines, however they were loaded."""
     m, n, k = shape
     rng = np.random.default_rng(1)
     c, d = (rng.integers(-99, 99, (m, n)).astype(TYPES[D]) for _ in range(2))

@@ -118,7 +118,7 @@ def test_solutions_equal_what_the_package_does():
     for steps, rising in ((100, 10), (7, 2)):
         for step in range(steps):
             ours = learning.learning_rate(step, steps, 0.3, rising)
-            assert ours == pytest.approx(learning_rate_at(step, steps=steps, highest=0.3, warmup=rising / steps))
+            assert ours == pytest.approx(learning_rate_at(step, steps=steps, peak=0.3, warmup=rising / steps))
     for _ in range(200):
         tags = random.choice(["O", "B-per", "I-per", "B-loc", "I-loc"], 8).tolist()
         assert tasks.find_entities(tags) == metrics.entities(tags)

@@ -163,13 +163,13 @@ def test_initialisation_follows_the_seed_and_the_config(backend):
 
 
 def test_sinusoids_make_neighbours_alike(backend):
-    model = BertForPreTraining(small_config(hidden_size=48), backend, position_start="sinusoids")
+    model = BertForPreTraining(small_config(hidden_size=48), backend, position_init="sinusoids")
     table = backend.numpy(model.bert.embeddings.position.value)
     likeness = table @ table.T
     assert np.all(likeness[10, [9, 11]] > likeness[10, [5, 15]])
     assert np.sqrt((table**2).mean()) == pytest.approx(0.02, rel=1e-3)  # as wide as the normal ones
     with pytest.raises(ValueError, match="sinusoids"):
-        BertForPreTraining(small_config(), backend, position_start="random")
+        BertForPreTraining(small_config(), backend, position_init="random")
 
 
 class TestRefusals:

@@ -96,17 +96,17 @@ def test_attention_of_a_few_rows(backend, rows):
 def attention(backend, lengths, rows, causal, heads, width, rate):
     cu_seqlens = running_sum(lengths)
     rows = np.arange(cu_seqlens[-1]) if rows is None else np.array(rows, int)
-    asking = Sequences(*layout(rows, cu_seqlens, np.arange(len(lengths)) + 70_000))
-    dropout = Dropout(rate, KEY, 5 << 8, asking.sequence_numbers, asking.positions) if rate else None
+    queries = Sequences(*layout(rows, cu_seqlens, np.arange(len(lengths)) + 70_000))
+    dropout = Dropout(rate, KEY, 5 << 8, queries.sequence_numbers, queries.positions) if rate else None
     query, key, value = (normal(n, heads * width, seed=i) for i, n in enumerate([len(rows)] + 2 * [cu_seqlens[-1]]))
     agree(
         backend,
         "attention",
         dict(query=query, key=key, value=value),
         heads=heads,
-        cu_seqlens_q=asking.cu_seqlens,
+        cu_seqlens_q=queries.cu_seqlens,
         cu_seqlens_k=cu_seqlens,
-        positions_q=asking.positions,
+        positions_q=queries.positions,
         causal=causal,
         dropout=dropout,
     )

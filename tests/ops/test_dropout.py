@@ -111,7 +111,7 @@ class TestAttentionDropout:
         cu_seqlens = running_sum(self.LENGTHS)
         everything = np.arange(cu_seqlens[-1])
         rows = everything if rows is None else np.array(rows)
-        tokens, asking = (Sequences.of_rows(backend, r, cu_seqlens, self.NUMBERS) for r in (everything, rows))
+        tokens, queries = (Sequences.of_rows(backend, r, cu_seqlens, self.NUMBERS) for r in (everything, rows))
         units = np.tile(np.eye(self.WIDTH), (1, self.HEADS))  # [WIDTH, H]
         positions = backend.numpy(tokens.positions)
         query = backend.array(np.zeros((len(rows), units.shape[1])))
@@ -121,14 +121,14 @@ class TestAttentionDropout:
             key,
             backend.array(units[positions]),
             self.HEADS,
-            asking.cu_seqlens,
+            queries.cu_seqlens,
             tokens.cu_seqlens,
-            asking.positions,
+            queries.positions,
             False,
-            Dropout(rate, KEY, self.SITE, asking.sequence_numbers, asking.positions),
+            Dropout(rate, KEY, self.SITE, queries.sequence_numbers, queries.positions),
         )
         # the same trick with d_context: its row i is a unit vector, and d_value shows the mask on its side
-        cuts = backend.numpy(asking.cu_seqlens)
+        cuts = backend.numpy(queries.cu_seqlens)
         place = np.concatenate([np.arange(stop - start) for start, stop in zip(cuts, cuts[1:], strict=False)])
         d_value = backend.numpy(backend.attention_backward(backend.array(units[place]), cache)[2])
         forward, backward = [], []
@@ -156,8 +156,8 @@ class TestAttentionDropout:
     def test_few_rows_that_ask_have_the_masks_that_they_had_among_all(self, backend):
         everything, _ = self.masks(backend)
         few, few_backward = self.masks(backend, rows=(0, 3, 6, 23, 24, 40))
-        asking = ((0, 3), (1, 18), (0,), (14,))  # by sequence
-        for b, positions in enumerate(asking):
+        queries = ((0, 3), (1, 18), (0,), (14,))  # by sequence
+        for b, positions in enumerate(queries):
             assert np.allclose(few[b], everything[b][:, positions], rtol=0, atol=1e-13)
             assert np.allclose(few_backward[b], few[b], rtol=0, atol=1e-13)
 

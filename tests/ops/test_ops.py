@@ -198,7 +198,7 @@ def test_arrays_that_are_not_contiguous_are_read_as_they_stand(backend):
             norm, *backend.layernorm_backward(arrays[3], norm_cache),
         )  # fmt: skip
 
-    for strided, straight in zip(
+    for strided, contiguous in zip(
         results(backend.array), results(lambda a: backend.array(np.ascontiguousarray(a))), strict=True
     ):
-        assert np.allclose(backend.numpy(strided), backend.numpy(straight), rtol=0, atol=1e-13)
+        assert np.allclose(backend.numpy(strided), backend.numpy(contiguous), rtol=0, atol=1e-13)

@@ -29,12 +29,12 @@ def optimizer_of(model):
 
 
 def test_the_rate_rises_then_falls_linearly():
-    rates = [learning_rate_at(step, steps=100, highest=0.5, warmup=0.1) for step in range(100)]
+    rates = [learning_rate_at(step, steps=100, peak=0.5, warmup=0.1) for step in range(100)]
     assert np.allclose(rates[:10], 0.05 * np.arange(1, 11))
     assert rates[10] == 0.5
     assert np.allclose(np.diff(rates[10:]), -0.5 / 90)
     assert rates[99] == pytest.approx(0.5 / 90)
-    assert learning_rate_at(0, steps=1, highest=0.5, warmup=0.0) == 0.5
+    assert learning_rate_at(0, steps=1, peak=0.5, warmup=0.0) == 0.5
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5])

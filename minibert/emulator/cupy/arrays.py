@@ -51,7 +51,7 @@ class ndarray(Operators):
     def __iter__(self):
         if self.ndim == 0:
             raise TypeError("iteration over a 0-d array")
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
     # ------------------------------------------------------------------------------- between host and device
 
@@ -180,11 +180,11 @@ def fresh(numbers: np.ndarray) -> ndarray:
     return array
 
 
-def write(place: np.ndarray, values) -> None:
+def write(target: np.ndarray, values) -> None:
     """Device memory gets these values, and counts as written."""
     with np.errstate(all="ignore"):
-        place[...] = values
-    memory.mark_initialised(place)
+        target[...] = values
+    memory.mark_initialised(target)
 
 
 def read_back(array: ndarray, operation: str) -> np.ndarray:

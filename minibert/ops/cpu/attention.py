@@ -41,14 +41,14 @@ class Layout(NamedTuple):
     causal: bool
 
 
-class Room(NamedTuple):
-    """Each thread's room to work on a block of queries."""
+class Scratch(NamedTuple):
+    """Each thread's scratch memory for a block of queries."""
 
     matrices: np.ndarray
     """[threads, 1 or 2, T, QUERIES]: the scores, and in the backward pass their gradients"""
     numbers: np.ndarray
     """[threads, 2, QUERIES]: two numbers for each query"""
-    places: np.ndarray
+    positions: np.ndarray
     """uint64 [threads, QUERIES]: the queries' positions, which dropout counts by"""
     words: np.ndarray
     """uint32 [threads, 4, QUERIES]: the random words that settle KEYS_PER_CALL keys of each query"""
@@ -61,7 +61,7 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
     log_sums = empty((heads, len(query)), query.dtype)  # [A, Nq]
     layout = Layout(heads, cu_seqlens_q, cu_seqlens_k, positions_q, bool(causal))
     drops = as_drops(dropout)
-    forward(query, key, value, layout, drops, context, log_sums, shares(layout), room_for(layout, 1, query.dtype))
+    forward(query, key, value, layout, drops, context, log_sums, shares(layout), scratch_for(layout, 1, query.dtype))
     return context, (query, key, value, layout, drops, context, log_sums)
 
 
@@ -70,9 +70,9 @@ def attention_backward(d_context, cache):
     query, key, value, layout, drops, context, log_sums = cache
     d_context, context = contiguous(d_context, context)
     d_query, d_key, d_value = (empty(x.shape, x.dtype) for x in (query, key, value))
-    room = room_for(layout, 2, query.dtype)
+    scratch = scratch_for(layout, 2, query.dtype)
     backward(
-        d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, shares(layout), room
+        d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, shares(layout), scratch
     )  # fmt: skip
     return d_query, d_key, d_value
 
@@ -88,9 +88,9 @@ def shares(layout: Layout):
     return np.concatenate([[0], cuts, [len(work)]])
 
 
-def room_for(layout: Layout, matrices: int, dtype) -> Room:
+def scratch_for(layout: Layout, matrices: int, dtype) -> Scratch:
     longest = int(np.diff(layout.cu_seqlens_k).max())
-    return Room(
+    return Scratch(
         empty((threads(), matrices, longest, QUERIES), dtype),
         np.zeros((threads(), 2, QUERIES), dtype),
         np.zeros((threads(), QUERIES), np.uint64),
@@ -99,31 +99,31 @@ def room_for(layout: Layout, matrices: int, dtype) -> Room:
 
 
 @kernel
-def forward(query, key, value, layout, drops, context, log_sums, shares, room):
+def forward(query, key, value, layout, drops, context, log_sums, shares, scratch):
     before = one_blas_thread()
     for part in prange(len(shares) - 1):
         for task in range(shares[part], shares[part + 1]):
-            attend(query, key, value, layout, drops, context, log_sums, np.int64(task), room, np.int64(part))
+            attend(query, key, value, layout, drops, context, log_sums, np.int64(task), scratch, np.int64(part))
     as_many_blas_threads_as(before)
 
 
 @helper
-def attend(query, key, value, layout, drops, context, log_sums, task, room, part):
+def attend(query, key, value, layout, drops, context, log_sums, task, scratch, part):
     """One head of one sequence: its part of context [Nq, H] and of log_sums [A, Nq]."""
     head, b, left, width = head_and_sequence(task, query, layout)
     top, keys = layout.cu_seqlens_k[b], layout.cu_seqlens_k[b + 1] - layout.cu_seqlens_k[b]
-    highest, sums, scores = room.numbers[part, 0], room.numbers[part, 1], room.matrices[part, 0]
+    maxima, sums, scores = scratch.numbers[part, 0], scratch.numbers[part, 1], scratch.matrices[part, 0]
     zero, one = type(sums[0])(0), type(sums[0])(1)
     k, v, s = block(key, top, left), block(value, top, left), block(scores, 0, 0)
     for start in range(layout.cu_seqlens_q[b], layout.cu_seqlens_q[b + 1], QUERIES):
         queries = min(QUERIES, layout.cu_seqlens_q[b + 1] - start)
         q, out = block(query, start, left), block(context, start, left)
         multiply_by_transposed(keys, queries, width, one, k, q, zero, s)  # [T, queries] = [T, D] @ [queries, D].T
-        prepare(scores, keys, queries, layout, drops, start, room.places[part])
-        softmax(scores, keys, queries, width**-0.5, drops, head, b, room, part)
+        prepare(scores, keys, queries, layout, drops, start, scratch.positions[part])
+        softmax(scores, keys, queries, width**-0.5, drops, head, b, scratch, part)
         multiply_transposed(queries, width, keys, one, s, v, zero, out)  # [queries, D] = [T, queries].T @ [T, D]
         for i in range(queries):
-            log_sums[head, start + i] = highest[i] + np.log(sums[i])
+            log_sums[head, start + i] = maxima[i] + np.log(sums[i])
             multiply_row(context[start + i, left : left + width], type(one)(drops.scale) / sums[i])
 
 
@@ -142,8 +142,11 @@ def head_and_sequence(task, query, layout):
 
 
 @inlined
-def prepare(scores, keys, queries, layout, drops, start, places):
-    """Hide from each query (they begin at number start) the keys behind its position, where causal; note the places."""
+def prepare(scores, keys, queries, layout, drops, start, positions):
+    """Where causal, hide from each query the keys after its position; note the queries' positions.
+
+    start: the number of the first query.
+    """
     if layout.causal:
         for k in range(keys):
             for i in range(queries):
@@ -151,7 +154,7 @@ def prepare(scores, keys, queries, layout, drops, start, places):
                     scores[k, i] = -np.inf
     if drops.threshold > 0:
         for i in range(queries):
-            places[i] = drops.positions[start + i]
+            positions[i] = drops.positions[start + i]
 
 
 @inlined
@@ -161,12 +164,12 @@ def in_full_vectors(queries):
 
 
 @inlined
-def draw(drops, head, b, group, columns, places, words):
+def draw(drops, head, b, group, columns, positions, words):
     """The random words of KEYS_PER_CALL keys, for each query: words uint32 [4, QUERIES]."""
     k0, k1, sequence, site = drops.key[0], drops.key[1], np.uint64(drops.sequences[b]), np.uint64(drops.site + head)
     first, second, third, fourth = words[0], words[1], words[2], words[3]
     for i in range(columns):
-        first[i], second[i], third[i], fourth[i] = philox(np.uint64(group), places[i], sequence, site, k0, k1)
+        first[i], second[i], third[i], fourth[i] = philox(np.uint64(group), positions[i], sequence, site, k0, k1)
 
 
 @inlined
@@ -176,41 +179,42 @@ def decision(word, k):
 
 
 @helper
-def softmax(scores, keys, queries, scale, drops, head, b, room, part):
-    """From scores [T, QUERIES] to exp(scale * score - highest), some of them dropped.
+def softmax(scores, keys, queries, scale, drops, head, b, scratch, part):
+    """From scores [T, QUERIES] to exp(scale * score - maxima), some of them dropped.
 
-    keys, queries: how many there are.  Writes highest, the maximum over the keys of scale * score, and the sums of
+    keys, queries: how many there are.  Writes maxima, the maximum over the keys of scale * score, and the sums of
     what was not dropped yet, to the thread's numbers.
     """
     columns, number = in_full_vectors(queries), type(scores[0, 0])
     scale, threshold = number(scale), np.uint32(drops.threshold)
-    highest, sums, places, words = room.numbers[part, 0], room.numbers[part, 1], room.places[part], room.words[part]
+    maxima, sums = scratch.numbers[part, 0], scratch.numbers[part, 1]
+    positions, words = scratch.positions[part], scratch.words[part]
     for i in range(columns):
-        highest[i], sums[i] = -np.inf, 0
+        maxima[i], sums[i] = -np.inf, 0
     for k in range(keys):
         row = scores[k]
         for i in range(queries, columns):
             row[i] = 0
         for i in range(columns):
-            highest[i] = row[i] if row[i] > highest[i] else highest[i]
+            maxima[i] = row[i] if row[i] > maxima[i] else maxima[i]
     for i in range(columns):
-        highest[i] *= scale
+        maxima[i] *= scale
     for k in range(keys):
         row = scores[k]
         for i in range(columns):
-            row[i] = exponential(row[i] * scale - highest[i])
+            row[i] = exponential(row[i] * scale - maxima[i])
         for i in range(columns):
             sums[i] += row[i]
         if threshold > 0:
             if k % KEYS_PER_CALL == 0:
-                draw(drops, head, b, k // KEYS_PER_CALL, columns, places, words)
+                draw(drops, head, b, k // KEYS_PER_CALL, columns, positions, words)
             word = words[k % KEYS_PER_CALL // 2]
             for i in range(columns):
                 row[i] = row[i] if decision(word[i], k) >= threshold else number(0)
 
 
 @kernel
-def backward(d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, shares, room):
+def backward(d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, shares, scratch):
     before = one_blas_thread()
     for part in prange(len(shares) - 1):
         for task in range(shares[part], shares[part + 1]):
@@ -227,7 +231,7 @@ def backward(d_context, query, key, value, layout, drops, context, log_sums, d_q
                 d_key,
                 d_value,
                 np.int64(task),
-                room,
+                scratch,
                 np.int64(part),
             )
     as_many_blas_threads_as(before)
@@ -235,16 +239,16 @@ def backward(d_context, query, key, value, layout, drops, context, log_sums, d_q
 
 @helper
 def attend_backward(
-    d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, task, room, part
+    d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, task, scratch, part
 ):  # fmt: skip
     """One head of one sequence: its parts of d_query [Nq, H], d_key and d_value [N, H]."""
     head, b, left, width = head_and_sequence(task, query, layout)
     top, keys = layout.cu_seqlens_k[b], layout.cu_seqlens_k[b + 1] - layout.cu_seqlens_k[b]
     log_sum, mean, scores, d_scores = (
-        room.numbers[part, 0],
-        room.numbers[part, 1],
-        room.matrices[part, 0],
-        room.matrices[part, 1],
+        scratch.numbers[part, 0],
+        scratch.numbers[part, 1],
+        scratch.matrices[part, 0],
+        scratch.matrices[part, 1],
     )
     zero, one = type(mean[0])(0), type(mean[0])(1)
     k, v, s, d_s = block(key, top, left), block(value, top, left), block(scores, 0, 0), block(d_scores, 0, 0)
@@ -260,12 +264,12 @@ def attend_backward(
         multiply_by_transposed(keys, queries, width, one, k, q, zero, s)  # the scores, once more
         # context = dropped @ v
         multiply_by_transposed(keys, queries, width, one, v, d_out, zero, d_s)
-        prepare(scores, keys, queries, layout, drops, start, room.places[part])
+        prepare(scores, keys, queries, layout, drops, start, scratch.positions[part])
         for i in range(queries):
             log_sum[i] = log_sums[head, start + i]
             features = slice(left, left + width)
             mean[i] = inner_product(d_context[start + i, features], context[start + i, features])
-        softmax_slope(scores, d_scores, keys, queries, width**-0.5, drops, head, b, room, part)
+        softmax_slope(scores, d_scores, keys, queries, width**-0.5, drops, head, b, scratch, part)
         multiply(keys, width, queries, one, s, d_out, keep, d_v)
         # scores = q @ k.T / sqrt(D)
         multiply(keys, width, queries, one, d_s, q, keep, d_k)
@@ -274,7 +278,7 @@ def attend_backward(
 
 
 @helper
-def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, room, part):
+def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, scratch, part):
     """From scores and gradients of the dropped probabilities, to those probabilities and gradients of q @ k.T.
 
     p, d_p [T, QUERIES], both ways.  Reads for each query, from the thread's numbers, the log of its softmax's
@@ -283,7 +287,8 @@ def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, room, part):
     """
     columns, number = in_full_vectors(queries), type(p[0, 0])
     scale, kept, threshold = number(scale), number(drops.scale), np.uint32(drops.threshold)
-    log_sum, mean, places, words = room.numbers[part, 0], room.numbers[part, 1], room.places[part], room.words[part]
+    log_sum, mean = scratch.numbers[part, 0], scratch.numbers[part, 1]
+    positions, words = scratch.positions[part], scratch.words[part]
     for k in range(keys):
         row, d_row = p[k], d_p[k]
         for i in range(queries, columns):
@@ -292,7 +297,7 @@ def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, room, part):
             row[i] = exponential(row[i] * scale - log_sum[i])
         if threshold > 0:
             if k % KEYS_PER_CALL == 0:
-                draw(drops, head, b, k // KEYS_PER_CALL, columns, places, words)
+                draw(drops, head, b, k // KEYS_PER_CALL, columns, positions, words)
             word = words[k % KEYS_PER_CALL // 2]
             for i in range(columns):
                 dropped = row[i] * kept if decision(word[i], k) >= threshold else number(0)

@@ -66,5 +66,5 @@ def drop_row(x, drops, i, words, y):
 
 @inlined
 def words_for(x):
-    """Room for the random words of one row of x: see row_bits."""
+    """Memory for the random words of one row of x: see row_bits."""
     return np.empty((x.shape[1] + 7) // 8 * 4, np.uint32)

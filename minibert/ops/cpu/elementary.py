@@ -25,7 +25,7 @@ class Format:
     fraction_bits: int
     bias: int  # of the exponent: 2**n is the bit pattern (n + bias) << fraction_bits
     lowest: float  # below, the exponential rounds to zero
-    highest: float  # above, it overflows to infinity
+    largest: float  # above, it overflows to infinity
     ln2_high: float  # ln 2 in so few bits that its products with an exponent are exact
     ln2_low: float  # what is missing
     terms: int  # of the Taylor series, so that the first one left out is below the rounding
@@ -38,14 +38,14 @@ FLOAT64 = Format(np.float64, np.int64, 52, 1023, -747.0, 710.0, 0.69314718036912
 def exponential_in(f: Format):
     """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded; r is at most ln 2 / 2, and a short Taylor series will do."""
     number, integer, fraction_bits, bias = f.number, f.integer, f.fraction_bits, f.bias
-    lowest, highest, half, log2_e = number(f.lowest), number(f.highest), number(0.5), number(1 / log(2))
+    lowest, largest, half, log2_e = number(f.lowest), number(f.largest), number(0.5), number(1 / log(2))
     ln2_high, ln2_low = number(f.ln2_high), number(f.ln2_low)
     taylor = np.array([1 / factorial(k) for k in reversed(range(f.terms))], number)
     terms = f.terms
 
     def exponential(x):
         x = lowest if x < lowest else x  # comparisons with NaN are false: it stays
-        x = highest if x > highest else x
+        x = largest if x > largest else x
         n = np.floor(x * log2_e + half)
         r = x - n * ln2_high - n * ln2_low
         p = taylor[0]

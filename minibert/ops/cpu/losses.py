@@ -49,8 +49,8 @@ def surprise_slope_of_row(factor, row, label, log_sum, d_row):
 @helper
 def log_sum_of_exponentials(row):
     """log(sum(exp(row))) without overflow; row [V]."""
-    highest = maximum(row)
-    return highest + np.log(sum_of_exponentials(row, highest))
+    largest = maximum(row)
+    return largest + np.log(sum_of_exponentials(row, largest))
 
 
 @helper
@@ -65,19 +65,19 @@ def maximum(row):
         for lane in range(LANES):
             x = row[start + lane]
             lanes[lane] = x if x > lanes[lane] else lanes[lane]
-    highest = lanes[0]
+    largest = lanes[0]
     for x in lanes:
-        highest = x if x > highest else highest
+        largest = x if x > largest else largest
     for j in range(whole, len(row)):
-        highest = row[j] if row[j] > highest else highest
-    return highest
+        largest = row[j] if row[j] > largest else largest
+    return largest
 
 
 @summing
-def sum_of_exponentials(row, highest):
+def sum_of_exponentials(row, largest):
     total = type(row[0])(0)
     for j in range(len(row)):
-        total += exponential(row[j] - highest)
+        total += exponential(row[j] - largest)
     return total
 
 

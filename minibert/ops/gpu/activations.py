@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.gpu.kernels import CudaFile
-from minibert.ops.gpu.layout import THREADS, straight, walking_blocks
+from minibert.ops.gpu.layout import THREADS, contiguous, grid_stride_blocks
 from minibert.ops.gpu.library import cp
 
 ACTIVATIONS = CudaFile(
@@ -14,46 +14,46 @@ ACTIVATIONS = CudaFile(
     "gelu_tanh_backward<{T}>",
     "tanh_forward<{T}>",
     "tanh_backward<{T}>",
-    headers=("walk.cuh",),
+    headers=("grid_stride.cuh",),
 )
 
 
 def gelu_forward(x):
     """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass computes the distribution again."""
-    (x,) = straight(x)
+    (x,) = contiguous(x)
     return launch("gelu_forward<{T}>", x), x
 
 
 def gelu_backward(d_y, x):
     """d_y [...] -> d_x [...]."""
-    return launch("gelu_backward<{T}>", *straight(d_y, x))
+    return launch("gelu_backward<{T}>", *contiguous(d_y, x))
 
 
 def gelu_tanh_forward(x):
     """y = 0.5 * x * (1 + tanh(u)): see minibert.ops.reference.activations."""
-    (x,) = straight(x)
+    (x,) = contiguous(x)
     return launch("gelu_tanh_forward<{T}>", x), x
 
 
 def gelu_tanh_backward(d_y, x):
     """d_y [...] -> d_x [...]."""
-    return launch("gelu_tanh_backward<{T}>", *straight(d_y, x))
+    return launch("gelu_tanh_backward<{T}>", *contiguous(d_y, x))
 
 
 def tanh_forward(x):
     """x [...] -> y [...].  In BERT: the pooler, for one token of each sequence."""
-    y = launch("tanh_forward<{T}>", *straight(x))
+    y = launch("tanh_forward<{T}>", *contiguous(x))
     return y, y
 
 
 def tanh_backward(d_y, y):
     """d_y [...] -> d_x [...]."""
-    return launch("tanh_backward<{T}>", *straight(d_y, y))
+    return launch("tanh_backward<{T}>", *contiguous(d_y, y))
 
 
 def launch(name: str, *inputs):
-    """A kernel that computes each number of its output from the numbers at the same place of its inputs."""
+    """A kernel that computes each number of its output from the numbers at the same index of its inputs."""
     x = inputs[0]
     out = cp.empty(x.shape, x.dtype)
-    ACTIVATIONS.launch(name, x.dtype, walking_blocks(x.size, x.dtype), THREADS, *inputs, out, np.int64(x.size))
+    ACTIVATIONS.launch(name, x.dtype, grid_stride_blocks(x.size, x.dtype), THREADS, *inputs, out, np.int64(x.size))
     return out

@@ -7,7 +7,7 @@
 // another, and what was summed up under an older maximum is multiplied by exp(older maximum - new maximum).  So the
 // scores, T numbers for each query, are never in memory.
 
-template <typename A> constexpr A UNSEEN = A(-1e30);  // below every score; minus infinity less itself is no number
+template <typename A> constexpr A UNSEEN = A(-1e30);  // below every score; it avoids -inf - -inf = NaN
 
 // ------------------------------------------------------------------------------------------------ plain
 
@@ -28,14 +28,14 @@ __global__ void attention_forward_plain(const T* query, const T* key, const T* v
     int first_key = cu_seqlens_k[sequence], keys = cu_seqlens_k[sequence + 1] - first_key;
     int seen = keys_seen(mine, queries, keys, positions_q, causal);
 
-    A q[EACH], sums[EACH] = {}, highest = UNSEEN<A>, total = 0;
+    A q[EACH], sums[EACH] = {}, maximum = UNSEEN<A>, total = 0;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         int feature = i * WARP + lane;
-        q[i] = feature < width ? A(query[place(mine, head, heads, width) + feature]) : A(0);
+        q[i] = feature < width ? A(query[offset_of(mine, head, heads, width) + feature]) : A(0);
     }
     for (int k = first_key; k < first_key + seen; k++) {
-        long long row = place(k, head, heads, width);
+        long long row = offset_of(k, head, heads, width);
         A product = 0;
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
@@ -43,9 +43,9 @@ __global__ void attention_forward_plain(const T* query, const T* key, const T* v
             product += feature < width ? q[i] * A(key[row + feature]) : A(0);
         }
         A score = warp_sum(product) * scale;
-        A higher = score > highest ? score : highest;
-        A factor = exponential(highest - higher), weight = exponential(score - higher);
-        highest = higher;
+        A higher = score > maximum ? score : maximum;
+        A factor = exponential(maximum - higher), weight = exponential(score - higher);
+        maximum = higher;
         total = total * factor + weight;
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
@@ -57,33 +57,33 @@ __global__ void attention_forward_plain(const T* query, const T* key, const T* v
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         int feature = i * WARP + lane;
-        if (feature < width) context[place(mine, head, heads, width) + feature] = T(sums[i] / total);
+        if (feature < width) context[offset_of(mine, head, heads, width) + feature] = T(sums[i] / total);
     }
 }
 
 // ------------------------------------------------------------------------------------------------- fast
 
 // Eight scores of a query, of which it sees the first `seen`, turn from products of query and keys into
-// exp(score - highest).  highest: of all scores so far; total: of the thread's own weights so far.  The threads that
+// exp(score - maximum).  maximum: of all scores so far; total: of the thread's own weights so far.  The threads that
 // share the query are COLUMNS neighbours.  Returns what sums under the older maximum must be multiplied by.
 template <int COLUMNS, typename A>
-__device__ __forceinline__ A soften(A (&weights)[KEYS_EACH], int seen, A scale, A& highest, A& total) {
-    A before = highest;
+__device__ __forceinline__ A soften(A (&weights)[KEYS_EACH], int seen, A scale, A& maximum, A& total) {
+    A before = maximum;
 #pragma unroll
     for (int j = 0; j < KEYS_EACH; j++) {
         weights[j] = j < seen ? weights[j] * scale : UNSEEN<A>;
-        highest = weights[j] > highest ? weights[j] : highest;
+        maximum = weights[j] > maximum ? weights[j] : maximum;
     }
 #pragma unroll
     for (int distance = COLUMNS / 2; distance > 0; distance /= 2) {
-        A other = __shfl_xor_sync(ALL_LANES, highest, distance);
-        highest = other > highest ? other : highest;
+        A other = __shfl_xor_sync(ALL_LANES, maximum, distance);
+        maximum = other > maximum ? other : maximum;
     }
-    A factor = exponential(before - highest);
+    A factor = exponential(before - maximum);
     total *= factor;
 #pragma unroll
     for (int j = 0; j < KEYS_EACH; j++) {
-        weights[j] = exponential(weights[j] - highest);
+        weights[j] = exponential(weights[j] - maximum);
         total += weights[j];  // dropout comes after the softmax: the denominator has them all
     }
     return factor;
@@ -98,7 +98,7 @@ __device__ __forceinline__ void spread(A (&of_rows)[QUAD], const A (&mine)[EACH]
 }
 
 //   grid, block     (tiles of OWN queries, heads) blocks of THREADS threads
-//   shared memory   the block's queries, a tile of MET keys and one of values, the room for OWN x MET weights
+//   shared memory   the block's queries, a tile of MET keys and one of values, scratch for OWN x MET weights
 //   bytes moved     a block reads its queries once, and all keys and values of its sequence: T / OWN times each in all
 template <typename T, int WIDTH>
 __global__ void __launch_bounds__(THREADS<sum_t<T>, WIDTH>, 3)
@@ -113,7 +113,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, sum_
     A* query_tile = reinterpret_cast<A*>(memory);
     A* key_tile = query_tile + OWN * pitch<WIDTH>;
     A* value_tile = key_tile + MET * pitch<WIDTH>;
-    A* room = value_tile + MET * pitch<WIDTH>;
+    A* scratch = value_tile + MET * pitch<WIDTH>;
 
     Owned owned = find_rows<OWN>(cu_seqlens_q, sequences);
     if (owned.rows <= 0) return;
@@ -124,17 +124,18 @@ attention_forward(const T* query, const T* key, const T* value, T* context, sum_
     int column = threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS * EACH;             // of the scores
     int quad = threadIdx.x % ROW_THREADS * QUAD, rows = threadIdx.x / ROW_THREADS * QUAD;  // of the sums
 
-    load_tile<OWN, WIDTH, false>(query_tile, query + place(owned.first, head, heads, width), owned.rows, width, stride);
-    A sums[QUAD][QUADS * QUAD] = {}, highest[EACH], total[EACH], of_rows[QUAD];
+    load_tile<OWN, WIDTH, false>(query_tile, query + offset_of(owned.first, head, heads, width), owned.rows, width,
+                                 stride);
+    A sums[QUAD][QUADS * QUAD] = {}, maximum[EACH], total[EACH], of_rows[QUAD];
     int seen[EACH];
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         seen[i] = keys_seen(owned.first + row + i, end, keys, positions_q, causal);
-        highest[i] = UNSEEN<A>;
+        maximum[i] = UNSEEN<A>;
         total[i] = 0;
     }
     for (int first = 0; first < most; first += MET) {
-        long long from = place(first_key + first, head, heads, width);
+        long long from = offset_of(first_key + first, head, heads, width);
         __syncthreads();  // all are through with what the tiles held
         load_tile<MET, WIDTH, true>(key_tile, key + from, keys - first, width, stride);
         load_tile<MET, WIDTH, false>(value_tile, value + from, keys - first, width, stride);
@@ -144,17 +145,17 @@ attention_forward(const T* query, const T* key, const T* value, T* context, sum_
         int at = first + column * KEYS_EACH;
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
-            factors[i] = soften<COLUMNS>(weights[i], seen[i] - at, scale, highest[i], total[i]);
+            factors[i] = soften<COLUMNS>(weights[i], seen[i] - at, scale, maximum[i], total[i]);
             keep(weights[i], keys_kept(drops, owned.sequence, owned.first + row + i, at, seen[i] - at));
         }
-        put_weights<MET>(room + row * pitch<MET> + column * KEYS_EACH, weights);
+        put_weights<MET>(scratch + row * pitch<MET> + column * KEYS_EACH, weights);
         spread<COLUMNS>(of_rows, factors);
 #pragma unroll
         for (int i = 0; i < QUAD; i++)
 #pragma unroll
             for (int c = 0; c < QUADS * QUAD; c++) sums[i][c] *= of_rows[i];
-        __syncwarp();  // the weights of these rows are in the room: neighbours in one warp wrote them
-        add_rows<MET, QUADS, false>(sums, room + rows * pitch<MET>, value_tile + quad);
+        __syncwarp();  // the weights of these rows are in scratch: neighbours in one warp wrote them
+        add_rows<MET, QUADS, false>(sums, scratch + rows * pitch<MET>, value_tile + quad);
     }
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
@@ -163,10 +164,10 @@ attention_forward(const T* query, const T* key, const T* value, T* context, sum_
             total[i] += __shfl_xor_sync(ALL_LANES, total[i], distance);
         int mine = owned.first + row + i;
         long long number = static_cast<long long>(head) * queries + mine;
-        if (mine < end && column == 0) log_sums[number] = highest[i] + logarithm(total[i]);
+        if (mine < end && column == 0) log_sums[number] = maximum[i] + logarithm(total[i]);
         total[i] = drop_scale / total[i];
     }
     spread<COLUMNS>(of_rows, total);
-    long long to = place(owned.first + rows, head, heads, width);
+    long long to = offset_of(owned.first + rows, head, heads, width);
     write_sums<QUADS>(context + to, sums, of_rows, owned.rows - rows, quad, width, stride);
 }

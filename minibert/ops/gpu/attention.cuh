@@ -33,6 +33,6 @@ __device__ __forceinline__ int most_keys_seen(int first, int end, int keys, cons
 }
 
 // Where in a tensor [rows, heads * width] a row of a head begins.
-__device__ __forceinline__ long long place(int row, int head, int heads, int width) {
+__device__ __forceinline__ long long offset_of(int row, int head, int heads, int width) {
     return (static_cast<long long>(row) * heads + head) * width;
 }

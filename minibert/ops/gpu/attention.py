@@ -8,7 +8,7 @@ import numpy as np
 from minibert.ops.gpu import attention_tensor_cores as tensor_cores
 from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import indices, straight
+from minibert.ops.gpu.layout import contiguous, indices
 from minibert.ops.gpu.library import cp
 
 WIDTHS = (32, 64, 128)  # features of a head that kernels are compiled for; others are padded to the next of them
@@ -41,7 +41,7 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
     Raises ValueError where the heads do not divide H, or have more than 128 features.
     """
     width = head_width(query.shape[1], heads)
-    query, key, value = straight(query, key, value)
+    query, key, value = contiguous(query, key, value)
     layout = *(indices(array) for array in (cu_seqlens_q, cu_seqlens_k, positions_q)), causal, dropout
     forward = tensor_cores.forward if tensor_cores.use_tensor_cores(query.dtype, width) else forward_on_cuda_cores
     context, log_sums = forward(query, key, value, heads, *layout)
@@ -52,7 +52,7 @@ def attention_backward(d_context, cache):
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     *arguments, context, log_sums = cache
     query, heads = arguments[0], arguments[3]
-    d_context, context = straight(d_context, context)
+    d_context, context = contiguous(d_context, context)
     width = query.shape[1] // heads
     delta = delta_of(d_context, context, heads)  # [A, Nq]
     on_tensor_cores = tensor_cores.use_tensor_cores(query.dtype, width)
@@ -109,8 +109,8 @@ def launch(file, kernel: str, width: int, rows: int, cu_seqlens, heads: int, dty
     own = owned_rows(dtype, width)
     met = own // 2
     owned, others = tensors
-    room = own * (met + QUAD) if kernel != "attention_d_key_value" else met * (own + QUAD)
-    numbers = (owned * own + others * met) * (width + QUAD) + room
+    scratch = own * (met + QUAD) if kernel != "attention_d_key_value" else met * (own + QUAD)
+    numbers = (owned * own + others * met) * (width + QUAD) + scratch
     file.launch(
         f"{kernel}<{{T}}, {width}>",
         dtype,
@@ -149,7 +149,7 @@ def backward_on_cuda_cores(
 def forward_plain(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False):
     """The context [Nq, H] as the plain kernel computes it: to read, and to compare with."""
     width = head_width(query.shape[1], heads)
-    query, key, value = straight(query, key, value)
+    query, key, value = contiguous(query, key, value)
     context = cp.empty(query.shape, query.dtype)
     sizes = (np.int32(n) for n in (len(cu_seqlens_k) - 1, len(query), width, causal))
     name = f"attention_forward_plain<{{T}}, {padded(width)}>"

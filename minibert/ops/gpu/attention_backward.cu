@@ -9,7 +9,7 @@
 //   attention_d_query        a block owns OWN queries and meets all keys of its sequence, MET at a time
 //
 //   grid, block      (tiles of OWN keys, or queries, heads) blocks of THREADS threads
-//   shared memory    two tiles of what the block owns, two of what it meets, the room for OWN x MET weights
+//   shared memory    two tiles of what the block owns, two of what it meets, scratch for OWN x MET weights
 //   bytes moved      a block reads its rows once, and two tensors of its sequence whole: T / OWN times each in all
 
 // delta [heads, queries]: a warp for each query and head.  Grid queries * heads / 4, block (32, 4).
@@ -61,7 +61,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     A* value_tile = key_tile + OWN * pitch<WIDTH>;
     A* query_tile = value_tile + OWN * pitch<WIDTH>;
     A* d_context_tile = query_tile + MET * pitch<WIDTH>;
-    A* room = d_context_tile + MET * pitch<WIDTH>;
+    A* scratch = d_context_tile + MET * pitch<WIDTH>;
 
     Owned owned = find_rows<OWN>(cu_seqlens_k, sequences);
     if (owned.rows <= 0) return;
@@ -73,14 +73,14 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     int quad = threadIdx.x % ROW_THREADS * QUAD, rows = threadIdx.x / ROW_THREADS * QUAD;  // of the sums
     int at = first_key + column * KEYS_EACH;                                               // the thread's first key
 
-    long long own = place(owned.first, head, heads, width);
+    long long own = offset_of(owned.first, head, heads, width);
     load_tile<OWN, WIDTH, true>(key_tile, key + own, owned.rows, width, stride);
     load_tile<OWN, WIDTH, true>(value_tile, value + own, owned.rows, width, stride);
     A d_key_sums[QUAD][QUADS * QUAD] = {}, d_value_sums[QUAD][QUADS * QUAD] = {};
     for (int first = first_query; first < end; first += MET) {
         int stop = min(first + MET, end);
         if (most_keys_seen(first, stop, keys, positions_q, causal) <= first_key) continue;  // none sees any of them
-        long long from = place(first, head, heads, width);
+        long long from = offset_of(first, head, heads, width);
         __syncthreads();  // all are through with what the tiles held
         load_tile<MET, WIDTH, false>(query_tile, query + from, stop - first, width, stride);
         load_tile<MET, WIDTH, false>(d_context_tile, d_context + from, stop - first, width, stride);
@@ -100,17 +100,17 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
             differentiate(d_weights[i], weights[i], kept, drop_scale, mean);
             keep(weights[i], kept);
         }
-        A* mine = room + row * pitch<OWN> + column * KEYS_EACH;
+        A* mine = scratch + row * pitch<OWN> + column * KEYS_EACH;
         put_weights<OWN>(mine, weights);
-        __syncthreads();  // all weights are in the room
-        add_transposed<OWN, MET, QUADS>(d_value_sums, room + rows, d_context_tile + quad);
+        __syncthreads();  // all weights are in scratch
+        add_transposed<OWN, MET, QUADS>(d_value_sums, scratch + rows, d_context_tile + quad);
         __syncthreads();  // and read
         put_weights<OWN>(mine, d_weights);
-        __syncthreads();  // the scores' gradients are in the room
+        __syncthreads();  // the scores' gradients are in scratch
         // scores = q @ k.T / sqrt(D)
-        add_transposed<OWN, MET, QUADS>(d_key_sums, room + rows, query_tile + quad);
+        add_transposed<OWN, MET, QUADS>(d_key_sums, scratch + rows, query_tile + quad);
     }
-    long long to = place(owned.first + rows, head, heads, width);
+    long long to = offset_of(owned.first + rows, head, heads, width);
     A scales[QUAD] = {scale, scale, scale, scale};
     A drop_scales[QUAD] = {drop_scale, drop_scale, drop_scale, drop_scale};
     write_sums<QUADS>(d_key + to, d_key_sums, scales, owned.rows - rows, quad, width, stride);
@@ -132,7 +132,7 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     A* d_context_tile = query_tile + OWN * pitch<WIDTH>;
     A* key_tile = d_context_tile + OWN * pitch<WIDTH>;
     A* value_tile = key_tile + MET * pitch<WIDTH>;
-    A* room = value_tile + MET * pitch<WIDTH>;
+    A* scratch = value_tile + MET * pitch<WIDTH>;
 
     Owned owned = find_rows<OWN>(cu_seqlens_q, sequences);
     if (owned.rows <= 0) return;
@@ -143,7 +143,7 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     int column = threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS * EACH;                // of the scores
     int quad = threadIdx.x % ROW_THREADS * QUAD, rows = threadIdx.x / ROW_THREADS * QUAD;  // of the sums
 
-    long long own = place(owned.first, head, heads, width);
+    long long own = offset_of(owned.first, head, heads, width);
     load_tile<OWN, WIDTH, false>(query_tile, query + own, owned.rows, width, stride);
     load_tile<OWN, WIDTH, false>(d_context_tile, d_context + own, owned.rows, width, stride);
     A sums[QUAD][QUADS * QUAD] = {}, log_sum[EACH], mean[EACH];
@@ -157,7 +157,7 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
         mean[i] = mine < end ? delta[number] : A(0);
     }
     for (int first = 0; first < most; first += MET) {
-        long long from = place(first_key + first, head, heads, width);
+        long long from = offset_of(first_key + first, head, heads, width);
         __syncthreads();  // all are through with what the tiles held
         load_tile<MET, WIDTH, true>(key_tile, key + from, keys - first, width, stride);
         load_tile<MET, WIDTH, true>(value_tile, value + from, keys - first, width, stride);
@@ -173,12 +173,12 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
             recompute(weights[i], seen[i] - at, scale, log_sum[i]);
             differentiate(d_weights[i], weights[i], kept, drop_scale, mean[i]);
         }
-        put_weights<MET>(room + row * pitch<MET> + column * KEYS_EACH, d_weights);
-        __syncwarp();  // the gradients of these rows are in the room: neighbours in one warp wrote them
+        put_weights<MET>(scratch + row * pitch<MET> + column * KEYS_EACH, d_weights);
+        __syncwarp();  // the gradients of these rows are in scratch: neighbours in one warp wrote them
         // scores = q @ k.T / sqrt(D)
-        add_rows<MET, QUADS, true>(sums, room + rows * pitch<MET>, key_tile + quad);
+        add_rows<MET, QUADS, true>(sums, scratch + rows * pitch<MET>, key_tile + quad);
     }
-    long long to = place(owned.first + rows, head, heads, width);
+    long long to = offset_of(owned.first + rows, head, heads, width);
     A scales[QUAD] = {scale, scale, scale, scale};
     write_sums<QUADS>(d_query + to, sums, scales, owned.rows - rows, quad, width, stride);
 }

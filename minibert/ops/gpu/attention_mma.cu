@@ -13,24 +13,24 @@
 //   bytes moved    a block reads its queries once, and all keys and values of its sequence: T / ROWS times each in all
 
 constexpr int KEYS = 64;        // of a tile
-constexpr float UNSEEN = -1e30f;  // lower than every score; minus infinity less itself would be NaN
+constexpr float UNSEEN = -1e30f;  // lower than every score; it avoids -inf - -inf = NaN
 
-// One step of the online softmax: a lane's scores of two queries turn into exp(score - highest).  highest: of all scores
+// One step of the online softmax: a lane's scores of two queries turn into exp(score - maximum).  maximum: of all scores
 // so far, of each query; totals: of this lane's own weights so far.  What was summed up is multiplied by what the older
 // maximum asks for.  scale: of the scores, times LOG2_E.
 template <int COUNT, int SUMS>
-__device__ __forceinline__ void soften(Sums (&scores)[COUNT], Sums (&sums)[SUMS], float scale, float (&highest)[2],
+__device__ __forceinline__ void soften(Sums (&scores)[COUNT], Sums (&sums)[SUMS], float scale, float (&maximum)[2],
                                        float (&totals)[2]) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        float before = highest[half];
+        float before = maximum[half];
 #pragma unroll
         for (int j = 0; j < COUNT; j++)
-            highest[half] = fmaxf(highest[half], fmaxf(scores[j].at[2 * half], scores[j].at[2 * half + 1]));
+            maximum[half] = fmaxf(maximum[half], fmaxf(scores[j].at[2 * half], scores[j].at[2 * half + 1]));
         // four lanes share a query's keys
-        highest[half] = fmaxf(highest[half], __shfl_xor_sync(ALL_LANES, highest[half], 1));
-        highest[half] = fmaxf(highest[half], __shfl_xor_sync(ALL_LANES, highest[half], 2));
-        float factor = power_of_two((before - highest[half]) * scale), shift = highest[half] * scale;
+        maximum[half] = fmaxf(maximum[half], __shfl_xor_sync(ALL_LANES, maximum[half], 1));
+        maximum[half] = fmaxf(maximum[half], __shfl_xor_sync(ALL_LANES, maximum[half], 2));
+        float factor = power_of_two((before - maximum[half]) * scale), shift = maximum[half] * scale;
         totals[half] *= factor;
 #pragma unroll
         for (int j = 0; j < COUNT; j++)
@@ -44,7 +44,7 @@ __device__ __forceinline__ void soften(Sums (&scores)[COUNT], Sums (&sums)[SUMS]
     }
 }
 
-// __launch_bounds__: threads of a block, and how many blocks a multiprocessor shall have room for.  That settles how
+// __launch_bounds__: threads of a block, and how many blocks a multiprocessor shall hold.  That settles how
 // many registers a thread may have: 168 for three blocks, 255 for two.
 template <typename T, int WIDTH>
 __global__ void __launch_bounds__(WARPS * WARP, WIDTH <= 64 ? 3 : 2)
@@ -74,13 +74,13 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
     if (threshold != 0) sequence = drop_sequences[owned.sequence];
 
     auto fetch = [&](int stage, int first) {
-        long long from = place(first_key + first, head, heads, width);
+        long long from = offset_of(first_key + first, head, heads, width);
         fetch_tile<KEYS, WIDTH>(stages + stage * STAGE, key + from, keys - first, width, stride);
         fetch_tile<KEYS, WIDTH>(stages + stage * STAGE + KEYS * PITCH, value + from, keys - first, width, stride);
         commit_copies();
     };
     T* own = stages + STAGE;  // the second stage, while it is free
-    fetch_tile<ROWS, WIDTH>(own, query + place(owned.first, head, heads, width), owned.rows, width, stride);
+    fetch_tile<ROWS, WIDTH>(own, query + offset_of(owned.first, head, heads, width), owned.rows, width, stride);
     commit_copies();
     fetch(0, 0);
     wait_copies<1>();  // this thread's queries are there
@@ -88,7 +88,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
     Strip<T, WIDTH, true> strip(own + warp * SIDE * PITCH);
     Sums sums[WIDTH / 8];
     clear(sums);
-    float highest[2] = {UNSEEN, UNSEEN}, totals[2] = {0.0f, 0.0f};
+    float maximum[2] = {UNSEEN, UNSEEN}, totals[2] = {0.0f, 0.0f};
     for (int first = 0, stage = 0; first < most; first += KEYS, stage ^= 1) {
         __syncthreads();  // all warps are through with what the other stage held
         if (most > first + KEYS) fetch(stage ^ 1, first + KEYS); else commit_copies();
@@ -104,7 +104,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
                 for (int i = 0; i < 4; i++)
                     scores[j].at[i] = first + 8 * j + 2 * t + i % 2 < seen[i / 2] ? scores[j].at[i] : UNSEEN;
         }
-        soften(scores, sums, scale * LOG2_E, highest, totals);
+        soften(scores, sums, scale * LOG2_E, maximum, totals);
         if (threshold != 0)
             drop_scores(scores, kept_by_queries<KEYS / 8>(drops, first, positions[0], positions[1], sequence));
         Left weights[KEYS / SIDE];
@@ -120,8 +120,8 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
         constexpr int HALF = decltype(half)::value;
         int row = mine + 8 * HALF;
         if (row < end && t == 0)
-            log_sums[static_cast<long long>(head) * queries + row] = highest[HALF] * scale + logarithm(totals[HALF]);
-        T* to = context + place(row, head, heads, width);
+            log_sums[static_cast<long long>(head) * queries + row] = maximum[HALF] * scale + logarithm(totals[HALF]);
+        T* to = context + offset_of(row, head, heads, width);
         write_row<HALF, WIDTH>(to, sums, drop_scale / totals[HALF], width, row < end);
     };
     write(Half<0>());

@@ -8,7 +8,7 @@
 //   registers        scores and their gradients, which never are in memory; and what a block owns, as far as there are
 //                    registers for it
 //   shared memory    two stages, each a tile of two tensors: one is copied while the warps compute with the other.  Owned
-//                    rows that are held in registers pass through it first; others have a place of their own.
+//                    rows that are held in registers pass through it first; others have memory of their own.
 //   bytes moved      a block reads its rows once, and two tensors of its sequence whole: T / ROWS times each in all
 //
 // Rounding: gradients of scores, like probabilities, are rounded to sixteen bits before the next product.  The factor
@@ -57,14 +57,14 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     int sequence = 0;
     if (threshold != 0) sequence = drop_sequences[owned.sequence];
 
-    long long own_place = place(owned.first, head, heads, width);
-    load_owned<T, WIDTH>(own, key + own_place, value + own_place, owned.rows, width, stride);
+    long long own_offset = offset_of(owned.first, head, heads, width);
+    load_owned<T, WIDTH>(own, key + own_offset, value + own_offset, owned.rows, width, stride);
     Strip<T, WIDTH, KEYS_HELD> key_strip(own + warp * SIDE * PITCH);
     Strip<T, WIDTH, HELD> value_strip(own + (ROWS + warp * SIDE) * PITCH);
     if constexpr (HELD) __syncthreads();  // all warps have their rows in registers, and the stages can be filled
 
     auto fetch = [&](int stage, int first) {
-        long long from = place(first, head, heads, width);
+        long long from = offset_of(first, head, heads, width);
         fetch_tile<TILE, WIDTH>(stages + stage * STAGE, query + from, end - first, width, stride);
         fetch_tile<TILE, WIDTH>(stages + stage * STAGE + TILE * PITCH, d_context + from, end - first, width, stride);
         commit_copies();
@@ -134,7 +134,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     auto write = [&](auto half) {
         constexpr int HALF = decltype(half)::value;
         int row = warp * SIDE + g + 8 * HALF;
-        long long to = place(owned.first + row, head, heads, width);
+        long long to = offset_of(owned.first + row, head, heads, width);
         write_row<HALF, WIDTH>(d_key + to, d_key_sums, scale, width, row < owned.rows);
         write_row<HALF, WIDTH>(d_value + to, d_value_sums, drop_scale, width, row < owned.rows);
     };
@@ -176,14 +176,14 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     }
     if (threshold != 0) sequence = drop_sequences[owned.sequence];
 
-    long long own_place = place(owned.first, head, heads, width);
-    load_owned<T, WIDTH>(own, query + own_place, d_context + own_place, owned.rows, width, stride);
+    long long own_offset = offset_of(owned.first, head, heads, width);
+    load_owned<T, WIDTH>(own, query + own_offset, d_context + own_offset, owned.rows, width, stride);
     Strip<T, WIDTH, HELD> query_strip(own + warp * SIDE * PITCH);
     Strip<T, WIDTH, HELD> d_context_strip(own + (ROWS + warp * SIDE) * PITCH);
     if constexpr (HELD) __syncthreads();  // all warps have their rows in registers, and the stages can be filled
 
     auto fetch = [&](int stage, int first) {
-        long long from = place(first_key + first, head, heads, width);
+        long long from = offset_of(first_key + first, head, heads, width);
         fetch_tile<TILE, WIDTH>(stages + stage * STAGE, key + from, keys - first, width, stride);
         fetch_tile<TILE, WIDTH>(stages + stage * STAGE + TILE * PITCH, value + from, keys - first, width, stride);
         commit_copies();
@@ -225,7 +225,7 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     auto write = [&](auto half) {
         constexpr int HALF = decltype(half)::value;
         int row = mine + 8 * HALF;
-        write_row<HALF, WIDTH>(d_query + place(row, head, heads, width), sums, scale, width, row < end);
+        write_row<HALF, WIDTH>(d_query + offset_of(row, head, heads, width), sums, scale, width, row < end);
     };
     write(Half<0>());
     write(Half<1>());

@@ -30,35 +30,35 @@ template <typename T> __global__ void wmma_product(const T* a, const T* b, float
 // exp(older maximum - new maximum).
 //
 //   grid, block    (tiles of ROWS queries, heads) blocks of four warps, each warp with sixteen queries of its own
-//   shared memory  a tile of keys and one of values; for each warp a room for 16 x TILE scores.  Before the first keys
+//   shared memory  a tile of keys and one of values; for each warp scratch for 16 x TILE scores.  Before the first keys
 //                  come, the queries pass through the tiles' memory into registers.
 //   bytes moved    a block reads its queries once, and all keys and values of its sequence: T / ROWS times each in all
 //
 // The sums [16, D] of a warp stay in fragments from the first tile to the last.  Each row has a factor of its own, and
 // which rows a thread's elements belong to is unknown; but fragments of one type are laid out alike.  So the factors
-// are written into the room as a matrix, each row sixteen times the same number, and loaded as a fragment: sums times
+// are written into scratch as a matrix, each row sixteen times the same number, and loaded as a fragment: sums times
 // factors, element by element, is right on every GPU.  A tile of keys costs 16 x 16 numbers through shared memory; sums
 // kept there instead would cost 16 x D, there and back.  The division at the end needs no fragment: the sums leave the
-// warp through the room, where each lane knows its row.
-constexpr float UNSEEN = -1e30f;  // lower than every score; minus infinity less itself would be no number
+// warp through scratch, where each lane knows its row.
+constexpr float UNSEEN = -1e30f;  // lower than every score; it avoids -inf - -inf = NaN
 
 // One step of a lane's online softmax: its share, of which the query sees the first `seen` keys, turns from products of
-// query and keys into exp(score - highest), and into zeros where `kept` says so.  highest: of all scores so far; total:
+// query and keys into exp(score - maximum), and into zeros where `kept` says so.  maximum: of all scores so far; total:
 // of the lane's own shares so far.  Returns what sums under the older maximum must be multiplied by.
-__device__ __forceinline__ float soften(float (&share)[SHARE], int seen, float scale, unsigned kept, float& highest,
+__device__ __forceinline__ float soften(float (&share)[SHARE], int seen, float scale, unsigned kept, float& maximum,
                                         float& total) {
-    float before = highest;
+    float before = maximum;
 #pragma unroll
     for (int j = 0; j < SHARE; j++) {
         share[j] = j < seen ? share[j] * scale : UNSEEN;
-        highest = fmaxf(highest, share[j]);
+        maximum = fmaxf(maximum, share[j]);
     }
-    highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, SIDE));  // two lanes share a query's keys
-    float factor = exponential(before - highest);
+    maximum = fmaxf(maximum, __shfl_xor_sync(ALL_LANES, maximum, SIDE));  // two lanes share a query's keys
+    float factor = exponential(before - maximum);
     total *= factor;
 #pragma unroll
     for (int j = 0; j < SHARE; j++) {
-        float weight = exponential(share[j] - highest);
+        float weight = exponential(share[j] - maximum);
         total += weight;  // dropout comes after the softmax: the denominator has them all
         share[j] = kept >> j & 1 ? weight : 0.0f;
     }
@@ -72,7 +72,7 @@ __device__ __forceinline__ void put_factor(float* to, float factor) {
     store(to + Vec<float>::size, four);
 }
 
-// __launch_bounds__: threads of a block, and how many blocks a multiprocessor shall have room for.  That settles how
+// __launch_bounds__: threads of a block, and how many blocks a multiprocessor shall hold.  That settles how
 // many registers a thread may have: 168 for three blocks, 255 for two.
 template <typename T, int WIDTH>
 __global__ void __launch_bounds__(WARPS * WARP, WIDTH <= 64 ? 3 : 2)
@@ -80,13 +80,13 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
                   const int* cu_seqlens_k, const int* positions_q, int sequences, int queries, int width, int causal,
                   float scale, float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0,
                   unsigned key1, unsigned site, unsigned threshold) {
-    constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, TILE>;
+    constexpr int PITCH = pitch<T, WIDTH>, SCRATCH = pitch<float, TILE>;
     extern __shared__ __align__(128) unsigned char memory[];
     T* key_tile = reinterpret_cast<T*>(memory);
     T* value_tile = key_tile + TILE * PITCH;
     int warp = threadIdx.x / WARP, row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE;
-    float* room = reinterpret_cast<float*>(value_tile + TILE * PITCH) + warp * SIDE * ROOM;
-    T* narrow = reinterpret_cast<T*>(room);  // the same room in sixteen bits, its rows 2 * ROOM apart
+    float* scratch = reinterpret_cast<float*>(value_tile + TILE * PITCH) + warp * SIDE * SCRATCH;
+    T* narrow = reinterpret_cast<T*>(scratch);  // the same scratch in sixteen bits, its rows 2 * SCRATCH apart
 
     Owned owned = find_rows<ROWS>(cu_seqlens_q, sequences);
     if (owned.rows <= 0) return;
@@ -98,34 +98,34 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
     int most = most_keys_seen(owned.first, end, keys, positions_q, causal);
 
     // both tiles together are as large as the block's queries
-    load_tile<ROWS, WIDTH>(key_tile, query + place(owned.first, head, heads, width), owned.rows, width, stride);
+    load_tile<ROWS, WIDTH>(key_tile, query + offset_of(owned.first, head, heads, width), owned.rows, width, stride);
     __syncthreads();  // the queries are there
     Strip<T, WIDTH, true> strip(key_tile + warp * SIDE * PITCH);
     Sums sums[WIDTH / SIDE], scores[TILE / SIDE], factors;
     clear(sums);
-    float highest = UNSEEN, total = 0;
+    float maximum = UNSEEN, total = 0;
     for (int first = 0; first < most; first += TILE) {
-        long long from = place(first_key + first, head, heads, width);
+        long long from = offset_of(first_key + first, head, heads, width);
         __syncthreads();  // all warps are through with what the tiles held
         load_tile<TILE, WIDTH>(key_tile, key + from, keys - first, width, stride);
         load_tile<TILE, WIDTH>(value_tile, value + from, keys - first, width, stride);
         __syncthreads();  // the tiles are there
         multiply_by_transposed(scores, strip, key_tile);
-        put_products<ROOM, false>(room, scores);
+        put_products<SCRATCH, false>(scratch, scores);
         float share[SHARE];
-        take_share(share, room + row * ROOM + half * SHARE);
+        take_share(share, scratch + row * SCRATCH + half * SHARE);
         int at = first + half * SHARE;  // the share's first key
         unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
-        float factor = soften(share, seen - at, scale, kept, highest, total);
-        put_share(narrow + row * 2 * ROOM + half * SHARE, share);
-        put_factor(room + row * ROOM + SIDE + half * SIDE / 2, factor);
-        __syncwarp();  // weights and factors are in the room
-        wmma::load_matrix_sync(factors, room + SIDE, ROOM, wmma::mem_row_major);
+        float factor = soften(share, seen - at, scale, kept, maximum, total);
+        put_share(narrow + row * 2 * SCRATCH + half * SHARE, share);
+        put_factor(scratch + row * SCRATCH + SIDE + half * SIDE / 2, factor);
+        __syncwarp();  // weights and factors are in scratch
+        wmma::load_matrix_sync(factors, scratch + SIDE, SCRATCH, wmma::mem_row_major);
         multiply_elements(sums, factors);
-        add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * ROOM, SIDE, value_tile);
+        add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * SCRATCH, SIDE, value_tile);
     }
     total += __shfl_xor_sync(ALL_LANES, total, SIDE);
-    if (mine < end && half == 0) log_sums[static_cast<long long>(head) * queries + mine] = highest + logarithm(total);
-    write_sums<ROOM, WIDTH>(context + place(owned.first + warp * SIDE, head, heads, width), sums, drop_scale / total,
-                            room, end - owned.first - warp * SIDE, width, stride);
+    if (mine < end && half == 0) log_sums[static_cast<long long>(head) * queries + mine] = maximum + logarithm(total);
+    write_sums<SCRATCH, WIDTH>(context + offset_of(owned.first + warp * SIDE, head, heads, width), sums,
+                               drop_scale / total, scratch, end - owned.first - warp * SIDE, width, stride);
 }

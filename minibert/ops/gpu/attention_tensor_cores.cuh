@@ -1,26 +1,26 @@
 // What attention on tensor cores does with scores, forward and backward: see attention_tensor_cores.cu.
 //
-// A warp's scores leave a product as fragments and pass through a *room* of its own in shared memory, a row for each
-// query, where elements have places.  There a lane takes sixteen neighbouring keys of one query, its *share*: 64 bytes
-// of scores, and two calls of Philox settle their dropout.  What becomes of them, in sixteen bits for the next product,
-// takes the scores' place, at the beginning of each row of the room.
+// A warp's scores leave a product as fragments and are stored in the warp's *scratch*, an area of shared memory with a
+// row for each query, where every element has a known address.  There a lane takes sixteen neighbouring keys of one
+// query, its *share*: 64 bytes of scores, and two calls of Philox settle their dropout.  The weights computed from them,
+// in sixteen bits for the next product, overwrite the scores, at the beginning of each row of scratch.
 
 constexpr int SHARE = 16;
 
-// A warp stores products [16, TILE] in its room, rows ROOM apart: by queries, whose rows they have, or by columns, if
-// they are transposed and each column is a query.
-template <int ROOM, bool TRANSPOSED>
-__device__ __forceinline__ void put_products(float* room, const Sums (&products)[TILE / SIDE]) {
-    __syncwarp();  // what the room held was read
+// A warp stores products [16, TILE] in its scratch, a row of SCRATCH numbers for each query: a query is a row of the
+// products or, if they are transposed, a column.
+template <int SCRATCH, bool TRANSPOSED>
+__device__ __forceinline__ void put_products(float* scratch, const Sums (&products)[TILE / SIDE]) {
+    __syncwarp();  // the previous contents of scratch have been read
 #pragma unroll
     for (int c = 0; c < TILE / SIDE; c++)
-        wmma::store_matrix_sync(room + c * SIDE * (TRANSPOSED ? ROOM : 1), products[c], ROOM,
+        wmma::store_matrix_sync(scratch + c * SIDE * (TRANSPOSED ? SCRATCH : 1), products[c], SCRATCH,
                                 TRANSPOSED ? wmma::mem_col_major : wmma::mem_row_major);
 }
 
 // A lane reads its share of the scores that its warp has just stored.
 __device__ __forceinline__ void take_share(float (&share)[SHARE], const float* from) {
-    __syncwarp();  // all parts of the fragments are in the room
+    __syncwarp();  // all parts of the fragments are in scratch
 #pragma unroll
     for (int j = 0; j < SHARE; j += Vec<float>::size) {
         Vec<float> four = load(from + j);

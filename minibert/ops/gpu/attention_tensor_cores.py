@@ -29,9 +29,9 @@ def pitch(numbers: int, size: int) -> int:
 def wmma_memory(width: int) -> tuple[int, int, int]:
     """Bytes of a block of attention_forward, attention_d_key_value and attention_d_query, for a width in WIDTHS."""
     tile, owned = TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
-    by_queries = WARPS * SIDE * pitch(TILE, 4)  # the rooms of all warps: a row for each query that a warp owns
+    by_queries = WARPS * SIDE * pitch(TILE, 4)  # the scratch of all warps: a row for each query that a warp owns
     by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it meets
-    backward = [2 * tile + rooms for rooms in (by_keys, by_queries)]
+    backward = [2 * tile + scratch for scratch in (by_keys, by_queries)]
     held = width <= HELD
     return 2 * tile + by_queries, *(max(owned, rest) if held else owned + rest for rest in backward)
 

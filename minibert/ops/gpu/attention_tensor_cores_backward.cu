@@ -9,8 +9,8 @@
 //   attention_d_query        a block owns ROWS queries and meets all keys of its sequence, TILE at a time
 //
 //   grid, block      (tiles of ROWS keys, or queries, heads) blocks of four warps, each with sixteen rows of its own
-//   shared memory    ROWS rows of two tensors, which the block owns; tiles of two others; a room for each warp.  Up to
-//                    D = 64 the owned rows are held in registers, and tiles and rooms take their place.
+//   shared memory    ROWS rows of two tensors, which the block owns; tiles of two others; scratch for each warp.  Up to
+//                    D = 64 the owned rows are held in registers; tiles and scratch then use their memory.
 //   bytes moved      a block reads its rows once, and two tensors of its sequence whole: T / ROWS times each in all
 //
 // Rounding: gradients of scores, like probabilities, are rounded to sixteen bits before the next product.  The factor
@@ -57,14 +57,15 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
                       float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0,
                       unsigned key1, unsigned site, unsigned threshold) {
     constexpr bool HELD = WIDTH <= MOST_HELD;
-    constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, SIDE>;
+    constexpr int PITCH = pitch<T, WIDTH>, SCRATCH = pitch<float, SIDE>;
     extern __shared__ __align__(128) unsigned char memory[];
     T* own = reinterpret_cast<T*>(memory);
     T* query_tile = own + (HELD ? 0 : 2 * ROWS * PITCH);
     T* d_context_tile = query_tile + TILE * PITCH;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    float* room = reinterpret_cast<float*>(d_context_tile + TILE * PITCH) + warp * TILE * ROOM;  // a row for each lane
-    T* narrow = reinterpret_cast<T*>(room);
+    // a row of scratch for each lane
+    float* scratch = reinterpret_cast<float*>(d_context_tile + TILE * PITCH) + warp * TILE * SCRATCH;
+    T* narrow = reinterpret_cast<T*>(scratch);
 
     Owned owned = find_rows<ROWS>(cu_seqlens_k, sequences);
     if (owned.rows <= 0) return;
@@ -74,8 +75,8 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     int first_key = owned.first - cu_seqlens_k[owned.sequence], keys = first_key + owned.rows;  // in the sequence
     int at = first_key + warp * SIDE;                                                           // the warp's first
 
-    long long own_place = place(owned.first, head, heads, width);
-    load_owned<T, WIDTH>(own, key + own_place, value + own_place, owned.rows, width, stride);
+    long long own_offset = offset_of(owned.first, head, heads, width);
+    load_owned<T, WIDTH>(own, key + own_offset, value + own_offset, owned.rows, width, stride);
     Strip<T, WIDTH, HELD> key_strip(own + warp * SIDE * PITCH);
     Strip<T, WIDTH, HELD> value_strip(own + (ROWS + warp * SIDE) * PITCH);
     Sums d_key_sums[WIDTH / SIDE], d_value_sums[WIDTH / SIDE], products[TILE / SIDE];
@@ -85,7 +86,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         int mine = first + lane;
         int seen = keys_seen(mine, end, keys, positions_q, causal);
         if (warp_max(seen) <= first_key) continue;  // none of these queries sees any key of the block
-        long long from = place(first, head, heads, width), number = static_cast<long long>(head) * queries + mine;
+        long long from = offset_of(first, head, heads, width), number = static_cast<long long>(head) * queries + mine;
         float log_sum = mine < end ? log_sums[number] : 0.0f;
         float mean = mine < end ? delta[number] : 0.0f;
         unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
@@ -94,31 +95,31 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         load_tile<TILE, WIDTH>(d_context_tile, d_context + from, end - first, width, stride);
         __syncthreads();  // the tiles are there
         float share[SHARE], d_share[SHARE];
-        // scores = q @ k.T / sqrt(D), here transposed: [16 keys, TILE queries].  In the room each query has a row.
+        // scores = q @ k.T / sqrt(D), here transposed: [16 keys, TILE queries].  In scratch, each query has a row.
         multiply_by_transposed(products, key_strip, query_tile);
-        put_products<ROOM, true>(room, products);
-        take_share(share, room + lane * ROOM);
+        put_products<SCRATCH, true>(scratch, products);
+        take_share(share, scratch + lane * SCRATCH);
         recompute(share, seen - at, scale, log_sum);
 #pragma unroll
         for (int j = 0; j < SHARE; j++) d_share[j] = kept >> j & 1 ? share[j] : 0.0f;
-        put_share(narrow + lane * 2 * ROOM, d_share);
-        __syncwarp();  // the kept probabilities are in the room
+        put_share(narrow + lane * 2 * SCRATCH, d_share);
+        __syncwarp();  // the kept probabilities are in scratch
         // context = dropped @ v
-        add_product<wmma::col_major, WIDTH>(d_value_sums, narrow, 2 * ROOM, SIDE * 2 * ROOM, d_context_tile);
+        add_product<wmma::col_major, WIDTH>(d_value_sums, narrow, 2 * SCRATCH, SIDE * 2 * SCRATCH, d_context_tile);
         multiply_by_transposed(products, value_strip, d_context_tile);
-        put_products<ROOM, true>(room, products);
-        take_share(d_share, room + lane * ROOM);
+        put_products<SCRATCH, true>(scratch, products);
+        take_share(d_share, scratch + lane * SCRATCH);
         differentiate(d_share, share, kept, drop_scale, mean);
-        put_share(narrow + lane * 2 * ROOM, d_share);
-        __syncwarp();  // the scores' gradients are in the room
+        put_share(narrow + lane * 2 * SCRATCH, d_share);
+        __syncwarp();  // the scores' gradients are in scratch
         // scores = q @ k.T / sqrt(D)
-        add_product<wmma::col_major, WIDTH>(d_key_sums, narrow, 2 * ROOM, SIDE * 2 * ROOM, query_tile);
+        add_product<wmma::col_major, WIDTH>(d_key_sums, narrow, 2 * SCRATCH, SIDE * 2 * SCRATCH, query_tile);
     }
-    __syncthreads();  // if the block met no query, warps may still read its rows, where the rooms are
+    __syncthreads();  // if the block met no query, warps may still read its rows, where the scratch is
     int rows = owned.rows - warp * SIDE;
-    long long to = place(owned.first + warp * SIDE, head, heads, width);
-    write_sums<ROOM, WIDTH>(d_key + to, d_key_sums, scale, room, rows, width, stride);
-    write_sums<ROOM, WIDTH>(d_value + to, d_value_sums, drop_scale, room, rows, width, stride);
+    long long to = offset_of(owned.first + warp * SIDE, head, heads, width);
+    write_sums<SCRATCH, WIDTH>(d_key + to, d_key_sums, scale, scratch, rows, width, stride);
+    write_sums<SCRATCH, WIDTH>(d_value + to, d_value_sums, drop_scale, scratch, rows, width, stride);
 }
 
 template <typename T, int WIDTH>
@@ -129,16 +130,16 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
                   float drop_scale, const int* drop_sequences, const int* drop_positions, unsigned key0, unsigned key1,
                   unsigned site, unsigned threshold) {
     constexpr bool HELD = WIDTH <= MOST_HELD;
-    constexpr int PITCH = pitch<T, WIDTH>, ROOM = pitch<float, TILE>;
+    constexpr int PITCH = pitch<T, WIDTH>, SCRATCH = pitch<float, TILE>;
     extern __shared__ __align__(128) unsigned char memory[];
     T* own = reinterpret_cast<T*>(memory);
     T* key_tile = own + (HELD ? 0 : 2 * ROWS * PITCH);
     T* value_tile = key_tile + TILE * PITCH;
     int warp = threadIdx.x / WARP, row = threadIdx.x % SIDE, half = threadIdx.x % WARP / SIDE;
-    float* room = reinterpret_cast<float*>(value_tile + TILE * PITCH) + warp * SIDE * ROOM;
-    float* my_room = room + row * ROOM + half * SHARE;
-    T* narrow = reinterpret_cast<T*>(room);
-    T* my_narrow = narrow + row * 2 * ROOM + half * SHARE;
+    float* scratch = reinterpret_cast<float*>(value_tile + TILE * PITCH) + warp * SIDE * SCRATCH;
+    float* my_scratch = scratch + row * SCRATCH + half * SHARE;
+    T* narrow = reinterpret_cast<T*>(scratch);
+    T* my_narrow = narrow + row * 2 * SCRATCH + half * SHARE;
 
     Owned owned = find_rows<ROWS>(cu_seqlens_q, sequences);
     if (owned.rows <= 0) return;
@@ -152,14 +153,14 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     float log_sum = mine < end ? log_sums[number] : 0.0f;
     float mean = mine < end ? delta[number] : 0.0f;
 
-    long long own_place = place(owned.first, head, heads, width);
-    load_owned<T, WIDTH>(own, query + own_place, d_context + own_place, owned.rows, width, stride);
+    long long own_offset = offset_of(owned.first, head, heads, width);
+    load_owned<T, WIDTH>(own, query + own_offset, d_context + own_offset, owned.rows, width, stride);
     Strip<T, WIDTH, HELD> query_strip(own + warp * SIDE * PITCH);
     Strip<T, WIDTH, HELD> d_context_strip(own + (ROWS + warp * SIDE) * PITCH);
     Sums sums[WIDTH / SIDE], products[TILE / SIDE];
     clear(sums);
     for (int first = 0; first < most; first += TILE) {
-        long long from = place(first_key + first, head, heads, width);
+        long long from = offset_of(first_key + first, head, heads, width);
         int at = first + half * SHARE;  // the share's first key
         unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
         __syncthreads();  // all warps are through with what the tiles held
@@ -168,19 +169,19 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
         __syncthreads();  // the tiles are there
         float share[SHARE], d_share[SHARE];
         multiply_by_transposed(products, query_strip, key_tile);
-        put_products<ROOM, false>(room, products);
-        take_share(share, my_room);
+        put_products<SCRATCH, false>(scratch, products);
+        take_share(share, my_scratch);
         recompute(share, seen - at, scale, log_sum);
         // context = dropped @ v
         multiply_by_transposed(products, d_context_strip, value_tile);
-        put_products<ROOM, false>(room, products);
-        take_share(d_share, my_room);
+        put_products<SCRATCH, false>(scratch, products);
+        take_share(d_share, my_scratch);
         differentiate(d_share, share, kept, drop_scale, mean);
         put_share(my_narrow, d_share);
-        __syncwarp();  // the scores' gradients are in the room
+        __syncwarp();  // the scores' gradients are in scratch
         // scores = q @ k.T / sqrt(D)
-        add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * ROOM, SIDE, key_tile);
+        add_product<wmma::row_major, WIDTH>(sums, narrow, 2 * SCRATCH, SIDE, key_tile);
     }
-    write_sums<ROOM, WIDTH>(d_query + own_place + static_cast<long long>(warp) * SIDE * stride, sums, scale, room,
-                            owned.rows - warp * SIDE, width, stride);
+    write_sums<SCRATCH, WIDTH>(d_query + own_offset + static_cast<long long>(warp) * SIDE * stride, sums, scale,
+                               scratch, owned.rows - warp * SIDE, width, stride);
 }

@@ -78,7 +78,7 @@ __device__ __forceinline__ void multiply_rows(A (&scores)[EACH][KEYS_EACH], cons
     }
 }
 
-// A thread writes its weights, EACH queries by eight keys, into the room [queries, COUNT keys]; `to` is its place there.
+// A thread writes its weights, EACH queries by eight keys, into scratch [queries, COUNT keys]; `to` points to its part.
 template <int COUNT, int EACH, typename A>
 __device__ __forceinline__ void put_weights(A* to, const A (&weights)[EACH][KEYS_EACH]) {
 #pragma unroll
@@ -103,14 +103,14 @@ __device__ __forceinline__ void add_row(A (&sums)[QUAD][QUADS * QUAD], const A (
     }
 }
 
-// sums += weights [4 rows, COUNT] times tile [COUNT, ..]: the rows of sums are rows of the room.
+// sums += weights [4 rows, COUNT] times tile [COUNT, ..]: the rows of sums are rows of scratch.
 template <int COUNT, int QUADS, bool DEALT, typename A>
-__device__ __forceinline__ void add_rows(A (&sums)[QUAD][QUADS * QUAD], const A* room, const A* tile) {
+__device__ __forceinline__ void add_rows(A (&sums)[QUAD][QUADS * QUAD], const A* scratch, const A* tile) {
 #pragma unroll 1
     for (int first = 0; first < COUNT; first += QUAD) {
         Quad<A> of_row[QUAD];
 #pragma unroll
-        for (int i = 0; i < QUAD; i++) of_row[i] = read_quad(room + i * pitch<COUNT> + first);
+        for (int i = 0; i < QUAD; i++) of_row[i] = read_quad(scratch + i * pitch<COUNT> + first);
 #pragma unroll
         for (int k = 0; k < QUAD; k++) {
             A weights[QUAD] = {of_row[0].at[k], of_row[1].at[k], of_row[2].at[k], of_row[3].at[k]};
@@ -120,13 +120,13 @@ __device__ __forceinline__ void add_rows(A (&sums)[QUAD][QUADS * QUAD], const A*
     }
 }
 
-// sums += the transpose of weights [COUNT, 4 columns] times tile [COUNT, ..]: the rows of sums are columns of the room,
-// which has rows of ROOM numbers.
-template <int ROOM, int COUNT, int QUADS, typename A>
-__device__ __forceinline__ void add_transposed(A (&sums)[QUAD][QUADS * QUAD], const A* room, const A* tile) {
+// sums += the transpose of weights [COUNT, 4 columns] times tile [COUNT, ..]: the rows of sums are columns of scratch,
+// which has rows of SCRATCH numbers.
+template <int SCRATCH, int COUNT, int QUADS, typename A>
+__device__ __forceinline__ void add_transposed(A (&sums)[QUAD][QUADS * QUAD], const A* scratch, const A* tile) {
 #pragma unroll(QUADS < 4 ? 2 : 1)
     for (int row = 0; row < COUNT; row++) {
-        Quad<A> weights = read_quad(room + row * pitch<ROOM>);
+        Quad<A> weights = read_quad(scratch + row * pitch<SCRATCH>);
         add_row<QUADS>(sums, weights.at, tile + row * (pitch<QUADS * STEP>));
     }
 }
@@ -168,7 +168,7 @@ __device__ __forceinline__ unsigned keys_kept(const Drops& drops, int sequence, 
     return bits;
 }
 
-// Zeros in the place of what is dropped.
+// Zeros for what is dropped.
 template <typename A> __device__ __forceinline__ void keep(A (&weights)[KEYS_EACH], unsigned kept) {
 #pragma unroll
     for (int j = 0; j < KEYS_EACH; j++) weights[j] = kept >> j & 1 ? weights[j] : A(0);

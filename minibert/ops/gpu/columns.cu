@@ -9,7 +9,7 @@ template <typename T, bool ALIGNED>
 __global__ void column_sums(const T* x, sum_t<T>* out, long long rows, int width, int slab, int add) {
     using A = sum_t<T>;
     constexpr int N = pack_size<T, ALIGNED>;
-    __shared__ A room[room_size<N>];
+    __shared__ A scratch[scratch_size<N>];
     long long begin = static_cast<long long>(blockIdx.y) * slab, end = begin + slab < rows ? begin + slab : rows;
     int column = first_column_of_thread<N>(blockIdx.x);
     A sums[N] = {};
@@ -20,12 +20,12 @@ __global__ void column_sums(const T* x, sum_t<T>* out, long long rows, int width
             for (int k = 0; k < N; k++) sums[k] += A(pack.at[k]);
         }
     }
-    put_sums(room, sums);
+    put_sums(scratch, sums);
     __syncthreads();
     int first = first_column_of_block<N>(blockIdx.x);
     out += static_cast<long long>(blockIdx.y) * width + first;
     for (unsigned i = threadIdx.y * WARP + threadIdx.x; i < WARP * N; i += WARP * SLICES) {
         if (first + static_cast<int>(i) >= width) break;
-        out[i] = sum_of_slices<N>(room, i) + (add ? out[i] : A(0));
+        out[i] = sum_of_slices<N>(scratch, i) + (add ? out[i] : A(0));
     }
 }

@@ -5,22 +5,22 @@
 
 constexpr unsigned SLICES = 8;
 
-// How far apart the numbers of one thread lie in the room, chosen so that neither writing nor reading meets the same
+// How far apart the numbers of one thread lie in scratch, chosen so that neither writing nor reading meets the same
 // bank of shared memory twice: threads write at distance 1, and read at distance `stride` and 1 in turn.
-template <int N> constexpr unsigned room_stride = WARP + WARP / N;
-template <int N> constexpr unsigned room_size = SLICES * N * room_stride<N>;
+template <int N> constexpr unsigned scratch_stride = WARP + WARP / N;
+template <int N> constexpr unsigned scratch_size = SLICES * N * scratch_stride<N>;
 
 // Before the barrier: each thread puts down its sums.
-template <typename A, int N> __device__ __forceinline__ void put_sums(A* room, const A (&sums)[N]) {
+template <typename A, int N> __device__ __forceinline__ void put_sums(A* scratch, const A (&sums)[N]) {
 #pragma unroll
-    for (int k = 0; k < N; k++) room[(threadIdx.y * N + k) * room_stride<N> + threadIdx.x] = sums[k];
+    for (int k = 0; k < N; k++) scratch[(threadIdx.y * N + k) * scratch_stride<N> + threadIdx.x] = sums[k];
 }
 
 // After it: the sum of column `column` of the block's WARP * N columns, over all slices.
-template <int N, typename A> __device__ __forceinline__ A sum_of_slices(const A* room, unsigned column) {
+template <int N, typename A> __device__ __forceinline__ A sum_of_slices(const A* scratch, unsigned column) {
     A sum = 0;
     for (unsigned slice = 0; slice < SLICES; slice++)
-        sum += room[(slice * N + column % N) * room_stride<N> + column / N];
+        sum += scratch[(slice * N + column % N) * scratch_stride<N> + column / N];
     return sum;
 }
 

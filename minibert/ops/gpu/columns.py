@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import aligned, both, given, pack_size, straight, variant
+from minibert.ops.gpu.layout import aligned, both, contiguous, given, pack_size, variant
 from minibert.ops.gpu.library import cp
 
 COLUMNS = CudaFile("columns.cu", *both("column_sums"), headers=("packs.cuh", "columns.cuh"))
@@ -14,7 +14,7 @@ MOST_SLABS = 512
 
 def column_sums(x, out=None):
     """x [N, H] -> the sum of its rows [H], in float32 for 16-bit tensors; added to `out` where that is given."""
-    (x,) = straight(x)
+    (x,) = contiguous(x)
     rows, width = x.shape
     slabs, slab = slabs_of(rows)
     if slabs > 1:

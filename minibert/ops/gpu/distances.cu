@@ -14,11 +14,11 @@
 template <typename T>
 __global__ void squared_errors(const T* prediction, const T* target, sum_t<T>* partial, long long size) {
     using A = sum_t<T>;
-    __shared__ A room[MOST_WARPS];
+    __shared__ A scratch[MOST_WARPS];
     A sum = 0;
     each(prediction, target, whole(size),
          [&](long long, A predicted, A wanted) { sum += (predicted - wanted) * (predicted - wanted); });
-    sum = block_sum(sum, room);
+    sum = block_sum(sum, scratch);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
@@ -37,7 +37,7 @@ template <typename T>
 __global__ void kl_divergence_forward(const T* student, const T* teacher, sum_t<T>* losses, sum_t<T>* student_log_sums,
                                       sum_t<T>* teacher_log_sums, int size, sum_t<T> cooling) {
     using A = sum_t<T>;
-    __shared__ A rooms[5 * MOST_WARPS];  // one for each of the five sums and maxima
+    __shared__ A scratch[5 * MOST_WARPS];  // one for each of the five sums and maxima
     long long row = blockIdx.x;
     Share share = row_of_block(row, size);
     LogSum<A> of_student, of_teacher;
@@ -45,15 +45,15 @@ __global__ void kl_divergence_forward(const T* student, const T* teacher, sum_t<
         of_student.add(student_logit * cooling);
         of_teacher.add(teacher_logit * cooling);
     });
-    A student_log_sum = block_log_sum(of_student, rooms, rooms + MOST_WARPS);
-    A teacher_log_sum = block_log_sum(of_teacher, rooms + 2 * MOST_WARPS, rooms + 3 * MOST_WARPS);
+    A student_log_sum = block_log_sum(of_student, scratch, scratch + MOST_WARPS);
+    A teacher_log_sum = block_log_sum(of_teacher, scratch + 2 * MOST_WARPS, scratch + 3 * MOST_WARPS);
     A sum = 0;
     each(student, teacher, share, [&](long long, A student_logit, A teacher_logit) {
         A log_student = student_logit * cooling - student_log_sum;
         A log_teacher = teacher_logit * cooling - teacher_log_sum;
         sum += exponential(log_teacher) * (log_teacher - log_student);
     });
-    sum = block_sum(sum, rooms + 4 * MOST_WARPS);
+    sum = block_sum(sum, scratch + 4 * MOST_WARPS);
     if (threadIdx.x == 0) {
         losses[row] = sum;
         student_log_sums[row] = student_log_sum;

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import THREADS, straight, walking_blocks
+from minibert.ops.gpu.layout import THREADS, contiguous, grid_stride_blocks
 from minibert.ops.gpu.library import cp
 from minibert.ops.gpu.losses import scales, threads_for, total
 
@@ -15,15 +15,15 @@ DISTANCES = CudaFile(
     "kl_divergence_backward<{T}>",
     "cosine_forward<{T}>",
     "cosine_backward<{T}>",
-    headers=("walk.cuh", "sums.cuh", "logsum.cuh"),
+    headers=("grid_stride.cuh", "sums.cuh", "logsum.cuh"),
 )
 WARPS = 4  # rows that a block works on, where a warp has one
 
 
 def mse_forward(prediction, target, count):
     """loss = sum((prediction - target)**2) / count."""
-    prediction, target = straight(prediction, target)
-    blocks = walking_blocks(prediction.size, prediction.dtype)
+    prediction, target = contiguous(prediction, target)
+    blocks = grid_stride_blocks(prediction.size, prediction.dtype)
     partial = cp.empty(blocks, sum_type(prediction.dtype))  # [blocks]
     arrays = prediction, target, partial
     DISTANCES.launch("squared_errors<{T}>", prediction.dtype, blocks, THREADS, *arrays, np.int64(prediction.size))
@@ -34,7 +34,7 @@ def mse_backward(d_loss, cache):
     """d_loss, a number or 0-d -> d_prediction [...]."""
     prediction, target, count = cache
     d_prediction = cp.empty(prediction.shape, prediction.dtype)  # [...]
-    blocks = walking_blocks(prediction.size, prediction.dtype)
+    blocks = grid_stride_blocks(prediction.size, prediction.dtype)
     numbers = np.int64(prediction.size), *scales(d_loss, 1 / count, prediction.dtype)
     arrays = prediction, target, d_prediction
     DISTANCES.launch("mse_backward<{T}>", prediction.dtype, blocks, THREADS, *arrays, *numbers)
@@ -43,7 +43,7 @@ def mse_backward(d_loss, cache):
 
 def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
     """loss = KL(teacher || student) * temperature**2 / count, both softened.  Logits [M, V]."""
-    student, teacher = straight(student_logits, teacher_logits)
+    student, teacher = contiguous(student_logits, teacher_logits)
     (rows, size), number = student.shape, sum_type(student.dtype)
     losses, *log_sums = (cp.empty(rows, number) for _ in range(3))  # [M]
     arrays = student, teacher, losses, *log_sums
@@ -66,7 +66,7 @@ def kl_divergence_backward(d_loss, cache):
 
 def cosine_forward(x, target, count):
     """loss = sum(1 - cosine of each row) / count.  x, target [M, H]."""
-    x, target = straight(x, target)
+    x, target = contiguous(x, target)
     rows, width = x.shape
     losses, *of_rows = (cp.empty(rows, sum_type(x.dtype)) for _ in range(4))  # [M]
     sizes = np.int64(rows), np.int32(width)

@@ -13,13 +13,13 @@ __global__ void dropout(const T* x, T* y, long long rows, int width, sum_t<T> sc
     int packs = width / N;
     long long index = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (index >= rows * packs) return;
-    long long row = index / packs, place = index * N;
-    Pack<T, N> pack = load_pack<N>(x + place);
+    long long row = index / packs, offset = index * N;
+    Pack<T, N> pack = load_pack<N>(x + offset);
     A values[N];
 #pragma unroll
     for (int k = 0; k < N; k++) values[k] = A(pack.at[k]);
     drop(values, drops, scale, row, static_cast<int>(index % packs) * N);
 #pragma unroll
     for (int k = 0; k < N; k++) pack.at[k] = T(values[k]);
-    store_pack<N>(y + place, pack);
+    store_pack<N>(y + offset, pack);
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert.base.philox import key_words
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import THREADS, aligned, both, indices, pack_size, straight, variant
+from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, indices, pack_size, variant
 from minibert.ops.gpu.library import cp
 
 DROPOUT = CudaFile("dropout.cu", *both("dropout"), headers=("packs.cuh", "dropout.cuh"))
@@ -25,7 +25,7 @@ def dropout_backward(d_y, dropout):
 
 def drop(x, dropout):
     """x [N, H] times the mask."""
-    (x,) = straight(x)
+    (x,) = contiguous(x)
     rows, width = x.shape
     y = cp.empty(x.shape, x.dtype)
     blocks = blocks_for(rows * width // pack_size(width, x.dtype), THREADS)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import THREADS, aligned, both, given, indices, pack_size, straight, variant
+from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, given, indices, pack_size, variant
 from minibert.ops.gpu.library import cp
 from minibert.ops.gpu.scatter import scatter_add
 
@@ -13,7 +13,7 @@ EMBEDDING = CudaFile("embedding.cu", *both("look_up"), headers=("packs.cuh",))
 def embedding_forward(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
     """The sum of three rows for each token: see minibert.ops.reference.embedding."""
     ids = [indices(array) for array in (token_ids, position_ids, segment_ids)]
-    tables = straight(token_weight, position_weight, segment_weight)
+    tables = contiguous(token_weight, position_weight, segment_weight)
     rows, width, dtype = len(ids[0]), tables[0].shape[1], tables[0].dtype
     y = cp.empty((rows, width), dtype)  # [N, H]
     blocks = blocks_for(rows * width // pack_size(width, dtype), THREADS)

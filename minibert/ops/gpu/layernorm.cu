@@ -13,7 +13,7 @@
 // ------------------------------------------------------------------------------------------------ plain
 
 // One thread for each row, three passes.  Right, and slow: at any time the 32 threads of a warp read 32 numbers that
-// lie `width` apart, from 32 places of memory; and a batch of 4,096 tokens keeps few warps of a multiprocessor busy.
+// lie `width` apart, from 32 parts of memory; and a batch of 4,096 tokens keeps few warps of a multiprocessor busy.
 template <typename T>
 __global__ void layernorm_forward_plain(const T* x, const T* weight, const T* bias, T* y, long long rows, int width,
                                         sum_t<T> eps) {
@@ -40,12 +40,12 @@ __global__ void layernorm_forward(const T* x, const T* residual, const T* weight
                                   unsigned key1, unsigned site, unsigned threshold) {
     using A = sum_t<T>;
     constexpr int N = pack_size<T, ALIGNED>;
-    extern __shared__ __align__(128) unsigned char room[];
+    extern __shared__ __align__(128) unsigned char scratch[];
     Drops drops = {sequences, positions, key0, key1, site, threshold};
     long long row = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
     if (row >= rows) return;
     int first = threadIdx.x * N, stride = WARP * N, steps = (width + stride - 1) / stride;
-    A* mine = reinterpret_cast<A*>(room) + threadIdx.y * steps * stride + threadIdx.x;  // every 32nd place
+    A* mine = reinterpret_cast<A*>(scratch) + threadIdx.y * steps * stride + threadIdx.x;  // every 32nd number
     long long start = row * width;
 
     A sum = 0;
@@ -152,8 +152,8 @@ __global__ void layernorm_parameters(const T* d_y, const T* x_hat, sum_t<T>* par
                                      int slab) {
     using A = sum_t<T>;
     constexpr int N = pack_size<T, ALIGNED>;
-    __shared__ A weight_room[room_size<N>];
-    __shared__ A bias_room[room_size<N>];
+    __shared__ A weight_scratch[scratch_size<N>];
+    __shared__ A bias_scratch[scratch_size<N>];
     long long begin = static_cast<long long>(blockIdx.y) * slab, end = begin + slab < rows ? begin + slab : rows;
     int column = first_column_of_thread<N>(blockIdx.x);
     A d_weight[N] = {}, d_bias[N] = {};
@@ -169,14 +169,14 @@ __global__ void layernorm_parameters(const T* d_y, const T* x_hat, sum_t<T>* par
             }
         }
     }
-    put_sums(weight_room, d_weight);
-    put_sums(bias_room, d_bias);
+    put_sums(weight_scratch, d_weight);
+    put_sums(bias_scratch, d_bias);
     __syncthreads();
     int first = first_column_of_block<N>(blockIdx.x);
     A* out = partial + static_cast<long long>(blockIdx.y) * 2 * width + first;
     for (unsigned i = threadIdx.y * WARP + threadIdx.x; i < WARP * N; i += WARP * SLICES) {
         if (first + static_cast<int>(i) >= width) break;
-        out[i] = sum_of_slices<N>(weight_room, i);
-        out[width + i] = sum_of_slices<N>(bias_room, i);
+        out[i] = sum_of_slices<N>(weight_scratch, i);
+        out[width + i] = sum_of_slices<N>(bias_scratch, i);
     }
 }

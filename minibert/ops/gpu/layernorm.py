@@ -5,7 +5,7 @@ import numpy as np
 from minibert.ops.gpu.columns import GROUP, column_groups, column_sums, slabs_of
 from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import aligned, both, pack_size, straight, variant
+from minibert.ops.gpu.layout import aligned, both, contiguous, pack_size, variant
 from minibert.ops.gpu.library import cp
 
 WARP = 32  # threads
@@ -45,7 +45,7 @@ def add_layernorm_backward(d_y, cache):
     d_weight and d_bias are float32.
     """
     x_hat, rstd, weight, dropout = cache
-    d_y, x_hat = straight(d_y, x_hat)
+    d_y, x_hat = contiguous(d_y, x_hat)
     rows, width = d_y.shape
     d_residual = cp.empty(d_y.shape, d_y.dtype)  # [N, H]
     d_x = d_residual if dropout is None or dropout.threshold == 0 else cp.empty(d_y.shape, d_y.dtype)  # [N, H]
@@ -77,11 +77,11 @@ def parameter_gradients(d_y, x_hat):
 def normalised(x, residual, weight, bias, eps, dropout):
     """y and the cache; residual [N, H] or None."""
     add_residual = residual is not None
-    x, residual, weight, bias = straight(x, residual if add_residual else x, weight, bias)
+    x, residual, weight, bias = contiguous(x, residual if add_residual else x, weight, bias)
     rows, width = x.shape
     y, x_hat = cp.empty(x.shape, x.dtype), cp.empty(x.shape, x.dtype)  # [N, H]
     rstd = cp.empty(rows, sum_type(x.dtype))  # [N]
-    warps, shared = warps_and_room(width, x.dtype)
+    warps, shared = warps_and_scratch(width, x.dtype)
     LAYERNORM.launch(
         variant("layernorm_forward", aligned(width, x.dtype)),
         x.dtype,
@@ -98,7 +98,7 @@ def normalised(x, residual, weight, bias, eps, dropout):
     return y, (x_hat, rstd, weight, dropout)
 
 
-def warps_and_room(width: int, dtype) -> tuple[int, int]:
+def warps_and_scratch(width: int, dtype) -> tuple[int, int]:
     """How many rows a block works on, and the bytes of shared memory in which it keeps them."""
     of_warp = WARP * pack_size(width, dtype)  # numbers that a warp reads at once
     row = blocks_for(width, of_warp) * of_warp * np.dtype(sum_type(dtype)).itemsize  # bytes

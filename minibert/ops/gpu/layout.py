@@ -12,7 +12,7 @@ THREADS = 256  # of a block, where a kernel walks over an array
 MOST_BLOCKS = 4096  # more than a GPU runs at a time; so each thread has more to do, not the grid more blocks
 
 
-def straight(*arrays):
+def contiguous(*arrays):
     """The arrays as kernels read them; a copy of those that are not contiguous or start between two vectors.
 
     Raises TypeError for arrays of several dtypes, or of one that no kernel takes.
@@ -79,6 +79,6 @@ def variant(kernel: str, is_aligned: bool, types: str = "{T}") -> str:
     return f"{kernel}<{types}, {'true' if is_aligned else 'false'}>"
 
 
-def walking_blocks(size: int, dtype) -> int:
+def grid_stride_blocks(size: int, dtype) -> int:
     """How many blocks of THREADS walk over an array of that size."""
     return min(blocks_for(size, THREADS * vector_size(dtype)), MOST_BLOCKS)

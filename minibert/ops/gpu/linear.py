@@ -4,7 +4,7 @@ import numpy as np
 
 from minibert.ops.gpu.columns import column_sums
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import THREADS, aligned, both, given, pack_size, straight, variant
+from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, given, pack_size, variant
 from minibert.ops.gpu.library import cp
 from minibert.ops.gpu.products import product
 
@@ -17,7 +17,7 @@ LINEAR = CudaFile(
 
 def linear_forward(x, weight, bias):
     """y = x @ weight.T + bias: see minibert.ops.reference.linear."""
-    x, weight, bias = straight(x, weight, bias)
+    x, weight, bias = contiguous(x, weight, bias)
     y = product(x, weight.T)  # [N, out]
     rows, width = y.shape
     blocks = blocks_for(rows * width // pack_size(width, y.dtype), THREADS)
@@ -32,7 +32,7 @@ def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
     For 16-bit tensors d_weight and d_bias are float32.
     """
     d_x, d_weight, d_bias = accumulate_into
-    d_y, x, weight = straight(d_y, *cache)
+    d_y, x, weight = contiguous(d_y, *cache)
     # y = x @ weight.T + bias
     d_x = product(d_y, weight) if d_x is None else product(d_y, weight, given(d_x, x.shape, x.dtype), add=True)
     add = d_weight is not None

@@ -20,10 +20,10 @@ __global__ void cross_entropy_forward_plain(const T* logits, const int* labels, 
     int row = blockIdx.x * blockDim.x + threadIdx.x;
     if (row >= rows) return;
     const T* of_row = logits + static_cast<long long>(row) * size;
-    A highest = A(of_row[0]), sum = 0;
-    for (int j = 1; j < size; j++) highest = A(of_row[j]) > highest ? A(of_row[j]) : highest;
-    for (int j = 0; j < size; j++) sum += exponential(A(of_row[j]) - highest);
-    log_sums[row] = highest + logarithm(sum);
+    A maximum = A(of_row[0]), sum = 0;
+    for (int j = 1; j < size; j++) maximum = A(of_row[j]) > maximum ? A(of_row[j]) : maximum;
+    for (int j = 0; j < size; j++) sum += exponential(A(of_row[j]) - maximum);
+    log_sums[row] = maximum + logarithm(sum);
     losses[row] = log_sums[row] - A(of_row[labels[row]]);
 }
 
@@ -34,12 +34,12 @@ template <typename T>
 __global__ void cross_entropy_forward(const T* logits, const int* labels, sum_t<T>* losses, sum_t<T>* log_sums,
                                       int size) {
     using A = sum_t<T>;
-    __shared__ A highest_room[MOST_WARPS];
-    __shared__ A sum_room[MOST_WARPS];
+    __shared__ A max_scratch[MOST_WARPS];
+    __shared__ A sum_scratch[MOST_WARPS];
     long long row = blockIdx.x;
     LogSum<A> mine;
     each(logits, row_of_block(row, size), [&](long long, A logit) { mine.add(logit); });
-    A log_sum = block_log_sum(mine, highest_room, sum_room);
+    A log_sum = block_log_sum(mine, max_scratch, sum_scratch);
     if (threadIdx.x == 0) {
         log_sums[row] = log_sum;
         losses[row] = log_sum - A(logits[row * size + labels[row]]);
@@ -51,11 +51,11 @@ template <typename T>
 __global__ void cross_entropy_backward(const T* logits, const int* labels, const sum_t<T>* log_sums, T* d_logits,
                                        int size, const sum_t<T>* d_loss, sum_t<T> share) {
     using A = sum_t<T>;
-    long long row = blockIdx.x, place = row * size + labels[row];
+    long long row = blockIdx.x, label_index = row * size + labels[row];
     A log_sum = log_sums[row], scale = *d_loss * share;
     // loss = -log softmax(logits)[label] / count: the gradient is the softmax, minus one at the label
     map(logits, d_logits, row_of_block(row, size), [&](long long i, A logit) {
-        return scale * (exponential(logit - log_sum) - (i == place ? A(1) : A(0)));
+        return scale * (exponential(logit - log_sum) - (i == label_index ? A(1) : A(0)));
     });
 }
 
@@ -63,19 +63,19 @@ __global__ void cross_entropy_backward(const T* logits, const int* labels, const
 template <typename T>
 __global__ void correct_rows(const T* logits, const int* labels, int* correct, int size) {
     using A = sum_t<T>;
-    __shared__ int room[MOST_WARPS];
-    long long row = blockIdx.x, place = row * size + labels[row];
-    A of_label = A(logits[place]);
+    __shared__ int scratch[MOST_WARPS];
+    long long row = blockIdx.x, label_index = row * size + labels[row];
+    A of_label = A(logits[label_index]);
     int higher = 0;
     each(logits, row_of_block(row, size),
-         [&](long long i, A logit) { higher += i < place ? logit >= of_label : logit > of_label; });
-    higher = block_sum(higher, room);
+         [&](long long i, A logit) { higher += i < label_index ? logit >= of_label : logit > of_label; });
+    higher = block_sum(higher, scratch);
     if (threadIdx.x == 0) correct[row] = higher == 0;
 }
 
 // loss = share * the sum of losses [rows].  Grid 1, block 256.
 template <typename A> __global__ void add_losses(const A* losses, A* loss, int rows, A share) {
-    __shared__ A room[MOST_WARPS];
-    A total = total_of(losses, rows, room);
+    __shared__ A scratch[MOST_WARPS];
+    A total = total_of(losses, rows, scratch);
     if (threadIdx.x == 0) *loss = share * total;
 }

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.gpu.kernels import CudaFile, sum_type
-from minibert.ops.gpu.layout import THREADS, indices, straight
+from minibert.ops.gpu.layout import THREADS, contiguous, indices
 from minibert.ops.gpu.library import cp
 
 LOSSES = CudaFile(
@@ -13,7 +13,7 @@ LOSSES = CudaFile(
     "cross_entropy_backward<{T}>",
     "correct_rows<{T}>",
     "add_losses<sum_t<{T}>>",
-    headers=("walk.cuh", "sums.cuh", "logsum.cuh"),
+    headers=("grid_stride.cuh", "sums.cuh", "logsum.cuh"),
 )
 SHORT = 1024  # rows up to this length are a matter for one warp
 
@@ -23,7 +23,7 @@ def cross_entropy_forward(logits, labels, count):
 
     The loss is float32 for 16-bit logits.
     """
-    (logits,), labels = straight(logits), indices(labels)
+    (logits,), labels = contiguous(logits), indices(labels)
     rows, size = logits.shape
     losses, log_sums = (cp.empty(rows, sum_type(logits.dtype)) for _ in range(2))  # [M]
     arrays = logits, labels, losses, log_sums
@@ -44,7 +44,7 @@ def cross_entropy_backward(d_loss, cache):
 
 def count_correct(logits, labels):
     """How many rows of logits [M, V] are highest at their label, the first of equals as `argmax` has it; 0-d int."""
-    (logits,), labels = straight(logits), indices(labels)
+    (logits,), labels = contiguous(logits), indices(labels)
     rows, size = logits.shape
     correct = cp.empty(rows, np.int32)  # [M]
     LOSSES.launch("correct_rows<{T}>", logits.dtype, rows, threads_for(size), logits, labels, correct, np.int32(size))

@@ -66,31 +66,31 @@ __global__ void adamw(sum_t<T>* values, const sum_t<T>* gradients, sum_t<T>* fir
 
 // partial [blocks]: the squares of each block's share of x [size], added up.
 template <typename A> __global__ void squares_of_part(const A* x, A* partial, long long size) {
-    __shared__ A room[MOST_WARPS];
+    __shared__ A scratch[MOST_WARPS];
     A sum = 0;
     each(x, whole(size), [&](long long, A x) { sum += x * x; });
-    sum = block_sum(sum, room);
+    sum = block_sum(sum, scratch);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 // norm = the root of the sum of partial [blocks].  Grid 1, block 256.
 template <typename A> __global__ void finish_norm(const A* partial, A* norm, int blocks) {
-    __shared__ A room[MOST_WARPS];
-    A total = total_of(partial, blocks, room);
+    __shared__ A scratch[MOST_WARPS];
+    A total = total_of(partial, blocks, scratch);
     if (threadIdx.x == 0) *norm = square_root(total);
 }
 
 // Dynamic loss scaling (Micikevicius et al. 2018, section 3.2), one thread: half the scale after a step with a gradient
 // that is no finite number, twice the scale after `interval` good steps in a row.
 __global__ void update_scale(float* scale, int* good_steps, const float* norm, int interval, float lowest,
-                             float highest) {
+                             float most) {
     if (!is_finite(*norm)) {
         float half = *scale * 0.5f;
         *scale = half > lowest ? half : lowest;
         *good_steps = 0;
     } else if (*good_steps + 1 >= interval) {
         float twice = *scale * 2.0f;
-        *scale = twice < highest ? twice : highest;
+        *scale = twice < most ? twice : most;
         *good_steps = 0;
     } else {
         *good_steps += 1;

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.gpu.kernels import CudaFile, sum_type
-from minibert.ops.gpu.layout import THREADS, starts_at_vector, straight, vector_size, walking_blocks
+from minibert.ops.gpu.layout import THREADS, contiguous, grid_stride_blocks, starts_at_vector, vector_size
 from minibert.ops.gpu.library import cp
 from minibert.ops.gpu.losses import on_device
 
@@ -13,7 +13,7 @@ OPTIMIZER = CudaFile(
     "squares_of_part<sum_t<{T}>>",
     "finish_norm<sum_t<{T}>>",
     "update_scale",
-    headers=("packs.cuh", "walk.cuh", "sums.cuh"),
+    headers=("packs.cuh", "grid_stride.cuh", "sums.cuh"),
 )
 
 
@@ -60,7 +60,7 @@ def adamw(
     OPTIMIZER.launch(
         "adamw<{T}>",
         target.dtype,
-        walking_blocks(values.size, number),
+        grid_stride_blocks(values.size, number),
         THREADS,
         *arrays,
         decayed,
@@ -83,9 +83,9 @@ def check_buffers(*buffers) -> None:
 
 def global_norm(gradients):
     """The Euclidean norm of all gradients together, added up in the same order each time.  gradients [P] -> 0-d."""
-    (gradients,) = straight(gradients)
+    (gradients,) = contiguous(gradients)
     dtype = gradients.dtype
-    blocks = walking_blocks(gradients.size, dtype)
+    blocks = grid_stride_blocks(gradients.size, dtype)
     partial, norm = cp.empty(blocks, dtype), cp.empty((), dtype)  # [blocks], 0-d
     arrays = gradients, partial
     OPTIMIZER.launch("squares_of_part<sum_t<{T}>>", dtype, blocks, THREADS, *arrays, np.int64(gradients.size))
@@ -93,12 +93,12 @@ def global_norm(gradients):
     return norm
 
 
-def update_scale(gradient_scale, good_steps, gradient_norm, growth_interval=2000, lowest=1.0, highest=2.0**24) -> None:
+def update_scale(gradient_scale, good_steps, gradient_norm, growth_interval=2000, lowest=1.0, most=2.0**24) -> None:
     """Dynamic loss scaling, in place, without waiting for the device; call it after `adamw`.
 
     gradient_scale: 0-d float32, what the loss is multiplied by; good_steps: 0-d int32, steps since it last changed;
     gradient_norm: 0-d float32.  A norm that is not finite halves the scale (not below `lowest`), growth_interval good
-    steps in a row double it (not above `highest`).  Source: Micikevicius et al. 2018, section 3.2.
+    steps in a row double it (not above `most`).  Source: Micikevicius et al. 2018, section 3.2.
     """
-    numbers = np.int32(growth_interval), np.float32(lowest), np.float32(highest)
+    numbers = np.int32(growth_interval), np.float32(lowest), np.float32(most)
     OPTIMIZER.launch("update_scale", np.float32, 1, 1, gradient_scale, good_steps, gradient_norm, *numbers)

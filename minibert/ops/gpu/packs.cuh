@@ -1,6 +1,6 @@
 // Packs: neighbours in a row that one thread reads and writes at once.
 //
-// Kernels that work column by column cannot cut a row where they like (walk.cuh does): all rows must start at a
+// Kernels that work column by column cannot cut a row where they like (grid_stride.cuh does): all rows must start at a
 // multiple of sixteen bytes.  So there are two instances of each: ALIGNED, for widths that are a multiple of a vector's
 // size, with packs of sixteen bytes; and the other, for all widths, with packs of one number.
 

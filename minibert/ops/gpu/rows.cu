@@ -16,12 +16,12 @@ __global__ void gather_rows(const T* x, const int* chosen, T* y, long long rows,
     store_pack<N>(y + row * width + column, load_pack<N>(x + static_cast<long long>(chosen[row]) * width + column));
 }
 
-// y[b] = the mean of rows cu_seqlens[b] .. cu_seqlens[b + 1] of x: no number where there are no rows.
+// y[b] = the mean of rows cu_seqlens[b] .. cu_seqlens[b + 1] of x; NaN for a sequence without rows.
 template <typename T, bool ALIGNED>
 __global__ void mean_pool_forward(const T* x, const int* cu_seqlens, T* y, int width) {
     using A = sum_t<T>;
     constexpr int N = pack_size<T, ALIGNED>;
-    __shared__ A room[room_size<N>];
+    __shared__ A scratch[scratch_size<N>];
     long long begin = cu_seqlens[blockIdx.x], end = cu_seqlens[blockIdx.x + 1];
     int column = first_column_of_thread<N>(blockIdx.y);
     A sums[N] = {};
@@ -32,13 +32,13 @@ __global__ void mean_pool_forward(const T* x, const int* cu_seqlens, T* y, int w
             for (int k = 0; k < N; k++) sums[k] += A(pack.at[k]);
         }
     }
-    put_sums(room, sums);
+    put_sums(scratch, sums);
     __syncthreads();
     int first = first_column_of_block<N>(blockIdx.y);
     y += static_cast<long long>(blockIdx.x) * width + first;
     for (unsigned i = threadIdx.y * WARP + threadIdx.x; i < WARP * N; i += WARP * SLICES) {
         if (first + static_cast<int>(i) >= width) break;
-        y[i] = T(sum_of_slices<N>(room, i) / A(end - begin));
+        y[i] = T(sum_of_slices<N>(scratch, i) / A(end - begin));
     }
 }
 

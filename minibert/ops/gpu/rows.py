@@ -4,7 +4,7 @@ import numpy as np
 
 from minibert.ops.gpu.columns import GROUP, column_groups
 from minibert.ops.gpu.kernels import CudaFile, blocks_for
-from minibert.ops.gpu.layout import THREADS, aligned, both, given, indices, pack_size, straight, variant
+from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, given, indices, pack_size, variant
 from minibert.ops.gpu.library import cp
 from minibert.ops.gpu.scatter import scatter_add
 
@@ -19,7 +19,7 @@ ROWS = CudaFile(
 
 def gather_rows_forward(x, rows):
     """y = x[rows]: see minibert.ops.reference.rows."""
-    (x,), rows = straight(x), indices(rows)
+    (x,), rows = contiguous(x), indices(rows)
     count, width = len(rows), x.shape[1]
     y = cp.empty((count, width), x.dtype)  # [M, H]
     blocks = blocks_for(count * width // pack_size(width, x.dtype), THREADS)
@@ -43,7 +43,7 @@ def mean_pool_forward(x, cu_seqlens):
     Where the others raise ValueError for a sequence without tokens, its mean is NaN here: the lengths lie on the
     device, and to look at them would stop the host until the device has come so far.
     """
-    (x,), cu_seqlens = straight(x), indices(cu_seqlens)
+    (x,), cu_seqlens = contiguous(x), indices(cu_seqlens)
     y = cp.empty((len(cu_seqlens) - 1, x.shape[1]), x.dtype)  # [B, H]
     pool("mean_pool_forward", x, cu_seqlens, y)
     return y, (cu_seqlens, x.shape)
@@ -52,7 +52,7 @@ def mean_pool_forward(x, cu_seqlens):
 def mean_pool_backward(d_y, cache):
     """d_y [B, H] -> d_x [N, H]."""
     cu_seqlens, shape = cache
-    (d_y,) = straight(d_y)
+    (d_y,) = contiguous(d_y)
     d_x = cp.empty(shape, d_y.dtype)  # [N, H]
     # y = sum of the sequence's rows / its length
     pool("mean_pool_backward", d_y, cu_seqlens, d_x)

@@ -1,8 +1,8 @@
 // Scatter-add: table[ids[i]] += rows[i] for every i, in an order that is always the same.
 //
-// Atomic additions would come in any order, and a sum of rounded numbers depends on its order.  So the places i are
+// Atomic additions would come in any order, and a sum of rounded numbers depends on its order.  So the positions i are
 // sorted by their id, and by i where ids are equal: then all rows of an id are neighbours, a *run*, and are added up
-// one after the other.  A run may be long (a batch knows two segments only), so the sorted places are cut into chunks
+// one after the other.  A run may be long (a batch knows two segments only), so the sorted positions are cut in chunks
 // of equal size, and each block adds up one of them:
 //
 //     chunk       0        1        2        3
@@ -19,19 +19,19 @@
 //   add_chunks   (chunks, packs / threads)  up to 128 threads      2 (rows), and 2 * 4 for each row of the table once
 //   add_parts    (chunks, packs / threads)  up to 128 threads      few: once for each chunk
 
-// key = id * count + place: all different, so that any way of sorting gives the same.
+// key = id * count + position: all different, so that any way of sorting gives the same.
 __global__ void make_keys(const int* ids, long long* keys, int count) {
-    int place = blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= count) return;
-    keys[place] = static_cast<long long>(ids[place]) * count + place;
+    int position = blockIdx.x * blockDim.x + threadIdx.x;
+    if (position >= count) return;
+    keys[position] = static_cast<long long>(ids[position]) * count + position;
 }
 
 // The sorted keys taken apart again.
-__global__ void split_keys(const long long* keys, int* ids, int* places, int count) {
+__global__ void split_keys(const long long* keys, int* ids, int* positions, int count) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count) return;
     ids[i] = static_cast<int>(keys[i] / count);
-    places[i] = static_cast<int>(keys[i] % count);
+    positions[i] = static_cast<int>(keys[i] % count);
 }
 
 // The first column of a thread.
@@ -39,18 +39,18 @@ template <int N> __device__ __forceinline__ int column_of_thread() {
     return (blockIdx.y * blockDim.x + threadIdx.x) * N;
 }
 
-// Adds the sums of a thread's columns to its place in the table.
+// Adds the sums of a thread's columns to its columns of the table.
 template <typename To, typename A, int N>
-__device__ __forceinline__ void add_to_table(To* place, const A (&sums)[N]) {
-    Pack<To, N> pack = load_pack<N>(place);
+__device__ __forceinline__ void add_to_table(To* to, const A (&sums)[N]) {
+    Pack<To, N> pack = load_pack<N>(to);
 #pragma unroll
     for (int k = 0; k < N; k++) pack.at[k] = To(A(pack.at[k]) + sums[k]);
-    store_pack<N>(place, pack);
+    store_pack<N>(to, pack);
 }
 
-// ids, places [count], sorted; parts [chunks, 2, width].
+// ids, positions [count], sorted; parts [chunks, 2, width].
 template <typename T, typename To, bool ALIGNED>
-__global__ void add_chunks(const T* rows, const int* ids, const int* places, To* table, sum_t<T>* parts, int count,
+__global__ void add_chunks(const T* rows, const int* ids, const int* positions, To* table, sum_t<T>* parts, int count,
                            int width, int chunk) {
     using A = sum_t<T>;
     constexpr int N = pack_size<T, ALIGNED>;
@@ -61,7 +61,7 @@ __global__ void add_chunks(const T* rows, const int* ids, const int* places, To*
     A* part = parts + static_cast<long long>(blockIdx.x) * 2 * width + column;
     Pack<A, N> sums = {};
     for (int i = begin; i < end; i++) {
-        Pack<T, N> pack = load_pack<N>(rows + static_cast<long long>(places[i]) * width + column);
+        Pack<T, N> pack = load_pack<N>(rows + static_cast<long long>(positions[i]) * width + column);
 #pragma unroll
         for (int k = 0; k < N; k++) sums.at[k] += A(pack.at[k]);
         bool run_ends = i + 1 == count || ids[i + 1] != ids[i];

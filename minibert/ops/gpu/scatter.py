@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
-from minibert.ops.gpu.layout import THREADS, aligned, indices, straight, variant, vector_size
+from minibert.ops.gpu.layout import THREADS, aligned, contiguous, indices, variant, vector_size
 from minibert.ops.gpu.library import cp
 
 SAME, SUMS = "{T}, {T}", "{T}, sum_t<{T}>"  # the table is of the rows' dtype, or of the one in which sums are computed
@@ -15,20 +15,20 @@ SCATTER = CudaFile(
     *(variant(name, rows, types) for name in ("add_chunks", "add_parts") for types in (SAME, SUMS) for rows in (0, 1)),
     headers=("packs.cuh",),
 )
-CHUNK = 64  # sorted places that a block adds up
+CHUNK = 64  # sorted positions that a block adds up
 MOST_COLUMNS = 128  # threads of a block
 
 
 def scatter_add(rows, ids, table, chunk: int = CHUNK) -> None:
     """table[ids[i]] += rows[i] for every i, in place.
 
-    rows [N, H]; ids integers [N]; table [.., H] of the rows' dtype or of float32; chunk: places that a block adds up.
+    rows [N, H]; ids integers [N]; table [.., H] of the rows' dtype or of float32; chunk: rows that a block adds up.
     """
-    (rows,), ids = straight(rows), indices(ids)
+    (rows,), ids = contiguous(rows), indices(ids)
     count, width = rows.shape
     if count == 0:
         return
-    ids, places = sorted_places(ids, rows.dtype)
+    ids, positions = sorted_positions(ids, rows.dtype)
     is_aligned = aligned(width, rows.dtype, table)
     threads, columns = column_blocks(width, rows.dtype, is_aligned)
     chunks = blocks_for(count, chunk)
@@ -36,21 +36,21 @@ def scatter_add(rows, ids, table, chunk: int = CHUNK) -> None:
     sizes = np.int32(count), np.int32(width), np.int32(chunk)
     types = SAME if table.dtype == rows.dtype else SUMS
     name = variant("add_chunks", is_aligned, types)
-    SCATTER.launch(name, rows.dtype, (chunks, columns), threads, rows, ids, places, table, parts, *sizes)
+    SCATTER.launch(name, rows.dtype, (chunks, columns), threads, rows, ids, positions, table, parts, *sizes)
     if chunks > 1:
         name = variant("add_parts", is_aligned, types)
         SCATTER.launch(name, rows.dtype, (chunks, columns), threads, ids, parts, table, *sizes)
 
 
-def sorted_places(ids, dtype):
-    """ids int32 [N] -> the same sorted, and the place where each of them was; both int32 [N]."""
+def sorted_positions(ids, dtype):
+    """ids int32 [N] -> the same sorted, and the position where each of them was; both int32 [N]."""
     count = len(ids)
     keys = cp.empty(count, np.int64)  # [N]
     SCATTER.launch("make_keys", dtype, blocks_for(count, THREADS), THREADS, ids, keys, np.int32(count))
     keys = cp.sort(keys)
-    ids, places = cp.empty(count, np.int32), cp.empty(count, np.int32)  # [N]
-    SCATTER.launch("split_keys", dtype, blocks_for(count, THREADS), THREADS, keys, ids, places, np.int32(count))
-    return ids, places
+    ids, positions = cp.empty(count, np.int32), cp.empty(count, np.int32)  # [N]
+    SCATTER.launch("split_keys", dtype, blocks_for(count, THREADS), THREADS, keys, ids, positions, np.int32(count))
+    return ids, positions
 
 
 def column_blocks(width: int, dtype, is_aligned: bool) -> tuple[int, int]:

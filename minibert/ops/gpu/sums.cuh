@@ -1,20 +1,20 @@
-// Sums over a block of one dimension.  Each use needs room of its own in shared memory, one number for each warp: then
-// no second barrier is needed to keep a fast warp from writing what a slow one has not read.
+// Sums over a one-dimensional block.  Each use needs its own scratch in shared memory, one number for each warp: then no
+// second barrier is needed to keep a fast warp from overwriting what a slow one has not read yet.
 
 constexpr unsigned MOST_WARPS = 32;  // of a block
 
 // Every thread gets the sum of `value` over the block, added up in the same order each time.
-template <typename A> __device__ __forceinline__ A block_sum(A value, A* room) {
+template <typename A> __device__ __forceinline__ A block_sum(A value, A* scratch) {
     unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     value = warp_sum(value);
-    if (lane == 0) room[warp] = value;
+    if (lane == 0) scratch[warp] = value;
     __syncthreads();
-    return warp_sum(lane < warps ? room[lane] : A(0));
+    return warp_sum(lane < warps ? scratch[lane] : A(0));
 }
 
 // Every thread gets the sum of x [size], which one block adds up.
-template <typename A> __device__ __forceinline__ A total_of(const A* x, int size, A* room) {
+template <typename A> __device__ __forceinline__ A total_of(const A* x, int size, A* scratch) {
     A sum = 0;
     for (int i = threadIdx.x; i < size; i += blockDim.x) sum += x[i];
-    return block_sum(sum, room);
+    return block_sum(sum, scratch);
 }

@@ -3,7 +3,7 @@
 // A tensor core multiplies small matrices of 16-bit numbers and adds up in float32.  The 32 threads of a warp ask for
 // such a product together: each holds a part of every matrix in its registers, a *fragment*.  Which elements a thread
 // holds is not told, and differs from one GPU to the next.  So what goes in and comes out passes through memory, where
-// elements have places; only what is done alike to all elements may be done in the fragment itself.
+// elements have known addresses; only what is done alike to all elements may be done in the fragment itself.
 //
 // What wmma asks of that memory: a matrix starts at a multiple of 32 bytes, and so do its neighbours at 16 columns'
 // distance; the distance from row to row is a multiple of 16 bytes.  We make that distance an odd multiple of 16 bytes:
@@ -53,15 +53,15 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, int rows, int 
     }
 }
 
-// A warp's square [16, 16] of sums, from its room to memory: row i multiplied by the `factor` of lane i.  As above,
+// A warp's square [16, 16] of sums, from its scratch to memory: row i multiplied by the `factor` of lane i.  As above,
 // `rows` and `width` say what is there of it.
-template <int ROOM, typename T>
-__device__ __forceinline__ void write_square(T* to, const float* room, float factor, int rows, int width, int stride,
+template <int SCRATCH, typename T>
+__device__ __forceinline__ void write_square(T* to, const float* scratch, float factor, int rows, int width, int stride,
                                              bool vectors) {
     int lane = threadIdx.x % WARP;
     if (vectors) {
         int row = lane % SIDE, feature = lane / SIDE * Vec<T>::size;
-        Vec<float> low = load(room + row * ROOM + feature), high = load(room + row * ROOM + feature + 4);
+        Vec<float> low = load(scratch + row * SCRATCH + feature), high = load(scratch + row * SCRATCH + feature + 4);
         Vec<T> eight;
 #pragma unroll
         for (int j = 0; j < 4; j++) eight.at[j] = T(low.at[j] * factor), eight.at[j + 4] = T(high.at[j] * factor);
@@ -70,21 +70,22 @@ __device__ __forceinline__ void write_square(T* to, const float* room, float fac
     }
 #pragma unroll 1
     for (int row = lane / SIDE; row < SIDE; row += WARP / SIDE) {
-        T number = T(room[row * ROOM + lane % SIDE] * __shfl_sync(ALL_LANES, factor, row));
+        T number = T(scratch[row * SCRATCH + lane % SIDE] * __shfl_sync(ALL_LANES, factor, row));
         if (row < rows && lane % SIDE < width) to[static_cast<long long>(row) * stride + lane % SIDE] = number;
     }
 }
 
 // A warp writes its sums [16, WIDTH]: see write_square.  Lanes i and i + 16 give the factor of row i.
-template <int ROOM, int WIDTH, typename T>
-__device__ __forceinline__ void write_sums(T* to, const Sums (&sums)[WIDTH / SIDE], float factor, float* room, int rows,
-                                           int width, int stride) {
+template <int SCRATCH, int WIDTH, typename T>
+__device__ __forceinline__ void write_sums(T* to, const Sums (&sums)[WIDTH / SIDE], float factor, float* scratch,
+                                           int rows, int width, int stride) {
 #pragma unroll
     for (int k = 0; k < WIDTH / SIDE; k++) {
-        __syncwarp();  // all lanes have read what the room held before
-        wmma::store_matrix_sync(room, sums[k], ROOM, wmma::mem_row_major);
-        __syncwarp();  // all parts of the fragment are in the room
-        write_square<ROOM>(to + k * SIDE, room, factor, rows, width - k * SIDE, stride, width % Vec<T>::size == 0);
+        __syncwarp();  // all lanes have read the previous contents of scratch
+        wmma::store_matrix_sync(scratch, sums[k], SCRATCH, wmma::mem_row_major);
+        __syncwarp();  // all parts of the fragment are in scratch
+        write_square<SCRATCH>(to + k * SIDE, scratch, factor, rows, width - k * SIDE, stride,
+                              width % Vec<T>::size == 0);
     }
 }
 

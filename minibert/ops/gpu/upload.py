@@ -18,7 +18,7 @@ STEP = 64  # numbers: each array begins at such a multiple, 256 bytes
 
 
 class Slot:
-    """Room for one upload: int32 [size] on the host, pinned, and as much on the device."""
+    """Buffers for one upload: int32 [size] on the host, pinned, and as much on the device."""
 
     def __init__(self, size: int):
         self.size = size
@@ -39,20 +39,20 @@ class Uploader:
 
     def upload(self, arrays: Sequence[np.ndarray]) -> Upload:
         """int32 arrays of the host, of any shapes -> an Upload with the same on the device, in this order."""
-        places, size = [], 0
+        spans, size = [], 0
         for array in arrays:
-            places.append(slice(size, size + array.size))
+            spans.append(slice(size, size + array.size))
             size += -(-array.size // STEP) * STEP
         slot = self.take(max(size, STEP))
-        for place, array in zip(places, arrays, strict=True):
+        for span, array in zip(spans, arrays, strict=True):
             if array.dtype != np.int32:
                 raise TypeError(f"upload takes int32 arrays, given {array.dtype}")
-            slot.host[place] = array.reshape(-1)
+            slot.host[span] = array.reshape(-1)
         self.stream.wait_event(slot.free)
         slot.device.set(slot.host, stream=self.stream)
         slot.copied = self.stream.record()
         cp.cuda.get_current_stream().wait_event(slot.copied)
-        on_device = [slot.device[place].reshape(a.shape) for place, a in zip(places, arrays, strict=True)]
+        on_device = [slot.device[span].reshape(a.shape) for span, a in zip(spans, arrays, strict=True)]
         return Upload(on_device, lambda: self.give_back(slot))
 
     def take(self, size: int) -> Slot:

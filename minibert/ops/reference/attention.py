@@ -36,10 +36,10 @@ def attention_scores(q, k, positions_q=None, causal=False):
 
 def attention_weights(scores):
     """The softmax of each query's scores, [A, Tq, Tk], and the log of its denominator, [A, Tq]."""
-    highest = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
-    exponentials = np.exp(scores - highest)  # [A, Tq, Tk]
+    maximum = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
+    exponentials = np.exp(scores - maximum)  # [A, Tq, Tk]
     sums = exponentials.sum(axis=2, keepdims=True)  # [A, Tq, 1]
-    return exponentials / sums, (highest + np.log(sums))[:, :, 0]
+    return exponentials / sums, (maximum + np.log(sums))[:, :, 0]
 
 
 def attention_weights_backward(d_weights, weights, q, k):

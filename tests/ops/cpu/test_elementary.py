@@ -55,8 +55,8 @@ def test_the_exponential_is_right_to_two_units_in_the_last_place(dtype):
 
 @pytest.mark.parametrize("dtype", RANGES)
 def test_the_exponential_at_the_ends_of_its_range(dtype):
-    lowest, highest = RANGES[dtype]
-    x = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e30, -1e30, highest + 0.2, 2 * lowest], dtype)
+    lowest, largest = RANGES[dtype]
+    x = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e30, -1e30, largest + 0.2, 2 * lowest], dtype)
     assert np.array_equal(exponential_of(x), [np.inf, 0, np.nan, 1, 1, np.inf, 0, np.inf, 0], equal_nan=True)
     below = np.linspace(lowest, lowest - np.log(2) * (20 if dtype == "float32" else 50), 100).astype(dtype)
     with np.errstate(under="ignore"):

@@ -142,7 +142,7 @@ def test_access_is_coalesced_and_no_product_waits_for_a_bank(dtype, width, facto
     for kernel, count in counts.items():
         assert count.sectors <= factor * count.least_sectors, f"{kernel}\n{counts}"
         conflicts = [line for line in count.lines if line.space == "shared" and line.transfers > line.least]
-        # only weights on their way into the room wait, once a tile: threads side by side write eight numbers each
+        # only weights on their way into the scratch wait, once a tile: threads side by side write eight numbers each
         assert all(line.action == "write" for line in conflicts), f"{kernel}\n{counts}"
         assert count.bank_conflicts <= 0.03 * count.turns, f"{kernel}\n{counts}"
 

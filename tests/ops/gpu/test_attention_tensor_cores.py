@@ -5,7 +5,7 @@ zero, e that of float32.  Tensor cores multiply exactly and add up in float32.  
 
     scores          a product of D terms, and exp doubles errors near the top:
                     x = (D + 4) e |q| @ |k|.T / sqrt(D) + 4 e (|scores| + |log_sums|)
-    weights         exp(score - highest), at most 1, off by x relative, then rounded to 16 bits: u relative, or t
+    weights         exp(score - maximum), at most 1, off by x relative, then rounded to 16 bits: u relative, or t
     context         the sum of rounded weights times values, over the sum of unrounded weights:
                     (u + x) dropped @ |v| + t mask @ |v|; x also has the additions in float32, one for each key
     d_value         the same sum over queries

@@ -121,9 +121,9 @@ def test_buffers_that_do_not_fit_are_refused():
 def test_buffers_that_start_between_two_vectors():
     arrays, shifted = state(21, "float32"), []
     for array in arrays:
-        room = cp.zeros(22, array.dtype)
-        room[1:] = device(array)
-        shifted.append(room[1:])
+        scratch = cp.zeros(22, array.dtype)
+        scratch[1:] = device(array)
+        shifted.append(scratch[1:])
     copy = cp.zeros(22, np.float16)
     optimizer.adamw(*shifted, step_of(), copy=copy[1:])
     check(shifted, arrays, "float32")
@@ -155,7 +155,7 @@ def test_the_scale_halves_after_an_overflow_and_doubles_after_good_steps():
         *[(1, (4, 1)), (np.inf, (2, 0)), (np.nan, (1, 0)), (np.nan, (1, 0))],  # nor below the lowest
         *[(1e38, (1, 1)), (0, (1, 2)), (np.inf, (1, 0)), (1, (1, 1)), (1, (1, 2)), (1, (2, 0))],  # three in a row
     ]:
-        optimizer.update_scale(scale, good, cp.full((), norm, np.float32), 3, lowest=1.0, highest=4.0)
+        optimizer.update_scale(scale, good, cp.full((), norm, np.float32), 3, lowest=1.0, most=4.0)
         assert (float(host(scale)), int(host(good))) == expected
 
 

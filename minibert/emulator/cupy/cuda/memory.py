@@ -25,7 +25,7 @@ class MemoryPool:
         self._limit: int = 0
 
     def _take(self, size: int) -> int:
-        """Room for so many bytes; returns what must be given back."""
+        """Memory of so many bytes; returns what must be given back."""
         size = -(-size // BLOCK) * BLOCK
         if self._in_use + size > (self._limit or TOTAL):
             raise OutOfMemoryError(size, self._in_use, self._limit)

@@ -10,7 +10,7 @@ RUNTIME = str(Path(__file__).parent / "runtime")
 
 
 def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int]]]:
-    """For each counter (an address as distance from the library's beginning) its places (file, line).
+    """For each counter (an address as distance from the library's beginning) its source lines (file, line).
 
     The first is the line itself; if it lies in a function that the compiler has put into its caller, the line of the
     call follows, and so on.  Places in the emulator's own headers are left out.  An empty list where nothing is known.
@@ -24,12 +24,12 @@ def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int
     found: dict[int, list[tuple[str, int]]] = {}
     for line in lines:
         if line.startswith("0x"):
-            places = found.setdefault(int(line, 16), [])
+            lines = found.setdefault(int(line, 16), [])
             continue
         file, _, number = line.rpartition(":")
         number = number.split(" ")[0]  # "12 (discriminator 3)"
         if number.isdigit() and int(number) and not file.startswith(RUNTIME) and "??" not in file:
-            places.append((shown(file), int(number)))
+            lines.append((shown(file), int(number)))
     return found
 
 

@@ -27,7 +27,7 @@ __device__ __forceinline__ Share row_of_warp(long long row, int width) {
 
 // Calls visit_vector(i) for the vectors of this thread, visit_number(i) for its single numbers.
 template <typename T, typename VisitVector, typename VisitNumber>
-__device__ __forceinline__ void walk(const Share& share, VisitVector visit_vector, VisitNumber visit_number) {
+__device__ __forceinline__ void grid_stride(const Share& share, VisitVector visit_vector, VisitNumber visit_number) {
     constexpr int size = Vec<T>::size;
     long long start = (share.first + size - 1) / size * size;  // the first multiple in the row, if it gets that far
     if (start > share.last) start = share.last;
@@ -47,7 +47,7 @@ __device__ __forceinline__ void each(const T* x, const Share& share, Visit visit
 #pragma unroll
         for (int k = 0; k < Vec<T>::size; k++) visit(i + k, A(part.at[k]));
     };
-    walk<T>(share, visit_vector, [&](long long i) { visit(i, A(x[i])); });
+    grid_stride<T>(share, visit_vector, [&](long long i) { visit(i, A(x[i])); });
 }
 
 // Calls visit(i, x[i], y[i]) for each element i of this thread.
@@ -59,7 +59,7 @@ __device__ __forceinline__ void each(const T* x, const T* y, const Share& share,
 #pragma unroll
         for (int k = 0; k < Vec<T>::size; k++) visit(i + k, A(x_part.at[k]), A(y_part.at[k]));
     };
-    walk<T>(share, visit_vector, [&](long long i) { visit(i, A(x[i]), A(y[i])); });
+    grid_stride<T>(share, visit_vector, [&](long long i) { visit(i, A(x[i]), A(y[i])); });
 }
 
 // out[i] = function(i, x[i]) for each element i of this thread.
@@ -72,7 +72,7 @@ __device__ __forceinline__ void map(const T* x, T* out, const Share& share, Func
         for (int k = 0; k < Vec<T>::size; k++) part.at[k] = T(function(i + k, A(part.at[k])));
         store(out + i, part);
     };
-    walk<T>(share, visit_vector, [&](long long i) { out[i] = T(function(i, A(x[i]))); });
+    grid_stride<T>(share, visit_vector, [&](long long i) { out[i] = T(function(i, A(x[i]))); });
 }
 
 // out[i] = function(i, x[i], y[i]) for each element i of this thread.
@@ -85,5 +85,5 @@ __device__ __forceinline__ void map(const T* x, const T* y, T* out, const Share&
         for (int k = 0; k < Vec<T>::size; k++) part.at[k] = T(function(i + k, A(part.at[k]), A(y_part.at[k])));
         store(out + i, part);
     };
-    walk<T>(share, visit_vector, [&](long long i) { out[i] = T(function(i, A(x[i]), A(y[i]))); });
+    grid_stride<T>(share, visit_vector, [&](long long i) { out[i] = T(function(i, A(x[i]), A(y[i]))); });
 }
