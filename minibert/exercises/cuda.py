@@ -70,16 +70,16 @@ add(
 # ----------------------------------------------------------------------------------------------- row_sums
 
 ROW_SUMS = """__global__ void row_sums(const float* x, float* sums, int width) {
-    __shared__ float room[64];
+    __shared__ float scratch[64];
     float sum = 0;
     for (int j = threadIdx.x; j < width; j += blockDim.x) sum += x[blockIdx.x * width + j];
-    room[threadIdx.x] = sum;
+    scratch[threadIdx.x] = sum;
     __syncthreads();
     for (int half = blockDim.x / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
+        if (threadIdx.x < half) scratch[threadIdx.x] += scratch[threadIdx.x + half];
         __syncthreads();
     }
-    if (threadIdx.x == 0) sums[blockIdx.x] = room[0];
+    if (threadIdx.x == 0) sums[blockIdx.x] = scratch[0];
 }
 """
 
@@ -131,8 +131,8 @@ add(
             ),
             (
                 "out of bounds",
-                "A thread reads beyond its row, or beyond the room (5 and 150 are no multiples of the block), or "
-                "writes beyond sums, which has one number for each block.",
+                "A thread reads beyond its row, or beyond the scratch array (5 and 150 are no multiples of the block), "
+                "or writes beyond sums, which has one number for each block.",
             ),
             (
                 "uninitialised",
@@ -163,8 +163,8 @@ add(
                 ROW_SUMS.replace("int half = blockDim.x / 2;", "int half = blockDim.x / 4;"),
             ),
             Mistake(
-                "Thread 0 writes its own sum only; what the block added up is in room[0].",
-                ROW_SUMS.replace("= room[0]", "= sum"),
+                "Thread 0 writes its own sum only; what the block added up is in scratch[0].",
+                ROW_SUMS.replace("= scratch[0]", "= sum"),
             ),
             Mistake(
                 "Numbers get lost where a block has 32 threads: the stride is blockDim.x, not 64.",
@@ -173,9 +173,9 @@ add(
         ),
         hints=(
             "First each thread adds up every blockDim.x-th number of the row, in a register.",
-            "Then room[threadIdx.x] = sum, a barrier, and rounds: the lower half adds the upper half's numbers to its "
-            "own.",
-            "A barrier after every round, outside of the if.  At the end thread 0 writes room[0].",
+            "Then scratch[threadIdx.x] = sum, a barrier, and rounds: the lower half adds the upper half's numbers to "
+            "its own.",
+            "A barrier after every round, outside of the if.  At the end thread 0 writes scratch[0].",
         ),
         note="In the package: block_sum in minibert/ops/gpu/sums.cuh, where a warp's 32 threads need no shared memory.",
     )
@@ -184,20 +184,20 @@ add(
 # -------------------------------------------------------------------------------------- layernorm_kernel
 
 LAYERNORM = """__global__ void layernorm(const float* x, float* y, int width, float eps) {
-    __shared__ float room[32];
+    __shared__ float scratch[32];
     const float* row = x + blockIdx.x * width;
     float sum = 0, squares = 0;
     for (int j = threadIdx.x; j < width; j += 32) sum += row[j];
-    room[threadIdx.x] = sum;
+    scratch[threadIdx.x] = sum;
     __syncthreads();
     float mean = 0;
-    for (int k = 0; k < 32; k++) mean += room[k] / width;
+    for (int k = 0; k < 32; k++) mean += scratch[k] / width;
     __syncthreads();
     for (int j = threadIdx.x; j < width; j += 32) squares += (row[j] - mean) * (row[j] - mean);
-    room[threadIdx.x] = squares;
+    scratch[threadIdx.x] = squares;
     __syncthreads();
     float variance = 0;
-    for (int k = 0; k < 32; k++) variance += room[k] / width;
+    for (int k = 0; k < 32; k++) variance += scratch[k] / width;
     for (int j = threadIdx.x; j < width; j += 32)
         y[blockIdx.x * width + j] = (row[j] - mean) * rsqrtf(variance + eps);
 }
@@ -276,11 +276,11 @@ add(
             ),
             Mistake(
                 "The sums are not divided by the width.",
-                LAYERNORM.replace("variance += room[k] / width", "variance += room[k]"),
+                LAYERNORM.replace("variance += scratch[k] / width", "variance += scratch[k]"),
             ),
             Mistake(
                 "You divide the variance by width - 1; a layer norm divides by the width.",
-                LAYERNORM.replace("variance += room[k] / width", "variance += room[k] / (width - 1)"),
+                LAYERNORM.replace("variance += scratch[k] / width", "variance += scratch[k] / (width - 1)"),
             ),
             Mistake(
                 "You multiply by the root; divide, or multiply by rsqrtf(variance + eps).",
@@ -298,10 +298,10 @@ add(
         ),
         hints=(
             "Two rounds like row_sums: the mean first, then the mean of the squared distances from it.",
-            "With 32 threads each may add up all 32 places of the room itself: no rounds of halving.",
-            "Four barriers at most: after each writing, and before the room is written again.",
+            "With 32 threads each may add up all 32 places of the scratch array itself: no rounds of halving.",
+            "Four barriers at most: after each writing, and before scratch is written again.",
         ),
         note="In the package: minibert/ops/gpu/layernorm.cu, a warp for each row, where __shfl_xor_sync replaces the "
-        "room.",
+        "scratch.",
     )
 )

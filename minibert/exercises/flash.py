@@ -15,46 +15,46 @@ def random(seed: int) -> np.random.Generator:
 
 def online_attention(query, key, value, tile):
     """One query [D], keys and values [T, D], `tile` of them at a time; scores are not scaled.  Returns context [D]."""
-    highest, total, context = -np.inf, 0.0, np.zeros(value.shape[1])
+    maximum, total, context = -np.inf, 0.0, np.zeros(value.shape[1])
     for first in range(0, len(key), tile):
         scores = key[first : first + tile] @ query
-        higher = max(highest, scores.max())
-        factor = np.exp(highest - higher)
+        higher = max(maximum, scores.max())
+        factor = np.exp(maximum - higher)
         weights = np.exp(scores - higher)
         total = total * factor + weights.sum()
         context = context * factor + weights @ value[first : first + tile]
-        highest = higher
+        maximum = higher
     return context / total
 
 
 def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np.inf, divided=True, upside_down=False):
     def wrong(query, key, value, tile):
-        highest, sums, out = lowest, 0.0, np.zeros(value.shape[1])
+        maximum, sums, out = lowest, 0.0, np.zeros(value.shape[1])
         last = len(key) if tail or len(key) < tile else len(key) // tile * tile
         for first in range(0, last, tile):
             scores = key[first : first + tile] @ query
-            higher = max(highest, scores.max()) if running else scores.max()
-            factor = np.exp(highest - higher) if highest > -np.inf else 0
-            if upside_down and highest > -np.inf:
+            higher = max(maximum, scores.max()) if running else scores.max()
+            factor = np.exp(maximum - higher) if maximum > -np.inf else 0
+            if upside_down and maximum > -np.inf:
                 factor = 1 / factor
             weights = np.exp(scores - higher)
             sums = sums * (factor if total else 1) + weights.sum()
             out = out * (factor if context else 1) + weights @ value[first : first + tile]
-            highest = higher
+            maximum = higher
         return out / sums if divided else out
 
     return wrong
 
 
 def divided_in_each_tile(query, key, value, tile):
-    highest, sums, out = -np.inf, 0.0, np.zeros(value.shape[1])
+    maximum, sums, out = -np.inf, 0.0, np.zeros(value.shape[1])
     for first in range(0, len(key), tile):
         scores = key[first : first + tile] @ query
-        higher = max(highest, scores.max())
-        factor, weights = np.exp(highest - higher), np.exp(scores - higher)
+        higher = max(maximum, scores.max())
+        factor, weights = np.exp(maximum - higher), np.exp(scores - higher)
         sums = sums * factor + weights.sum()
         out = (out * factor + weights @ value[first : first + tile]) / sums
-        highest = higher
+        maximum = higher
     return out
 
 
@@ -323,7 +323,7 @@ FLASH = """__global__ void flash(const float* q, const float* k, const float* v,
     const int D = 4, TILE = 32;
     __shared__ float keys[TILE * D], values[TILE * D];
     int query = blockIdx.x * TILE + threadIdx.x;
-    float mine[D], sums[D] = {0, 0, 0, 0}, highest = -1e30f, total = 0;
+    float mine[D], sums[D] = {0, 0, 0, 0}, maximum = -1e30f, total = 0;
     for (int d = 0; d < D; d++) mine[d] = query < T ? q[query * D + d] : 0;
     for (int first = 0; first < T; first += TILE) {
         __syncthreads();
@@ -336,10 +336,10 @@ FLASH = """__global__ void flash(const float* q, const float* k, const float* v,
         for (int j = 0; j < TILE && first + j < T; j++) {
             float score = 0;
             for (int d = 0; d < D; d++) score += mine[d] * keys[j * D + d];
-            float higher = fmaxf(highest, score), factor = expf(highest - higher), weight = expf(score - higher);
+            float higher = fmaxf(maximum, score), factor = expf(maximum - higher), weight = expf(score - higher);
             total = total * factor + weight;
             for (int d = 0; d < D; d++) sums[d] = sums[d] * factor + weight * values[j * D + d];
-            highest = higher;
+            maximum = higher;
         }
     }
     if (query < T)
@@ -409,11 +409,11 @@ add(
                 "When the maximum rises, the denominator so far must be multiplied by the factor too.",
                 FLASH.replace("total * factor + weight", "total + weight"),
             ),
-            Mistake(LOWEST, FLASH.replace("highest = -1e30f", "highest = 0")),
+            Mistake(LOWEST, FLASH.replace("maximum = -1e30f", "maximum = 0")),
             Mistake("The sums are not divided by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
             Mistake(
                 "exp overflows with large scores: keep the highest score so far, and take it off.",
-                FLASH.replace("float higher = fmaxf(highest, score)", "float higher = 0"),
+                FLASH.replace("float higher = fmaxf(maximum, score)", "float higher = 0"),
             ),
             Mistake(
                 NOT_SCALED,
@@ -432,8 +432,8 @@ add(
                 ),
             ),
             Mistake(
-                "highest is never set to the new maximum, so that the sums so far are multiplied by exp(-infinity), 0.",
-                FLASH.replace("            highest = higher;\n", ""),
+                "maximum is never set to the new maximum, so that the sums so far are multiplied by exp(-infinity), 0.",
+                FLASH.replace("            maximum = higher;\n", ""),
             ),
         ),
         hints=(

@@ -125,11 +125,11 @@ add(
 # ----------------------------------------------------------------------------------------- learning_rate
 
 
-def learning_rate(step, steps, highest, rising):
-    """The rate of step 0 .. steps - 1: up to `highest` in the first `rising` steps, then down to 0, linearly."""
+def learning_rate(step, steps, peak, rising):
+    """The rate of step 0 .. steps - 1: up to `peak` in the first `rising` steps, then down to 0, linearly."""
     if step < rising:
-        return highest * (step + 1) / rising
-    return highest * (steps - step) / (steps - rising)
+        return peak * (step + 1) / rising
+    return peak * (steps - step) / (steps - rising)
 
 
 class OfOneStep:
@@ -138,45 +138,45 @@ class OfOneStep:
     def __init__(self, function):
         self.function = function
 
-    def __call__(self, steps, highest, rising):
-        rates = [self.function(step, steps, highest, rising) for step in range(steps)]
+    def __call__(self, steps, peak, rising):
+        rates = [self.function(step, steps, peak, rising) for step in range(steps)]
         return None if rates[0] is None or rates[0] is Ellipsis else np.array(rates, float)
 
 
-def starting_at_zero(step, steps, highest, rising):
+def starting_at_zero(step, steps, peak, rising):
     if step < rising:
-        return highest * step / rising
-    return highest * (steps - step) / (steps - rising)
+        return peak * step / rising
+    return peak * (steps - step) / (steps - rising)
 
 
-def without_decay(step, steps, highest, rising):
-    return highest * min((step + 1) / rising, 1)
+def without_decay(step, steps, peak, rising):
+    return peak * min((step + 1) / rising, 1)
 
 
-def decaying_from_the_start(step, steps, highest, rising):
+def decaying_from_the_start(step, steps, peak, rising):
     if step < rising:
-        return highest * (step + 1) / rising
-    return highest * (steps - step) / steps
+        return peak * (step + 1) / rising
+    return peak * (steps - step) / steps
 
 
-def ending_at_zero(step, steps, highest, rising):
+def ending_at_zero(step, steps, peak, rising):
     if step < rising:
-        return highest * (step + 1) / rising
-    return highest * (steps - 1 - step) / (steps - 1 - rising)
+        return peak * (step + 1) / rising
+    return peak * (steps - 1 - step) / (steps - 1 - rising)
 
 
-def falling_early(step, steps, highest, rising):
+def falling_early(step, steps, peak, rising):
     if step < rising:
-        return highest * (step + 1) / rising
-    return highest * (steps - 1 - step) / (steps - rising)
+        return peak * (step + 1) / rising
+    return peak * (steps - 1 - step) / (steps - rising)
 
 
-def from_zero_with_a_jump(step, steps, highest, rising):
-    return starting_at_zero(step, steps, highest, rising) if step < rising else highest * (steps - step) / steps
+def from_zero_with_a_jump(step, steps, peak, rising):
+    return starting_at_zero(step, steps, peak, rising) if step < rising else peak * (steps - step) / steps
 
 
-def without_warmup(step, steps, highest, rising):
-    return highest * (steps - step) / steps
+def without_warmup(step, steps, peak, rising):
+    return peak * (steps - step) / steps
 
 
 add(
@@ -195,7 +195,7 @@ add(
             ),
             Mistake("The rate never falls.  After the warm-up it goes down to 0, linearly.", OfOneStep(without_decay)),
             Mistake(
-                "Where the warm-up ends, the rate jumps: the fall must take steps - rising, and begin at `highest`.",
+                "Where the warm-up ends, the rate jumps: the fall must take steps - rising, and begin at `peak`.",
                 OfOneStep(decaying_from_the_start),
             ),
             Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
@@ -217,8 +217,8 @@ add(
         ),
         hints=(
             "Two cases: step < rising, and the rest.",
-            "Rising: highest * (step + 1) / rising.",
-            "Falling: highest * (steps - step) / (steps - rising).",
+            "Rising: peak * (step + 1) / rising.",
+            "Falling: peak * (steps - step) / (steps - rising).",
         ),
         note="In the package: learning_rate_at in minibert/training/optimizer.py.",
         wrap=OfOneStep,

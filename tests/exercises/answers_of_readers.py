@@ -152,8 +152,8 @@ def adam_e(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, 
     return value - rate * (m / (np.sqrt(v) + eps) + decay * value), m, v
 
 
-def rate_a(step, steps, highest, rising):
-    return float(np.interp(step, [-1, rising - 1, rising, steps - 1], [0, highest, highest, 0]))
+def rate_a(step, steps, peak, rising):
+    return float(np.interp(step, [-1, rising - 1, rising, steps - 1], [0, peak, peak, 0]))
 
 
 def fused_a(x, residual, weight, bias, eps):

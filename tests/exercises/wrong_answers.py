@@ -492,16 +492,16 @@ def adam_c(w, g, m, v, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
     return (1 - rate * decay) * w - rate * m * (v + eps) ** -0.5, m, v
 
 
-def rate_a(step, steps, highest, rising):
-    return min(step / rising, (steps - step) / (steps - rising)) * highest if step else 0.0
+def rate_a(step, steps, peak, rising):
+    return min(step / rising, (steps - step) / (steps - rising)) * peak if step else 0.0
 
 
-def rate_b(step, steps, highest, rising):
-    return highest if step >= rising else highest * (step + 1) / rising
+def rate_b(step, steps, peak, rising):
+    return peak if step >= rising else peak * (step + 1) / rising
 
 
-def rate_c(step, steps, highest, rising):
-    return highest - highest * step / steps
+def rate_c(step, steps, peak, rising):
+    return peak - peak * step / steps
 
 
 def clip_a(gradients, limit):

@@ -93,9 +93,9 @@ def test_runs_and_chunks_of_any_length(ids, chunk):
     assert np.array_equal(host(table)[~np.isin(np.arange(10), ids)], before[~np.isin(np.arange(10), ids)])
 
 
-def test_sorted_places_are_those_of_a_stable_sort():
+def test_sorted_positions_are_those_of_a_stable_sort():
     ids = some_ids(700, 9, 0)
-    sorted_ids, places = scatter.sorted_places(device(ids), np.float32)
+    sorted_ids, places = scatter.sorted_positions(device(ids), np.float32)
     order = np.argsort(ids, kind="stable")
     assert np.array_equal(host(places), order) and np.array_equal(host(sorted_ids), ids[order])
 

@@ -143,12 +143,12 @@ def test_layernorm_of_a_row_far_from_zero_keeps_its_variance():
     within(y, expected, norm_error(exact(x), rstd, x_hat))
 
 
-def test_wide_rows_leave_room_for_fewer_warps():
-    assert layernorm.warps_and_room(768, np.float32) == (4, 4 * 768 * 4)
-    assert layernorm.warps_and_room(3, np.float32) == (4, 4 * 32 * 4)
-    assert layernorm.warps_and_room(12288, DTYPES["bfloat16"]) == (1, 48 * 1024)
+def test_wide_rows_have_fewer_warps():
+    assert layernorm.warps_and_scratch(768, np.float32) == (4, 4 * 768 * 4)
+    assert layernorm.warps_and_scratch(3, np.float32) == (4, 4 * 32 * 4)
+    assert layernorm.warps_and_scratch(12288, DTYPES["bfloat16"]) == (1, 48 * 1024)
     x = numbers(3, 5000, dtype="float32")  # two rows a block
-    assert layernorm.warps_and_room(5000, x.dtype)[0] == 2
+    assert layernorm.warps_and_scratch(5000, x.dtype)[0] == 2
     y, _ = layernorm.layernorm_forward(*(device(a) for a in (x, x[0], x[1])), 1e-12)
     expected, (x_hat, rstd, _) = reference.layernorm_forward(*exact(x, x[0], x[1]), 1e-12)
     within(y, expected, norm_error(exact(x), rstd, x_hat) * np.abs(x[0]) + E * np.abs(x[1]))
