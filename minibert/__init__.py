@@ -10,7 +10,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-# public name -> the room it lives in (PEP 562: __getattr__ of a module)
+# public name -> the package it lives in (PEP 562: __getattr__ of a module)
 _EXPORTS = {
     "Bert": "minibert.models",
     "BertConfig": "minibert.models",
@@ -24,7 +24,7 @@ __all__ = ["Bert", "BertConfig", "BertForPreTraining", "PretrainConfig", "Tokeni
 
 
 def __getattr__(name: str):
-    """Import the room that holds `name` on its first use, and remember what was found."""
+    """Import the package that holds `name` on its first use, and remember what was found."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'minibert' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(_EXPORTS[name]), name)

@@ -4,7 +4,7 @@ A subcommand is a dataclass, whose fields become the options and whose docstring
 function that takes an instance of it and returns an exit code (None means 0). Both are named in COMMANDS as
 "module:name" and imported only when that subcommand runs, so that `minibert --help` answers at once.
 
-To add one, write the dataclass and the function in their own room, and add a line to COMMANDS.
+To add one, write the dataclass and the function in their own package, and add a line to COMMANDS.
 """
 
 import difflib
@@ -113,7 +113,7 @@ DEBUG_NOTE = "With --debug, anywhere on the line, an error shows its traceback."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name; default: sys.argv[1:]), return its exit code.
 
-    0: done. 1: a check failed. 2: an error, told in one line on standard error. 130: interrupted.
+    0: done. 1: a check failed. 2: an error, reported in one line on standard error. 130: interrupted.
     """
     argv, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     try:

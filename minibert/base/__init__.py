@@ -1,1 +1,1 @@
-"""What every room may use: counted random numbers, files, progress bars, notes on options."""
+"""What every package may use: counted random numbers, files, progress bars, notes on options."""

@@ -11,7 +11,7 @@ def write_file(path, write: Callable[[Path], None]) -> None:
     """Let `write(temporary path)` write a file beside `path`, flush it to the disk, then rename it into place.
 
     Whoever opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError (a full disk, a
-    folder that is not writable) and leaves nothing behind.
+    folder that is not writable) and leaves no temporary file.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

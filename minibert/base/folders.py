@@ -17,7 +17,7 @@ SUFFIX = ".tmp"  # of what is not complete yet
 def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside `folder`: it takes that name at the end, or is removed when anything fails.
 
-    The files in it must have been synced to the disk by then.  What a killed process of this machine left behind
+    The files in it must have been synced to the disk by then.  What a killed process of this machine left
     is removed by the next one that writes the same folder.  replace: a folder that is there already goes.
     Raises FileExistsError when `folder` exists and is not to be replaced, OSError when the disk is full.
     """

@@ -1,4 +1,4 @@
-"""Arithmetic on the host that several rooms need."""
+"""Arithmetic on the host that several packages need."""
 
 import numpy as np
 

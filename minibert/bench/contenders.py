@@ -88,7 +88,7 @@ def worker_environment(threads: int) -> dict[str, str]:
 def started(names: Iterable[str], workload: Path, threads: int, left_out: dict[str, str], tell: Callable[[str], None]):
     """`with started(...) as contenders:` {name: Contender}, all of them ended afterwards, whatever happens.
 
-    Those that do not start are left out, and left_out tells why; tell: is told what is going on.
+    Those that do not start are left out, with the reason in left_out; tell: called with a line about progress.
     """
     contenders: dict[str, Contender] = {}
     try:
@@ -109,7 +109,7 @@ def take_turns(
 ) -> dict[str, list]:
     """The answers of each contender in `repeats` turns that count, after one that warms up.
 
-    One that ends early is left out altogether, and left_out tells why.
+    One that ends early is dropped, with the reason in left_out.
     """
     turns = {name: [] for name in contenders}
     for turn in range(repeats + 1):

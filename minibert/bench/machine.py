@@ -16,7 +16,7 @@ class Machine:
     """Measures the two roofs of the roofline: matrix products and copies, with all of the threads."""
 
     def __init__(self, threads: int):
-        """threads: for the copy; products take as many as the BLAS was told by the environment."""
+        """threads: for the copy; products use as many as the environment allows the BLAS."""
         random = np.random.default_rng(0)
         self.left, self.right = random.standard_normal((2, SIDE, SIDE), dtype=np.float32)
         self.product = np.empty_like(self.left)

@@ -16,7 +16,7 @@ from minibert.models import BertConfig
 from minibert.ops import Backend
 
 MASK_RATE = 0.15
-SIDE = 8192  # of the square matrices whose product tells what the device can do
+SIDE = 8192  # of the square matrices whose product measures the device's peak
 FORWARD_AND_BACKWARD = 3  # the backward pass has two products for each one of the forward pass
 
 

@@ -51,7 +51,7 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words before and after the first "--", behind which nothing is an option."""
+    """The words before and after the first "--", after which nothing is an option."""
     words = list(words)
     end = words.index("--") if "--" in words else len(words)
     return words[:end], words[end + 1 :]

@@ -88,7 +88,7 @@ def command_of(config: SelftestConfig, group: Group) -> list[str]:
 
 
 def run_group(group: Group, command: list[str], report: Report) -> None:
-    """Run a group, and report what it tells.  How it ends badly is one line, and its other checks are not run."""
+    """Run a group of checks and report its results; a crash is one line, and skips the group's remaining checks."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=complaints, text=True, errors="replace", start_new_session=True
@@ -123,7 +123,7 @@ def run_group(group: Group, command: list[str], report: Report) -> None:
 
 
 def events_of(process: subprocess.Popen, seconds: float) -> Iterator[dict]:
-    """What a group tells, until it ends.  TimeoutError after so many seconds in all."""
+    """The events of a group, until it ends.  Raises TimeoutError after that many seconds in all."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:

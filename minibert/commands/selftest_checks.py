@@ -1,6 +1,6 @@
 """The checks of `minibert selftest`, in groups; each group runs in a process of its own, this module's `main`.
 
-What happens is told line by line on standard output, as JSON: {"titles": [...]}, then {"begin": title} and
+Events are written to standard output, one JSON object a line: {"titles": [...]}, then {"begin": title} and
 {"title": ..., "passed": ..., "seen": ...} for each check; {"line": text} is a line of the report as it stands.
 """
 

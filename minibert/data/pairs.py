@@ -8,7 +8,7 @@ Devlin et al. 2019, section 3.1 and appendix A.2; the authors' create_pretrainin
 - in half of the examples, B is replaced by text from *another* document.
 
 A model takes every hint that it can get.  If a random B were longer, or more often ended with a full stop, or were
-more often the first sentence of a document, the label could be told without reading A.  So all but the text of B
+more often the first sentence of a document, the label could be guessed without reading A.  So all but the text of B
 is settled *before* the coin is tossed: the true B and a random candidate are both laid out, both begin with
 a sentence that is not its document's first, both get the same number of tokens, and both end inside a sentence.
 

@@ -11,7 +11,7 @@
     with emulator.checking():
         module.kernel("scale")(4, 256, (x, np.int32(1000), np.float32(2)))     # grid, block, arguments
 
-Without `if (i < n)` the last line raises OutOfBoundsError, which tells file, line, block and thread.
+Without `if (i < n)` the last line raises OutOfBoundsError, which names the file, line, block and thread.
 
 Nothing is compiled, and no compiler looked for, before a kernel is first used.
 

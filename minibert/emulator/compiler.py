@@ -56,7 +56,7 @@ def runtime_files() -> str:
 def read_header(compiler: Compiler, options: list[str]) -> Path:
     """The header to include before a kernel, such that it need not be read each time: that is half of the time.
 
-    GCC, when told to include some.h, takes some.h.gch instead, in which it has written down what it knew after reading
+    GCC, when it includes some.h, takes some.h.gch instead, in which it has written down what it knew after reading
     some.h; if it finds it to be of use.
     """
     if compiler.is_clang:

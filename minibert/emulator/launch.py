@@ -141,7 +141,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch leaves behind."""
+    """The outcome of a launch."""
 
     report: Report
     records: list[Record]  # if it was traced
@@ -156,7 +156,7 @@ def iter_until_unnamed(table):
 
 
 def raise_report(report: Report, kernel: str, lines, describe_argument) -> None:
-    """Raises the error that a report tells of; nothing if there is none.
+    """Raises the error that a report describes, if there is one.
 
     lines: function that looks up a program counter of the library, see source_lines.py
     describe_argument: function that names the argument of a number

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ALIGNMENT = 256  # of allocations, as cudaMalloc's
-GUARD = 1024  # bytes before and behind, which belong to nobody
+GUARD = 1024  # bytes before and after, which belong to no array
 POISON = 0xFF  # fills what was not written: NaN in floating point numbers, -1 in integers
 
 

@@ -66,7 +66,7 @@ def expand(text: str, file: str, folders: list[Path], seen: set[Path]) -> str:
     def header(match: re.Match) -> str:
         path = next((folder / match[1] for folder in folders if (folder / match[1]).is_file()), None)
         if path is None:
-            return match[0]  # one of the emulator's own (cuda_fp16.h, mma.h ...); the compiler will tell if not
+            return match[0]  # one of the emulator's own (cuda_fp16.h, mma.h ...); otherwise the compiler will complain
         after = text.count("\n", 0, match.start()) + 1  # the first line of the text is its #line directive
         if path in seen:
             return ""

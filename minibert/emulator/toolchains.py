@@ -26,7 +26,7 @@ COMMON += ["-fno-threadsafe-statics"]  # all threads of a kernel are fibers of o
 # Fast mode.
 FAST = ["-O2"]
 
-# Check mode.  The compiler calls the runtime at each access to memory (it is told to look for races, but linked to our
+# Check mode.  The compiler calls the runtime at each access to memory (it instruments for races, but is linked to our
 # runtime and not to its own), and before each overflow, misaligned access or index that is too large.
 CHECKS = "alignment,bounds,signed-integer-overflow,integer-divide-by-zero,shift,return,unreachable"
 CHECKED = ["-O1", "-fsanitize=thread", f"-fsanitize={CHECKS}", "-fno-sanitize-recover=all"]
@@ -73,7 +73,7 @@ class Compiler:
             return self.common() + FAST
         if not self.is_clang:
             return self.common() + CHECKED + GCC_CHECKED
-        # from version 16 on, the bounds of an array at the end of a struct are checked only if it is told so
+        # from version 16 on, the bounds of an array at the end of a struct are checked only with this option
         arrays = ["-fstrict-flex-arrays=3"] if self.clang_version >= 16 else []
         return self.common() + CHECKED + CLANG_CHECKED + arrays
 

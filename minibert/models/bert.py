@@ -102,7 +102,7 @@ class BertBody:
         config, dropouts = self.config, NO_DROPOUT
         if dropout_key is not None:
             dropouts = Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob, dropout_key)
-        # the embeddings count as the layer behind the last one, only to have a site of their own
+        # the embeddings count as one more layer, after the last, to have a dropout site of their own
         on_embeddings = dropouts.at(config.num_hidden_layers, EMBEDDINGS, inputs.tokens)
         x, embeddings_cache = self.embeddings.forward(
             inputs.token_ids, inputs.position_ids, inputs.segment_ids, on_embeddings

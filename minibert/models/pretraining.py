@@ -1,4 +1,4 @@
-"""BERT as it is pre-trained: fill the masked tokens, and tell whether the second segment follows the first."""
+"""BERT for pre-training: predict the masked tokens, and whether the second segment follows the first."""
 
 from typing import Any, NamedTuple
 

@@ -20,7 +20,7 @@ from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_input
 from minibert.nn import Dropouts, Linear, Parameters
 from minibert.ops.dropout import TASK_HEAD
 
-OUTSIDE = -1e4  # the score of what lies behind a sequence's end: its exponential is 0 in all types
+OUTSIDE = -1e4  # the score of positions after a sequence's end: its exponential is 0 in all types
 
 
 class TaskInputs(NamedTuple):
@@ -31,7 +31,7 @@ class TaskInputs(NamedTuple):
     choices: int
     """candidates of a question, in a choice task"""
     packed_rows: Any
-    """of a span task, int32 [2 B T]: where in the flat scores each sequence's are, or behind them; otherwise None"""
+    """span tasks, int32 [2 B T]: index of each score in the flat scores, 2 N for padding; otherwise None"""
 
 
 class TaskModel(Model):
@@ -197,7 +197,7 @@ class BertForQuestionAnswering(TaskModel):
         return np.ascontiguousarray(batch.labels.reshape(-1))  # [2 B]
 
     def packed_rows(self, batch: TaskBatch) -> np.ndarray:
-        """Rows of equal length for the softmax: indices [B, 2, T] in the flat scores [2 N], or 2 N behind an end."""
+        """Rows of equal length for the softmax: indices [B, 2, T] in the flat scores [2 N], 2 N for padding."""
         starts, lengths = batch.tokens.cu_seqlens[:-1], batch.tokens.lengths
         position = np.arange(lengths.max())  # [T]
         inside = position < lengths[:, None]  # [B, T]

@@ -27,7 +27,7 @@ class SelfAttention:
     def forward(self, x, x_q, tokens, queries, causal=False, dropouts: Dropouts = NO_DROPOUT):
         """x [N, H], all tokens, give keys and values; x_q [Nq, H], the tokens that ask, are x itself or some of it.
 
-        tokens, queries: the Sequences of x and of x_q; causal: no token sees one behind it.
+        tokens, queries: the Sequences of x and of x_q; causal: no token sees a later one.
         Returns y [Nq, H] and the cache.
         """
         q, q_cache = self.query.forward(x_q)  # [Nq, H]

@@ -29,7 +29,7 @@ class Losses(NamedTuple):
     total           mlm + nsp, what training minimises
     mlm, nsp        cross-entropies in nats, each divided by its count in the global batch; nsp 0 without pairs
     mlm_correct     masked tokens whose most probable piece is the right one
-    nsp_correct     pairs told right
+    nsp_correct     pairs classified correctly
     """
 
     total: Any

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-# What the functions of a library are called: `{}` stands for the name, "cblas_sgemm".  A BLAS whose whole numbers have
-# 64 bits marks its names with 64; one of 32 bits does not.
+# How a library spells the names of its functions, and the width of its integers; `{}` is the name, "cblas_sgemm".  An
+# ILP64 build (64-bit integers) has 64 in its names.
 NAMES = (("scipy_{}64_", 64), ("{}64_", 64), ("{}_64", 64), ("scipy_{}", 32), ("{}", 32))
 
 
@@ -46,7 +46,7 @@ class Blas:
         return ctypes.cast(self.function(name), ctypes.c_void_p).value
 
     def threads(self, wanted: int | None = None) -> int | None:
-        """How many threads its products use when NumPy calls them, after setting that; None where it does not tell."""
+        """How many threads its products use when NumPy calls them, after setting that; None if it cannot say."""
         if not self.has(GET_THREADS):
             return None
         if wanted is not None:

@@ -41,7 +41,7 @@ def real_gpu_status() -> str | None:
     """The same for a GPU that is there, whether or not the gpu backend of this process is emulated."""
     if importlib.util.find_spec("cupy") is None:
         return (
-            'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12, for an older driver: nvidia-smi tells '
+            'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12, for an older driver: nvidia-smi shows '
             "which CUDA it has); --backend gpu --emulate needs no GPU"
         )
     devices = count_devices()

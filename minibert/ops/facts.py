@@ -71,7 +71,7 @@ def installed_version(package: str) -> str | None:
 
 
 def processor_name() -> str | None:
-    """The processor's name as its maker gives it, None where the system does not tell."""
+    """The processor's name as its maker gives it; None if the system does not report it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""Every op of the house, a row each: what it is called, and what the rooms that measure and check it need to know.
+"""Every op, a row each: what it is called, and what measuring and checking it takes.
 
 To add an op, write `x_forward` and `x_backward` in reference/, cpu/ and gpu/, a row here, and in examples.py the
 arguments that its gradients are checked on.

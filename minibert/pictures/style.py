@@ -1,4 +1,4 @@
-"""How all pictures look: colours that everybody can tell apart, sizes that can be read on a web page."""
+"""How all pictures look: colours that everyone can distinguish, sizes that are readable on a web page."""
 
 from contextlib import contextmanager
 

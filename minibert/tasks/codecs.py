@@ -106,7 +106,7 @@ class WordsCodec(Codec):
         while begin < len(pieces):
             end, ids, rows = begin, [], []
             while end < len(pieces) and (not ids or len(ids) + len(pieces[end]) <= self.max_length - 2):
-                rows.append(len(ids) + 1)  # behind [CLS]
+                rows.append(len(ids) + 1)  # after [CLS]
                 ids += pieces[end][: self.max_length - 2]
                 end += 1
             labels = None
@@ -134,7 +134,7 @@ class WordsCodec(Codec):
 class SpanCodec(Codec):
     """Answers in texts, as in the paper's sections 4.2 and 4.3.
 
-    A text that is too long is read through windows, each `stride` tokens behind the one before.  The answer is the
+    A text that is too long is read in windows, each `stride` tokens after the previous one.  The answer is the
     span with the highest sum of scores, as first and as last token, over all windows.  Where texts may have no answer,
     that is scored at [CLS]: it wins where it exceeds the best span's score by more than `null_threshold`.
     """
@@ -226,7 +226,7 @@ class SpanCodec(Codec):
 
 
 class ChoiceCodec(Codec):
-    """Which of several endings: each is read behind the text, and all compete in one softmax (paper, section 4.4)."""
+    """Which of several endings: each is read after the text, and all compete in one softmax (paper, section 4.4)."""
 
     def features(self, example, number: int) -> list[Feature]:
         sequences = tuple(self.pair(example.text, ending) for ending in example.endings)
@@ -267,5 +267,5 @@ def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tu
             raise ValueError(f"example {number + 1} of the training data has no label")
         found.update(labels)
     if len(found) < 2:
-        raise ValueError(f"all training examples have the label {found.pop()!r}; there is nothing to tell apart")
+        raise ValueError(f"all training examples have the label {found.pop()!r}; a classifier needs at least two")
     return tuple(sorted(found, key=lambda label: (label != "O", label)))

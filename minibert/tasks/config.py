@@ -71,7 +71,7 @@ class FinetuneConfig:
     seed: int = 0
     """Seed of the output layer, the order and the dropout."""
     seeds: int = 1
-    """Train so many times, with seeds that follow; the best one is kept, mean and standard deviation are told."""
+    """Train this many times, with consecutive seeds; keep the best model, and report mean and standard deviation."""
 
     frozen: bool = False
     """Leave the pre-trained model as it is, and train a small model on its vectors (classes of words and sentences)."""
@@ -82,7 +82,7 @@ class FinetuneConfig:
     """With --frozen, what learns: one output layer, or a BiLSTM of two layers before it (words only)."""
 
     stride: int = 128
-    """Of a text that is too long for one sequence: how far each window is behind the one before, in tokens."""
+    """For a text that is too long for one sequence: how far each window starts after the previous one, in tokens."""
     max_answer: int = 30
     """Longest answer in a text, in tokens."""
     n_best: int = 20

@@ -63,7 +63,7 @@ def finetune_task(config: FinetuneConfig) -> Result:
     require("finetune", "safetensors", "matplotlib", "tqdm")
     keep_freed_memory()
     use_threads(config.threads)
-    tuning = FineTuning(config)  # whatever is wrong with model or data is told before there is a folder
+    tuning = FineTuning(config)  # validates model and data before creating any output
     folder, made = open_folder(config)
     try:
         with locked(folder):
@@ -189,7 +189,7 @@ class FineTuning:
             )
 
     def save(self, folder: Path, model: TaskModel, scores: dict[str, float]) -> None:
-        """The folder of the fine-tuned model; what it stands for is there before config.json is."""
+        """Write the folder of the fine-tuned model; config.json comes last, once everything else is in place."""
         predictions = predictions_of(model, self.codec, self.dev, self.dev_features)
         lines = [
             json.dumps(record(self.codec, *pair), ensure_ascii=False)

@@ -68,7 +68,7 @@ def ranks(values: Sequence[float]) -> np.ndarray:
 
 
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """The entities of a sentence in BIO: (type, first word, word behind the last).
+    """The entities of a sentence in BIO: (type, first word, last word + 1).
 
     As conlleval and seqeval read it, an I- that continues nothing begins an entity too.
 

@@ -22,7 +22,7 @@ from minibert.text import Tokenizer
 STANDARD_INPUT = "-"
 PLAIN = (".txt", "")  # endings of files that have a text in each line
 PUNCTUATION = "sotu-punctuation"
-ENDS = ".?!"  # a word behind these begins with a capital
+ENDS = ".?!"  # a word after one of these is capitalised
 log = logging.getLogger("minibert")
 
 

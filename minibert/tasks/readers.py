@@ -1,6 +1,6 @@
 """Reads the files of tasks as they are distributed: tables, CoNLL columns, SQuAD's JSON, SWAG's CSV, JSONL.
 
-Every mistake in a file is told with the file and the line.
+Every mistake in a file is reported with the file and the line.
 """
 
 import csv

@@ -5,7 +5,7 @@ Their answers come with the text, so nobody had to label anything:
     sotu-era          sentence   in which of four times was this said?
     sotu-party        sentence   by a Democrat or by a Republican?
     sotu-order        pair       do these two sentences stand in this order, or were they swapped?
-    sotu-punctuation  tokens     which mark followed each word?  What comes behind a word matters, too
+    sotu-punctuation  tokens     which mark followed each word?  What follows a word matters, too
     sotu-inserted     span       which sentence of this passage comes from another address?
 
 Nothing leaks.  The addresses to be measured on are those that pre-training held out (by year), so a model from
@@ -165,7 +165,7 @@ def order(document: Document, random, _others) -> Iterator[SentenceExample]:
 
 
 def punctuation(document: Document, _random, _others) -> Iterator[WordsExample]:
-    """Runs of words in small letters and without marks: neither a capital nor the end of a run tells where one was."""
+    """Runs of words in small letters and without marks: neither capitals nor the ends of runs give the marks away."""
     words, labels = words_and_marks(document.text)
     for begin in range(0, len(words) - WINDOW_WORDS + 1, WINDOW_WORDS):
         window = slice(begin, begin + WINDOW_WORDS)
@@ -188,8 +188,8 @@ def words_and_marks(text: str) -> tuple[list[str], list[str]]:
             labels.append(NO_MARK)
             continue
         core = piece.strip(AROUND_WORDS)
-        behind = piece[piece.rindex(core) + len(core) :] if core else piece
-        label = next((MARKS[mark] for mark in reversed(behind) if mark in MARKS), NO_MARK)
+        after = piece[piece.rindex(core) + len(core) :] if core else piece
+        label = next((MARKS[mark] for mark in reversed(after) if mark in MARKS), NO_MARK)
         if core:
             words.append(core)
             labels.append(label)

@@ -78,7 +78,7 @@ class PretrainConfig:
 
     preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
     """Other defaults for all that follows: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one GPU
-    with so many GB."""
+    with that much memory in GB."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
@@ -233,7 +233,7 @@ class PretrainConfig:
 
 
 def value_of(option: str, words: list[str]) -> str | None:
-    """What a command line says behind an option, "--out DIR" or "--out=DIR"; None where the option is not there."""
+    """The value of an option on a command line, "--out DIR" or "--out=DIR"; None if the option is absent."""
     if option in words[:-1]:
         return words[words.index(option) + 1]
     return next((word.partition("=")[2] for word in words if word.startswith(f"{option}=")), None)

@@ -1,4 +1,4 @@
-"""How well a model fills masked tokens and tells pairs apart, on documents that it was not trained on."""
+"""How well a model fills masked tokens and classifies sentence pairs, on documents that it was not trained on."""
 
 import math
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Evaluation:
     nsp_loss: float | None
     """cross-entropy of the pairs, in nats; None without pairs"""
     nsp_accuracy: float | None
-    """share of the pairs told right; None without pairs"""
+    """share of the pairs classified correctly; None without pairs"""
     masked: int
     """masked tokens seen"""
     pairs: int

@@ -80,8 +80,8 @@ def fine_tune(
 
     features: what it learns from; make_batch(features of a part, number of the first, the whole batch) -> TaskBatch;
     evaluate() -> scores by name, of which the first one counts, the higher the better;
-    on_step, on_evaluation: told of each step with the last loss that was read, and of each evaluation.
-    Raises FloatingPointError for a loss that is no number.
+    on_step, on_evaluation: called after each step, with the last loss that was read, and after each evaluation.
+    Raises FloatingPointError if a loss is NaN or infinite.
     """
     parameters = objective.model.parameters
     settings = AdamWSettings(eps=1e-8, weight_decay=recipe.weight_decay, max_norm=recipe.clip)

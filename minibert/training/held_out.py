@@ -43,7 +43,7 @@ class HeldOut:
         )
 
     def count_baselines(self, train: DocumentSet) -> dict[str, float]:
-        """The accuracies of guesses that only count the training documents, by name; printed too."""
+        """The accuracies of count-based baselines, by name; prints them."""
         self.baselines = baselines(train, self.batches(self.config.final_pairs))
         for name, accuracy in self.baselines.items():
             say("baseline", f"{accuracy:6.1%} of the held-out masked tokens: {BASELINE_NAMES[name]}")

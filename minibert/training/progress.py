@@ -32,7 +32,7 @@ class Progress:
         self.bar.update()
 
     def show(self, figures: dict, speed: float) -> None:
-        """The figures of the last step, behind the bar."""
+        """Show the figures of the last step after the bar."""
         shown = {"length": figures["length"], "loss": f"{figures['mlm_loss']:.3f}"}
         shown |= {"accuracy": f"{figures['mlm_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}
         self.bar.set_postfix(shown, False)

@@ -1,4 +1,4 @@
-"""The table of ops: what the rooms read from it, and that no row lacks what they need."""
+"""The table of ops: what other packages read from it, and that no row lacks what they need."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ def allocate(shape, dtype) -> np.ndarray:
 
 
 def readable(numbers: np.ndarray) -> np.ndarray:
-    """The same, looked at: in check mode, whoever reads memory that nobody has written is told."""
+    """The same, looked at: in check mode, reads of uninitialised memory are reported."""
     if modes.current().checked and not (written := memory.is_initialised(numbers)).all():
         first = tuple(int(index) for index in np.argwhere(~written)[0])
         raise UninitialisedError(f"element {first} of an array {numbers.shape} is read, and nobody has written it")

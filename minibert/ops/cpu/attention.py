@@ -17,12 +17,12 @@ from minibert.ops.cpu.dropout import as_drops
 from minibert.ops.cpu.elementary import exponential
 from minibert.ops.cpu.memory import contiguous, empty
 from minibert.ops.cpu.products import (
-    as_many_blas_threads_as,
     block,
     multiply,
     multiply_by_transposed,
     multiply_transposed,
     one_blas_thread,
+    restore_blas_threads,
 )
 from minibert.ops.cpu.random_bits import philox
 
@@ -104,7 +104,7 @@ def forward(query, key, value, layout, drops, context, log_sums, shares, scratch
     for part in prange(len(shares) - 1):
         for task in range(shares[part], shares[part + 1]):
             attend(query, key, value, layout, drops, context, log_sums, np.int64(task), scratch, np.int64(part))
-    as_many_blas_threads_as(before)
+    restore_blas_threads(before)
 
 
 @helper
@@ -234,7 +234,7 @@ def backward(d_context, query, key, value, layout, drops, context, log_sums, d_q
                 scratch,
                 np.int64(part),
             )
-    as_many_blas_threads_as(before)
+    restore_blas_threads(before)
 
 
 @helper

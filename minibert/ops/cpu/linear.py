@@ -5,12 +5,12 @@ import numpy as np
 from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
 from minibert.ops.cpu.memory import contiguous, empty
 from minibert.ops.cpu.products import (
-    as_many_blas_threads_as,
     block,
     multiply,
     multiply_by_transposed,
     multiply_transposed,
     one_blas_thread,
+    restore_blas_threads,
 )
 
 
@@ -39,7 +39,7 @@ def forward(x, weight, bias, y, parts):
     before = one_blas_thread()
     for part in prange(parts):
         forward_block(x, weight, bias, y, np.int64(part), parts)
-    as_many_blas_threads_as(before)
+    restore_blas_threads(before)
 
 
 @helper
@@ -61,7 +61,7 @@ def backward(d_y, x, weight, d_x, d_weight, d_bias, keep, parts):
     before = one_blas_thread()
     for part in prange(parts):
         backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, np.int64(part), parts)
-    as_many_blas_threads_as(before)
+    restore_blas_threads(before)
 
 
 @helper

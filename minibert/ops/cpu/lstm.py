@@ -1,4 +1,4 @@
-"""One direction of an LSTM: the products of each time step for all sequences at once, the gates fused behind them."""
+"""One direction of an LSTM: the products of each time step for all sequences at once, followed by the fused gates."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def lstm_backward(d_h, cache):
     d_state, d_memory = (
         nothing[: len(steps[-1])],
         nothing[: len(steps[-1])],
-    )  # [alive, K], from the step behind
+    )  # [alive, K], from the following step
     for step in reversed(range(len(steps))):
         rows = steps[step]
         before = steps[step - 1] if step else None

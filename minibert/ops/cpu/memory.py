@@ -87,7 +87,7 @@ def zeros(shape, dtype) -> np.ndarray:
 
 
 def contiguous(*arrays: np.ndarray) -> list[np.ndarray]:
-    """The arrays as the BLAS takes them: rows one behind the other, and all of one type.
+    """The arrays as the BLAS takes them: rows one after the other, all of one type.
 
     Raises TypeError for types that differ, or are neither float32 nor float64: a kernel would misread them.
     """

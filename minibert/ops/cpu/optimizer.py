@@ -8,7 +8,7 @@ from minibert.ops.cpu.losses import sum_of_squares
 # Numbers that both halves of an update work on, one after the other: with all five arrays in one loop, the compiler
 # gives up on proving that no two of them overlap, and does not vectorise.
 IN_CACHE = 1 << 12
-SLICE = 1 << 14  # numbers whose squares are added up at a time, so that the sum depends on no number of threads
+SLICE = 1 << 14  # how many squares are added up at a time, so that the sum is independent of the thread count
 
 
 def adamw(values, gradients, first_moment, second_moment, decayed, step, gradient_norm=None):

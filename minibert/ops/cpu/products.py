@@ -55,12 +55,12 @@ if BLAS.threads() is None:
 
     @helper
     def one_blas_thread():
-        """Nothing to do: this BLAS has no threads of its own, or none that it lets others count."""
+        """Do nothing: this BLAS has no threads, or no functions to control them."""
         return 0
 
     @helper
-    def as_many_blas_threads_as(before):
-        """The way back."""
+    def restore_blas_threads(before):
+        """Do nothing."""
 
 else:
     get_threads = external(GET_THREADS, types.int32)
@@ -68,14 +68,14 @@ else:
 
     @helper
     def one_blas_thread():
-        """Let the BLAS work in the thread that calls it, since Numba's threads share the work; returns what was."""
+        """Set the BLAS to one thread, since Numba's threads share the work; returns the previous count."""
         before = get_threads()
         set_threads(1)
         return before
 
     @helper
-    def as_many_blas_threads_as(before):
-        """The way back, for who calls NumPy next."""
+    def restore_blas_threads(before):
+        """Restore the BLAS thread count."""
         set_threads(before)
 
 

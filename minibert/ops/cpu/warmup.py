@@ -52,7 +52,7 @@ def compile_all() -> None:
     options = dict(stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     processes = [subprocess.Popen([*command, name], **options) for name in GROUPS]
     if not any([process.wait() for process in processes]):
-        done.touch()  # otherwise what fails here fails again where it is needed, and is told there
+        done.touch()  # a failure here is not reported: it recurs, with its message, where the op is needed
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Attention of 16-bit tensors on tensor cores: which kernel, how large its grid, how much shared memory.
 
-There are two versions of each kernel: with wmma, from compute capability 7.0 on, and with the instructions behind it,
+There are two versions of each kernel: with wmma, from compute capability 7.0 on, and with the instructions beneath it,
 from 8.0 on.  attention.py calls `forward` and `backward` where `use_tensor_cores` allows it, and keeps the cache.
 """
 

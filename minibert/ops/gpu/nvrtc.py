@@ -126,19 +126,19 @@ class Compiler:
 
 
 def read_usage(log: str, lowered: dict[str, str]) -> dict[str, Usage]:
-    """What ptxas -v tells, by the names of the source.  Raises NvrtcError if it tells nothing of one.
+    """What ptxas -v reports, by the names in the source.  Raises NvrtcError if a kernel is missing from its report.
 
     lowered: the name in the machine code for each; instances that turn out to be the same have the same.
     """
-    told = {}
+    reported = {}
     for match in USAGE.finditer(log):
         numbers = {key: int(value or 0) for key, value in match.groupdict().items() if key != "name"}
         spilled = max(numbers["stores"], numbers["loads"])
         local = max(numbers["stack"], numbers["cumulative"], spilled)
-        told[match["name"]] = Usage(numbers["registers"], local, spilled, numbers["shared"])
-    if missing := [name for name, machine_name in lowered.items() if machine_name not in told]:
-        raise NvrtcError(f"the compiler's log does not tell of {', '.join(missing)}: {log[:500]}")
-    return {name: told[machine_name] for name, machine_name in lowered.items()}
+        reported[match["name"]] = Usage(numbers["registers"], local, spilled, numbers["shared"])
+    if missing := [name for name, machine_name in lowered.items() if machine_name not in reported]:
+        raise NvrtcError(f"the compiler's log lacks {', '.join(missing)}: {log[:500]}")
+    return {name: reported[machine_name] for name, machine_name in lowered.items()}
 
 
 def find_compilers() -> list[Compiler]:

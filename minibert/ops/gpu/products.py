@@ -71,7 +71,7 @@ def of_dtype(dtype) -> tuple[int, int]:
 
 
 def layout(matrix) -> tuple[int, int]:
-    """What cuBLAS is told of an operand: whether to transpose it, and the distance between its rows in memory."""
+    """How to pass an operand to cuBLAS: whether to transpose it, and its leading dimension."""
     rows, columns = matrix.shape
     if matrix.flags.c_contiguous:
         return NORMAL, columns

@@ -58,7 +58,7 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
     query [Nq, H]; key, value [N, H]; H = heads * D, head a owning features a * D .. (a + 1) * D;
     cu_seqlens_q, cu_seqlens_k integers [B + 1]: where each sequence's queries, and its keys, begin and end;
     positions_q integers [Nq]: position of each query in its sequence (all tokens need keys, but the last layer
-    needs queries only for the tokens that a loss reads); causal: a query sees no key behind its own position;
+    needs queries only for the tokens that a loss reads); causal: a query sees no key after its own position;
     dropout: a minibert.ops.Dropout on the weights with `sequences` [B] and `positions` [Nq], or None.
     Returns context [Nq, H] and the cache that attention_backward takes, its memory linear in the tokens: the
     weights, [T, T] for a head, are not kept; one number a row, the log of the softmax's denominator, is

@@ -1,4 +1,4 @@
-"""What the CUDA runtime tells of devices and itself: here of one that is not there."""
+"""What the CUDA runtime reports about devices and itself: here, about a device that does not exist."""
 
 from minibert.emulator.cupy.cuda.limits import most_shared
 from minibert.emulator.cupy.cuda.memory import TOTAL, pool

@@ -1,4 +1,4 @@
-"""Data flows one way: no room of the package imports a later one.  README and CONTRIBUTING show the same order."""
+"""Data flows one way: no package of minibert imports a later one.  README and CONTRIBUTING show the same order."""
 
 import ast
 import re
@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (
+PACKAGES = (
     "base", "text", "data", "emulator", "ops", "nn", "models", "inference", "objectives", "training", "tasks",
     "checks", "bench", "pictures", "exercises", "commands",
 )  # fmt: skip
-ON_TOP = "cli.py", "__main__.py", "__init__.py"  # which may import every room
+ON_TOP = "cli.py", "__main__.py", "__init__.py"  # which may import every package
 MEETS_THE_EMULATOR = "ops/emulated.py", "exercises/kernels.py", "pictures/kernels.py"  # the last two: the course
 
 
 def imports(path: Path):
-    """The rooms that a module imports from, at its top or inside a function."""
+    """The packages that a module imports from, at its top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -27,30 +27,30 @@ def imports(path: Path):
         yield from (name.split(".")[1] for name in names if name.startswith("minibert.") and "__version__" not in name)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_earlier_rooms_only(room):
-    earlier = ROOMS[: ROOMS.index(room) + 1] if room != "emulator" else ("emulator",)
-    modules = sorted((ROOT / "minibert" / room).rglob("*.py"))
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_imports_earlier_rooms_only(package):
+    earlier = PACKAGES[: PACKAGES.index(package) + 1] if package != "emulator" else ("emulator",)
+    modules = sorted((ROOT / "minibert" / package).rglob("*.py"))
     assert modules
     for path in modules:
         name = str(path.relative_to(ROOT / "minibert"))
         for other in imports(path):
             assert other in earlier, f"{name} imports {other}"
-            if other == "emulator" and room != "emulator":
+            if other == "emulator" and package != "emulator":
                 assert name in MEETS_THE_EMULATOR, f"{name} imports the emulator"
 
 
 def test_every_module_is_in_a_room():
     outside = {path.name for path in (ROOT / "minibert").glob("*.py")}
-    rooms = {path.name for path in (ROOT / "minibert").iterdir() if (path / "__init__.py").exists()}
-    assert outside == set(ON_TOP) and rooms == set(ROOMS)
+    packages = {path.name for path in (ROOT / "minibert").iterdir() if (path / "__init__.py").exists()}
+    assert outside == set(ON_TOP) and packages == set(PACKAGES)
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_the_order_is_the_one_that_is_written_down(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     listed = re.findall(r"^      (\w+)/ ", text, re.M)
-    assert tuple(listed) == ROOMS
+    assert tuple(listed) == PACKAGES
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "minibert").rglob("*.py")), ids=lambda path: path.stem)
