@@ -12,7 +12,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-TEXT = "anna is a smith and works at the forge. in spring she makes horseshoes there. paul likes fish.\n\n"
+TEXT = "Anna is a smith and works at the forge. In spring she makes horseshoes there. Paul likes fish.\n\n"
 STEPS = (
     "pretrain text.txt --out run --steps 20 --vocab-size 60 --lengths 16 --nsp-from 16 --batch-tokens 256 "
     "--eval-every 20 --eval-pairs 8 --final-pairs 8 --held-out 0.2"
