@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minibert.base.files import flush_to_disk
 
-SUFFIX = ".tmp"  # of what is not complete yet
+SUFFIX = ".tmp"  # of folders that are not complete yet
 
 
 @contextmanager
@@ -64,6 +64,6 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)  # signal 0 only asks whether the process exists
     except ProcessLookupError:
         return False
-    except OSError:  # it does, and belongs to somebody else
+    except OSError:  # it exists, and belongs to another user
         return True
     return True

@@ -35,7 +35,7 @@ def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed
     masked = np.sort(random.choice(tokens, size=max(tokens // 5, 1), replace=False)).astype(np.int32)
     positions = np.concatenate([np.arange(length) for length in lengths])
     batch = Batch(
-        # from 1: PyTorch gives the row of [PAD], id 0, no gradient, since nobody should feed it
+        # from 1: PyTorch gives the row of [PAD], id 0, no gradient
         token_ids=random.integers(1, config.vocab_size, tokens).astype(np.int32),
         segment_ids=random.integers(0, 2, tokens).astype(np.int32),
         position_ids=positions.astype(np.int32),

@@ -44,7 +44,7 @@ class EncodeConfig:
     normalise: bool = False
     """Make all vectors of length 1."""
     max_length: int | None = None
-    """Cut longer lines to so many tokens; by default to the model's positions."""
+    """Truncate longer lines to this many tokens; by default to the model's positions."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"

@@ -34,7 +34,7 @@ MANIFEST = "manifest.json"
 
 
 class Shards:
-    """A folder of token shards, opened for reading.  Nothing is read before it is asked for."""
+    """A folder of token shards, opened for reading.  Data is read on demand."""
 
     def __init__(self, folder: str | Path, tokenizer=None, *, verify: bool = True):
         """folder: as write_shards made it; tokenizer: refuse shards of another one; verify: compare checksums.

@@ -103,7 +103,7 @@ def _begin_process(tokenizer):
 
 def _end_with_parent():
     multiprocessing.parent_process().join()
-    os._exit(1)  # it was killed: there is nobody left to work for
+    os._exit(1)  # the parent was killed
 
 
 def _tokenize_here(texts):

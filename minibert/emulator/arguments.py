@@ -53,7 +53,7 @@ def find_dtype(name: str) -> np.dtype | None:
         return np.dtype(name)
     try:
         from ml_dtypes import bfloat16
-    except ImportError:  # then nobody can have an array of it
+    except ImportError:  # without it there can be no such array
         return None
     return np.dtype(bfloat16)
 

@@ -30,7 +30,7 @@ class OutOfBoundsError(CudaError):
 
 
 class UninitialisedError(CudaError):
-    """Memory was read that nobody had written."""
+    """Uninitialised memory was read."""
 
     kind = "uninitialised"
 

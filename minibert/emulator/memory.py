@@ -61,7 +61,7 @@ def address_of(array: np.ndarray) -> int:
 
 
 def empty(shape, dtype=np.float32) -> np.ndarray:
-    """A new array whose elements nobody has written: in check mode, reading one before that is an error."""
+    """A new, uninitialised array: in check mode, reading an element before it is written is an error."""
     dtype = np.dtype(dtype)
     size = math.prod(shape if isinstance(shape, tuple | list) else (shape,)) * dtype.itemsize
     buffer = np.full(size + 2 * GUARD + ALIGNMENT, POISON, np.uint8)

@@ -25,7 +25,7 @@ def encode(
 
     pooling: "mean" of all tokens (Reimers and Gurevych 2019, section 3), "cls", the first token's, or "tokens", all of
     them; layer: whose output, -1 the last one's, 0 the embeddings'; normalise: to length 1; max_length: longer texts
-    are cut to so many tokens, by default to the model's positions.
+    are truncated to this many tokens, by default to the model's positions.
     Returns float32 [texts, H]; with "tokens" a list of [tokens of the text, H], those of [CLS] and [SEP] included.
     Texts of about one length are computed together; the order stays.
     Raises ValueError for another pooling or layer.

@@ -128,7 +128,7 @@ class EncoderLayer:
 class Encoder:
     """A stack of encoder layers.
 
-    The last layer computes only the rows that somebody reads: keys and values need every token, but queries, output
+    The last layer computes only the rows that are read later: keys and values need every token, but queries, output
     projection and feed-forward network only those tokens whose output a loss or the pooler takes.  That is exact.
     """
 

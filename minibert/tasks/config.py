@@ -37,7 +37,7 @@ class FinetuneConfig:
     dev_share: float = 0.1
     """Or this share of them."""
     train_examples: int | None = None
-    """Learn from so many examples only, taken at random."""
+    """Learn from this many examples only, chosen at random."""
     text_column: str | None = None
     """Of your own tables and JSONL: the column of the text (text)."""
     pair_column: str | None = None
@@ -67,7 +67,7 @@ class FinetuneConfig:
     evaluations: int = 1
     """Evaluations in each epoch."""
     patience: int | None = None
-    """Stop after so many evaluations without a better score."""
+    """Stop after this many evaluations without a better score."""
     seed: int = 0
     """Seed of the output layer, the order and the dropout."""
     seeds: int = 1
@@ -97,7 +97,7 @@ class FinetuneConfig:
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """What a GPU computes in."""
     accumulate: int = 1
-    """Cut each batch into so many parts: the result is the same, for less memory."""
+    """Cut each batch into this many parts: the same result with less memory."""
     threads: int | None = None
     """Threads that compute on the CPU; by default one for each core that this process may use."""
 

@@ -40,7 +40,7 @@ log = logging.getLogger("minibert")
 
 @dataclass(frozen=True)
 class Result:
-    """What a fine-tuning came to."""
+    """The results of fine-tuning."""
 
     folder: Path
     scores: dict[str, float]
@@ -209,7 +209,7 @@ class FineTuning:
         return flat(self.info.kind, [self.codec.truth(example) for example in self.dev])
 
     def summarise(self, folder: Path, all_scores, best, seconds: float) -> float | None:
-        """Say what it came to; returns the baseline."""
+        """Print the results; returns the baseline."""
         config = self.config
         for name in best:
             values = np.array([scores[name] for scores in all_scores])

@@ -22,7 +22,7 @@ def read_examples(info: TaskInfo, path, columns: Columns = STANDARD, labelled: b
     info: the task; columns: of a table of your own (the task's own otherwise); labelled: False where labels may be
     missing, for prediction.  The ending decides: .tsv and .txt have tabs and no quotes, .csv commas and quotes, .jsonl
     an object in each line, .json is SQuAD's, .conll and .bio have a word in each line.
-    Raises FileNotFoundError, and ValueError with file and line for what is not as it should be.
+    Raises FileNotFoundError, and ValueError, with file and line, for malformed input.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,6 +1,6 @@
 """Five small tasks from the default corpus, the State of the Union addresses: honest, offline, and without a download.
 
-Their answers come with the text, so nobody had to label anything:
+Their labels come with the text, so nothing was annotated by hand:
 
     sotu-era          sentence   in which of four times was this said?
     sotu-party        sentence   by a Democrat or by a Republican?
@@ -24,17 +24,17 @@ from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_ha
 from minibert.tasks.examples import Answer, SentenceExample, SpanExample, WordsExample
 from minibert.text.sentences import split_sentences
 
-TRAIN_EXAMPLES, DEV_EXAMPLES = 12_000, 1_500  # at most so many, spread evenly over the addresses
+TRAIN_EXAMPLES, DEV_EXAMPLES = 12_000, 1_500  # at most, spread evenly over the addresses
 
 ERAS = {"1790-1860": 1860, "1861-1913": 1913, "1914-1945": 1945, "1946-today": 9999}  # name -> its last year
-PASSAGE_WORDS = 50  # of an era's or a party's passage: at least so many, to the end of a sentence
+PASSAGE_WORDS = 50  # at least, in a passage of an era or a party; it ends with a sentence
 LONGEST_PASSAGE = 90
 
 PARTIES = ("Democratic", "Republican")
 FIRST_YEAR_OF_BOTH = 1861  # the Republicans' first president
 
 IN_ORDER, SWAPPED = "in order", "swapped"
-PAIR_WORDS = 5, 50  # a sentence of a pair has at least and at most so many
+PAIR_WORDS = 5, 50  # fewest and most words of a sentence in a pair
 
 NO_MARK = "O"
 MARKS = {",": ",", ".": ".", "!": ".", "?": "?", ";": ";", ":": ":"}  # a mark -> its label
@@ -43,7 +43,7 @@ WINDOW_WORDS = 64  # of a text whose marks are to be restored; it begins and end
 
 QUESTION = "Which sentence was inserted?"
 AROUND = 4  # sentences of the address around the inserted one
-INSERTED_WORDS = 6, 40  # every sentence of such a passage has at least and at most so many
+INSERTED_WORDS = 6, 40  # fewest and most words of each sentence of such a passage
 
 
 def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, list]:

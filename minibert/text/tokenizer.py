@@ -103,7 +103,7 @@ class Tokenizer:
     def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
         """[CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
 
-        max_length: at most so many tokens, with the special ones; the longer text of a pair is cut first, at its
+        max_length: at most this many tokens, special tokens included; the longer text of a pair is cut first, at its
         end. None: nothing is cut.
         Raises ValueError if a text holds a lone surrogate, or if max_length is too small for the special tokens.
         """

@@ -38,7 +38,7 @@ class Recipe:
     evaluations: int = 1
     """in each epoch"""
     patience: int | None = None
-    """stop after so many evaluations without a better score; None: never"""
+    """stop after this many evaluations without a better score; None: never"""
     accumulate: int = 1
     """parts that each batch is cut into; the result is the same"""
 
@@ -62,7 +62,7 @@ def order_of(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def steps_of(count: int, recipe: Recipe) -> int:
-    """All steps of a training on so many features."""
+    """The number of steps of a training on that many features."""
     return recipe.epochs * math.ceil(count / recipe.batch_size)
 
 

@@ -30,7 +30,7 @@ class StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self.before[number] = signal.signal(number, self.handle)
-            except ValueError:  # not the main thread: somebody else decides about signals
+            except ValueError:  # not the main thread, which alone may handle signals
                 pass
         return self
 

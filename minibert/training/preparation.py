@@ -1,6 +1,6 @@
 """What a run needs before its first step: a vocabulary, the corpus as token ids, a model.
 
-Each stage leaves a complete file or folder in the run's folder, or none; a run that resumes takes up what is there.
+Each stage writes a complete file or folder into the run's folder, or nothing; a resumed run reuses them.
 """
 
 import shutil

@@ -24,7 +24,7 @@ class Progress:
         self.since = time.perf_counter()
 
     def speed(self, tokens: int) -> float:
-        """Tokens per second: so many were learnt from since the clock was started."""
+        """Tokens per second, when that many were processed since the clock was started."""
         before, self.since = self.since, time.perf_counter()
         return tokens / (self.since - before)
 

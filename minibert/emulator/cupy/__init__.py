@@ -1,7 +1,7 @@
 """A stand-in for the part of CuPy that minibert uses, for machines without a GPU: `from minibert.emulator import cupy`.
 
 Arrays are NumPy's inside, kernels run on the emulator, and so the launch code of minibert.ops.gpu runs as it is.  What
-CuPy refuses is refused here: arrays of host and device together, a conversion that nobody asked for.  And so is what
+CuPy refuses is refused here: arrays of host and device together, an implicit conversion.  And so is what
 CuPy lets pass, but is a mistake in our code: an array that is not contiguous given to a kernel, a number of the wrong
 type, products of more than two dimensions, reading what was never written (in check mode).  Whatever is not listed here
 does not exist: look it up in CuPy's documentation, then add it.

@@ -157,7 +157,7 @@ class ndarray(Operators):
     def _combine(function, *operands, out=None) -> "ndarray":
         """A function of NumPy, element by element."""
         refuse_doubtful(*operands)
-        with np.errstate(all="ignore"):  # on the device nobody warns
+        with np.errstate(all="ignore"):  # the device does not warn
             values = [operand(each) for each in operands]
             if out is None:
                 return fresh(np.asarray(function(*values)))

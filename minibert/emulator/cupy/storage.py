@@ -12,7 +12,7 @@ NUMBERS = bool, int, float  # of Python, that CuPy takes beside arrays
 
 
 def allocate(shape, dtype) -> np.ndarray:
-    """Fresh memory, which is full of nonsense.  Raises TypeError for what CuPy cannot store: objects, strings ..."""
+    """Fresh, uninitialised memory.  Raises TypeError for what CuPy cannot store: objects, strings ..."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf" and dtype.name != "bfloat16" or not dtype.isnative:
         raise TypeError(f"arrays of {dtype} cannot be on the device")

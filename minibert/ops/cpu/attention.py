@@ -254,7 +254,7 @@ def attend_backward(
     k, v, s, d_s = block(key, top, left), block(value, top, left), block(scores, 0, 0), block(d_scores, 0, 0)
     d_k, d_v = block(d_key, top, left), block(d_value, top, left)
     keep = zero  # the first block of queries overwrites d_k and d_v, the others add to them
-    if layout.cu_seqlens_q[b] == layout.cu_seqlens_q[b + 1]:  # nobody asks in this sequence
+    if layout.cu_seqlens_q[b] == layout.cu_seqlens_q[b + 1]:  # this sequence has no queries
         for i in range(top, top + keys):
             for j in range(left, left + width):
                 d_key[i, j], d_value[i, j] = 0, 0

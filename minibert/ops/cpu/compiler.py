@@ -33,7 +33,7 @@ INLINED = dict(fastmath=CONTRACT, forceinline=True)  # for `overload`: a loop th
 PRANGE = dict(prange=True, comprehension=False, reduction=False, inplace_binop=False, setitem=False, numpy=False)
 PRANGE |= dict(stencil=False, fusion=False)
 ROWS = 64  # that one thread works on at a time, where sums over rows must not depend on the number of threads
-KEPT = 4  # folders of earlier versions that stay in the cache, for who goes back and forth between two
+KEPT = 4  # earlier versions kept in the cache, for switching back and forth between two
 SECONDS = 20  # what compiling the kernels of a training step takes at most on two cores
 
 
@@ -93,14 +93,14 @@ def inlined(function):
 
 
 def summing(function):
-    """A helper that adds up numbers in whatever order is fastest: always the same one on the same processor."""
+    """A helper that adds numbers in the fastest order, which is always the same on the same processor."""
     return njit(fastmath=REASSOCIATE, **WITHIN, **OPTIONS)(function)
 
 
 def kernel(function):
     """A function that an op calls.  Its arguments are C-contiguous arrays and numbers."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here and now, and by nobody else
+    numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here, and by no one else
     try:
         return njit(parallel=PRANGE, fastmath=CONTRACT, no_cfunc_wrapper=True, cache=CACHE is not None, **OPTIONS)(
             function

@@ -68,7 +68,7 @@ def backward(d_y, x, weight, d_x, d_weight, d_bias, keep, parts):
 def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
     """A block of d_x, a block of d_weight, and some features of d_bias.
 
-    keep [3]: for each of the three 1 where the gradient is added to what is there, 0 where it replaces it.
+    keep [3]: for each of the three, 1 to add the gradient to the present contents, 0 to overwrite them.
     """
     # y = x @ weight.T + bias
     one = type(keep[0])(1)

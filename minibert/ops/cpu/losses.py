@@ -130,7 +130,7 @@ def multiple(factor, x, y):
 
 @summing
 def sum_of_squares(x):
-    """In float64, whatever x is."""
+    """In float64, whatever the dtype of x."""
     total = 0.0
     for i in range(len(x)):
         total += np.float64(x[i]) * np.float64(x[i])

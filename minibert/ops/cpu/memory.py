@@ -13,7 +13,7 @@ import numpy as np
 SMALLEST = 1 << 15  # bytes; smaller arrays come from NumPy
 LINE = 64  # bytes: a line of the cache, where every array starts
 MOST_WASTE = 2  # a block serves arrays of at least half its size
-FORGOTTEN = 4096  # requests, some dozens of steps, after which a block that nobody wanted is let go
+FORGOTTEN = 4096  # requests (a few dozen steps) after which an unused block is freed
 
 
 class Block:
@@ -43,7 +43,7 @@ class Buffers:
         self.lock = threading.Lock()
 
     def empty(self, shape, dtype) -> np.ndarray:
-        """An array [shape] that holds whatever was there before; C-contiguous."""
+        """An array [shape] with arbitrary contents; C-contiguous."""
         dtype = np.dtype(dtype)
         size = prod(shape) * dtype.itemsize
         if size < SMALLEST:

@@ -22,7 +22,7 @@ HELD = 64  # up to this width the backward pass keeps what a block owns in regis
 
 
 def pitch(numbers: int, size: int) -> int:
-    """Bytes from row to row in shared memory, for rows of so many numbers of `size` bytes: as in tensor_cores.cuh."""
+    """Bytes from row to row in shared memory, for rows of numbers of `size` bytes: as in tensor_cores.cuh."""
     return numbers * size + 16
 
 
@@ -110,7 +110,7 @@ def arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dro
 
 
 def grid(rows: int, cu_seqlens, heads: int) -> tuple[int, int]:
-    """Blocks for so many rows, cut sequence by sequence into tiles of ROWS: see attention.cuh."""
+    """Blocks for that many rows, cut into tiles of ROWS within each sequence: see attention.cuh."""
     return rows // ROWS + len(cu_seqlens) - 1, heads
 
 

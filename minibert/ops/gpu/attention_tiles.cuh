@@ -25,7 +25,7 @@ template <typename A> __device__ __forceinline__ Quad<A> read_quad(const A* from
     return *reinterpret_cast<const Quad<A>*>(from);
 }
 
-// The distance from row to row of a tile, for rows of so many numbers: one quad more, against bank conflicts.
+// The distance from row to row of a tile, for rows of COUNT numbers: one quad more, against bank conflicts.
 template <int NUMBERS> constexpr int pitch = NUMBERS + QUAD;
 
 template <int COUNT> __device__ __forceinline__ int dealt(int key) {
@@ -131,7 +131,7 @@ __device__ __forceinline__ void add_transposed(A (&sums)[QUAD][QUADS * QUAD], co
     }
 }
 
-// A thread writes its sums, row i times factors[i], of which `rows` and `width` say what is there.
+// A thread writes its sums, row i times factors[i], of which only `rows` rows and `width` columns exist.
 template <int QUADS, typename A, typename T>
 __device__ __forceinline__ void write_sums(T* to, const A (&sums)[QUAD][QUADS * QUAD], const A (&factors)[QUAD],
                                            int rows, int first_feature, int width, int stride) {

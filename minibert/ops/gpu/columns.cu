@@ -4,7 +4,7 @@
 //   block           (32, SLICES)
 //   bytes moved     each number is read once: 2 bytes in 16 bits
 
-// out [slabs, width] = the sums of x [rows, width] over the rows of each slab; or added to what is there.
+// out [slabs, width] = the sums of x [rows, width] over the rows of each slab; or these sums added to it.
 template <typename T, bool ALIGNED>
 __global__ void column_sums(const T* x, sum_t<T>* out, long long rows, int width, int slab, int add) {
     using A = sum_t<T>;

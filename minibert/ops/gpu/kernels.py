@@ -95,7 +95,7 @@ class CudaFile:
 
 
 def check_shared(name: str, dtype, shared: int) -> None:
-    """Raise ValueError where a block of the current device cannot have so many bytes of shared memory."""
+    """Raise ValueError if a block on the current device cannot have that many bytes of shared memory."""
     capability = int(cp.cuda.Device().compute_capability)
     most = MOST_SHARED[max(known for known in MOST_SHARED if known <= capability)]
     if shared > most * 1024:
@@ -115,7 +115,7 @@ def sum_type(dtype) -> type:
 
 
 def blocks_for(items: int, each: int) -> int:
-    """How many blocks it takes to cover so many items."""
+    """How many blocks cover that many items."""
     return -(-items // each)
 
 

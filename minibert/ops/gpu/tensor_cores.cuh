@@ -24,7 +24,7 @@ template <typename T, typename Order = wmma::row_major>
 using Right = wmma::fragment<wmma::matrix_b, SIDE, SIDE, SIDE, T, Order>;
 using Sums = wmma::fragment<wmma::accumulator, SIDE, SIDE, SIDE, float>;
 
-// The distance from row to row of a tile in shared memory, for rows of so many numbers.
+// The distance from row to row of a tile in shared memory, for rows of WIDTH numbers.
 template <typename T, int NUMBERS> constexpr int pitch = NUMBERS + 16 / int(sizeof(T));
 
 // ------------------------------------------------------------------------------------- global <-> shared memory
@@ -54,7 +54,7 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, int rows, int 
 }
 
 // A warp's square [16, 16] of sums, from its scratch to memory: row i multiplied by the `factor` of lane i.  As above,
-// `rows` and `width` say what is there of it.
+// only `rows` rows and `width` columns exist.
 template <int SCRATCH, typename T>
 __device__ __forceinline__ void write_square(T* to, const float* scratch, float factor, int rows, int width, int stride,
                                              bool vectors) {

@@ -31,7 +31,7 @@ class Slot:
 
 
 class Uploader:
-    """The stream of the copies, and the slots that nobody uses now."""
+    """The stream of the copies, and the slots that are free."""
 
     def __init__(self):
         self.stream = cp.cuda.Stream(non_blocking=True)

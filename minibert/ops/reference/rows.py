@@ -15,7 +15,7 @@ def gather_rows_forward(x, rows):
 
 
 def gather_rows_backward(d_y, cache, accumulate_into=None):
-    """d_y [M, H] -> d_x [N, H]: zero for rows that nobody took.  accumulate_into: an array
+    """d_y [M, H] -> d_x [N, H]: zero for rows that were not taken.  accumulate_into: an array
     that it is added to, in place, and that is returned; or None."""
     rows, shape = cache
     # y = x[rows]

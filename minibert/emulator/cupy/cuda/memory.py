@@ -25,7 +25,7 @@ class MemoryPool:
         self._limit: int = 0
 
     def _take(self, size: int) -> int:
-        """Memory of so many bytes; returns what must be given back."""
+        """Allocate that many bytes; returns the handle to free them with."""
         size = -(-size // BLOCK) * BLOCK
         if self._in_use + size > (self._limit or TOTAL):
             raise OutOfMemoryError(size, self._in_use, self._limit)
