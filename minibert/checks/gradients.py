@@ -42,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """The verdict on one input of one case."""
+    """The result of checking one input of one case."""
 
     name: str
     argument: str

@@ -11,7 +11,7 @@ from minibert.ops import load_backend
 from minibert.ops.table import PAIRS
 
 OP = Argument(metavar="OP ...", default="(default: all)", positional=True)
-HEADINGS = ("op", "argument", "shape", "largest relative error", "verdict")
+HEADINGS = ("op", "argument", "shape", "largest relative error", "result")
 MINIMUM = (13, 15, 36, 22, 7)  # widths that suit all ops; only the models have longer names
 
 
@@ -19,7 +19,7 @@ MINIMUM = (13, 15, 36, 22, 7)  # widths that suit all ops; only the models have 
 class GradcheckConfig:
     """Check every element of every gradient against finite differences, in float64.
 
-    Prints a table, and exits with 1 if a gradient is wrong.
+    Prints a table, and exits with 1 if a gradient fails.
     """
 
     op: Annotated[tuple[str, ...], OP] = ()
@@ -57,18 +57,17 @@ def gradcheck(config: GradcheckConfig) -> int:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         sys.stdout.flush()
         results += found
-    right = sum(result.passed for result in results)
+    passed = sum(result.passed for result in results)
     print(
-        f"\n{right} of {len(results)} gradients are right on the backend {config.backend}: "
+        f"\n{passed} of {len(results)} gradients pass on the backend {config.backend}: "
         f"every element within {TOLERANCE:.0e} of its tensor's largest, in float64"
     )
-    return 0 if right == len(results) else 1
+    return 0 if passed == len(results) else 1
 
 
 def as_row(result: Result) -> tuple[str, ...]:
     """The cells of one line of the table, under HEADINGS."""
-    verdict = "right" if result.passed else "WRONG"
-    return result.name, result.argument, result.shape, f"{result.error:.1e}", verdict
+    return result.name, result.argument, result.shape, f"{result.error:.1e}", "pass" if result.passed else "FAIL"
 
 
 def fitting(rows: list[tuple[str, ...]], at_least: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -9,15 +9,15 @@ from minibert.checks import CASES
 
 def test_right_gradients_give_a_table_and_0(capsys):
     assert cli.main(["gradcheck", "tanh", "layernorm", "--backend", "reference"]) == 0
-    heading, *rows, _, verdict = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["op", "argument", "shape", "largest", "relative", "error", "verdict"]
+    heading, *rows, _, summary = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["op", "argument", "shape", "largest", "relative", "error", "result"]
     assert {row.split()[0] for row in rows} == {"tanh", "layernorm"}
-    assert all(re.fullmatch(r"\w+ +\w+ +N=.*\] +\d\.\de[-+]\d\d +right", row) for row in rows)
+    assert all(re.fullmatch(r"\w+ +\w+ +N=.*\] +\d\.\de[-+]\d\d +pass", row) for row in rows)
     assert len({row.index("N=") for row in rows} | {heading.index("shape")}) == 1  # one column
-    assert verdict.startswith(f"{len(rows)} of {len(rows)} gradients are right on the backend reference")
+    assert summary.startswith(f"{len(rows)} of {len(rows)} gradients pass on the backend reference")
 
 
-def test_a_planted_bug_gives_the_verdict_wrong_and_1(capsys, monkeypatch):
+def test_a_planted_bug_fails_and_gives_1(capsys, monkeypatch):
     backward = reference.layernorm_backward
 
     def slightly_wrong(d_y, cache):
@@ -27,7 +27,7 @@ def test_a_planted_bug_gives_the_verdict_wrong_and_1(capsys, monkeypatch):
     monkeypatch.setattr(reference, "layernorm_backward", slightly_wrong)
     assert cli.main(["gradcheck", "layernorm", "tanh", "--backend", "reference"]) == 1
     rows = capsys.readouterr().out.splitlines()[1:-2]
-    wrong = {tuple(row.split()[:2]) for row in rows if row.endswith("WRONG")}
+    wrong = {tuple(row.split()[:2]) for row in rows if row.endswith("FAIL")}
     assert wrong == {("layernorm", "weight")}
 
 

@@ -25,7 +25,7 @@ template <typename A> __device__ __forceinline__ Quad<A> read_quad(const A* from
     return *reinterpret_cast<const Quad<A>*>(from);
 }
 
-// The distance from row to row of a tile, for rows of COUNT numbers: one quad more, against bank conflicts.
+// The distance from row to row of a tile, for rows of NUMBERS numbers: one quad more, against bank conflicts.
 template <int NUMBERS> constexpr int pitch = NUMBERS + QUAD;
 
 template <int COUNT> __device__ __forceinline__ int dealt(int key) {

@@ -24,7 +24,7 @@ template <typename T, typename Order = wmma::row_major>
 using Right = wmma::fragment<wmma::matrix_b, SIDE, SIDE, SIDE, T, Order>;
 using Sums = wmma::fragment<wmma::accumulator, SIDE, SIDE, SIDE, float>;
 
-// The distance from row to row of a tile in shared memory, for rows of WIDTH numbers.
+// The distance from row to row of a tile in shared memory, for rows of NUMBERS numbers.
 template <typename T, int NUMBERS> constexpr int pitch = NUMBERS + 16 / int(sizeof(T));
 
 // ------------------------------------------------------------------------------------- global <-> shared memory

@@ -16,7 +16,7 @@ constexpr int SIDE = 16;            // rows of a warp's fragments
 constexpr int WARPS = 4;            // in a block
 constexpr int ROWS = WARPS * SIDE;  // that a block owns: sixteen for each warp
 
-// The distance from row to row of a tile in shared memory, for rows of WIDTH numbers.
+// The distance from row to row of a tile in shared memory, for rows of NUMBERS numbers.
 template <typename T, int NUMBERS> constexpr int pitch = NUMBERS + 16 / int(sizeof(T));
 
 struct Sums { float at[4]; };
