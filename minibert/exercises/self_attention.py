@@ -26,7 +26,7 @@ def softmax_over(axis, highest_of_all=False):
     return wrong
 
 
-COLUMNS = "Your columns add up to 1.  Each *query* shares itself out among the keys: normalise rows, axis 1."
+COLUMNS = "Your columns add up to 1.  Each *query*'s weights sum to 1 over the keys: normalise rows, axis 1."
 
 
 WHOLE = "The whole matrix adds up to 1; each row should, on its own."
