@@ -107,7 +107,7 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE, as a shell reports a program that writes to a closed pipe
 
-DEBUG_NOTE = "With --debug, anywhere on the line, an error shows its traceback."
+DEBUG_NOTE = "Add --debug to see the traceback of an error."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

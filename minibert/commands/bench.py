@@ -43,13 +43,13 @@ class BenchConfig:
     """Dropout rate after sub-layers and on attention."""
     inference: bool = False
     """Measure inference instead: MiniLM's shape, 1,000 sentences of 5 to 60 tokens in batches of 32; the five options
-    above play no part."""
+    above are ignored."""
     backend: Literal["cpu", "reference"] = "cpu"
-    """Which minibert: cpu (Numba) or reference (NumPy)."""
+    """The backend of minibert: cpu (Numba) or reference (NumPy)."""
     threads: Annotated[int | None, THREADS] = None
     """Threads of each contender."""
     repeats: int = 5
-    """Turns that count, after one that warms up; figures are medians over them."""
+    """Measured turns, after one warm-up turn; figures are their medians."""
     peers: bool = True
     """Measure transformers with PyTorch too, where they are installed."""
     json: Annotated[str | None, Argument(metavar="FILE")] = None

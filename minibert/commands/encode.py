@@ -48,11 +48,11 @@ class EncodeConfig:
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
     threads: int | None = None
-    """Threads that compute on the CPU; by default one for each core that this process may use."""
+    """CPU threads; by default one for each core that this process may use."""
 
     def __post_init__(self):
         if not self.out.endswith((".npy", ".safetensors")):
@@ -85,11 +85,11 @@ class SearchConfig:
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
     threads: int | None = None
-    """Threads that compute on the CPU; by default one for each core that this process may use."""
+    """CPU threads; by default one for each core that this process may use."""
 
     def __post_init__(self):
         if self.top < 1 or (self.threads is not None and self.threads < 1):

@@ -29,11 +29,11 @@ class FillConfig:
     top: int = 5
     """How many words to show for each blank."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
 
     def __post_init__(self):
         if self.top < 1:

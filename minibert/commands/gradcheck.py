@@ -27,7 +27,7 @@ class GradcheckConfig:
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """Whose gradients to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
     seed: int = 0
     """Seed of the inputs and of the random upstream gradient."""
 

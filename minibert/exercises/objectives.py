@@ -175,7 +175,7 @@ add(
             ),
             Mistake("Divide at the end: the 1 at the label is divided by count too.", divided_too_early),
             Mistake(
-                "Your columns add up to 1, over the tokens.  Each token's probabilities sum to 1 over the V pieces: axis 1.",
+                "Your columns add up to 1, over the tokens.  Each token's row must sum to 1 over the V pieces: axis 1.",
                 over_the_tokens,
             ),
             Mistake(

@@ -29,17 +29,17 @@ class FinetuneConfig:
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     train: str | None = None
-    """File to learn from."""
+    """Training file."""
     dev: str | None = None
-    """File to measure on; without it a part of the training file is set aside."""
+    """Dev file; without it, part of the training file is held out."""
     dev_examples: int | None = None
-    """So many examples are set aside, at random, the same ones for every seed."""
+    """Hold out this many training examples, at random, the same ones for every seed."""
     dev_share: float = 0.1
-    """Or this share of them."""
+    """Or hold out this share of them."""
     train_examples: int | None = None
     """Learn from this many examples only, chosen at random."""
     text_column: str | None = None
-    """Of your own tables and JSONL: the column of the text (text)."""
+    """For your own tables and JSONL: the column of the text (text)."""
     pair_column: str | None = None
     """The column of the second text of a pair (none)."""
     label_column: str | None = None
@@ -55,15 +55,15 @@ class FinetuneConfig:
         float | None,
         Argument(metavar="FLOAT", default="(default: 5e-5; 3e-4 below a width of 384; 2e-3 with --frozen)"),
     ] = None
-    """The highest rate."""
+    """Peak learning rate."""
     warmup: float = 0.1
-    """Share of the steps in which the rate rises."""
+    """Share of the steps over which the learning rate rises."""
     weight_decay: float = 0.01
-    """Decay of weights, not of biases and layer norms."""
+    """Decoupled weight decay; biases and layer norms are not decayed."""
     clip: float = 1.0
-    """Gradients are scaled down to this norm."""
+    """Clip the gradient to this Euclidean norm."""
     max_length: int = 128
-    """Longest sequence, in tokens; less where the model has fewer positions."""
+    """Longest sequence, in tokens; at most the number of the model's positions."""
     evaluations: int = 1
     """Evaluations in each epoch."""
     patience: int | None = None
@@ -74,32 +74,32 @@ class FinetuneConfig:
     """Train this many times, with consecutive seeds; keep the best model, and report mean and standard deviation."""
 
     frozen: bool = False
-    """Leave the pre-trained model as it is, and train a small model on its vectors (classes of words and sentences)."""
+    """Freeze the pre-trained model and train a small one on its vectors (to classify words and sentences)."""
     layers: str = LAST_FOUR
-    """With --frozen, whose vectors: last-four (side by side), weighted (a sum of all with learnt weights), or a layer's
-    number, such as -1 for the last one."""
+    """With --frozen, which layers' vectors: last-four (concatenated), weighted (a sum of all with learnt weights), or
+    one layer's number, such as -1 for the last."""
     head: Literal["linear", "bilstm"] = BILSTM
-    """With --frozen, what learns: one output layer, or a BiLSTM of two layers before it (words only)."""
+    """With --frozen, what to train: an output layer, or a BiLSTM of two layers before it (words only)."""
 
     stride: int = 128
     """For a text that is too long for one sequence: how far each window starts after the previous one, in tokens."""
     max_answer: int = 30
     """Longest answer in a text, in tokens."""
     n_best: int = 20
-    """Answers that are weighed against each other."""
+    """How many candidate answers to compare."""
     null_threshold: float = 0.0
-    """How much more than the best answer "no answer" must score."""
+    """Answer "no answer" if it scores this much more than the best answer."""
 
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
-    """What a GPU computes in."""
+    """Precision on a GPU."""
     accumulate: int = 1
     """Cut each batch into this many parts: the same result with less memory."""
     threads: int | None = None
-    """Threads that compute on the CPU; by default one for each core that this process may use."""
+    """CPU threads; by default one for each core that this process may use."""
 
     def __post_init__(self):
         info = task_info(self.task)

@@ -43,11 +43,11 @@ class PredictConfig:
     n_best: int = 1
     """Answers to print for each example."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """What computes: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (it takes a C++ compiler, and time)."""
+    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
     threads: int | None = None
-    """Threads that compute on the CPU; by default one for each core that this process may use."""
+    """CPU threads; by default one for each core that this process may use."""
 
     def __post_init__(self):
         if self.n_best < 1 or (self.threads is not None and self.threads < 1):

@@ -46,7 +46,7 @@ EMULATED = dict(final_pairs=8, eval_pairs=8)
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Learn a vocabulary from text, pre-train a BERT on it (masked tokens and next sentences), show what it learnt.
+    """Learn a vocabulary from text, pre-train a BERT on it (masked tokens and next sentences), and show what it learnt.
 
     Without arguments: a tiny BERT on every US State of the Union address, in a fresh folder under runs/.
     """
@@ -58,56 +58,56 @@ class PretrainConfig:
     """Text to learn from: .txt files (blank lines between documents), .jsonl files with a field "text", folders of
     both, or - for standard input."""
     document_per_file: bool = False
-    """A text file is one document, blank lines or not."""
+    """Treat each text file as one document, even if it has blank lines."""
     out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/001, runs/002, …)")] = None
     """Folder for the run, new or empty."""
     resume: bool = False
     """Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped."""
     seed: int = 0
-    """Seed of the weights, the order, the pairs, the masks and the dropout."""
+    """Seed of the weights, the order of the data, the pairs, the masks and the dropout."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """What computes: cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
+    """Compute with cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU: for looking, not for training (it takes a C++ compiler).
-    Evaluations are then of 8 pairs, unless you say otherwise."""
+    """Run the kernels of the gpu backend on the CPU, to inspect them, not to train (needs a C++ compiler). Evaluations
+    then use 8 pairs by default."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
-    """What a GPU computes in: float32; tf32, products on tensor cores from rounded inputs; bfloat16 or float16 with
-    master weights in float32 (float16 scales its losses)."""
+    """Precision on a GPU: float32; tf32, products on tensor cores from rounded inputs; bfloat16 or float16 with master
+    weights in float32 (float16 scales its losses)."""
     threads: int | None = None
-    """Threads that compute on the CPU; by default one for each core that this process may use."""
+    """CPU threads; by default one for each core that this process may use."""
 
     preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
-    """Other defaults for all that follows: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one GPU
-    with that much memory in GB."""
+    """Sets the defaults of all options below: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one
+    GPU with 8, 16 or 24 GB of memory."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
     vocab: Annotated[str | None, Argument(metavar="DIR", default="(default: learn one from the corpus)")] = None
-    """Folder with a vocab.txt and tokenizer_config.json, or a tokenizer.json, to use."""
+    """Use the vocabulary of this folder: vocab.txt and tokenizer_config.json, or tokenizer.json."""
     vocab_size: int = 8192
-    """Entries of the vocabulary to learn."""
+    """Size of the vocabulary to learn."""
     cased: bool = False
-    """Keep capitals and accents apart (in a vocabulary that is learnt here)."""
+    """Keep capitals and accents (in a vocabulary that is learnt here)."""
     max_positions: int = 512
-    """Longest sequence that the model can ever read, in tokens."""
+    """Longest sequence that the model can read, in tokens."""
 
     steps: int = 10_000
     """Optimiser steps."""
     batch_tokens: int = 1024
     """Tokens in a batch; a batch holds batch_tokens // length sequences."""
     lengths: tuple[str, ...] = ("8:0.1:0.4", "16:0.2:0.4", "64:0.2:0.25", "128:0.5")
-    """Sequence lengths in tokens, their shares of the steps, and perhaps a mask rate of their own, in order:
-    LENGTH:SHARE or LENGTH:SHARE:RATE. Short sequences first: among 8 tokens a neighbour is easy to find, among 128 it
-    is lost in the average; and more blanks at first mean more to learn from in a step (docs/pretraining.md)."""
+    """Phases of the training, in order: LENGTH:SHARE or LENGTH:SHARE:RATE, that is, sequence length in tokens, share
+    of the steps, and optionally a mask rate. Short sequences first: a neighbour is easy to find among 8 tokens, and
+    lost in the average of 128; and more masks at first give more to learn from in a step (docs/pretraining.md)."""
     nsp_from: int = 64
-    """Next-sentence pairs at this length and above; shorter sequences are windows of running text."""
+    """Train on next-sentence pairs from this length on; shorter sequences are windows of running text."""
     random_positions: bool = True
-    """Start shorter windows at a random position, so that all positions are trained from the beginning."""
+    """Start shorter windows at a random position, so that all positions are trained early."""
     accumulate: int = 1
     """Cut each batch into this many micro-batches and add up their gradients: less memory, the same result."""
 
     learning_rate: float = 2e-3
-    """Highest learning rate, reached at the end of the warm-up."""
+    """Peak learning rate, reached at the end of the warm-up."""
     warmup: float = 0.06
     """Share of the steps over which the learning rate rises from 0; then it falls to 0 linearly."""
     beta1: float = 0.9
@@ -117,39 +117,39 @@ class PretrainConfig:
     adam_eps: float = 1e-6
     """Added to the square root of AdamW's second moment."""
     weight_decay: float = 0.01
-    """Decoupled weight decay, off biases and layer norms."""
+    """Decoupled weight decay; biases and layer norms are not decayed."""
     bias_correction: bool = False
     """Divide AdamW's moments by 1 - beta ** step (Kingma and Ba); BERT's own release does not."""
     clip: float = 1.0
-    """Longest gradient, as its Euclidean norm; longer ones are scaled down to it."""
+    """Clip the gradient to this Euclidean norm."""
     dropout: float = 0.0
-    """Dropout rate after sub-layers and on attention. The paper has 0.1; a tiny model that sees the corpus a few times
-    underfits, and dropout would only slow it down."""
+    """Dropout rate after sub-layers and on attention probabilities. The paper uses 0.1; a tiny model that sees the corpus
+    only a few times underfits, and dropout would slow it down."""
 
     init_std: Annotated[float | None, Argument(metavar="FLOAT", default="(default: 0.02 * sqrt(768 / width))")] = None
-    """Standard deviation of the weights at the start. A narrow layer then passes on as much as the paper's, 768 wide,
-    does at 0.02."""
+    """Standard deviation of the initial weights. The default keeps the scale of a layer's output as in the paper,
+    whose layers have 768 inputs and 0.02."""
     position_init: Literal["sinusoids", "normal"] = "sinusoids"
-    """How position embeddings begin: sinusoids make neighbours alike from the first step; normal, as in the paper."""
+    """Initial position embeddings: sinusoids, in which neighbours are similar, or normal, as in the paper."""
     mask_rate: float = 0.15
-    """Share of the tokens to predict, where --lengths names no other, and in evaluations."""
+    """Share of the tokens to predict, in evaluations and where --lengths gives no other."""
     whole_word: bool = False
     """Mask all pieces of a word together."""
 
     held_out: float = 0.05
-    """Share of the documents' groups (for the addresses: years) that is set aside for evaluation."""
+    """Share of the documents to hold out for evaluation, in whole groups (for the addresses: years)."""
     eval_every: int = 1000
-    """Steps between two evaluations."""
+    """Steps between evaluations."""
     eval_pairs: int = 200
-    """Held-out pairs in an evaluation on the way."""
+    """Held-out pairs in each evaluation but the last."""
     final_pairs: int = 2000
-    """Held-out pairs in the evaluation at the end."""
+    """Held-out pairs in the last evaluation."""
     save_every: int = 500
-    """Steps between two checkpoints."""
+    """Steps between checkpoints."""
     keep: int = 2
-    """Checkpoints to keep."""
+    """Number of checkpoints to keep."""
     log_every: int = 10
-    """Steps between two looks at the losses, for the progress bar and for metrics.jsonl, which gets a line for each."""
+    """Steps between readings of the losses; metrics.jsonl gets a line for every step."""
 
     def __post_init__(self):
         at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
