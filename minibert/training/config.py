@@ -123,8 +123,8 @@ class PretrainConfig:
     clip: float = 1.0
     """Clip the gradient to this Euclidean norm."""
     dropout: float = 0.0
-    """Dropout rate after sub-layers and on attention probabilities. The paper uses 0.1; a tiny model that sees the corpus
-    only a few times underfits, and dropout would slow it down."""
+    """Dropout rate after sub-layers and on attention probabilities. The paper uses 0.1; a tiny model that sees the
+    corpus only a few times underfits, and dropout would slow it down."""
 
     init_std: Annotated[float | None, Argument(metavar="FLOAT", default="(default: 0.02 * sqrt(768 / width))")] = None
     """Standard deviation of the initial weights. The default keeps the scale of a layer's output as in the paper,
