@@ -14,37 +14,37 @@ from minibert.tasks.features import Feature, as_int32, sequence
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
 from minibert.text.tokenizer import longest_first
 
-ROOM_FOR_TEXT = 8  # tokens of a context that a long question leaves at least
+LEAST_CONTEXT = 8  # least number of context tokens beside a long question
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's answer to one example."""
+    """A model's prediction for one example."""
 
     answer: object
     """a class, a number, a tuple of labels, a text ("" for no answer), or the number of an ending"""
     probability: float | None = None
-    """of that answer, as the model has it; of words the mean; None for numbers"""
+    """the model's probability of it, for words the mean; None for numbers"""
     others: list = field(default_factory=list)
-    """(answer, probability) of further answers, the likeliest first"""
+    """(answer, probability) of further answers, most likely first"""
 
 
 class Codec:
-    """What the kinds have in common."""
+    """Base class of the codecs."""
 
     def __init__(self, tokenizer, labels: Sequence[str], max_length: int):
         self.tokenizer, self.labels, self.max_length = tokenizer, tuple(labels), max_length
         self.number = {label: number for number, label in enumerate(self.labels)}
 
     def encode(self, examples: Sequence) -> list[Feature]:
-        """All features, in the order of the examples.  Raises ValueError for a label that is none of the classes."""
+        """All features, in the order of the examples.  Raises ValueError for an unknown label."""
         return [feature for number, example in enumerate(examples) for feature in self.features(example, number)]
 
     def features(self, example, number: int) -> list[Feature]:
         raise NotImplementedError
 
     def truth(self, example):
-        """The right answer, as the metrics take it."""
+        """The correct answer, as the metrics take it."""
         return example.label
 
     def decode(self, examples: Sequence, features: Sequence[Feature], logits: Sequence[np.ndarray]) -> list[Prediction]:
@@ -65,7 +65,7 @@ class Codec:
         return self.number[label]
 
     def pair(self, first: str, second: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """The sequence of one or two texts; the longer one is cut where they do not fit."""
+        """The sequence of one or two texts; the longer one is truncated if they do not fit."""
         one = self.tokenizer.tokenize_ids(first)
         two = None if second is None else self.tokenizer.tokenize_ids(second)
         budget = self.max_length - (2 if two is None else 3)
@@ -147,7 +147,7 @@ class SpanCodec(Codec):
         self.may_lack, self.null_threshold = may_lack, null_threshold
 
     def features(self, example, number: int) -> list[Feature]:
-        question = self.tokenizer.tokenize_ids(example.question)[: self.max_length - 3 - ROOM_FOR_TEXT]
+        question = self.tokenizer.tokenize_ids(example.question)[: self.max_length - 3 - LEAST_CONTEXT]
         encoding = self.tokenizer.encode(example.context)
         ids, offsets = encoding.ids[1:-1], encoding.offsets[1:-1]
         budget, before = self.max_length - len(question) - 3, len(question) + 2  # before: tokens until the context

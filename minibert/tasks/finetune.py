@@ -34,7 +34,7 @@ from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
 from minibert.training.memory import keep_freed_memory
 from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
 
-SPLIT_SEED = 1810  # of the examples that are set aside: the same for all seeds
+SPLIT_SEED = 1810  # of the held-out examples: the same for all seeds
 log = logging.getLogger("minibert")
 
 
@@ -44,13 +44,13 @@ class Result:
 
     folder: Path
     scores: dict[str, float]
-    """of the best seed, on the dev set"""
+    """scores of the best seed on the dev set"""
     all_scores: tuple[dict[str, float], ...]
-    """of each seed"""
+    """scores of each seed"""
     seconds: float
     """of training and evaluation, all seeds"""
     baseline: float | None
-    """accuracy of always giving the dev set's most frequent class; None where there are no classes"""
+    """accuracy of always predicting the dev set's most frequent class; None without classes"""
 
 
 def finetune(config: FinetuneConfig) -> None:
@@ -104,7 +104,7 @@ class FineTuning:
             patience=config.patience,
             accumulate=config.accumulate,
         )
-        self.model_of(config.seed)  # reads the weights once, to see that they are there
+        self.model_of(config.seed)  # reads the weights once, to check that they exist
         say("task", f"{config.task}: {self.info.title}")
         say("examples", f"{len(train):,} to learn from, {len(self.dev):,} to measure on" + self.in_sequences(train))
         if self.task.labels and self.info.kind != REGRESSION:
@@ -117,12 +117,12 @@ class FineTuning:
         )
 
     def in_sequences(self, train: Sequence) -> str:
-        """How many sequences the examples are cut into, where they are cut."""
+        """A note on how many windows long examples were cut into; empty if none was."""
         made = len(self.train_features), len(self.dev_features)
         return "" if made == (len(train), len(self.dev)) else f" (cut into {made[0]:,} and {made[1]:,} sequences)"
 
     def model_of(self, seed: int) -> TaskModel:
-        """The pre-trained model with a fresh output layer; or a fresh small model on the frozen one."""
+        """The pre-trained model with a new output layer, or a new small model on top of the frozen one."""
         if self.encoder is not None:
             words, config = self.info.kind == TOKENS, self.config
             return FeatureModel(
@@ -232,14 +232,14 @@ class FineTuning:
 
 
 def usual_rate(frozen: bool, width: int) -> float:
-    """The learning rate where none is given."""
+    """The default learning rate."""
     if frozen:
         return RATE_OF_FROZEN
     return RATE_OF_WIDE if width >= WIDE else RATE_OF_NARROW
 
 
 def batch_of(features: Sequence, number: int, whole: Sequence):
-    """A part of a batch: the features from `number` on of the whole batch."""
+    """A micro-batch: the features of the whole batch from `number` on."""
     return task_batch(features, number, sum(len(feature.labels) for feature in whole))
 
 
@@ -247,7 +247,7 @@ def batch_of(features: Sequence, number: int, whole: Sequence):
 
 
 def read_data(config: FinetuneConfig) -> tuple[list, list]:
-    """The examples to learn from, and those to measure on."""
+    """The training examples and the dev examples."""
     info = task_info(config.task)
     if config.task.startswith("sotu-"):
         train, dev = sotu_examples(config.task, held_out_share(config.run))
@@ -271,12 +271,12 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
 
 
 def held_out_share(run: str) -> float:
-    """The share of the corpus that the pre-training run held out; the usual one for other models."""
+    """The share of the corpus that the pre-training run held out; the default share for other models."""
     return PretrainConfig.load(run).held_out if (Path(run) / OPTIONS).is_file() else HELD_OUT_SHARE
 
 
 def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
-    """The task with its classes.  Raises ValueError where the examples do not go together."""
+    """The task with its classes.  Raises ValueError if the examples are inconsistent."""
     info = task_info(config.task)
     if info.kind in (SENTENCE, REGRESSION) and len({example.pair is None for example in train}) > 1:
         raise ValueError(f"{config.train} has pairs and single sentences; expected one kind")
@@ -298,7 +298,7 @@ def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
 
 
 def class_sizes(kind: str, examples: list) -> str:
-    """How often each class is among some examples."""
+    """How often each class occurs in some examples."""
     labels = [label for e in examples for label in (e.labels if kind == TOKENS else [e.label])]
     counts = Counter(labels).most_common()
     shown = ", ".join(f"{label} {count / len(labels):.1%}" for label, count in counts[:8])
@@ -309,7 +309,7 @@ def class_sizes(kind: str, examples: list) -> str:
 
 
 def open_folder(config: FinetuneConfig) -> tuple[Path, bool]:
-    """The folder for the model, and whether it was made just now.  FileExistsError where it holds something."""
+    """The folder for the model, and whether it was just made.  Raises FileExistsError if it is not empty."""
     if config.out is None:
         parent = Path(RUNS) / config.task
         return fresh_folder(parent), True
@@ -342,13 +342,13 @@ def record(codec: Codec, example, prediction: Prediction) -> dict:
 
 
 def as_plain(example) -> dict:
-    """An example without its answers."""
+    """An example without its labels."""
     hidden = ("label", "labels", "answers")
     return {name: value for name, value in vars(example).items() if name not in hidden and value is not None}
 
 
 def flat(kind: str, answers: Sequence) -> list:
-    """All classes, one after the other: a word task's answers are lists of them."""
+    """All classes in one list: in a word task, each answer is a list of them."""
     return [label for labels in answers for label in labels] if kind == TOKENS else list(answers)
 
 

@@ -13,24 +13,24 @@ OUTSIDE = "O"
 
 
 def accuracy(truth: Sequence, predicted: Sequence) -> float:
-    """Share of the examples whose class is right."""
+    """Share of the examples that are classified correctly."""
     return sum(t == p for t, p in zip(truth, predicted, strict=True)) / len(truth)
 
 
 def f1_of(truth: Sequence, predicted: Sequence, label) -> float:
-    """Of one class: the harmonic mean of precision and recall; 0 where the class neither is nor is predicted."""
+    """Of one class: the harmonic mean of precision and recall; 0 where the class neither occurs nor is predicted."""
     hits = sum(t == p == label for t, p in zip(truth, predicted, strict=True))
     mentioned = sum(t == label for t in truth) + sum(p == label for p in predicted)
     return 2 * hits / mentioned if mentioned else 0.0
 
 
 def macro_f1(truth: Sequence, predicted: Sequence) -> float:
-    """The mean of the F1 of all classes that are there or predicted."""
+    """The mean F1 of all classes that occur or are predicted."""
     return float(np.mean([f1_of(truth, predicted, label) for label in sorted({*truth, *predicted})]))
 
 
 def matthews(truth: Sequence, predicted: Sequence) -> float:
-    """Matthews' correlation of classes (Gorodkin 2004 for more than two); 0 where one side is always the same class."""
+    """Matthews' correlation of classes (Gorodkin 2004 for more than two); 0 where either side is constant."""
     labels = sorted({*truth, *predicted})
     number = {label: i for i, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)))  # [truth, predicted]
@@ -54,7 +54,7 @@ def pearson(truth: Sequence[float], predicted: Sequence[float]) -> float:
 
 
 def spearman(truth: Sequence[float], predicted: Sequence[float]) -> float:
-    """Correlation of the ranks; equal numbers share the mean of their ranks."""
+    """Correlation of the ranks; ties get the mean of their ranks."""
     return pearson(ranks(truth), ranks(predicted))
 
 
@@ -88,7 +88,7 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[float, float, float]:
-    """Precision, recall and F1 over all entities: right is one whose type, beginning and end are right."""
+    """Precision, recall and F1 over all entities: an entity is correct if its type, beginning and end are."""
     hits = is_so = is_said = 0
     for t, p in zip(truth, predicted, strict=True):
         true, said = entities(t), entities(p)
@@ -97,7 +97,7 @@ def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
 
 
 def token_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """F1 over all words that have, or are given, another label than "O": for punctuation marks, say."""
+    """F1 over all words whose true or predicted label is not "O": for punctuation marks, say."""
     pairs = [(t, p) for ts, ps in zip(truth, predicted, strict=True) for t, p in zip(ts, ps, strict=True)]
     hits = sum(t == p != OUTSIDE for t, p in pairs)
     return ratio(2 * hits, sum(t != OUTSIDE for t, _ in pairs) + sum(p != OUTSIDE for _, p in pairs))
@@ -111,7 +111,7 @@ def ratio(part: float, whole: float) -> float:
 
 
 def normalised(answer: str) -> str:
-    """Small letters, no punctuation, no articles, single blanks (Rajpurkar et al. 2016, section 6.1)."""
+    """Lower case, no punctuation, no articles, single spaces (Rajpurkar et al. 2016, section 6.1)."""
     answer = "".join(character for character in answer.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
 
@@ -137,7 +137,7 @@ def words_f1(truth: list[str], predicted: list[str]) -> float:
 
 
 def measure(names: Sequence[str], truth: list, predicted: list, positive: str | None = None) -> dict[str, float]:
-    """The metrics of those names.
+    """The metrics with these names.
 
     truth, predicted: a class or number for each example; of words, a sequence of labels; of spans, the list of answers,
     and the predicted text.  positive: the class that the F1 of two classes is of.

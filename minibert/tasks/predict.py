@@ -1,4 +1,4 @@
-"""`minibert predict`: answers of a fine-tuned model to new text, from a file or standard input."""
+"""`minibert predict`: predictions of a fine-tuned model for new text, from a file or standard input."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from minibert.tasks.task import Task, predictions_of
 from minibert.text import Tokenizer
 
 STANDARD_INPUT = "-"
-PLAIN = (".txt", "")  # endings of files that have a text in each line
+PLAIN = (".txt", "")  # endings of files with one text per line
 PUNCTUATION = "sotu-punctuation"
 ENDS = ".?!"  # a word after one of these is capitalised
 log = logging.getLogger("minibert")
@@ -69,7 +69,7 @@ def predict(config: PredictConfig) -> None:
 
 
 def read_input(task: Task, file: str) -> list:
-    """The examples of a file or of standard input.  ValueError, with the line, where they are none."""
+    """The examples of a file or of standard input.  Raises ValueError, with the line, for malformed ones."""
     info, path = task_info(task.name), Path("standard input" if file == STANDARD_INPUT else file)
     if file == STANDARD_INPUT:
         lines = sys.stdin.read().splitlines()
@@ -105,7 +105,7 @@ def plain_example(task: Task, kind: str, line: str, where: str):
 
 
 def as_lines(task: Task, example, prediction: Prediction, n_best: int) -> Iterator[str]:
-    """How an answer is printed for people."""
+    """A prediction as text."""
     kind = task.kind
     if kind == TOKENS:
         if task.name == PUNCTUATION:
@@ -128,7 +128,7 @@ def as_lines(task: Task, example, prediction: Prediction, n_best: int) -> Iterat
 
 
 def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
-    """Words with their marks, and a capital where a sentence begins."""
+    """Words with their punctuation marks, capitalised where a sentence begins."""
     text, begins = [], True
     for word, mark in zip(words, marks, strict=True):
         word = word[:1].upper() + word[1:] if begins else word
@@ -138,7 +138,7 @@ def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
 
 
 def as_json(example, prediction: Prediction) -> Iterator[str]:
-    """How an answer is printed for machines."""
+    """A prediction as JSON."""
     given = {name: value for name, value in vars(example).items() if value not in (None, ())}
     got = {"answer": prediction.answer, "probability": prediction.probability}
     if prediction.others:

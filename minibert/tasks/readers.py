@@ -71,7 +71,7 @@ def read_lines(path: Path) -> list[str]:
 def read_table(
     info: TaskInfo, lines: list[str], path: Path, columns: Columns, labelled: bool
 ) -> Iterator[SentenceExample]:
-    """One example in each line, its parts between tabs, or as CSV has it."""
+    """One example per line, tab-separated or CSV."""
     rows = split_rows(lines, path)
     if columns.header:
         (names, where), rows = rows[0], rows[1:]
@@ -94,7 +94,7 @@ def read_table(
 
 
 def split_rows(lines: list[str], path: Path) -> list[tuple[list[str], str]]:
-    """Each line's parts, and where it stands; empty lines are passed over."""
+    """Each line's fields and its location; empty lines are skipped."""
     if path.suffix == ".csv":
         reader, rows = csv.reader(line + "\n" for line in lines), []
         try:
@@ -108,7 +108,7 @@ def split_rows(lines: list[str], path: Path) -> list[tuple[list[str], str]]:
 
 
 def column_of(wanted, names: list[str] | None, width: int, path: Path, needed: bool = True) -> int | None:
-    """The number of a column; None for a label's that is not there and not needed."""
+    """The index of a column; None for a missing label column that is not needed."""
     if names is None:
         if wanted >= width:
             raise ValueError(f"{path}, line 1: {width} columns, expected at least {wanted + 1}")
@@ -127,7 +127,7 @@ def some_text(text, where: str) -> str:
 
 
 def label_of(info: TaskInfo, value, where: str, labelled: bool):
-    """The class by its name, or the number."""
+    """A label: the class's name, or a number."""
     value = str(value).strip()
     if not value:
         if labelled:
@@ -174,7 +174,7 @@ def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsEx
 
 
 def check_tag(tag: str, where: str) -> None:
-    """A tag that begins like one of BIO must be one; other schemes, such as parts of speech, are tags as they stand."""
+    """A tag that looks like BIO must be valid BIO; other schemes, such as parts of speech, are taken as they are."""
     if tag[:2] in ("B-", "I-") and len(tag) == 2:
         raise ValueError(f"{where}: the tag {tag!r} names no type; expected such as B-person")
 
@@ -208,7 +208,7 @@ def read_squad(text: str, path: Path, labelled: bool) -> Iterator[SpanExample]:
 
 
 def checked(example: SpanExample, where: str) -> SpanExample:
-    """The example; ValueError where an answer is not in the context."""
+    """The example.  Raises ValueError if an answer is not in the context."""
     for answer in example.answers:
         there = example.context[answer.start : answer.start + len(answer.text)]
         if answer.text and there == answer.text:
@@ -225,7 +225,7 @@ def checked(example: SpanExample, where: str) -> SpanExample:
 
 
 def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceExample]:
-    """SWAG's CSV: two sentences, of which the second is only begun, and endings."""
+    """SWAG's CSV: a sentence, the beginning of a second one, and two or more endings."""
     (names, _), *rows = split_rows(lines, path.with_suffix(".csv"))
     endings = [name for name in names if name.startswith("ending")]
     text, begun = (column_of(name, names, len(names), path) for name in ("sent1", "sent2"))
@@ -242,7 +242,7 @@ def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceEx
 
 
 def choice_of(value, endings: tuple[str, ...], where: str) -> int:
-    """Which ending is right."""
+    """The number of the correct ending."""
     try:
         number = int(value)
     except (TypeError, ValueError):
@@ -256,7 +256,7 @@ def choice_of(value, endings: tuple[str, ...], where: str) -> int:
 
 
 def read_records(lines: Iterable[str], path: Path) -> Iterator[tuple[dict, str]]:
-    """The objects of a JSONL file, and where each stands."""
+    """The objects of a JSONL file, each with its location."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -338,6 +338,6 @@ def check_types(records: list[tuple[dict, str]], name: str) -> None:
 
 
 def with_columns(columns: Columns, text: str | None, pair: str | None, label: str | None) -> Columns:
-    """Other names where they are given."""
+    """The task's columns, with the names that the user gave."""
     given = {name: value for name, value in (("text", text), ("pair", pair), ("label", label)) if value is not None}
     return replace(columns, **given)

@@ -1,4 +1,4 @@
-"""A task as a run has it: its kind, its classes, its codec, its metrics; and its file task.json in a model's folder."""
+"""A task, as stored in task.json beside a model: its kind, classes, codec and metrics."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ TOKENS_AT_A_TIME = 4096  # in evaluation
 
 @dataclass(frozen=True)
 class Task:
-    """Everything but the weights."""
+    """Everything about a fine-tuned model but its weights."""
 
     name: str
     labels: tuple[str, ...]
@@ -44,7 +44,7 @@ class Task:
     pairs: bool = False
     """the examples are pairs of sentences"""
     columns: tuple[str | None, str | None, str | None] = (None, None, None)
-    """of text, pair and label, where they are not the task's own"""
+    """names of the columns of text, pair and label, where they are not the task's defaults"""
     stride: int = 128
     max_answer: int = 30
     n_best: int = 20
@@ -82,7 +82,7 @@ class Task:
 
     @classmethod
     def load(cls, folder) -> "Task":
-        """The task of a folder.  Raises FileNotFoundError or ValueError where it is no fine-tuned model's."""
+        """The task of a folder.  Raises FileNotFoundError or ValueError if it holds no fine-tuned model."""
         path = Path(folder) / FILE
         if not path.is_file():
             raise FileNotFoundError(
@@ -123,7 +123,7 @@ def scores_of(model: TaskModel, features: Sequence[Feature]) -> list[np.ndarray]
 
 
 def predictions_of(model: TaskModel, codec: Codec, examples: Sequence, features=None) -> list[Prediction]:
-    """The model's answers to examples.  features: theirs, where they are at hand."""
+    """The model's predictions for examples.  features: theirs, if already computed."""
     features = codec.encode(examples) if features is None else features
     return codec.decode(examples, features, scores_of(model, features))
 

@@ -24,13 +24,13 @@ from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
 
 CORPUS = "corpus"  # the folder of token shards within a run
-STDIN = "stdin.txt"  # standard input is read once, and needed twice
+STDIN = "stdin.txt"  # a copy: standard input can be read only once, and is needed twice
 
 
 def check_before_anything_is_written(config: PretrainConfig) -> None:
-    """Raise what is wrong with the options and the names of the sources, before there is a folder for the run."""
+    """Validate options and the names of the sources, before creating the run's folder."""
     check_lengths(config)
-    read_corpus(config.corpus or (DEFAULT_CORPUS,))  # opens nothing, but asks whether all sources are there
+    read_corpus(config.corpus or (DEFAULT_CORPUS,))  # checks that all sources exist, without opening them
     if config.vocab is not None:
         Tokenizer.load(config.vocab)
     backend_of(config)
@@ -86,7 +86,7 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
 
 
 def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTraining:
-    """The model of the run, as it is before the first step."""
+    """The model of the run, before its first step."""
     shape = BertConfig.preset(
         config.size,
         len(tokenizer),
@@ -107,7 +107,7 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTra
 
 
 def backend_of(config: PretrainConfig):
-    """The backend of --backend, --emulate and --precision.  RuntimeError where this machine lacks it."""
+    """The backend for --backend, --emulate and --precision.  Raises RuntimeError if it is not available here."""
     backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
     if reason := why_not_in(backend, config.precision):
         raise RuntimeError(reason)
@@ -132,7 +132,7 @@ def copy_standard_input(path: Path) -> None:
 
 
 def counted(texts, bar):
-    """The texts, their lengths shown on a progress bar."""
+    """The texts, while a progress bar counts their lengths."""
     for text in texts:
         yield text
         bar.update(len(text))

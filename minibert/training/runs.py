@@ -1,4 +1,4 @@
-"""The folder of a run, and how it comes to be."""
+"""The folder of a run: finding it, making it, locking it, cleaning up."""
 
 import fcntl
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 from minibert.training.checkpoints import FOLDER
 from minibert.training.config import OPTIONS, PretrainConfig
 
-RUNS = "runs"  # where runs without --out go
+RUNS = "runs"  # default parent folder of runs
 
 
 def open_run(config: PretrainConfig) -> tuple[Path, bool]:
-    """The run's folder, and whether it was made just now: a fresh one, or that of the run to resume.
+    """The run's folder, new or that of the run to resume, and whether it was just made.
 
     Raises FileExistsError when --out holds something already, FileNotFoundError or ValueError when there is no such run
     to resume, or its options were others.
@@ -41,7 +41,7 @@ def open_run(config: PretrainConfig) -> tuple[Path, bool]:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder.  RuntimeError when one is in it.
+    """Lock a run's folder.  Raises RuntimeError if another process holds the lock.
 
     The system lets go of the lock when the process ends, however it ends.
     """
@@ -57,7 +57,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def fresh_folder(parent: Path) -> Path:
-    """Make the next free one of parent/001, parent/002, …"""
+    """Make the next free folder of parent/001, parent/002, …"""
     parent.mkdir(parents=True, exist_ok=True)
     taken = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()]
     number = max(taken, default=0) + 1
@@ -66,12 +66,12 @@ def fresh_folder(parent: Path) -> Path:
             run = parent / f"{number:03d}"
             run.mkdir()
             return run
-        except FileExistsError:  # another run took it a moment ago
+        except FileExistsError:  # another run has just made it
             number += 1
 
 
 def discard(run: Path, made: bool) -> None:
-    """Remove what a new run that could not be prepared has written, and the folder too if it was made for it."""
+    """Remove the files of a new run whose preparation failed, and its folder if it was made for the run."""
     for path in run.iterdir():
         remove(path)
     if made:
@@ -79,7 +79,7 @@ def discard(run: Path, made: bool) -> None:
 
 
 def sweep(run: Path) -> None:
-    """Remove what a run that was killed left half-written."""
+    """Remove half-written files that a killed run left."""
     for folder in (run, run / FOLDER):
         if folder.is_dir():
             for path in filter(is_leftover, folder.iterdir()):
