@@ -1,4 +1,4 @@
-"""What a model has to beat: three guesses that need no more than counting, on the same held-out tokens.
+"""Count-based baselines: three guesses to beat, on the same held-out tokens.
 
     most frequent       always the most frequent token of the training text
     left neighbour      the most frequent successor of the token on the left

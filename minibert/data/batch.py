@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The tokens of B sequences, N in all: what a model reads, and nothing of what it should answer.
+    """The tokens of B sequences, N in all: the model's input, without any targets.
 
     A batch may be a part of a larger *global* batch, which was split among micro-batches or processes.
     int32 unless stated otherwise.

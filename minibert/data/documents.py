@@ -33,12 +33,12 @@ class DocumentSet:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the documents have together."""
+        """The number of tokens in all documents."""
         return int(self.token_counts.sum())
 
     @property
     def sentences(self) -> int:
-        """How many sentences the documents have together."""
+        """The number of sentences in all documents."""
         return int(self.sentence_counts.sum())
 
     def read(self, index: int) -> np.ndarray:

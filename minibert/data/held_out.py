@@ -1,4 +1,4 @@
-"""Held-out documents: set aside before anything is learnt, to measure what a model knows of text it never saw.
+"""Held-out documents: set aside before training, to measure a model on text that it has never seen.
 
 Which ones must depend on nothing that changes between runs: not on the seed, not on the order of files, not on what
 else is in the corpus.  So a hash of a group's name decides: the group is held out when it falls in the lowest

@@ -1,4 +1,4 @@
-"""A batch of pre-training: the tokens that a model reads, and what it should answer about them."""
+"""A batch of pre-training: the tokens that a model reads, and its targets."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ IGNORED = -100  # how transformers marks the labels of positions that are not pr
 
 @dataclass(frozen=True, eq=False)
 class MaskedBatch:
-    """N tokens in B sequences, M of which are to be predicted, and perhaps whether each pair is a true one; int32."""
+    """N tokens in B sequences; M of them to be predicted; perhaps the next-sentence label of each pair; int32."""
 
     tokens: Batch
     """with some of its token_ids hidden by [MASK]"""

@@ -27,7 +27,7 @@ RANDOM_SHARE = 0.1  # of the chosen tokens, become a random one; the rest stays
 
 @dataclass(frozen=True, eq=False)
 class MaskingIds:
-    """What masking has to know of a vocabulary of V pieces."""
+    """What masking needs to know about a vocabulary of V pieces."""
 
     mask_id: int
     special: np.ndarray

@@ -155,7 +155,7 @@ def describe_vocabulary(tokenizer) -> dict:
 
 
 def _write(tokenized, files, dtype, shard_tokens, progress):
-    """Lay the documents down one after the other; returns the counts."""
+    """Write the documents one after the other; returns the counts."""
     tokens = sentences = number = shard = in_shard = 0
     for document, ids, lengths in tokenized:
         if in_shard >= shard_tokens:
@@ -192,7 +192,7 @@ class _Files:
         self._hashes[name].update(data)
 
     def finish(self):
-        """Put every byte on the disk; returns the manifest's entries."""
+        """Flush every byte to disk; returns the manifest's entries."""
         for file in self._open.values():
             file.flush()
             os.fsync(file.fileno())

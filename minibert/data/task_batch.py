@@ -1,4 +1,4 @@
-"""A batch of a task: tokens laid end to end, which of them a head reads, and what it should answer."""
+"""A batch of a task: tokens laid end to end, the rows that a head reads, and the labels."""
 
 from dataclasses import dataclass, replace
 

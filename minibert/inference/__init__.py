@@ -1,4 +1,4 @@
-"""What a trained model is used for: filling blanks, vectors of texts, where a model looks."""
+"""Using a trained model: filling blanks, vectors of texts, where a model looks."""
 
 from minibert.inference.encode import encode
 from minibert.inference.fill import fill_mask

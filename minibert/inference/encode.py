@@ -48,7 +48,7 @@ def encode(
 
 
 def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
-    """The numbers of the texts in groups of about one length, the longest first."""
+    """The indices of the texts, in groups of similar length, longest first."""
     groups, budget = [], 0
     for number in sorted(range(len(ids)), key=lambda number: -len(ids[number])):
         if len(ids[number]) > budget:

@@ -31,7 +31,7 @@ class Model:
         seed: int | None = 0,
         position_init: str = "normal",
     ):
-        """Build the model and initialise it from the seed (None: leave zeros, for weights that are loaded next).
+        """Build the model and initialise it from the seed (None: leave zeros, since weights are loaded next).
 
         backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (its
         parameters then have masters in float32: see minibert.nn.parameters); position_init: "normal", as in the
@@ -116,7 +116,7 @@ class BertBody:
         return hidden, (embeddings_cache, encoder_cache) if keep_cache else None
 
     def hidden_states(self, batch: Batch) -> list:
-        """What the embeddings and each layer make of a batch, without dropout: L + 1 arrays [N, H]."""
+        """The outputs of the embeddings and of each layer, without dropout: L + 1 arrays [N, H]."""
         inputs = self.prepare(batch)
         x, _ = self.embeddings.forward(inputs.token_ids, inputs.position_ids, inputs.segment_ids)
         states = [x]
@@ -143,7 +143,7 @@ class BertBody:
         return self.pooler.backward(self.backend.tanh_backward(d_pooled, tanh_cache), dense_cache)
 
     def check(self, batch: Batch) -> None:
-        """Raise ValueError where a batch does not fit the model's tables; on the host, before anything is computed."""
+        """Raise ValueError if an id is outside its embedding table; checked on the host, before any computation."""
         config = self.config
         check_ids("token id", batch.token_ids, config.vocab_size)
         check_ids("position", batch.position_ids, config.max_position_embeddings)
@@ -174,7 +174,7 @@ class Bert(Model):
         self.body.backward(d_hidden, cache)
 
     def hidden_states(self, batch: Batch) -> list:
-        """What each layer makes of a batch, without dropout: L + 1 arrays [N, H], the embeddings first."""
+        """The outputs of the embeddings and of each layer, without dropout: L + 1 arrays [N, H]."""
         return self.body.hidden_states(batch)
 
     def pool(self, first):

@@ -1,4 +1,4 @@
-"""BERT as a source of features: the encoder stays as it is, and another, small model learns from its vectors.
+"""BERT as a source of features: the encoder is frozen, and a small model is trained on its vectors.
 
 Which vectors is a choice: one layer's, the last four side by side, or a sum of all layers with learnt weights.  What
 learns is one output layer, or two layers of a BiLSTM and then the output layer.
@@ -151,7 +151,7 @@ class FeatureModel:
         self.mix.gradient += shares * (d_shares - shares @ d_shares)
 
     def save_pretrained(self, folder) -> None:
-        """The encoder as a model folder, and beside it the small model: features.json and head.safetensors."""
+        """Write the encoder as a model folder, and beside it the small model: features.json and head.safetensors."""
         folder = Path(folder)
         self.encoder.save_pretrained(folder)
         tensors = self.parameters.tensors(self.parameters.masters)

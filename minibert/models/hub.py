@@ -9,7 +9,7 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json")  # and no pickles, which
 
 
 def find_model(name, revision: str | None = None) -> Path:
-    """The folder of a model: the one of that name, or where a published model was downloaded to.
+    """The folder of a model: the one with that name, or the download of a published model.
 
     name: a folder, or a name such as "google-bert/bert-base-uncased"; revision: a branch, tag or commit of a published
     model.  Raises FileNotFoundError where there is neither, ValueError where a folder is given a revision, or where the

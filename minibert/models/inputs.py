@@ -1,4 +1,4 @@
-"""A batch as a model takes it: its integers on the device, and where the rows that are read stand.
+"""A batch in the form that a model takes: its integers on the device, and the indices of the rows that are read.
 
 All of it is worked out on the host and copied at once, so that a GPU need not wait for it: the next batch is prepared
 while the device still computes.

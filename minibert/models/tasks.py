@@ -71,7 +71,7 @@ class TaskModel(Model):
         return Prepared(TaskInputs(body_inputs(arrays), batch.choices, arrays.get("packed_rows")), targets, release)
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
-        """The labels, flat; ValueError where they are of another number than the rows, or outside the table."""
+        """The labels, flat.  Raises ValueError if their number does not match the rows, or one is out of range."""
         labels = batch.labels
         if labels is None:
             return None
@@ -118,7 +118,7 @@ class TaskModel(Model):
         return scores
 
     def unshape(self, d_logits, inputs: TaskInputs):
-        """The way back, of gradients."""
+        """The inverse, for gradients."""
         return d_logits
 
     def scores_for_loss(self, logits, inputs: TaskInputs):
@@ -156,7 +156,7 @@ class BertForTokenClassification(TaskModel):
 
 
 class BertForMultipleChoice(TaskModel):
-    """Which candidate is right: logits [B / choices, choices]."""
+    """Which candidate is correct: logits [B / choices, choices]."""
 
     huggingface_class = "BertForMultipleChoice"
 

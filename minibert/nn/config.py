@@ -34,7 +34,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The shape of a model.  Raises ValueError when the numbers do not fit together."""
+    """The shape of a model.  Raises ValueError if the numbers are inconsistent."""
 
     vocab_size: int = 30522
     """V, number of word pieces"""
@@ -106,7 +106,7 @@ class BertConfig:
 
     @classmethod
     def load(cls, folder) -> "BertConfig":
-        """Read FOLDER/config.json, ours or one that `transformers` wrote; fields that minibert lacks are passed over.
+        """Read FOLDER/config.json, ours or one that `transformers` wrote; unknown fields are ignored.
 
         Raises FileNotFoundError without such a file, ValueError when it is no BERT's.
         """

@@ -1,4 +1,4 @@
-"""All dropouts of one step, by their place in the model."""
+"""All dropouts of one step, by layer and kind."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from minibert.ops.dropout import ATTENTION_PROBABILITIES, Dropout, dropout_site
 
 @dataclass(frozen=True)
 class Dropouts:
-    """All dropouts of one step: their rates and the step's key.  `at` gives the one of a place in the model.
+    """All dropouts of one step: their rates and the step's key.  `at` gives the one of a layer and kind.
 
     hidden      rate after the embeddings and after each sub-layer
     attention   rate on the attention probabilities
@@ -20,7 +20,7 @@ class Dropouts:
     key: tuple[int, int]
 
     def at(self, layer: int, which: int, rows: Sequences) -> Dropout | None:
-        """The Dropout of one place, or None where the rate is 0.  rows: the Sequences of its input."""
+        """The Dropout of one layer and kind, or None if its rate is 0.  rows: the Sequences of its input."""
         in_attention = which == ATTENTION_PROBABILITIES
         rate = self.attention if in_attention else self.hidden
         if rate == 0:

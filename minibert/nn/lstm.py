@@ -29,7 +29,7 @@ class Lstm:
 
 
 class BiLstm:
-    """Layers that read a sequence both ways; each layer's output is both directions side by side."""
+    """Bidirectional layers; each layer's output is both directions, concatenated."""
 
     def __init__(self, parameters: Parameters, name: str, inputs: int, width: int, layers: int):
         """width: K of one direction."""
@@ -59,7 +59,7 @@ class BiLstm:
 
 
 def uniform(width: int):
-    """Between -1 / sqrt(K) and 1 / sqrt(K), as PyTorch begins."""
+    """Uniform between -1 / sqrt(K) and 1 / sqrt(K), PyTorch's initialisation."""
 
     def init(random, shape):
         return random.uniform(-1, 1, shape) / np.sqrt(width)
@@ -68,7 +68,7 @@ def uniform(width: int):
 
 
 def open_forget_gates(_random, shape):
-    """Zeros, and ones for the forget gates: a memory that keeps at first (Jozefowicz et al. 2015, section 2.2)."""
+    """Zeros, and ones for the forget gates: the cell remembers at first (Jozefowicz et al. 2015, section 2.2)."""
     bias = np.zeros(shape)
     width = shape[0] // 4
     bias[width : 2 * width] = 1

@@ -88,7 +88,7 @@ class Parameters:
             begin = round_up(begin + parameter.size)
 
     def initialise(self, seed: int, names=None) -> None:
-        """Fill parameters (all, or those named) with their init values: functions of the seed and the name alone."""
+        """Fill parameters (all, or those named) with their initial values: functions of the seed and the name alone."""
         chosen = self.all if names is None else names
         tensors = {}
         for name in chosen:
@@ -97,7 +97,7 @@ class Parameters:
         self.assign(tensors)
 
     def assign(self, tensors: dict[str, np.ndarray]) -> None:
-        """Give parameters new values: name -> NumPy array of the parameter's shape."""
+        """Assign new values to parameters: name -> NumPy array of the parameter's shape."""
         for parameter, span in self.spans():
             if parameter.name in tensors:
                 tensor = np.ascontiguousarray(tensors[parameter.name]).reshape(-1)
@@ -116,7 +116,7 @@ class Parameters:
 
     @property
     def count(self) -> int:
-        """How many numbers all parameters have together."""
+        """The number of all parameters' elements."""
         return sum(parameter.size for parameter in self.all.values())
 
     def zero_gradients(self) -> None:
@@ -157,7 +157,7 @@ def ones(_random, shape):
 
 
 def truncated_normal(std: float) -> Callable:
-    """A normal distribution of that standard deviation without what lies beyond two of them (BERT's release)."""
+    """A normal distribution of that standard deviation, truncated at two of them (BERT's release)."""
 
     def init(random, shape):
         values = random.standard_normal(shape)
@@ -169,7 +169,7 @@ def truncated_normal(std: float) -> Callable:
 
 
 def sinusoids(std: float) -> Callable:
-    """Sines and cosines of falling frequency, scaled to that root mean square: neighbours begin as neighbours.
+    """Sines and cosines of falling frequency, scaled to that root mean square: neighbours begin similar.
 
     Source: Vaswani et al. 2017, section 3.5 (there fixed; here only where training starts).
     """
