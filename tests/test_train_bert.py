@@ -89,6 +89,7 @@ def no_softmax(d_context, cache):
     return d_scores @ k, d_scores.T @ q, weights.T @ d_context
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function, wrong",
     [

@@ -104,6 +104,7 @@ def test_a_rehearsal_from_the_command_line(gpu, tmp_path):
     assert "peers" in again.stdout.rpartition("## Not measured")[2]  # this PyTorch sees no GPU
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code, outcome, status, last",
     [
@@ -124,6 +125,7 @@ def test_the_row_of_a_process(tmp_path, monkeypatch, code, outcome, status, last
     assert (row["outcome"], row["exit"], row["last_lines"]) == (outcome, status, last)
 
 
+@pytest.mark.slow
 def test_what_a_hanging_stage_has_started_ends_with_it(tmp_path, monkeypatch):
     sleeps = "import subprocess, sys; subprocess.run([sys.executable, '-c', {!r}])"
     child = f"import pathlib, time; time.sleep(4); pathlib.Path({str(tmp_path / 'lives')!r}).touch()"

@@ -168,6 +168,7 @@ def test_a_training_that_is_resumed_or_stopped_by_a_signal_is_the_same_training(
     assert np.array_equal(after, losses[4:]) and np.array_equal(weights_after, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bits"), [("float16", 11), ("bfloat16", 8)])
 @pytest.mark.parametrize("name", ON_A_GPU)
 def test_sixteen_bits_learn_what_thirty_two_do_and_resume(tmp_path, gpu, name, precision, bits):

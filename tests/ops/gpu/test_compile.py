@@ -131,8 +131,8 @@ def test_spills_and_local_memory_are_seen():
         assert compiler.compile(source, ["spilling"], 80).usage["spilling"].local >= 256
 
 
-def test_a_kernel_that_the_log_does_not_tell_of_is_an_error():
-    with pytest.raises(NvrtcError, match="does not tell of lost"):
+def test_a_kernel_that_the_log_lacks_is_an_error():
+    with pytest.raises(NvrtcError, match="lacks lost"):
         read_usage("ptxas info    : 0 bytes gmem", {"lost": "_Z4lostv"})
 
 
