@@ -88,6 +88,7 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
         (["nothing", "--steps", "many"], "--steps: expected a whole number, given 'many'"),
         (["nothing", "--steps", "1.5"], "--steps: expected a whole number, given '1.5'"),
         (["nothing", "--rate", "fast"], "--rate: expected a number, given 'fast'"),
+        (["nothing", "--steps", "a_long/" * 30], f"--steps: expected a whole number, given {'a_long/' * 30!r}"),
         (["nothing", "--steps"], "--steps needs a value"),
         (["nothing", "--steps", "--resume"], "--steps needs a value"),
         (["nothing", "--step", "5"], "there is no option '--step' (did you mean '--steps'?)"),

@@ -40,7 +40,7 @@ def test_a_room_imports_earlier_rooms_only(package):
                 assert name in MEETS_THE_EMULATOR, f"{name} imports the emulator"
 
 
-def test_every_module_is_in_a_room():
+def test_every_module_is_in_a_package():
     outside = {path.name for path in (ROOT / "minibert").glob("*.py")}
     packages = {path.name for path in (ROOT / "minibert").iterdir() if (path / "__init__.py").exists()}
     assert outside == set(ON_TOP) and packages == set(PACKAGES)

@@ -8,14 +8,8 @@ import numpy as np
 from minibert.base.files import write_file
 from minibert.training.finetuning import History
 
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # Okabe and Ito: distinguishable by everyone
+# of Okabe and Ito, which everyone can distinguish
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MOST_CLASSES = 25  # that fit into a confusion matrix
 WINDOW = 25  # steps that a loss is averaged over
 

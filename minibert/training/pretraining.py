@@ -14,7 +14,7 @@ from minibert.training.advice import when_out_of_memory, when_pretraining_diverg
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.config import PretrainConfig
 from minibert.training.footprint import footprint
-from minibert.training.held_out import HeldOut
+from minibert.training.held_out_evaluation import HeldOut
 from minibert.training.interrupts import StopRequest
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.memory import keep_freed_memory
@@ -27,8 +27,8 @@ from minibert.training.preparation import (
     prepare_shards,
     prepare_tokenizer,
 )
-from minibert.training.progress import Progress
 from minibert.training.runs import discard, how_to_resume, locked, open_run, sweep
+from minibert.training.step_bar import StepBar
 
 
 def pretrain(config: PretrainConfig) -> int:
@@ -95,8 +95,8 @@ class Pretraining:
         metrics = Metrics(self.run, first)
         stop.urgent = False
         # an overflow is no warning of NumPy's: a loss that is NaN or infinite is reported by the watch
-        with Progress(config.steps, first) as progress, np.errstate(all="ignore"):
-            watch = PretrainingWatch(self, metrics, progress)
+        with StepBar(config.steps, first) as bar, np.errstate(all="ignore"):
+            watch = PretrainingWatch(self, metrics, bar)
             step = train(self.objective, self.optimizer, schedule, watch, lambda: stop.signal is not None)
         if step < config.steps:
             say("stopped", f"after step {step:,}, saved; go on with: {stop.how_to_resume}")
@@ -116,12 +116,12 @@ class Pretraining:
 class PretrainingWatch(Observer):
     """What a run does between two steps: it records losses, evaluates, and saves."""
 
-    def __init__(self, pretraining: Pretraining, metrics: Metrics, progress: Progress):
+    def __init__(self, pretraining: Pretraining, metrics: Metrics, bar: StepBar):
         self.pretraining, self.config, self.run = pretraining, pretraining.config, pretraining.run
-        self.metrics, self.progress = metrics, progress
+        self.metrics, self.bar = metrics, bar
 
     def took_step(self, step: int) -> None:
-        self.progress.took_step()
+        self.bar.took_step()
 
     def reads_losses(self, step: int, waiting: int) -> bool:
         return step % self.config.log_every == 0
@@ -129,7 +129,7 @@ class PretrainingWatch(Observer):
     def read_losses(self, steps: list[TakenStep]) -> None:
         """Write the lines of some steps.  FloatingPointError if a loss is NaN or infinite."""
         data, optimizer = self.pretraining.data, self.pretraining.optimizer
-        speed = self.progress.speed(sum(len(part.tokens.token_ids) for step in steps for part in step.batch))
+        speed = self.bar.speed(sum(len(part.tokens.token_ids) for step in steps for part in step.batch))
         for step in steps:
             values = dict(length=data.length_at(step.number - 1))
             values |= self.pretraining.objective.figures(step.batch, step.losses)
@@ -139,7 +139,7 @@ class PretrainingWatch(Observer):
             if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + (values["gradient_norm"] or 0)):
                 raise FloatingPointError(when_pretraining_diverged(self.run, step.number, self.config.learning_rate))
             self.metrics.write("train", step.number, **values, tokens_per_second=round(speed))
-        self.progress.show(values, speed)
+        self.bar.show(values, speed)
 
     def evaluates(self, step: int) -> bool:
         return step % self.config.eval_every == 0 or step == self.config.steps
@@ -153,7 +153,7 @@ class PretrainingWatch(Observer):
         plot_metrics(self.run, title, held_out.baselines)
         if last:
             held_out.compare(result)
-        self.progress.restart_clock()
+        self.bar.restart_clock()
         return False
 
     def saves(self, step: int, stopping: bool) -> bool:
@@ -165,7 +165,7 @@ class PretrainingWatch(Observer):
         self.metrics.flush()
         model.save_pretrained(self.run)
         save_checkpoint(self.run, step, model, self.pretraining.optimizer, self.config.keep)
-        self.progress.restart_clock()
+        self.bar.restart_clock()
 
     def out_of_memory(self, step: int, batch: list) -> str:
         data, sequences = self.pretraining.data, len(batch[0].tokens.sequence_numbers)

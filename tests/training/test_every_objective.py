@@ -150,8 +150,8 @@ def run(name, folder, backend="reference", dtype="float64", count=1, resume=Fals
 def test_the_parts_of_a_batch_give_what_the_whole_gives(tmp_path, name):
     whole, weights, _ = run(name, tmp_path)
     parts, weights_of_parts, _ = run(name, tmp_path, count=2)
-    np.testing.assert_allclose(parts, whole, rtol=1e-9)
-    np.testing.assert_allclose(weights_of_parts, weights, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(parts, whole, rtol=1e-13)
+    np.testing.assert_allclose(weights_of_parts, weights, rtol=0, atol=1e-11)
     assert whole[-1] < whole[0]
 
 
@@ -172,10 +172,10 @@ def test_a_training_that_is_resumed_or_stopped_by_a_signal_is_the_same_training(
 @pytest.mark.parametrize(("precision", "bits"), [("float16", 11), ("bfloat16", 8)])
 @pytest.mark.parametrize("name", ON_A_GPU)
 def test_sixteen_bits_learn_what_thirty_two_do_and_resume(tmp_path, gpu, name, precision, bits):
-    """The first loss is off by a few roundings of the logits; four steps later, training has amplified it."""
+    """A loss is a mean: off by an eighth of a rounding at first, by one rounding after four steps."""
     exact, _, _ = run(name, tmp_path / "exact", load_backend("cpu"), "float32")
     losses, weights, _ = run(name, tmp_path, gpu, precision)
-    assert abs(losses[0] - exact[0]) < 4 * 2.0**-bits * exact[0]
-    assert np.abs(losses - exact).max() < 16 * 2.0**-bits * exact.max()
+    assert abs(losses[0] - exact[0]) < 2.0**-bits / 8 * exact[0]
+    assert np.abs(losses - exact).max() < 2.0**-bits * exact.max()
     later, weights_resumed, _ = run(name, tmp_path, gpu, precision, resume=True)
     assert np.array_equal(later, losses[2:]) and np.array_equal(weights_resumed, weights)

@@ -22,7 +22,7 @@ HELD = 64  # up to this width the backward pass keeps what a block owns in regis
 
 
 def pitch(numbers: int, size: int) -> int:
-    """Bytes from row to row in shared memory, for rows of numbers of `size` bytes: as in tensor_cores.cuh."""
+    """Bytes from row to row in shared memory; numbers: in a row, of `size` bytes each.  As in tensor_cores.cuh."""
     return numbers * size + 16
 
 

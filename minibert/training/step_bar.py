@@ -5,7 +5,7 @@ import time
 from minibert.base.progress import progress_bar
 
 
-class Progress:
+class StepBar:
     """A progress bar over the steps, and a clock that leaves out what is not training.  A context manager."""
 
     def __init__(self, steps: int, first: int):
