@@ -25,7 +25,10 @@ class TakenStep:
 
 
 class Observer:
-    """What a training does beside its steps.  Each method does nothing until a subclass overrides it."""
+    """What a training does beside its steps.  Each method does nothing until a subclass overrides it.
+
+    The real ones are PretrainingWatch in pretraining.py and FineTuningWatch in finetuning.py.
+    """
 
     def reads_losses(self, step: int, waiting: int) -> bool:
         """Whether to read losses now; waiting: how many steps have not been read."""

@@ -1,4 +1,7 @@
-"""Multi-head self-attention over a ragged batch: the one place where the tokens of a sequence meet."""
+"""Multi-head self-attention over a ragged batch: the one place where the tokens of a sequence meet.
+
+lessons/04-attention.ipynb derives the gradients.
+"""
 
 import numpy as np
 
