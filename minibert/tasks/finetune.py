@@ -16,6 +16,7 @@ from minibert.data.held_out import HELD_OUT_SHARE
 from minibert.models import Bert, BertConfig, TaskModel
 from minibert.models.features import FeatureModel
 from minibert.models.hub import find_model
+from minibert.models.model_card import write_card
 from minibert.objectives import TaskObjective
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
@@ -23,6 +24,7 @@ from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Codec, Prediction, labels_of
 from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
 from minibert.tasks.features import task_batch
+from minibert.tasks.model_card import fine_tuning_card
 from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
 from minibert.tasks.readers import STANDARD, read_examples, with_columns
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
@@ -83,6 +85,7 @@ class FineTuning:
         self.shape = BertConfig.load(self.source)
         self.tokenizer = Tokenizer.load(self.source)
         train, self.dev = read_data(config)
+        self.learnt_from = len(train)
         self.task = make_task(config, train, self.shape)
         self.codec = self.task.codec(self.tokenizer)
         self.train_features = self.codec.encode(train)
@@ -202,6 +205,8 @@ class FineTuning:
             plot_confusion(folder / "confusion.png", title, self.task.labels, self.true_classes(), said)
         self.tokenizer.save(folder)
         self.task.save(folder, scores)
+        examples, how_to_use = (self.learnt_from, len(self.dev)), how_to_predict(self.task, Path("FOLDER"))
+        write_card(folder, fine_tuning_card(folder.name, self.config, self.task.labels, examples, scores, how_to_use))
         model.save_pretrained(folder)
 
     def true_classes(self) -> list:

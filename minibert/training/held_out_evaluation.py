@@ -49,6 +49,11 @@ class HeldOut:
             say("baseline", f"{accuracy:6.1%} of the held-out masked tokens: {BASELINE_NAMES[name]}")
         return self.baselines
 
+    @property
+    def named_baselines(self) -> dict[str, float]:
+        """The same accuracies, by what each baseline answers."""
+        return {BASELINE_NAMES[name]: accuracy for name, accuracy in self.baselines.items()}
+
     def measure(self, objective: MaskedLmAndNextSentence, step: int, last: bool) -> Evaluation:
         """Evaluate a model after a step, and print the result with some blanks that the model fills."""
         config = self.config

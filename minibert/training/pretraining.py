@@ -8,6 +8,7 @@ import numpy as np
 from minibert.base.progress import require, say
 from minibert.data.documents import DocumentSet
 from minibert.data.pretraining import BatchOptions, PretrainingData
+from minibert.models.model_card import write_card
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.threads import use_threads
 from minibert.training.advice import when_out_of_memory, when_pretraining_diverged
@@ -18,7 +19,8 @@ from minibert.training.held_out_evaluation import HeldOut
 from minibert.training.interrupts import StopRequest
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.memory import keep_freed_memory
-from minibert.training.metrics import Metrics, plot_metrics
+from minibert.training.metrics import Metrics, plot_metrics, read_metrics
+from minibert.training.model_card import pretraining_card
 from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 from minibert.training.preparation import (
     check_before_anything_is_written,
@@ -105,6 +107,18 @@ class Pretraining:
         say("try", f'minibert fill {self.run} "the [MASK] of the union"')
         return 0
 
+    def write_card(self, step: int) -> None:
+        """Write the model card, README.md, with the scores of the latest evaluation."""
+        evaluations = [record for record in read_metrics(self.run) if record["kind"] == "evaluation"]
+        held_out = self.held_out
+        documents, baselines = (self.data.documents, held_out.documents), held_out.named_baselines
+        latest = evaluations[-1] if evaluations else None
+        name = self.run.resolve().name
+        write_card(
+            self.run,
+            pretraining_card(name, self.config, self.model, held_out.tokenizer, documents, step, latest, baselines),
+        )
+
     def load_last_checkpoint(self) -> int:
         """Go on from the newest checkpoint; returns the number of steps done, 0 where there is none."""
         checkpoints = list_checkpoints(self.run)
@@ -164,6 +178,7 @@ class PretrainingWatch(Observer):
         model = self.pretraining.model
         self.metrics.flush()
         model.save_pretrained(self.run)
+        self.pretraining.write_card(step)
         save_checkpoint(self.run, step, model, self.pretraining.optimizer, self.config.keep)
         self.bar.restart_clock()
 

@@ -108,7 +108,15 @@ def config_of(pretrained, folder, kind, out, **changes):
 def test_thirty_two_examples_are_learnt_by_heart(pretrained, tmp_path, capsys, kind):
     result = finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "out"))
     assert next(iter(result.scores.values())) > (0.99 if kind == "regression" else 0.9999)
-    for name in ("config.json", "model.safetensors", "vocab.txt", "task.json", "metrics.jsonl", "curves.png"):
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+        "task.json",
+        "metrics.jsonl",
+        "curves.png",
+        "README.md",
+    ):
         assert (tmp_path / "out" / name).stat().st_size > 0
     assert (tmp_path / "out" / "confusion.png").exists() == (kind in ("sentence", "pair", "tokens"))
     lines = (tmp_path / "out" / "dev_predictions.jsonl").read_text().splitlines()

@@ -1,0 +1,125 @@
+"""Model cards: the README.md of a model's folder, as the Hugging Face hub shows it.
+
+Source: Mitchell et al. 2019, "Model Cards for Model Reporting"; the hub reads the block of metadata at the top, among
+it the scores as a `model-index`.  What only the author can know, the licence above all, the card asks for.
+"""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minibert.base.files import write_text
+
+FILE = "README.md"
+GENERATED = (
+    "<!-- minibert writes this page again whenever it saves the model; delete this line to keep your changes -->"
+)
+ASK_FOR_LICENCE = (
+    "The licence of the weights is not chosen yet: set `license` at the top of this page before you publish the model."
+)
+IN_NUMBERS = ("cross_entropy", "matthews", "pearson", "spearman")  # metrics that are no shares
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One measured number of a model: of which metric (`accuracy`, say), and what it is called in words."""
+
+    metric: str
+    value: float
+    name: str
+
+
+def write_card(folder: Path, card: str) -> None:
+    """Write a model's card, unless its author has taken it over.  Raises OSError where it cannot be written."""
+    path = Path(folder) / FILE
+    if path.exists() and GENERATED not in path.read_text(encoding="utf-8", errors="replace"):
+        return
+    write_text(path, card)
+
+
+def card(title: str, metadata: Mapping[str, Any], sections: Mapping[str, str]) -> str:
+    """A card in Markdown: metadata, title, and sections by their headings."""
+    parts = [f"---\n{as_yaml(metadata)}---\n\n{GENERATED}\n\n# {title}\n"]
+    parts += [f"\n## {heading}\n\n{text}\n" for heading, text in sections.items()]
+    return "".join(parts)
+
+
+def metadata_of(
+    name: str,
+    pipeline_tag: str,
+    data: Mapping[str, Any],
+    task: Mapping[str, str],
+    scores: Sequence[Score],
+    **others: Any,
+) -> dict[str, Any]:
+    """The block at the top, as the hub defines it.
+
+    name: of the model; pipeline_tag: what the hub offers to try it with; data: `name` and `type` of the data it was
+    measured on, and `language` if known; task: `type` and `name`; others: further keys.
+    """
+    dataset = {"name": data["name"], "type": data["type"], "split": "held out"}
+    metrics = [{"type": score.metric, "value": round(score.value, 4), "name": score.name} for score in scores]
+    results = [{"task": dict(task), "dataset": dataset, "metrics": metrics}] if metrics else []
+    language = {"language": data["language"]} if "language" in data else {}
+    return {
+        **language,
+        "license": "unknown",
+        "library_name": "transformers",
+        "pipeline_tag": pipeline_tag,
+        "tags": ["bert", "minibert"],
+        **others,
+        **({"model-index": [{"name": name, "results": results}]} if results else {}),
+    }
+
+
+def as_yaml(value: Any, indent: int = 0) -> str:
+    """Mappings, lists and scalars as YAML: a line for each scalar, strings as in JSON, which is YAML too."""
+    margin, lines = " " * indent, ""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            nested = isinstance(inner, Mapping | list)
+            lines += (
+                f"{margin}{key}:\n{as_yaml(inner, indent + 2)}" if nested else f"{margin}{key}: {as_scalar(inner)}\n"
+            )
+        return lines
+    for item in value:
+        text = as_yaml(item, indent + 2) if isinstance(item, Mapping | list) else f"{margin}  {as_scalar(item)}\n"
+        lines += f"{margin}- {text[indent + 2 :]}"
+    return lines
+
+
+def as_scalar(value: Any) -> str:
+    """As in JSON, but for what YAML reads differently: 1e-07 is a string, unprintable characters are errors."""
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float):
+        return text.replace("e", ".0e") if "." not in text else text
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
+
+
+def score_table(scores: Sequence[Score]) -> str:
+    """The scores as a table: shares in percent, other numbers with three decimals."""
+    rows = "".join(f"| {score.name} | {in_words(score)} |\n" for score in scores)
+    return f"| | |\n|---|---|\n{rows}".rstrip("\n") if scores else "Not measured yet."
+
+
+def in_words(score: Score) -> str:
+    return f"{score.value:.3f}" if score.metric in IN_NUMBERS else f"{score.value:.1%}"
+
+
+def command_line(command: str, config: Any, defaults: Any, positional: Sequence[str], left_out: Sequence[str]) -> str:
+    """The command that has these options: those that are not the defaults."""
+    words = ["minibert", command]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in positional:
+            words += [str(item) for item in (value if isinstance(value, tuple) else (value,))]
+        elif field.name not in left_out and value != getattr(defaults, field.name):
+            option = field.name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            else:
+                words += [f"--{option}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return shlex.join(words)

@@ -1,0 +1,132 @@
+"""The model card of a pre-training run: what it learnt from, how, and what it scored on held-out text."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minibert.data.corpus import DEFAULT_CORPUS, SOTU_LICENCE
+from minibert.data.documents import DocumentSet
+from minibert.models.bert import Model
+from minibert.models.model_card import (
+    ASK_FOR_LICENCE,
+    Score,
+    card,
+    command_line,
+    metadata_of,
+    score_table,
+)
+from minibert.text import Tokenizer
+from minibert.training.config import HOW_IT_WAS_CALLED, OPTIONS, PRESETS, PretrainConfig
+
+ADDRESSES = {"name": "State of the Union addresses", "type": "sotu", "language": "en"}
+UNKNOWN_LICENCE = (
+    "minibert does not know the licence of these texts. State it here, with where they come from, before you publish "
+    "the model."
+)
+HOW_TO_USE = """```
+minibert fill FOLDER "the [MASK] of the union"
+```
+
+In Python: `minibert.{name}.from_pretrained(FOLDER)`, or `transformers.{theirs}.from_pretrained(FOLDER)`."""
+LIMITS = """The model repeats what its text says and leaves out, with the views and the errors of its authors and times.
+It was measured on held-out text of the same source only. Do not use it to decide about people."""
+
+
+def pretraining_card(
+    name: str,
+    config: PretrainConfig,
+    model: Model,
+    tokenizer: Tokenizer,
+    documents: tuple[DocumentSet, DocumentSet],
+    step: int,
+    evaluation: Mapping[str, Any] | None,
+    baselines: Mapping[str, float],
+) -> str:
+    """The card after a step.
+
+    name: of the run; documents: those it learns from, and those held out; evaluation: the figures of the latest
+    evaluation and its `step`, None before the first; baselines: accuracies of counting on the same masked tokens, by
+    their names.
+    """
+    data = ADDRESSES if config.corpus in ((), (DEFAULT_CORPUS,)) else {"name": "text of your own", "type": "text"}
+    scores = scores_of(evaluation)
+    title = f"{name}: a {config.size} BERT, pre-trained with minibert"
+    metadata = metadata_of(name, "fill-mask", data, {"type": "fill-mask", "name": "masked tokens"}, scores)
+    sections = {
+        "Model": describe_model(model, tokenizer),
+        "Data": describe_data(config, *documents),
+        "Recipe": describe_recipe(config, step),
+        "Scores": describe_scores(evaluation, scores, baselines),
+        "Use": HOW_TO_USE.format(name=type(model).__name__, theirs=model.huggingface_class),
+        "Limits": LIMITS,
+        "Licence": ASK_FOR_LICENCE,
+    }
+    return card(title, metadata, sections)
+
+
+def scores_of(evaluation: Mapping[str, Any] | None) -> list[Score]:
+    names = {
+        "mlm_accuracy": ("accuracy", "masked tokens guessed right"),
+        "mlm_loss": ("cross_entropy", "masked tokens: cross-entropy (nats)"),
+        "nsp_accuracy": ("accuracy", "next sentence: pairs classified right"),
+        "nsp_loss": ("cross_entropy", "next sentence: cross-entropy (nats)"),
+    }
+    known = evaluation or {}
+    return [Score(metric, known[key], name) for key, (metric, name) in names.items() if known.get(key) is not None]
+
+
+def describe_model(model: Model, tokenizer: Tokenizer) -> str:
+    shape = model.config
+    return (
+        f"BERT (Devlin et al. 2018), {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
+        f"{shape.num_attention_heads} heads, {model.parameters.count:,} parameters, up to "
+        f"{shape.max_position_embeddings} positions; an {'uncased' if tokenizer.lowercase else 'cased'} WordPiece "
+        f"vocabulary of {len(tokenizer):,} pieces."
+    )
+
+
+def describe_data(config: PretrainConfig, learnt_from: DocumentSet, held_out: DocumentSet) -> str:
+    """Sources, sizes, what is held out, and the licence where it is known."""
+    names = names_of(config.corpus) or (DEFAULT_CORPUS,)
+    groups: Sequence[str] = held_out.groups
+    some = ", ".join(groups[:16]) + (", …" if len(groups) > 16 else "")
+    licence = SOTU_LICENCE if set(names) == {DEFAULT_CORPUS} else UNKNOWN_LICENCE
+    return (
+        f"Source: {', '.join(names)}. Learnt from {learnt_from.tokens:,} tokens in {len(learnt_from):,} documents; "
+        f"held out: {held_out.tokens:,} tokens in {len(held_out):,} documents ({some}).\n\n"
+        f"Licence of the data: {licence}"
+    )
+
+
+def names_of(sources: Sequence[str]) -> tuple[str, ...]:
+    """What files and folders are called, without the path that they have on this machine."""
+    return tuple(Path(source).name or source for source in sources)
+
+
+def describe_recipe(config: PretrainConfig, step: int) -> str:
+    """The command, and the numbers that a reader looks for first."""
+    defaults = PretrainConfig(**PRESETS[config.preset])
+    shown = dataclasses.replace(config, corpus=names_of(config.corpus))
+    command = command_line("pretrain", shown, defaults, ("corpus",), HOW_IT_WAS_CALLED)
+    progress = "" if step == config.steps else f" So far {step:,} of them were taken."
+    return (
+        f"Masked tokens ({config.mask_rate:.0%} in evaluations) and next sentences from length {config.nsp_from} on. "
+        f"{config.steps:,} steps of {config.batch_tokens:,} tokens, phases {' '.join(config.lengths)} "
+        f"(length:share:mask rate); AdamW, peak rate {config.learning_rate:g}, "
+        f"betas {config.beta1:g} and {config.beta2:g}, decay {config.weight_decay:g}, "
+        f"gradients clipped to {config.clip:g}, dropout {config.dropout:g}, seed "
+        f"{config.seed}, {config.precision}.{progress}\n\n```\n{command}\n```\n\nAll options: `{OPTIONS}`."
+    )
+
+
+def describe_scores(
+    evaluation: Mapping[str, Any] | None, scores: Sequence[Score], baselines: Mapping[str, float]
+) -> str:
+    """Held-out scores, and what counting scores on the same tokens."""
+    if not scores or evaluation is None:
+        return score_table(())
+    counted = [
+        Score("accuracy", value, f"masked tokens guessed by counting: {name}") for name, value in baselines.items()
+    ]
+    return f"On held-out text after step {evaluation['step']:,}.\n\n{score_table([*scores, *counted])}"
