@@ -7,6 +7,7 @@ import is quick and needs neither a compiler nor a GPU:
 """
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -23,7 +24,7 @@ _EXPORTS = {
 __all__ = ["Bert", "BertConfig", "BertForPreTraining", "PretrainConfig", "Tokenizer", "__version__", "pretrain"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Import the package that holds `name` on its first use, and remember what was found."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'minibert' has no attribute {name!r}; it has {', '.join(__all__)}")

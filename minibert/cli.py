@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from minibert import __version__
 
@@ -174,7 +175,7 @@ def _dispatch(argv: list[str]) -> int:
     return _load(COMMANDS[name].function)(config) or 0
 
 
-def _options(name: str, words: list[str]):
+def _options(name: str, words: list[str]) -> Any:
     """The subcommand's dataclass, filled from `words`; None where --help was asked for, and printed."""
     from minibert.commands.options import read_options  # here: only a subcommand needs it
 
@@ -200,12 +201,12 @@ def _overview() -> str:
     )
 
 
-def _load(path: str):
+def _load(path: str) -> Any:
     """Import what "module:name" names."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
 
-def _did_you_mean(word: str, candidates) -> str:
+def _did_you_mean(word: str, candidates: dict[str, Command]) -> str:
     close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.7)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def write_file(path, write: Callable[[Path], None]) -> None:
+def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
     """Let `write(temporary path)` write a file beside `path`, flush it to the disk, then rename it into place.
 
     Whoever opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError (a full disk, a
@@ -29,12 +29,12 @@ def write_file(path, write: Callable[[Path], None]) -> None:
         Path(temporary).unlink(missing_ok=True)  # gone already where all went well
 
 
-def write_text(path, text: str) -> None:
+def write_text(path: Path | str, text: str) -> None:
     """Write a text file in UTF-8, complete or not at all."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
 
-def flush_to_disk(path) -> None:
+def flush_to_disk(path: Path | str) -> None:
     """Have the operating system put a file, or a folder's list of names, on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -43,7 +43,7 @@ def flush_to_disk(path) -> None:
         os.close(handle)
 
 
-def sha256_of(path) -> str:
+def sha256_of(path: Path | str) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,7 @@
 """The format of the files that minibert writes into its folders, so that a later version still reads them."""
 
+from pathlib import Path
+
 FORMAT = 1  # raise it when a file changes in a way that this version would misread; files before there were formats: 0
 
 
@@ -12,7 +14,7 @@ class FormatError(ValueError):
     """A file that a later version of minibert has written."""
 
 
-def check_format(values, path) -> None:
+def check_format(values: object, path: Path | str) -> None:
     """Raise FormatError where a file was written by a later version than this one, ValueError where it is no object."""
     if not isinstance(values, dict):
         raise ValueError(f"it holds {type(values).__name__}, not an object")
@@ -21,7 +23,7 @@ def check_format(values, path) -> None:
         raise FormatError(f"{path} has format {number!r}, and this version of minibert reads up to {FORMAT}: update it")
 
 
-def without_format(values: dict, path, renamed: dict[str, str] | None = None) -> dict:
+def without_format(values: dict, path: Path | str, renamed: dict[str, str] | None = None) -> dict:
     """What `with_format` was given; a name that is an old one in `renamed` becomes the new one.  Errors as above."""
     check_format(values, path)
     renamed = renamed or {}

@@ -12,6 +12,9 @@ Source: Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as
 It is the generator that cuRAND and Random123 call philox4x32-10.  (NumPy's own Philox has words of 64 bits.)
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 ROUNDS = 10
@@ -31,7 +34,7 @@ _BLOCK = 1 << 14  # counters mixed at once: four words of 64 bits each, so that 
 _32 = np.uint64(32)
 
 
-def philox4x32(key, counter):
+def philox4x32(key: Sequence[int], counter: Sequence[Any] | np.ndarray) -> tuple[Any, Any, Any, Any]:
     """Four random words for each counter.
 
     key (k0, k1): two integers >= 0, by convention (seed, step).  A key word has 32 bits: larger ones are
@@ -67,7 +70,7 @@ def philox4x32(key, counter):
     return tuple(result)
 
 
-def _mix(counters, k0, k1):
+def _mix(counters: np.ndarray, k0: int, k1: int) -> np.ndarray:
     """The ten rounds, in place: counters [4, n], words of 32 bits held in uint64 so that a product fits."""
     c0, c1, c2, c3 = counters
     product0, product1 = np.empty((2, c0.size), np.uint64)
@@ -87,19 +90,19 @@ def _mix(counters, k0, k1):
     return counters
 
 
-def key_words(seed, step):
+def key_words(seed: int, step: int) -> tuple[int, int]:
     """The key (seed, step) as two 32-bit words: modulo 2**32; ValueError for a negative one."""
     if seed < 0 or step < 0:
         raise ValueError(f"seed and step must be 0 or more, got seed {seed} and step {step}")
     return int(seed) & LOW_WORD, int(step) & LOW_WORD
 
 
-def happens(words, probability):
+def happens(words: np.ndarray, probability: float) -> np.ndarray:
     """True with the given probability for each random word (uint32), exact to 2**-32."""
     return words < np.uint64(round(probability * 2**32))
 
 
-def integer_below(words, limit):
+def integer_below(words: np.ndarray, limit: int | np.ndarray) -> np.ndarray:
     """An integer in 0 .. limit - 1 for each random word (uint32) and limit < 2**32; int64.
 
     The high half of the product word * limit: no division, and no value is likelier than another by more than

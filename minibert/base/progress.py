@@ -1,10 +1,15 @@
 """Progress bars, lines that do not break them, and what a command needs to be installed."""
 
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
-def progress_bar(iterable=None, **options):
+def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
     """A bar of tqdm on standard error, none where that is no terminal; `options` are tqdm's."""
     from tqdm import tqdm
 

@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import minibert
 
@@ -29,7 +30,7 @@ class Contender:
         """Start it, and wait until it is ready.  Raises ContenderError where it does not start."""
         self.name = name
         self.complaints = tempfile.TemporaryFile()  # its standard error
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(
             [sys.executable, "-m", "minibert.bench.worker", name, str(workload), str(threads)],
             env=worker_environment(threads),
             text=True,
@@ -43,7 +44,7 @@ class Contender:
             self.stop()
             raise
 
-    def ask(self, question: str):
+    def ask(self, question: str) -> Any:
         """What it answers.  Raises ContenderError where it has ended."""
         try:
             self.process.stdin.write(question + "\n")
@@ -52,7 +53,7 @@ class Contender:
             pass  # it ended; the answer says why
         return self._answer()
 
-    def _answer(self):
+    def _answer(self) -> Any:
         line = self.process.stdout.readline()
         if not line:
             code = self.process.wait()
@@ -85,7 +86,9 @@ def worker_environment(threads: int) -> dict[str, str]:
 
 
 @contextmanager
-def started(names: Iterable[str], workload: Path, threads: int, left_out: dict[str, str], tell: Callable[[str], None]):
+def started(
+    names: Iterable[str], workload: Path, threads: int, left_out: dict[str, str], tell: Callable[[str], None]
+) -> Iterator[dict[str, Contender]]:
     """`with started(...) as contenders:` {name: Contender}, all of them ended afterwards, whatever happens.
 
     Those that do not start are left out, with the reason in left_out; tell: called with a line about progress.

@@ -1,6 +1,7 @@
 """The machine that is measured on: its name, and what it can do at most."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -36,7 +37,7 @@ class Machine:
         list(self.pool.map(np.copyto, self.target, self.source))
 
 
-def seconds(function) -> float:
+def seconds(function: Callable) -> float:
     """How long a call takes."""
     began = time.perf_counter()
     function()

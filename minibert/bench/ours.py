@@ -1,7 +1,9 @@
 """The contender minibert: a training step or a batch of inference on one of its backends."""
 
 import itertools
+from collections.abc import Callable
 
+from minibert.base.arrays import DTypeLike
 from minibert.bench.workload import Workload
 from minibert.models import Bert, BertConfig, BertForPreTraining
 from minibert.objectives import MaskedLmAndNextSentence
@@ -14,7 +16,7 @@ from minibert.training.step import prepared, train_step
 LEARNING_RATE, WEIGHT_DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
 
 
-def contender(workload: Workload, backend: Backend | str):
+def contender(workload: Workload, backend: Backend | str) -> tuple[list, Callable]:
     """The inputs of a turn, one for each step, and the function that computes a step from its input."""
     keep_freed_memory()
     config = BertConfig(**workload.model)
@@ -22,7 +24,7 @@ def contender(workload: Workload, backend: Backend | str):
     return workload.batches, make(config, backend)
 
 
-def training_step(config: BertConfig, backend, dtype="float32"):
+def training_step(config: BertConfig, backend: Backend | str, dtype: DTypeLike = "float32") -> Callable:
     """Forward, backward, clipping and AdamW; in float16 with a loss scale."""
     objective = MaskedLmAndNextSentence(BertForPreTraining(config, backend, dtype=dtype))
     settings = AdamWSettings(*BETAS, EPS, WEIGHT_DECAY, bias_correction=True, max_norm=CLIP)
@@ -38,7 +40,7 @@ def training_step(config: BertConfig, backend, dtype="float32"):
     return step
 
 
-def inference_step(config: BertConfig, backend):
+def inference_step(config: BertConfig, backend: Backend | str) -> Callable:
     """The hidden states of all tokens, and their mean in each sentence."""
     model = Bert(config, backend)
     ops = model.backend

@@ -12,7 +12,9 @@ Each with its own way of attention: eager, sdpa (PyTorch's fused one), or compil
 
 import os
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 from minibert.bench.ours import BETAS, CLIP, EPS, LEARNING_RATE, WEIGHT_DECAY
 from minibert.bench.workload import Workload
@@ -20,7 +22,7 @@ from minibert.data.batch import Batch, to_padded
 from minibert.data.masked_batch import IGNORED, MaskedBatch, masked_to_padded
 
 # kind of workload -> family -> its contenders; the best of a family stands for it
-FAMILIES = {
+FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "training": {
         "stock": ("stock-eager", "stock-sdpa"),
         "tuned": ("tuned-eager", "tuned-sdpa", "tuned-compile"),
@@ -37,7 +39,7 @@ def missing() -> list[str]:
     return [package for package in ("torch", "transformers") if find_spec(package) is None]
 
 
-def contender(workload: Workload, name: str):
+def contender(workload: Workload, name: str) -> tuple[list, Callable]:
     """The inputs of a turn, one for each step, and the function that computes a step from its input.
 
     name: of a contender in FAMILIES.  Raises ValueError for another name, RuntimeError where torch.compile has no C++
@@ -52,7 +54,7 @@ def contender(workload: Workload, name: str):
     config = dict(workload.model, attn_implementation="eager" if attention == "eager" else "sdpa")
     if workload.kind == "inference":
         batches = workload.sorted_batches if family == "sorted" else workload.batches
-        return [inference_inputs(batch) for batch in batches], inference_step(config)
+        return [inference_inputs(batch) for batch in batches or ()], inference_step(config)
     inputs = {"stock": stock_inputs, "tuned": tuned_inputs}[family]
     step = training_step(config, family, compiled=attention == "compile")
     return [inputs(batch) for batch in workload.batches], step
@@ -92,7 +94,7 @@ def inference_inputs(batch: Batch) -> dict:
     return tensors({name: padded[name] for name in ("input_ids", "attention_mask", "token_type_ids")})
 
 
-def training_step(config: dict, family: str, compiled: bool):
+def training_step(config: dict, family: str, compiled: bool) -> Callable:
     """Forward, backward, clipping and AdamW: a function of the inputs."""
     import torch
     import transformers
@@ -127,7 +129,7 @@ def training_step(config: dict, family: str, compiled: bool):
     return step
 
 
-def decay_groups(model) -> list[dict]:
+def decay_groups(model: Any) -> list[dict]:
     """The parameters with weight decay, and the biases and layer norms without."""
     weights, others = [], []
     for name, parameter in model.named_parameters():
@@ -135,7 +137,7 @@ def decay_groups(model) -> list[dict]:
     return [dict(params=weights, weight_decay=WEIGHT_DECAY), dict(params=others, weight_decay=0.0)]
 
 
-def inference_step(config: dict):
+def inference_step(config: dict) -> Callable:
     """The hidden states of all tokens, and their mean in each sentence, padding left out: a function of the inputs."""
     import torch
     import transformers

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -50,10 +51,10 @@ def timed(backend: Backend, profile: Profile) -> Backend:
     return ours
 
 
-def timed_op(name: str, function, profile: Profile):
+def timed_op(name: str, function: Callable, profile: Profile) -> Callable:
     """`function`, the op of that name, with a timer around it.  Its arguments are passed on as they come."""
     op, backward = row_of(name)
-    signature = inspect.signature(function) if op.pair and not backward else None
+    signature = inspect.signature(function) if op is not None and op.pair and not backward else None
 
     def call(*arguments, **named):
         entered = time.perf_counter()
@@ -82,7 +83,7 @@ def timed_op(name: str, function, profile: Profile):
     return call
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """An argument as the op itself expects it."""
     return value.cache if isinstance(value, Noted) else value
 
@@ -92,7 +93,8 @@ class Profiler:
 
     def __init__(self, workload: Workload, backend: str):
         self.workload, self.backend, self.profile = workload, backend, Profile()
-        self.inputs = self.step = None
+        self.inputs: list = []
+        self.step: Any = None
 
     def turn(self) -> dict:
         """One turn: {"seconds": of the steps, without the bookkeeping; "steps": how many; "ops": {name: a Tally}}"""

@@ -4,9 +4,15 @@ An op that does I operations for each byte that it moves cannot do more than I t
 than the processor can compute: two roofs.  How near a dot comes to the roof above it says what is left to gain.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 SUFFIXES = (".png", ".svg", ".pdf")
 INK, ROOF, PRODUCTS, OTHERS = "#333333", "#999999", "#0072b2", "#d55e00"  # of Okabe and Ito's palette
@@ -14,7 +20,7 @@ DOT = 7  # half the width of a dot, in pixels
 SMALLEST_SHARE = 0.005  # an op that takes less of the step than this is left out
 
 
-def draw(report: dict, path) -> None:
+def draw(report: dict, path: Path | str) -> None:
     """Draw the roofline of a report into a file of one of SUFFIXES."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,7 +77,7 @@ def dots_of(report: dict) -> dict[str, dict]:
     return dots
 
 
-def draw_roofs(axes, peak: float, bandwidth: float, left: float, right: float) -> None:
+def draw_roofs(axes: "Axes", peak: float, bandwidth: float, left: float, right: float) -> None:
     """The two limits; they meet where an op stops waiting for memory."""
     ridge = peak / bandwidth  # FLOP per byte
     axes.plot([left, ridge, right], [left * bandwidth, peak, peak], color=ROOF, linewidth=2, zorder=1)
@@ -86,24 +92,26 @@ def draw_roofs(axes, peak: float, bandwidth: float, left: float, right: float) -
     )  # fmt: skip
 
 
-def place_labels(axes, dots: dict[str, dict]) -> None:
+def place_labels(axes: "Axes", dots: dict[str, dict]) -> None:
     """Write each dot's name beside it, at the nearest place where it covers no dot, no roof and no other label."""
-    renderer = axes.figure.canvas.get_renderer()
+    canvas: Any = axes.figure.canvas
+    renderer = canvas.get_renderer()
     at = {name: axes.transData.transform((dot["intensity"], dot["speed"])) for name, dot in dots.items()}
-    taken = [text.get_window_extent(renderer) for text in (*axes.texts, axes.get_legend())]
+    written: Any = (*axes.texts, axes.get_legend())
+    taken = [text.get_window_extent(renderer) for text in written]
     taken += [around(pixel, DOT) for pixel in at.values()]
     taken += [around(pixel, 1) for pixel in roof_pixels(axes)]
     frame = axes.get_window_extent(renderer)
     for name in sorted(dots, key=lambda name: -crowding(at, name)):  # those with the least choice first
         for distance, side in ((distance, side) for distance in range(9, 160, 6) for side in directions()):
-            offset = distance * side
+            offset = distance * side[0], distance * side[1]
             label = axes.annotate(
                 name.replace("_", " "), (dots[name]["intensity"], dots[name]["speed"]), offset,
                 textcoords="offset points", fontsize=8, color=INK, va="center", ha="left" if side[0] >= 0 else "right",
                 arrowprops=dict(arrowstyle="-", color=ROOF, linewidth=0.6, shrinkB=3) if distance > 9 else None,
             )  # fmt: skip
             # the text's own box: that of the annotation would hold the line to its dot as well
-            box = label.get_tightbbox(renderer) if label.arrow_patch is None else text_box(label, renderer)
+            box: Any = label.get_tightbbox(renderer) if label.arrow_patch is None else text_box(label, renderer)
             wider = box.expanded(1.05, 1.2)
             free = not any(wider.overlaps(other) for other in taken)
             if free and frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1):
@@ -112,32 +120,32 @@ def place_labels(axes, dots: dict[str, dict]) -> None:
             label.remove()
 
 
-def around(pixel, reach: float):
+def around(pixel: np.ndarray, reach: float) -> "Bbox":
     """The square around a point of the picture."""
     from matplotlib.transforms import Bbox
 
     return Bbox([pixel - np.array([reach, reach]), pixel + np.array([reach, reach])])
 
 
-def roof_pixels(axes):
+def roof_pixels(axes: "Axes") -> np.ndarray:
     """Points along the roofs, densely enough that no label fits between two."""
-    x, y = axes.lines[0].get_data()
+    x, y = map(np.asarray, axes.lines[0].get_data())
     dense = np.geomspace(x[0], x[-1], 400)
     return axes.transData.transform(np.column_stack([dense, np.exp(np.interp(np.log(dense), np.log(x), np.log(y)))]))
 
 
 def crowding(at: dict[str, np.ndarray], name: str) -> float:
     """How near the other dots are; at: where each dot is, in pixels."""
-    return sum(1 / (1 + np.linalg.norm(at[name] - at[other])) for other in at if other != name)
+    return sum(1 / (1 + float(np.linalg.norm(at[name] - at[other]))) for other in at if other != name)
 
 
-def directions():
+def directions() -> Iterator[np.ndarray]:
     """Unit vectors, right first, then left, then slanting, up and down."""
     for angle in np.radians([0, 180, 30, -30, 150, -150, 60, -60, 120, -120, 90, -90]):
         yield np.array([np.cos(angle), np.sin(angle)])
 
 
-def text_box(label, renderer):
+def text_box(label: Any, renderer: Any) -> "Bbox":
     """The box of an annotation's text alone."""
     from matplotlib.text import Text
 

@@ -86,7 +86,15 @@ def step_flops(config: BertConfig, batch: MaskedBatch) -> float:
 
 
 def measure_throughput(
-    backend: Backend, size: str, precision: str, *, sequences=32, length=128, vocab_size=30522, steps=20, limit=None
+    backend: Backend,
+    size: str,
+    precision: str,
+    *,
+    sequences: int = 32,
+    length: int = 128,
+    vocab_size: int = 30522,
+    steps: int = 20,
+    limit: float | None = None,
 ) -> Throughput:
     """Train a model of a named size for some steps, after three that warm up.
 
@@ -133,7 +141,7 @@ def product_rate(backend: Backend, precision: str, side: int = SIDE, times: int 
     return 2 * side**3 * times / (time.perf_counter() - began) / 1e12
 
 
-def dtype_of(precision: str):
+def dtype_of(precision: str) -> np.dtype:
     """The dtype of tensors in a precision: tf32 is float32 whose products are rounded."""
     from minibert.nn.parameters import as_dtype
 

@@ -6,6 +6,7 @@ happens to do.  What is particular to an op stands in its row of minibert.ops.ta
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from minibert.ops.table import BY_NAME, row_of
 
@@ -19,14 +20,14 @@ def product_flops(name: str, arguments: Mapping) -> float:
     return 0.0 if products is None else products(arguments)
 
 
-def elementwise_operations(name: str, arguments, result) -> float:
+def elementwise_operations(name: str, arguments: tuple, result: Any) -> float:
     """A rough number of the other operations of a call, for the picture."""
     largest = max((array.size for array in (*arrays_in(arguments)[:1], *arrays_in(result)[:1])), default=0)
     op, way = row_of(name)
     return float(op.operations[way] * largest) if op else 0.0
 
 
-def bytes_moved(name: str, arguments, result) -> float:
+def bytes_moved(name: str, arguments: Any, result: Any) -> float:
     """An estimate of the traffic with memory: each array among arguments and results moves once.
 
     Too low where an op goes over its arrays twice and they do not fit the cache; too high where they are in the cache
@@ -40,7 +41,7 @@ def bytes_moved(name: str, arguments, result) -> float:
     return float(sum(array.nbytes for array in distinct.values()))
 
 
-def arrays_in(value) -> list:
+def arrays_in(value: Any) -> list:
     """All arrays in nested tuples, lists, dictionaries and dataclasses, in their order."""
     if hasattr(value, "nbytes") and hasattr(value, "shape"):
         return [value] if value.shape else []  # a 0-d array is no traffic

@@ -2,13 +2,14 @@
 
 import pickle
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minibert.data.batch import Batch
-from minibert.data.corpus import DEFAULT_CORPUS, read_corpus
+from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
 from minibert.data.pairs import Pairs
 from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
 from minibert.data.shards import write_shards
@@ -60,7 +61,7 @@ class Workload:
         path.write_bytes(pickle.dumps(self))
 
     @staticmethod
-    def load(path) -> "Workload":
+    def load(path: Path | str) -> "Workload":
         """Read what `save` wrote."""
         return pickle.loads(Path(path).read_bytes())
 
@@ -89,7 +90,7 @@ def training_workload(size: str, vocab_size: int, batch: int, length: int, dropo
     return Workload("training", title, vars(model), batches)
 
 
-def padded_tokenizer(documents, vocab_size: int) -> Tokenizer:
+def padded_tokenizer(documents: Sequence[Document], vocab_size: int) -> Tokenizer:
     """A tokenizer learnt from the documents, of exactly vocab_size entries: a small corpus gives fewer, the rest is
     filled up with names that no text has."""
     vocabulary = learn_vocabulary((document.text for document in documents), vocab_size)
@@ -117,7 +118,7 @@ def inference_workload_of(sentences: list[np.ndarray], model: dict, per_batch: i
     return Workload("inference", title, model, in_batches(sentences, per_batch), in_batches(by_length, per_batch))
 
 
-def cut_sentences(documents, tokenizer: Tokenizer) -> list[np.ndarray]:
+def cut_sentences(documents: Sequence[Document], tokenizer: Tokenizer) -> list[np.ndarray]:
     """SENTENCES sentences, in the corpus's order, each cut to a length that is drawn evenly from 5 to 60 tokens.
 
     Sentences that are shorter than the length drawn are passed over, so that lengths stay even.

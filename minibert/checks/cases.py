@@ -17,7 +17,7 @@ def cases_of(name: str, backend: Backend, seed: int = 0) -> list[Case]:
     return list(CASES[name](backend, np.random.default_rng(seed)))
 
 
-def cases(name: str):
+def cases(name: str) -> Callable:
     """Register the generator of the cases of `name`."""
 
     def register(generator):

@@ -1,18 +1,22 @@
 """The cases of the small models that learn from a frozen BERT's vectors: all of their parameters."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from minibert.checks.cases import cases
+from minibert.checks.gradients import Case
 from minibert.checks.model_cases import loss_case, small_batch
 from minibert.data.task_batch import TaskBatch
 from minibert.models import Bert, BertConfig
 from minibert.models.features import BILSTM, LINEAR, WEIGHTED, FeatureModel
 from minibert.objectives import TaskObjective
+from minibert.ops.backend import Backend
 from minibert.ops.examples import normal
 
 
 @cases("features")
-def features(backend, random):
+def features(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """Nothing for the gpu backend, which has no lstm."""
     if not backend.has("lstm"):
         return

@@ -1,7 +1,11 @@
 """The cases of every layer, of the encoder and of the whole pre-training loss: all parameters, through all layers."""
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
+from minibert.base.arrays import Array, DropoutKey
 from minibert.checks.cases import cases
 from minibert.checks.gradients import Case
 from minibert.data.batch import Batch, running_sum
@@ -9,6 +13,8 @@ from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn import Dropouts, Sequences
 from minibert.objectives import MaskedLmAndNextSentence, losses_of
+from minibert.objectives.objective import Objective
+from minibert.ops.backend import Backend
 from minibert.ops.dropout import EMBEDDINGS
 from minibert.ops.examples import KEY, normal
 
@@ -17,7 +23,15 @@ TOKENS = sum(LENGTHS)
 ROWS = np.array([0, 2, 7, 8])  # some of the tokens, where only some are read
 
 
-def model_case(name: str, shape: str, model, run, run_backward, own="", **arrays) -> Case:
+def model_case(
+    name: str,
+    shape: str,
+    model: Any,
+    run: Callable,
+    run_backward: Callable,
+    own: str | tuple[str, ...] = "",
+    **arrays: Any,
+) -> Case:
     """A case whose inputs are parameters of a model, and arrays that one of its layers takes.
 
     run(**arrays) -> tuple of outputs, cache; run_backward(tuple of upstream gradients, cache) -> {array: gradient};
@@ -42,7 +56,15 @@ def model_case(name: str, shape: str, model, run, run_backward, own="", **arrays
     return Case(name, shape, {**inputs, **arrays}, forward, backward)
 
 
-def layer_case(name: str, shape: str, model, forward, backward, own, x) -> Case:
+def layer_case(
+    name: str,
+    shape: str,
+    model: BertForPreTraining,
+    forward: Callable,
+    backward: Callable,
+    own: str | tuple[str, ...],
+    x: Array,
+) -> Case:
     """The case of a layer of one input and one output: forward(x) -> y, cache and backward(d_y, cache) -> d_x."""
 
     def run(x):
@@ -55,7 +77,7 @@ def layer_case(name: str, shape: str, model, forward, backward, own, x) -> Case:
     return model_case(name, shape, model, run, run_backward, own, x=x)
 
 
-def loss_case(name: str, shape: str, objective, batch, key) -> Case:
+def loss_case(name: str, shape: str, objective: Objective, batch: Any, key: DropoutKey | None) -> Case:
     """The case of a whole model and its loss: all parameters.  key: of the dropout, or None."""
 
     def run():
@@ -69,7 +91,9 @@ def loss_case(name: str, shape: str, objective, batch, key) -> Case:
     return model_case(name, shape, objective.model, run, run_backward)
 
 
-def small_model(backend, random, dropout: float = 0.0, **changes):
+def small_model(
+    backend: Backend, random: np.random.Generator, dropout: float = 0.0, **changes: Any
+) -> BertForPreTraining:
     """A BERT of about a thousand parameters, none of them zero or one."""
     config = BertConfig(
         vocab_size=11,
@@ -87,7 +111,7 @@ def small_model(backend, random, dropout: float = 0.0, **changes):
     return model
 
 
-def small_batch(random) -> Batch:
+def small_batch(random: np.random.Generator) -> Batch:
     """Sequences of 1, 7 and 2 tokens."""
     return Batch(
         token_ids=random.integers(0, 11, TOKENS).astype(np.int32),
@@ -98,7 +122,7 @@ def small_batch(random) -> Batch:
     )
 
 
-def small_masked_batch(random, pairs: bool, masked) -> MaskedBatch:
+def small_masked_batch(random: np.random.Generator, pairs: bool, masked: Sequence[int]) -> MaskedBatch:
     """Some tokens masked, and NSP labels of both kinds."""
     return MaskedBatch(
         small_batch(random),
@@ -110,7 +134,7 @@ def small_masked_batch(random, pairs: bool, masked) -> MaskedBatch:
     )
 
 
-def layouts(backend) -> tuple[Sequences, Sequences]:
+def layouts(backend: Backend) -> tuple[Sequences, Sequences]:
     """The Sequences of all tokens, and of ROWS."""
     cu_seqlens = running_sum(LENGTHS)
     return Sequences.of_batch(backend, cu_seqlens, NUMBERS), Sequences.of_rows(backend, ROWS, cu_seqlens, NUMBERS)
@@ -121,7 +145,7 @@ def dropouts_of(rate: float) -> Dropouts:
 
 
 @cases("embeddings")
-def embeddings(backend, random):
+def embeddings(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """Ids that are looked up often, once and never."""
     tokens, _ = layouts(backend)
     token_ids = backend.array(np.array([3, 7, 3, 0, 10, 3, 7, 7, 1, 3], np.int32))
@@ -142,7 +166,7 @@ def embeddings(backend, random):
 
 
 @cases("self_attention")
-def self_attention(backend, random):
+def self_attention(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """All tokens ask, and x has two gradients that add up; or a few rows ask, which are an input of their own."""
     tokens, few = layouts(backend)
     own = "bert.encoder.layer.1.attention"
@@ -168,7 +192,7 @@ def self_attention(backend, random):
 
 
 @cases("feed_forward")
-def feed_forward(backend, random):
+def feed_forward(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     tokens, few = layouts(backend)
     prefix = "bert.encoder.layer.0"
     for label, hidden_act, rows, rate in (
@@ -187,14 +211,14 @@ def feed_forward(backend, random):
 
 
 @cases("pooler")
-def pooler(backend, random):
+def pooler(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     model = small_model(backend, random)
     body = model.bert
     yield layer_case("pooler", "B=3", model, body.pool, body.pool_backward, "bert.pooler", normal(random, 3, 6))
 
 
 @cases("mlm_head")
-def mlm_head(backend, random):
+def mlm_head(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """With both forms of GELU, and with the decoder's share of the tied embedding table."""
     own = "cls.predictions", "bert.embeddings.word_embeddings"
     for hidden_act in ("gelu", "gelu_new"):
@@ -205,7 +229,7 @@ def mlm_head(backend, random):
 
 
 @cases("nsp_head")
-def nsp_head(backend, random):
+def nsp_head(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     model = small_model(backend, random)
     head = model.nsp_head
     x = normal(random, 3, 6)
@@ -213,7 +237,7 @@ def nsp_head(backend, random):
 
 
 @cases("encoder")
-def encoder(backend, random):
+def encoder(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """The stack of layers, all rows and only some rows of the last layer, both ways of looking."""
     model = small_model(backend, random)
     stack = model.bert.encoder
@@ -234,7 +258,7 @@ def encoder(backend, random):
 
 
 @cases("pretraining")
-def pretraining(backend, random):
+def pretraining(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """The whole of pre-training: both losses of a batch, through heads, pooler, encoder and embeddings."""
     for label, pairs, rate in (("MLM and NSP", True, 0), ("MLM and NSP, dropout", True, 0.2), ("MLM alone", False, 0)):
         model = small_model(backend, random, rate)

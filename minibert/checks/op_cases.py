@@ -1,6 +1,8 @@
 """The cases of every op: the examples in its row of the table (minibert/ops/table.py)."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from minibert.checks.cases import CASES
 from minibert.checks.gradients import Case
@@ -28,22 +30,22 @@ def op_case(backend: Backend, op: str, example: Example) -> Case:
     return Case(op, example.label, example.inputs, forward, backward)
 
 
-def on(backend: Backend, value):
+def on(backend: Backend, value: Any) -> Any:
     """An argument with its arrays on the backend."""
     if isinstance(value, Dropout):
         return replace(value, sequences=backend.array(value.sequences), positions=backend.array(value.positions))
     return backend.array(value) if hasattr(value, "dtype") else value
 
 
-def is_real(value) -> bool:
+def is_real(value: object) -> bool:
     """True for an array of floating-point numbers."""
     return hasattr(value, "dtype") and value.dtype.kind == "f"
 
 
-def cases_of_op(op: Op):
+def cases_of_op(op: Op) -> Callable:
     def generate(backend: Backend, random):
         """Nothing for a backend that lacks the op."""
-        if backend.has(op.name):
+        if backend.has(op.name) and op.examples is not None:
             yield from (op_case(backend, op.name, example) for example in op.examples(random))
 
     return generate

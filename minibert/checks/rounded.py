@@ -5,19 +5,22 @@ gradients of parameters, numbers stay float32: as in minibert.ops.gpu.
 """
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 
+from minibert.base.arrays import DTypeLike
 from minibert.ops import load_backend
+from minibert.ops.backend import Backend
 from minibert.ops.table import BY_NAME, PAIRS
 
 
-def round_to(dtype):
+def round_to(dtype: DTypeLike) -> Callable:
     """A function that rounds an array to a dtype of 16 bits, and returns it as float32."""
     return lambda array: np.asarray(array).astype(dtype).astype(np.float32)
 
 
-def rounded_reference(dtype):
+def rounded_reference(dtype: DTypeLike) -> Backend:
     """The reference backend, its activations rounded to dtype."""
     honest = load_backend("reference")
     ours, rounded = copy.copy(honest), round_to(dtype)
@@ -28,7 +31,7 @@ def rounded_reference(dtype):
     return ours
 
 
-def forward(function, rounded):
+def forward(function: Callable, rounded: Callable) -> Callable:
     def call(*arguments, **named):
         y, cache = function(*arguments, **named)
         return rounded(y), cache
@@ -36,7 +39,7 @@ def forward(function, rounded):
     return call
 
 
-def backward(function, rounded, activations):
+def backward(function: Callable, rounded: Callable, activations: int | None) -> Callable:
     """activations: how many of the gradients to round; None for all."""
 
     def call(*arguments, **named):

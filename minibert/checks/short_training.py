@@ -4,6 +4,9 @@ Training amplifies rounding, so float32 and sixteen bits have no fixed bound: a 
 float64 by at most FACTOR times what the same rounding does to the reference itself.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from minibert.checks.rounded import round_to, rounded_reference
@@ -12,6 +15,7 @@ from minibert.data.masked_batch import MaskedBatch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.nn.parameters import HALF_PRECISION, as_dtype
 from minibert.objectives import MaskedLmAndNextSentence, losses_of
+from minibert.objectives.pretraining import Losses
 from minibert.ops import Backend, load_backend
 from minibert.training.optimizer import AdamW, AdamWSettings
 from minibert.training.step import prepared, train_step
@@ -21,13 +25,15 @@ LEARNING_RATE = 2e-3
 LOSS_SCALE = 2.0**10  # in float16: a power of two that neither overflows nor underflows here
 
 
-def small_config(**changes) -> BertConfig:
+def small_config(**changes: Any) -> BertConfig:
     """Three layers, so that the cut last layer has full ones below it; sizes that are no powers of two."""
     values = dict(vocab_size=103, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=56)
     return BertConfig(**{**values, "max_position_embeddings": 33, **changes})
 
 
-def random_batch(config: BertConfig, lengths=(1, 9, 33, 17, 2), pairs=True, seed=0) -> MaskedBatch:
+def random_batch(
+    config: BertConfig, lengths: Sequence[int] = (1, 9, 33, 17, 2), pairs: bool = True, seed: int = 0
+) -> MaskedBatch:
     """Ragged sequences of random ids, some of them masked, with NSP labels of both kinds."""
     random = np.random.default_rng(seed)
     cu_seqlens = running_sum(lengths)
@@ -79,7 +85,7 @@ def rounded_losses(precision: str, steps: int) -> np.ndarray:
     return np.array(losses)
 
 
-def objective_and_optimizer(backend: Backend, precision: str):
+def objective_and_optimizer(backend: Backend, precision: str) -> tuple[MaskedLmAndNextSentence, AdamW]:
     model = BertForPreTraining(
         small_config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1), backend, dtype=precision, seed=1
     )
@@ -89,12 +95,12 @@ def objective_and_optimizer(backend: Backend, precision: str):
     return MaskedLmAndNextSentence(model), optimizer
 
 
-def batch_of(objective, number: int):
+def batch_of(objective: MaskedLmAndNextSentence, number: int) -> MaskedBatch:
     """The batch of a step: two take turns."""
     return random_batch(objective.model.config, seed=number % 2)
 
 
-def step(objective, optimizer: AdamW, number: int):
+def step(objective: MaskedLmAndNextSentence, optimizer: AdamW, number: int) -> Losses:
     """One step, counted from 1.  Returns the Losses."""
     parts = prepared(objective, [batch_of(objective, number)])
     (losses,), _ = train_step(objective, optimizer, parts, number, LEARNING_RATE, (1, number))

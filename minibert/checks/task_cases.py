@@ -1,8 +1,11 @@
 """The cases of each task's output layer with its whole loss: all parameters, through the whole model."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from minibert.checks.cases import cases
+from minibert.checks.gradients import Case
 from minibert.checks.model_cases import LENGTHS, TOKENS, loss_case, small_batch
 from minibert.data.task_batch import TaskBatch
 from minibert.models import (
@@ -12,13 +15,21 @@ from minibert.models import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
+from minibert.models.tasks import TaskModel
 from minibert.objectives import TaskObjective
+from minibert.ops.backend import Backend
 from minibert.ops.examples import KEY, normal
 
 FIRST = np.array([0, 1, 8], np.int32)  # where the three sequences begin
 
 
-def small_task_model(model_class, backend, random, labels=(), dropout: float = 0.0):
+def small_task_model(
+    model_class: type[TaskModel],
+    backend: Backend,
+    random: np.random.Generator,
+    labels: tuple[str, ...] = (),
+    dropout: float = 0.0,
+) -> TaskModel:
     """A BERT of about four hundred parameters with one output layer, none of them zero or one."""
     config = BertConfig(
         vocab_size=11,
@@ -36,13 +47,15 @@ def small_task_model(model_class, backend, random, labels=(), dropout: float = 0
     return model
 
 
-def small_task_batch(random, rows, labels, choices: int = 1) -> TaskBatch:
+def small_task_batch(
+    random: np.random.Generator, rows: np.ndarray | list[int], labels: np.ndarray, choices: int = 1
+) -> TaskBatch:
     """Sequences of 1, 7 and 2 tokens."""
     return TaskBatch(small_batch(random), np.asarray(rows, np.int32), labels, count=4, choices=choices)
 
 
 @cases("sequence_classification")
-def sequence_classification(backend, random):
+def sequence_classification(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     for label, names, values, rate in (
         ("3 classes, dropout", ("no", "maybe", "yes"), np.array([2, 0, 2], np.int32), 0.3),
         ("2 classes", ("no", "yes"), np.array([1, 0, 1], np.int32), 0),
@@ -59,7 +72,7 @@ def sequence_classification(backend, random):
 
 
 @cases("token_classification")
-def token_classification(backend, random):
+def token_classification(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     rows = [0, 2, 3, 7, 9]
     for label, rate in (("5 of 10 tokens", 0), ("5 of 10 tokens, dropout", 0.3)):
         model = small_task_model(BertForTokenClassification, backend, random, ("O", "B-X", "I-X"), rate)
@@ -68,7 +81,7 @@ def token_classification(backend, random):
 
 
 @cases("question_answering")
-def question_answering(backend, random):
+def question_answering(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """Sequences of 1, 7 and 2 tokens: a softmax over one token has no gradient, none may leak past an end."""
     assert LENGTHS == (1, 7, 2)
     for label, rate in (("spans", 0), ("spans, dropout", 0.3)):
@@ -78,7 +91,7 @@ def question_answering(backend, random):
 
 
 @cases("multiple_choice")
-def multiple_choice(backend, random):
+def multiple_choice(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     for label, rate in (("3 candidates", 0), ("3 candidates, dropout", 0.3)):
         model = small_task_model(BertForMultipleChoice, backend, random, dropout=rate)
         batch = small_task_batch(random, FIRST, np.array([1], np.int32), choices=3)

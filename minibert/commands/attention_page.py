@@ -29,7 +29,7 @@ class AttentionConfig:
     revision: str | None = None
     """Branch, tag or commit of a published model."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.text.strip():
             raise ValueError("TEXT is empty; write a sentence")
 

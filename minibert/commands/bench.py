@@ -57,7 +57,7 @@ class BenchConfig:
     plot: Annotated[str | None, Argument(metavar="FILE")] = None
     """Draw the roofline into this file (.png, .svg or .pdf): each op's speed beside the machine's limits."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("batch", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}; expected at least 1")

@@ -4,14 +4,14 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from minibert.base.arguments import Argument
 from minibert.base.files import write_file
 from minibert.commands.options import check_writable
-from minibert.inference.encode import MEAN, TOKENS, encode
+from minibert.inference.encode import TOKENS, encode
 from minibert.models import Bert
 from minibert.models.hub import find_model
 from minibert.models.huggingface import save_tensors
@@ -36,7 +36,7 @@ class EncodeConfig:
     """Text with one sentence in each line; - for standard input.  Empty lines are passed over."""
     out: str = "vectors.npy"
     """File for the vectors: .npy, or .safetensors."""
-    pooling: Literal["mean", "cls", "tokens"] = MEAN
+    pooling: Literal["mean", "cls", "tokens"] = "mean"
     """The mean of all tokens, the first token's vector, or all of them (line after line; .safetensors also holds
     cu_seqlens, where each line begins)."""
     layer: int = -1
@@ -54,7 +54,7 @@ class EncodeConfig:
     threads: int | None = None
     """CPU threads; by default one for each core that this process may use."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.out.endswith((".npy", ".safetensors")):
             raise ValueError(f"--out {self.out}: expected a name that ends in .npy or .safetensors")
         for name in ("max_length", "threads"):
@@ -78,7 +78,7 @@ class SearchConfig:
     """What to look for."""
     top: int = 5
     """Lines to show for each query."""
-    pooling: Literal["mean", "cls"] = MEAN
+    pooling: Literal["mean", "cls"] = "mean"
     """The mean of all tokens, or the first token's vector."""
     layer: int = -1
     """Whose output: -1 the last layer's."""
@@ -91,7 +91,7 @@ class SearchConfig:
     threads: int | None = None
     """CPU threads; by default one for each core that this process may use."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.top < 1 or (self.threads is not None and self.threads < 1):
             raise ValueError("--top and --threads must be at least 1")
         if not self.query or not all(query.strip() for query in self.query):
@@ -104,8 +104,8 @@ def encode_lines(config: EncodeConfig) -> None:
     check_writable("--out", out)
     lines = read_lines(config.file)
     model, tokenizer = load(config)
-    settings = dict(pooling=config.pooling, layer=config.layer, normalise=config.normalise)
-    vectors = encode(model, tokenizer, lines, max_length=config.max_length, **settings)
+    settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=config.normalise)
+    vectors: Any = encode(model, tokenizer, lines, max_length=config.max_length, **settings)
     tensors = {}
     if config.pooling == TOKENS:
         tensors["cu_seqlens"] = np.cumsum([0, *map(len, vectors)], dtype=np.int64)
@@ -121,8 +121,8 @@ def search(config: SearchConfig) -> None:
     """Run `minibert search`.  Raises ValueError and OSError with one line for the user."""
     lines = read_lines(config.file)
     model, tokenizer = load(config)
-    settings = dict(pooling=config.pooling, layer=config.layer, normalise=True)
-    vectors = encode(model, tokenizer, lines, **settings)  # [lines, H]
+    settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=True)
+    vectors: Any = encode(model, tokenizer, lines, **settings)  # [lines, H]
     queries = encode(model, tokenizer, config.query, **settings)  # [queries, H]
     for query, cosines in zip(config.query, queries @ vectors.T, strict=True):
         if len(config.query) > 1:
@@ -131,7 +131,7 @@ def search(config: SearchConfig) -> None:
             print(f"{cosines[number]:7.4f}  {lines[number]}")
 
 
-def load(config) -> tuple[Bert, Tokenizer]:
+def load(config: EncodeConfig | SearchConfig) -> tuple[Bert, Tokenizer]:
     use_threads(config.threads)
     folder = find_model(config.run, config.revision)
     tokenizer = Tokenizer.load(folder)

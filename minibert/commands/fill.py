@@ -35,7 +35,7 @@ class FillConfig:
     emulate: bool = False
     """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.top < 1:
             raise ValueError(f"--top is {self.top}; expected at least 1")
         if not self.text:

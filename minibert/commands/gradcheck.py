@@ -31,7 +31,7 @@ class GradcheckConfig:
     seed: int = 0
     """Seed of the inputs and of the random upstream gradient."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in self.op:
             if name not in CASES:
                 raise ValueError(f"there is no gradient check {name!r}; choose from {', '.join(CASES)}")

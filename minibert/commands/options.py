@@ -23,7 +23,7 @@ NAMES = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}  # what the help 
 EXPECTED = {int: "a whole number", float: "a number"}
 
 
-def read_options(config_class: type, words: Sequence[str], program: str, note: str = ""):
+def read_options(config_class: type, words: Sequence[str], program: str, note: str = "") -> Any:
     """An instance of the dataclass `config_class`, filled from the command line `words`.
 
     `program` is the name that the help shows, `note` a line below its description.  A class method `defaults`,
@@ -66,7 +66,7 @@ class Kind(NamedTuple):
     many: bool = False
 
 
-def kind_of(annotation) -> Kind:
+def kind_of(annotation: Any) -> Kind:
     """The Kind of a field's annotation: int, int | None, Literal["a", "b"], tuple[int, ...]."""
     if get_origin(annotation) is types.UnionType:
         (annotation,) = (part for part in get_args(annotation) if part is not type(None))
@@ -112,13 +112,13 @@ class Option:
         required = "(required)" if default is dataclasses.MISSING else f"(default: {default})"
         return f"{self.doc} {self.note.default or required}".replace("%", "%%")
 
-    def read(self, given):
+    def read(self, given: Any) -> Any:
         """The field's value, from the words that were found for it.  Raises ValueError for words that aren't one."""
         if self.kind.many:
             return tuple(map(self.read_word, given))
         return given if isinstance(given, bool) else self.read_word(given)
 
-    def read_word(self, word: str):
+    def read_word(self, word: str) -> Any:
         if word is VALUE_MISSING:
             raise ValueError(f"{self.shown} needs a value")
         if self.kind.choices and word not in self.kind.choices:
@@ -159,7 +159,8 @@ def parser_of(options: list[Option], program: str, description: str) -> Parser:
         exit_on_error=False,
     )
     for option in options:
-        names, shape = (*option.note.aliases, option.flag), dict(dest=option.name, metavar=option.metavar)
+        names: tuple[str, ...] = (*option.note.aliases, option.flag)
+        shape: dict[str, Any] = dict(dest=option.name, metavar=option.metavar)
         if option.note.positional:
             names, shape = (option.name,), dict(metavar=option.metavar, nargs="*")
         elif option.kind.element is bool:
@@ -175,11 +176,11 @@ def parser_of(options: list[Option], program: str, description: str) -> Parser:
 class Help(argparse.RawDescriptionHelpFormatter):
     """The description as it is; one metavar for an option, whatever number of values it takes; no name is broken."""
 
-    def _split_lines(self, text, width):
+    def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
 
-    def _format_args(self, action, default_metavar):
-        metavar = action.metavar or default_metavar
+    def _format_args(self, action: argparse.Action, default_metavar: str | None) -> str:
+        metavar = str(action.metavar or default_metavar)
         return f"{metavar} ..." if action.nargs == "*" and not metavar.endswith("...") else metavar
 
 
@@ -218,11 +219,11 @@ def with_hyphens(word: str) -> str:
 
 def field_docs(config_class: type) -> dict[str, str]:
     """The docstring below each field of a dataclass, its lines joined."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body[0].body
-    docs = {}
-    for field, below in pairwise(body):
+    tree: Any = ast.parse(textwrap.dedent(inspect.getsource(config_class)))
+    docs: dict[str, str] = {}
+    for field, below in pairwise(tree.body[0].body):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            docs[field.target.id] = " ".join(str(below.value.value).split())
+            docs[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
     return docs
 
 

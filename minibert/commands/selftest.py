@@ -127,7 +127,7 @@ def events_of(process: subprocess.Popen, seconds: float) -> Iterator[dict]:
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
-        for line in process.stdout:
+        for line in process.stdout or ():
             lines.put(line)
         lines.put(None)
 

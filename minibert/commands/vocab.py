@@ -33,7 +33,7 @@ class VocabConfig:
     limit_alphabet: int = 1000
     """Number of characters to keep, the most frequent ones."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("size", "min_frequency", "limit_alphabet"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")

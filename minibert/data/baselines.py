@@ -9,13 +9,18 @@ something from beyond the two neighbours; and the guesses even have an advantage
 themselves, which for the model are sometimes masked.
 """
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
+
+from minibert.data.documents import DocumentSet
+from minibert.data.masked_batch import MaskedBatch
 
 CHUNK_TOKENS = 1 << 24  # training tokens counted at a time
 BOUNDARY = -1  # between two documents, and beyond the ends of a sequence: the neighbour of nothing
 
 
-def baselines(train, batches) -> dict[str, float]:
+def baselines(train: DocumentSet, batches: Iterable[MaskedBatch]) -> dict[str, float]:
     """Accuracy, 0 to 1, of each guess over all masked tokens of `batches`.
 
     train: the DocumentSet to count in; batches: those that the model is evaluated on.
@@ -46,12 +51,12 @@ def baselines(train, batches) -> dict[str, float]:
 class Counts:
     """How often each token was seen in each of the given contexts; a context is any int64 >= 0."""
 
-    def __init__(self, contexts):
+    def __init__(self, contexts: np.ndarray) -> None:
         self.contexts = np.unique(contexts[contexts >= 0])
         self.keys = np.zeros(0, np.int64)  # (number of the context, token), ascending
         self.counts = np.zeros(0, np.int64)
 
-    def add(self, contexts, tokens):
+    def add(self, contexts: np.ndarray, tokens: np.ndarray) -> None:
         """Count tokens int64 [n], each in its context [n]; other contexts and boundaries are not counted."""
         number, known = self._number(contexts)
         known &= tokens != BOUNDARY
@@ -60,7 +65,7 @@ class Counts:
         weights = np.concatenate([self.counts, counts])
         self.counts = np.bincount(index, weights, minlength=len(self.keys)).astype(np.int64)
 
-    def guess(self, contexts, otherwise):
+    def guess(self, contexts: np.ndarray, otherwise: int | np.ndarray) -> np.ndarray:
         """The most frequent token of each context [M]; `otherwise` [M] or scalar where it was never seen."""
         number, token = self.keys >> 32, self.keys & 0xFFFFFFFF
         order = np.lexsort((token, -self.counts, number))  # in each context, the best one first
@@ -71,19 +76,19 @@ class Counts:
         guesses = np.where(known, best[number], BOUNDARY)
         return np.where(guesses == BOUNDARY, otherwise, guesses)
 
-    def _number(self, contexts):
+    def _number(self, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The number of each context [n] among the given ones, and whether it is one of them."""
         number = np.searchsorted(self.contexts, contexts)
         padded = np.append(self.contexts, BOUNDARY)
         return number, (padded[number] == contexts) & (contexts >= 0)
 
 
-def _pair(first, second):
+def _pair(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Two numbers below 2**31 as one int64, ordered like them; negative if one of them is."""
     return np.where((first < 0) | (second < 0), BOUNDARY, first << 32 | second)
 
 
-def _masked_tokens(batch):
+def _masked_tokens(batch: MaskedBatch) -> np.ndarray:
     """The left neighbour, the masked token and the right neighbour, from the unmasked text; int64 [3, M]."""
     ids = batch.original_ids.astype(np.int64)
     left, right = np.roll(ids, 1), np.roll(ids, -1)
@@ -92,7 +97,7 @@ def _masked_tokens(batch):
     return np.stack([left, ids, right])[:, batch.masked_positions]
 
 
-def _chunks(documents):
+def _chunks(documents: DocumentSet) -> Iterator[np.ndarray]:
     """The tokens of the documents, int64, with a boundary after each; some documents at a time."""
     boundary = np.array([BOUNDARY])
     pieces, size = [], 0

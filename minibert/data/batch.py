@@ -8,9 +8,12 @@ Three sequences of 5, 3 and 4 tokens are
 Everything but attention works token by token and never needs to know where a sequence ends.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from minibert.base.arrays import DTypeLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,7 @@ class Batch:
     sequence_numbers: np.ndarray
     """int64 [B] the number of each sequence in the global batch: what its random decisions are counted by."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         tokens, sequences = len(self.token_ids), len(self.sequence_numbers)
         check_array("Batch.token_ids", self.token_ids, tokens)
         check_array("Batch.segment_ids", self.segment_ids, tokens)
@@ -47,7 +50,7 @@ class Batch:
             )
 
     @classmethod
-    def of_sequences(cls, token_ids, segment_ids=None, first: int = 0) -> "Batch":
+    def of_sequences(cls, token_ids: Sequence, segment_ids: Sequence | None = None, first: int = 0) -> "Batch":
         """Lay sequences end to end.
 
         token_ids, segment_ids: a list of integer arrays [T], one for each sequence; without segment_ids all are 0.
@@ -64,12 +67,12 @@ class Batch:
         )
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         """[B] the number of tokens of each sequence."""
         return np.diff(self.cu_seqlens)
 
     @property
-    def cls_positions(self):
+    def cls_positions(self) -> np.ndarray:
         """[B] where each sequence starts: its [CLS]."""
         return self.cu_seqlens[:-1]
 
@@ -89,7 +92,7 @@ class Batch:
         )
 
 
-def check_array(name: str, array: np.ndarray, length: int, dtype=np.int32) -> None:
+def check_array(name: str, array: np.ndarray, length: int, dtype: DTypeLike = np.int32) -> None:
     """Raise ValueError unless an array is of that dtype and shape [length]."""
     if array.dtype != dtype or array.shape != (length,):
         raise ValueError(
@@ -105,7 +108,11 @@ def parts_of(sequences: int, parts: int) -> list[tuple[int, int]]:
     return list(zip(ends, ends[1:], strict=False))
 
 
-def from_padded(input_ids, attention_mask=None, token_type_ids=None) -> Batch:
+def from_padded(
+    input_ids: Sequence | np.ndarray,
+    attention_mask: Sequence | np.ndarray | None = None,
+    token_type_ids: Sequence | np.ndarray | None = None,
+) -> Batch:
     """The Batch of a padded one, as other libraries hand it over.
 
     input_ids [B, T]; attention_mask [B, T], 0 on padding (left, right or between) and 1 elsewhere;
@@ -127,7 +134,7 @@ def from_padded(input_ids, attention_mask=None, token_type_ids=None) -> Batch:
     )
 
 
-def kept_tokens(input_ids: np.ndarray, attention_mask=None) -> np.ndarray:
+def kept_tokens(input_ids: np.ndarray, attention_mask: Sequence | np.ndarray | None = None) -> np.ndarray:
     """bool [B, T]: which entries of a padded batch are tokens.  Raises ValueError as `from_padded`."""
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids must have shape [sequences, length], got {list(input_ids.shape)}")
@@ -164,7 +171,7 @@ def padded(batch: Batch, values: np.ndarray, filler: int) -> np.ndarray:
     return result
 
 
-def running_sum(lengths) -> np.ndarray:
+def running_sum(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """cu_seqlens of the lengths [B]: int32 [B + 1], from 0 to their sum."""
     ends = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=ends[1:])

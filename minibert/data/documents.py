@@ -1,9 +1,13 @@
 """A set of documents within token shards: those to train on, or those held out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from minibert.data.shards import Shards
 
 
 class DocumentSet:
@@ -12,7 +16,7 @@ class DocumentSet:
     Only a few numbers per *document* are kept in memory; sentences and tokens are read from disk when needed.
     """
 
-    def __init__(self, shards, numbers):
+    def __init__(self, shards: "Shards", numbers: Sequence[int] | np.ndarray) -> None:
         self.shards = shards
         self.numbers = np.asarray(numbers, np.int64)
         starts = shards.document_starts
@@ -25,10 +29,10 @@ class DocumentSet:
         self.token_counts = shards.sentence_starts[self.first_sentences + self.sentence_counts] - self.first_tokens
         """int64 [documents] how many tokens each has."""
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.numbers)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<DocumentSet of {len(self):,} documents, {self.tokens:,} tokens>"
 
     @property

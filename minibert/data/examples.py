@@ -11,11 +11,12 @@ from math import isqrt
 import numpy as np
 
 from minibert.base.philox import SITE_ORDER, SITE_WINDOW, integer_below, philox4x32
+from minibert.data.documents import DocumentSet
 
 FEISTEL_ROUNDS = 4
 
 
-def permute(index, size, seed, epoch, stream=0):
+def permute(index: np.ndarray, size: int, seed: int, epoch: int, stream: int = 0) -> np.ndarray:
     """Where each index of 0 .. size - 1 goes in the order of this epoch; int64, the shape of index.
 
     A bijection of 0 .. size - 1, computed entry by entry.  The index is written as two digits (left, right) of a
@@ -46,7 +47,7 @@ def permute(index, size, seed, epoch, stream=0):
     return index
 
 
-def in_epoch_order(examples, size, seed, stream=0):
+def in_epoch_order(examples: np.ndarray, size: int, seed: int, stream: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Examples [B], numbered since the phase began -> (which of the source's, in which epoch), int64 [B] each."""
     epochs, index = np.divmod(examples, size)
     for epoch in np.unique(epochs):
@@ -56,7 +57,7 @@ def in_epoch_order(examples, size, seed, stream=0):
 
 
 @lru_cache(maxsize=16)
-def _turns(a, b, seed, epoch, stream):
+def _turns(a: int, b: int, seed: int, epoch: int, stream: int) -> list[np.ndarray]:
     """F of each round as a table: F(right) below a, F(left) below b.  Small (sqrt(size)), and kept for the epoch."""
     return [
         integer_below(philox4x32((seed, epoch), (np.arange(digits), r, stream, SITE_ORDER))[0], limit)
@@ -76,7 +77,7 @@ class Windows:
 
     SHORTEST = 4  # tokens
 
-    def __init__(self, documents, length):
+    def __init__(self, documents: DocumentSet, length: int) -> None:
         if length < self.SHORTEST:
             raise ValueError(f"sequences of {length} tokens are too short: [CLS], two tokens and [SEP] are 4")
         self.documents = documents
@@ -85,7 +86,9 @@ class Windows:
         self.ends = np.cumsum(counts)  # [documents], windows up to and with each document
         self.size = int(self.ends[-1]) if len(self.ends) else 0
 
-    def parts(self, index, epochs, sequence_numbers, seed, step, stream):
+    def parts(
+        self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], None]:
         """Where the windows number index [B] of their epochs lie: [(starts, stops)] int64 [B], and no labels.
 
         The tiling is a function of (seed, epoch, document); sequence numbers and step do not matter.

@@ -26,7 +26,9 @@ def stable_hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little")
 
 
-def held_out_documents(group_hashes, name_hashes, token_counts, share=HELD_OUT_SHARE):
+def held_out_documents(
+    group_hashes: np.ndarray, name_hashes: np.ndarray, token_counts: np.ndarray, share: float = HELD_OUT_SHARE
+) -> np.ndarray:
     """True for each document that is held out; bool [documents].
 
     group_hashes, name_hashes: uint64 [documents], stable_hash of each document's group and name;
@@ -48,7 +50,7 @@ def held_out_documents(group_hashes, name_hashes, token_counts, share=HELD_OUT_S
     return np.arange(len(token_counts)) == np.argmin(token_counts)
 
 
-def _lowest(hashes, token_counts, share):
+def _lowest(hashes: np.ndarray, token_counts: np.ndarray, share: float) -> np.ndarray:
     """Documents whose hash is below the share, or among the lowest while there are fewer than two documents."""
     keys, group_of = np.unique(hashes, return_inverse=True)  # [groups] ascending, [documents]
     tokens = np.bincount(group_of, weights=token_counts)  # [groups]

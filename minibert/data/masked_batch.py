@@ -1,5 +1,6 @@
 """A batch of pre-training: the tokens that a model reads, and its targets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class MaskedBatch:
     nsp_count: int
     """The B of the global batch, likewise; 0 for a batch without sentence pairs."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         masked, tokens = self.masked_positions, len(self.tokens.token_ids)
         check_array("MaskedBatch.masked_positions", masked, len(masked))
         check_array("MaskedBatch.masked_labels", self.masked_labels, len(masked))
@@ -45,7 +46,7 @@ class MaskedBatch:
             raise ValueError(f"MaskedBatch.masked_positions must be ascending indices below {tokens}")
 
     @property
-    def original_ids(self):
+    def original_ids(self) -> np.ndarray:
         """[N] token_ids before masking."""
         ids = self.tokens.token_ids.copy()
         ids[self.masked_positions] = self.masked_labels
@@ -71,7 +72,11 @@ class MaskedBatch:
 
 
 def masked_from_padded(
-    input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None
+    input_ids: Sequence | np.ndarray,
+    attention_mask: Sequence | np.ndarray | None = None,
+    token_type_ids: Sequence | np.ndarray | None = None,
+    labels: Sequence | np.ndarray | None = None,
+    next_sentence_label: Sequence | np.ndarray | None = None,
 ) -> MaskedBatch:
     """The MaskedBatch of a padded one: the arguments of transformers' BertForPreTraining.
 

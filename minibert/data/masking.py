@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minibert.base.philox import SITE_MASKING, happens, integer_below, philox4x32
+from minibert.text import Tokenizer
 
 MASK_SHARE = 0.8  # of the chosen tokens, become [MASK]
 RANDOM_SHARE = 0.1  # of the chosen tokens, become a random one; the rest stays
@@ -38,7 +39,7 @@ class MaskingIds:
     """int32 [V - specials], all other ids: a random token is one of these."""
 
     @classmethod
-    def of(cls, tokenizer):
+    def of(cls, tokenizer: Tokenizer) -> "MaskingIds":
         """From a tokenizer: its mask_id, special_ids, continuation and length."""
         special = np.zeros(len(tokenizer), bool)
         special[list(tokenizer.special_ids)] = True
@@ -49,8 +50,17 @@ class MaskingIds:
 
 
 def mask_tokens(
-    token_ids, cu_seqlens, sequence_numbers, ids, seed, step, *, mask_rate=0.15, whole_word=False, stream=0
-):
+    token_ids: np.ndarray,
+    cu_seqlens: np.ndarray,
+    sequence_numbers: np.ndarray,
+    ids: MaskingIds,
+    seed: int,
+    step: int,
+    *,
+    mask_rate: float = 0.15,
+    whole_word: bool = False,
+    stream: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose tokens to predict and hide them.
 
     token_ids int32 [N], cu_seqlens int32 [B + 1], sequence_numbers int64 [B] as in Batch; ids: MaskingIds;
@@ -80,7 +90,7 @@ def mask_tokens(
     return hidden_ids, masked_positions, masked_labels
 
 
-def first_pieces(token_ids, ids):
+def first_pieces(token_ids: np.ndarray, ids: MaskingIds) -> np.ndarray:
     """For each token [N] the index of the first piece of its word; int64 [N].
 
     A word starts at each piece without ##, and after a special token: a window may begin inside a word.

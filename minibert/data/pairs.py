@@ -19,9 +19,12 @@ example whose text has just one sentence a random one, so that less than half ar
 a sentence with a follower.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minibert.base.philox import SITE_PAIR, happens, integer_below, philox4x32
+from minibert.data.documents import DocumentSet
 
 SHORT_SHARE = 0.1  # of the examples get a random shorter length
 RANDOM_SHARE = 0.5  # of the examples get a random B
@@ -39,7 +42,7 @@ class Pairs:
 
     SHORTEST = 5  # tokens
 
-    def __init__(self, documents, length):
+    def __init__(self, documents: DocumentSet, length: int) -> None:
         if length < self.SHORTEST:
             raise ValueError(f"pairs of {length} tokens are too short: [CLS], A, [SEP], B and [SEP] are 5")
         self.documents = documents
@@ -53,7 +56,9 @@ class Pairs:
                 f"document), and there are {np.count_nonzero(counts)}; in a text file, blank lines separate documents"
             )
 
-    def parts(self, index, epochs, sequence_numbers, seed, step, stream):
+    def parts(
+        self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
         """Where A and B of the examples number index [B] lie, and the labels.
 
         All decisions are functions of (seed, step, sequence number), so an epoch brings new ones of itself.
@@ -91,18 +96,20 @@ class Pairs:
         labels = np.where(is_random, RANDOM, FOLLOWS).astype(np.int32)
         return [(a_stop - a_length, a_stop), (b_start, b_start + b_length)], labels
 
-    def _locate(self, index):
+    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Document (within the set) and sentence (within the shards) at which example number index begins."""
         document = np.searchsorted(self.ends, index, side="right")
         documents = self.documents
         before = self.ends[document] - (documents.sentence_counts[document] - 1)
         return document, documents.first_sentences[document] + index - before
 
-    def _document_end(self, document):
+    def _document_end(self, document: np.ndarray) -> np.ndarray:
         """The number of the sentence after the document's last."""
         return self.documents.first_sentences[document] + self.documents.sentence_counts[document]
 
-    def _random_start(self, document, wanted, draws):
+    def _random_start(
+        self, document: np.ndarray, wanted: np.ndarray, draws: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The beginning of a sentence of another document, and the number of tokens from there to its end.
 
         Any sentence but the first of each document is as likely.  Of several candidates, the first that has the
@@ -121,7 +128,7 @@ class Pairs:
         return np.take_along_axis(start, best, 0)[0], np.take_along_axis(available, best, 0)[0]
 
 
-def _draws(sequence_numbers, seed, step, stream):
+def _draws(sequence_numbers: np.ndarray, seed: int, step: int, stream: int) -> list[np.ndarray]:
     """Random words for each sequence: 5 decisions, then the candidates; a list of uint32 [B]."""
     calls = np.arange(-(-(5 + CANDIDATES) // 4))[:, None]  # four words each
     words = philox4x32((seed, step), (calls, sequence_numbers, stream, SITE_PAIR))

@@ -11,10 +11,13 @@ import numpy as np
 
 from minibert.base.philox import SITE_POSITION, integer_below, philox4x32
 from minibert.data.batch import Batch, running_sum
+from minibert.data.documents import DocumentSet
 from minibert.data.examples import Windows, in_epoch_order
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.masking import MaskingIds, mask_tokens
 from minibert.data.pairs import Pairs
+from minibert.data.shards import Shards
+from minibert.text import Tokenizer
 
 TRAINING, EVALUATION = 0, 1  # streams (even and odd): the one never makes the other's random decisions
 EVALUATION_SEED = 0
@@ -80,7 +83,7 @@ class BatchOptions:
     """Sequences of phases shorter than the longest start at a random position, so that the embeddings of all
     positions are trained from the beginning."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.mask_rate <= 1:
             raise ValueError(f"mask_rate must be above 0 and at most 1, got {self.mask_rate}")
 
@@ -90,13 +93,13 @@ class PretrainingData:
 
     def __init__(
         self,
-        documents,
-        tokenizer,
+        documents: DocumentSet,
+        tokenizer: Tokenizer,
         phases: Sequence[LengthPhase],
         steps: int,
         seed: int,
         options: BatchOptions,
-    ):
+    ) -> None:
         """documents: the DocumentSet to train on, in shards that `tokenizer` made.
 
         phases, steps: the lengths, and the number of steps that their shares divide.
@@ -159,8 +162,8 @@ class PretrainingData:
 
 
 def evaluation_batches(
-    documents,
-    tokenizer,
+    documents: DocumentSet,
+    tokenizer: Tokenizer,
     length: int,
     *,
     sequences: int = 2000,
@@ -187,14 +190,23 @@ def evaluation_batches(
 class SequenceMaker:
     """Turns examples into a MaskedBatch: their tokens with [CLS] and [SEP] between, positions, masks."""
 
-    def __init__(self, shards, tokenizer, whole_word):
+    def __init__(self, shards: Shards, tokenizer: Tokenizer, whole_word: bool) -> None:
         shards.check_vocabulary(tokenizer)
         self.shards, self.whole_word = shards, whole_word
         self.ids = MaskingIds.of(tokenizer)
         self.cls = np.array([tokenizer.cls_id], np.int32)
         self.sep = np.array([tokenizer.sep_id], np.int32)
 
-    def batch(self, source, examples, seed, step, stream, mask_rate, positions=None) -> MaskedBatch:
+    def batch(
+        self,
+        source: Pairs | Windows,
+        examples: np.ndarray,
+        seed: int,
+        step: int,
+        stream: int,
+        mask_rate: float,
+        positions: int | None = None,
+    ) -> MaskedBatch:
         """examples int64 [B]: their numbers since the phase began; positions: how many a sequence may start in."""
         numbers = np.arange(len(examples))  # [B], within the global batch
         index, epochs = in_epoch_order(examples, source.size, seed, stream)  # [B], [B]
@@ -221,7 +233,7 @@ class SequenceMaker:
             nsp_count=0 if nsp_labels is None else len(nsp_labels),
         )
 
-    def lay_out(self, parts):
+    def lay_out(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """[CLS] first part [SEP] second part [SEP], of one sequence after the other.
 
         parts: (starts, stops) int64 [B] of each part, one or two.

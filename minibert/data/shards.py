@@ -15,18 +15,21 @@ renamed once every byte is on the disk.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minibert.base.arrays import DTypeLike
 from minibert.base.files import sha256_of
 from minibert.base.folders import new_folder
 from minibert.data.corpus import Document
 from minibert.data.documents import DocumentSet
 from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_hash
 from minibert.data.tokenizing import tokenize_documents
+from minibert.text import Tokenizer
 
 FORMAT = "minibert token shards, version 1"
 SHARD_TOKENS = 1 << 26  # a new shard begins when one has this many
@@ -36,7 +39,7 @@ MANIFEST = "manifest.json"
 class Shards:
     """A folder of token shards, opened for reading.  Data is read on demand."""
 
-    def __init__(self, folder: str | Path, tokenizer=None, *, verify: bool = True):
+    def __init__(self, folder: str | Path, tokenizer: Tokenizer | None = None, *, verify: bool = True) -> None:
         """folder: as write_shards made it; tokenizer: refuse shards of another one; verify: compare checksums.
 
         Raises FileNotFoundError when there are no shards, ValueError when they are damaged or another
@@ -52,7 +55,7 @@ class Shards:
         self._shards = [self._map(name, np.dtype(self.manifest["dtype"])) for name in self._token_files]
         self._shard_starts = np.cumsum([0] + [len(shard) for shard in self._shards])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         counts = self.manifest["counts"]
         return f"<Shards {self.folder}: {counts['documents']:,} documents, {counts['tokens']:,} tokens>"
 
@@ -79,13 +82,13 @@ class Shards:
             yield from map(json.loads, lines)
 
     @property
-    def _token_files(self):
+    def _token_files(self) -> list[str]:
         return sorted(name for name in self.manifest["files"] if name.startswith("tokens-"))
 
-    def _map(self, name, dtype):
+    def _map(self, name: str, dtype: DTypeLike) -> np.ndarray:
         return np.asarray(np.memmap(self.folder / name, dtype, mode="r"))
 
-    def check_vocabulary(self, tokenizer):
+    def check_vocabulary(self, tokenizer: Tokenizer) -> None:
         """Raise ValueError unless `tokenizer` gives the same ids as the one that made the shards."""
         if self.manifest["vocabulary"] != describe_vocabulary(tokenizer):
             raise ValueError(
@@ -93,7 +96,7 @@ class Shards:
                 "write them anew with this tokenizer, into another folder"
             )
 
-    def _check_files(self, verify):
+    def _check_files(self, verify: bool) -> None:
         for name, expected in self.manifest["files"].items():
             path = self.folder / name
             if not path.is_file():
@@ -111,12 +114,12 @@ class Shards:
 
 def write_shards(
     documents: Iterable[Document],
-    tokenizer,
+    tokenizer: Tokenizer,
     folder: str | Path,
     *,
     processes: int | None = None,
     shard_tokens: int = SHARD_TOKENS,
-    progress=None,
+    progress: Callable | None = None,
 ) -> Shards:
     """Tokenise documents into a new folder of shards, and open it.
 
@@ -143,7 +146,7 @@ def write_shards(
     return Shards(folder, verify=False)
 
 
-def describe_vocabulary(tokenizer) -> dict:
+def describe_vocabulary(tokenizer: Tokenizer) -> dict:
     """What ids mean: shards can only be used with a tokenizer of the same description."""
     text = "\n".join(tokenizer.vocabulary).encode("utf-8", "surrogatepass")
     options = ("lowercase", "strip_accents", "tokenize_chinese_chars")
@@ -154,7 +157,9 @@ def describe_vocabulary(tokenizer) -> dict:
     }
 
 
-def _write(tokenized, files, dtype, shard_tokens, progress):
+def _write(
+    tokenized: Iterator, files: "_Files", dtype: DTypeLike, shard_tokens: int, progress: Callable | None
+) -> dict[str, int]:
     """Write the documents one after the other; returns the counts."""
     tokens = sentences = number = shard = in_shard = 0
     for document, ids, lengths in tokenized:
@@ -182,16 +187,16 @@ def _write(tokenized, files, dtype, shard_tokens, progress):
 class _Files:
     """Files of one folder, opened when first written to; sizes and checksums are taken on the way."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder, self._open, self._hashes = folder, {}, {}
 
-    def append(self, name, data):
+    def append(self, name: str, data: Any) -> None:
         if name not in self._open:
             self._open[name], self._hashes[name] = (self.folder / name).open("wb"), hashlib.sha256()
         self._open[name].write(data)
         self._hashes[name].update(data)
 
-    def finish(self):
+    def finish(self) -> dict[str, dict[str, Any]]:
         """Flush every byte to disk; returns the manifest's entries."""
         for file in self._open.values():
             file.flush()
@@ -200,16 +205,16 @@ class _Files:
             name: {"bytes": file.tell(), "sha256": self._hashes[name].hexdigest()} for name, file in self._open.items()
         }
 
-    def __enter__(self):
+    def __enter__(self) -> "_Files":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for file in self._open.values():
             with suppress(OSError):  # a full disk was reported when it was met
                 file.close()
 
 
-def _read_manifest(folder):
+def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"there are no token shards in {folder}: {MANIFEST} is missing")
@@ -224,7 +229,7 @@ def _read_manifest(folder):
     )
 
 
-def _manifest_sha256(manifest):
+def _manifest_sha256(manifest: dict[str, Any]) -> str:
     """Of everything in the manifest but this checksum."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -32,7 +32,7 @@ class TaskBatch:
     choices: int = 1
     """neighbouring sequences that belong to one question"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         tokens, sequences = len(self.tokens.token_ids), len(self.tokens.sequence_numbers)
         rows = self.rows
         if rows.dtype != np.int32 or (len(rows) and (rows[0] < 0 or rows[-1] >= tokens or np.any(np.diff(rows) <= 0))):

@@ -14,14 +14,14 @@ import numpy as np
 
 from minibert.base.cores import usable_cores
 from minibert.data.corpus import Document
-from minibert.text import split_sentences
+from minibert.text import Tokenizer, split_sentences
 
 CHUNK_CHARACTERS = 1 << 20  # what a process tokenises at a time: a fraction of a second of work
 FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes have started
 
 
 def tokenize_documents(
-    documents: Iterable[Document], tokenizer, processes: int | None = None
+    documents: Iterable[Document], tokenizer: Tokenizer, processes: int | None = None
 ) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
     """For each document in order: the document, its token ids uint32 [tokens], its sentence lengths int64.
 
@@ -31,9 +31,9 @@ def tokenize_documents(
     """
     if processes is not None and processes < 1:
         raise ValueError(f"at least 1 process is needed to tokenise, got {processes}")
-    chunks = _chunks(documents)
-    first = list(itertools.islice(chunks, FEWEST_CHUNKS))
-    chunks = itertools.chain(first, chunks)
+    following = _chunks(documents)
+    first = list(itertools.islice(following, FEWEST_CHUNKS))
+    chunks = itertools.chain(first, following)
     if processes is None:
         processes = 1 if len(first) < FEWEST_CHUNKS else usable_cores()
     tokenized = (
@@ -59,7 +59,7 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield chunk
 
 
-def _tokenize(texts, tokenizer):
+def _tokenize(texts: Iterable[str], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
     """(ids, sentence lengths) of each text."""
     results = []
     for text in texts:
@@ -70,7 +70,7 @@ def _tokenize(texts, tokenizer):
     return results
 
 
-def _in_processes(chunks, tokenizer, processes):
+def _in_processes(chunks: Iterable[list[Document]], tokenizer: Tokenizer, processes: int) -> Iterator:
     """The same as calling _tokenize for each chunk; at most two chunks per process are under way."""
     pool = ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_begin_process, initargs=(tokenizer,)
@@ -93,7 +93,10 @@ def _in_processes(chunks, tokenizer, processes):
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_process(tokenizer):
+_tokenizer_of_this_process: Tokenizer
+
+
+def _begin_process(tokenizer: Tokenizer) -> None:
     """Runs once in each new process: keep the tokenizer, and end with the process that started this one."""
     global _tokenizer_of_this_process
     _tokenizer_of_this_process = tokenizer
@@ -101,10 +104,11 @@ def _begin_process(tokenizer):
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent():
-    multiprocessing.parent_process().join()
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)  # the parent was killed
 
 
-def _tokenize_here(texts):
+def _tokenize_here(texts: Iterable[str]) -> list[tuple[np.ndarray, np.ndarray]]:
     return _tokenize(texts, _tokenizer_of_this_process)

@@ -4,7 +4,9 @@ The rules are those of CuPy, where they are rules at all: CuPy would pass on a w
 kernel would compute nonsense.  Here each is an error.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,7 @@ class Parameter:
     dtype: np.dtype | None
     is_constant: bool
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter((self.type, self.bytes, self.is_pointer, self.dtype))
 
 
@@ -80,7 +82,7 @@ class Fitting:
     def error(self, number: int, parameter: Parameter, message: str) -> ArgumentError:
         return ArgumentError(f"{self.kernel}: argument {number} ({parameter.type}): {message}", kernel=self.kernel)
 
-    def fit_pointer(self, number: int, parameter: Parameter, argument) -> None:
+    def fit_pointer(self, number: int, parameter: Parameter, argument: Any) -> None:
         if argument is None or (isinstance(argument, np.uintp) and argument == 0):
             self.values.append(np.zeros(1, np.uintp))
             return
@@ -101,7 +103,7 @@ class Fitting:
         self.arrays.append(Argument(number, argument, parameter.is_constant))
         self.values.append(np.zeros(1, np.uintp))  # the address is filled in when the array has its place
 
-    def fit_value(self, number: int, parameter: Parameter, argument) -> None:
+    def fit_value(self, number: int, parameter: Parameter, argument: Any) -> None:
         if isinstance(argument, np.ndarray):
             raise self.error(number, parameter, f"an array {argument.shape} was given, a value is expected")
         value, remark = as_scalar(argument)
@@ -114,7 +116,7 @@ class Fitting:
         self.values.append(np.asarray(value).reshape(1))
 
 
-def as_scalar(argument) -> tuple[np.generic | None, str]:
+def as_scalar(argument: Any) -> tuple[np.generic | None, str]:
     """What CuPy passes for a Python number, and a remark on it."""
     if isinstance(argument, np.generic):
         return argument, ""

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from minibert.emulator.errors import CompileError
 from minibert.emulator.toolchains import Compiler, compiler_status, find_compiler
@@ -98,7 +100,7 @@ def run(compiler: Compiler, arguments: list[str]) -> None:
 # -------------------------------------------------------------------------------------------------------- keeping
 
 
-def kept(name: str, suffix: str, make, compiler: Compiler, *parts) -> Path:
+def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any) -> Path:
     """The file made of these parts.  `make` writes it where there is none yet: make(folder for its own use, target)."""
     made_of = (Path(__file__).read_text(encoding="utf-8"), compiler.command, compiler.version, parts)
     digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:24]

@@ -11,6 +11,7 @@ lanes use different banks, or the same word; each further turn is a bank conflic
 """
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -86,12 +87,13 @@ class KernelCounts:
 class Counts(dict):
     """KernelCounts by the kernels' names."""
 
-    def add(self, kernel: str, counts, lines) -> None:
+    def add(self, kernel: str, counts: Sequence[Count], lines: dict[int, list[tuple[str, int]]]) -> None:
         """Adds a launch.  counts: those of its instructions; lines: counter -> [(file, line), ...]."""
         total = self.setdefault(kernel, KernelCounts())
         total.launches += 1
         for count in counts:
-            file, line = (lines.get(count.counter) or [(None, None)])[0]
+            where: list = lines.get(count.counter) or [(None, None)]
+            file, line = where[0]
             space, action = "shared" if count.is_shared else "global", "write" if count.writes else "read"
             of_line = total.by_line.setdefault((file, line, space, action), LineCount(file, line, space, action))
             of_line.accesses += count.accesses

@@ -12,7 +12,16 @@ class CudaError(RuntimeError):
 
     kind = "error"
 
-    def __init__(self, message: str, *, kernel=None, file=None, line=None, block=None, thread=None):
+    def __init__(
+        self,
+        message: str,
+        *,
+        kernel: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
+        block: tuple[int, int, int] | None = None,
+        thread: tuple[int, int, int] | None = None,
+    ) -> None:
         super().__init__(message)
         self.kernel, self.file, self.line, self.block, self.thread = kernel, file, line, block, thread
 

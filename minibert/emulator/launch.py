@@ -2,8 +2,10 @@
 
 import ctypes
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minibert.emulator import errors
 from minibert.emulator.counters import Count
@@ -130,7 +132,7 @@ class Library:
                 self.copy_list("emulator_counts", Count) if launch.counting else [],
             )
 
-    def copy_list(self, function: str, structure: type) -> list:
+    def copy_list(self, function: str, structure: Any) -> list:
         """What the launch has left in the library, where the next one would overwrite it."""
         count, call = ctypes.c_size_t(), getattr(self.loaded, function)
         call.restype = ctypes.POINTER(structure)
@@ -148,14 +150,14 @@ class Outcome:
     counts: list[Count]  # if it was counted
 
 
-def iter_until_unnamed(table):
+def iter_until_unnamed(table: Any) -> Iterator[Any]:
     number = 0
     while table[number].name:
         yield table[number]
         number += 1
 
 
-def raise_report(report: Report, kernel: str, lines, describe_argument) -> None:
+def raise_report(report: Report, kernel: str, lines: Callable, describe_argument: Callable) -> None:
     """Raises the error that a report describes, if there is one.
 
     lines: function that looks up a program counter of the library, see source_lines.py

@@ -10,6 +10,7 @@ import weakref
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 ALIGNMENT = 256  # of allocations, as cudaMalloc's
 GUARD = 1024  # bytes before and after, which belong to no array
@@ -60,7 +61,7 @@ def address_of(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]  # several times faster than array.ctypes.data
 
 
-def empty(shape, dtype=np.float32) -> np.ndarray:
+def empty(shape: int | tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
     """A new, uninitialised array: in check mode, reading an element before it is written is an error."""
     dtype = np.dtype(dtype)
     size = math.prod(shape if isinstance(shape, tuple | list) else (shape,)) * dtype.itemsize
@@ -114,4 +115,5 @@ def is_initialised(array: np.ndarray) -> np.ndarray:
         return np.ones(array.shape, np.bool_)
     strides = (*array.strides, 1)
     offset = address_of(array) - allocation.begin
-    return np.ndarray((*array.shape, array.itemsize), np.bool_, allocation.written, offset, strides).all(axis=-1)
+    bytes_written = np.ndarray((*array.shape, array.itemsize), np.bool_, allocation.written, offset, strides)
+    return np.asarray(bytes_written.all(axis=-1))

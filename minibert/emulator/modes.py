@@ -8,8 +8,10 @@
 They can be nested; each holds for all launches inside.
 """
 
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from minibert.emulator.counters import Counts
 
@@ -34,7 +36,7 @@ def current() -> Mode:
 
 
 @contextmanager
-def changed(**fields):
+def changed(**fields: Any) -> Iterator[Any]:
     global mode
     before = mode
     mode = replace(before, **fields)
@@ -44,7 +46,7 @@ def changed(**fields):
         mode = before
 
 
-def checking(on: bool = True):
+def checking(on: bool = True) -> AbstractContextManager:
     """Watch every read and write of the kernels launched inside, and raise an error at the first mistake.
 
     Several times slower.  The errors are the subclasses of CudaError.
@@ -52,7 +54,7 @@ def checking(on: bool = True):
     return changed(checked=on)
 
 
-def ordered(order: str, seed: int = 0):
+def ordered(order: str, seed: int = 0) -> AbstractContextManager:
     """Run the threads and blocks "forward", in "reverse", or in a "random" order that the seed decides.
 
     A right kernel gives the same result in each order.  Raises ValueError for another word.
@@ -62,11 +64,11 @@ def ordered(order: str, seed: int = 0):
     return changed(order=order, seed=seed)
 
 
-def time_limit(seconds: int):
+def time_limit(seconds: int) -> AbstractContextManager:
     """Stop launches that take more seconds of computing time with an EndlessError; 0: never."""
     return changed(seconds=seconds)
 
 
-def counting():
+def counting() -> AbstractContextManager:
     """Count what decides speed on a GPU, of all kernels launched inside, which are checked as well: see counters.py."""
     return changed(checked=True, counts=Counts())

@@ -1,6 +1,7 @@
 """Kernels as Python sees them: a Module is a compiled source, a Kernel one of its __global__ functions."""
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from minibert.emulator.launch import Array, Launch, Library, Outcome, raise_repo
 from minibert.emulator.memory import address_of
 from minibert.emulator.modes import Mode
 from minibert.emulator.source import find_kernels, read_source, translate
-from minibert.emulator.staging import Stage
+from minibert.emulator.staging import Argument, Stage
 from minibert.emulator.trace import MOST_RECORDS, Access, read_records
 
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking for more
@@ -38,7 +39,9 @@ class Module:
     compiler refuses it; NoCompilerError where there is none.
     """
 
-    def __init__(self, source: str | Path, names: list[str] | None = None, include=(), file: str = "kernel.cu"):
+    def __init__(
+        self, source: str | Path, names: list[str] | None = None, include: Sequence[Path] = (), file: str = "kernel.cu"
+    ) -> None:
         include = [include] if isinstance(include, str | Path) else list(include)
         if isinstance(source, Path):
             include, file, source = [source.parent, *include], source.name, source.read_text(encoding="utf-8")
@@ -115,7 +118,9 @@ class Kernel:
     def error(self, message: str) -> LaunchError:
         return LaunchError(f"{self.name}: {message}", kernel=self.name)
 
-    def __call__(self, grid, block, arguments=(), shared: int = 0) -> None:
+    def __call__(
+        self, grid: int | Sequence[int], block: int | Sequence[int], arguments: Sequence = (), shared: int = 0
+    ) -> None:
         """Run the kernel on NumPy arrays, which are changed in place.
 
         grid, block: how many blocks, and threads in a block: int or tuple of up to three.  arguments: an array for each
@@ -128,7 +133,9 @@ class Kernel:
             where = source_lines.look_up(library.path, [count.counter for count in outcome.counts])
             mode.counts.add(self.name, outcome.counts, where)
 
-    def trace(self, grid, block, arguments=(), shared: int = 0) -> list[Access]:
+    def trace(
+        self, grid: int | Sequence[int], block: int | Sequence[int], arguments: Sequence = (), shared: int = 0
+    ) -> list[Access]:
         """Run the kernel in check mode and list what each thread read and wrote, in the order of the emulator.
 
         For small grids: a LaunchError is raised if there are more than a million reads and writes.
@@ -139,7 +146,15 @@ class Kernel:
         sizes = self.size_of("grid", "blocks", grid, MOST_GRID), self.size_of("block", "threads", block, MOST_BLOCK)
         return read_records(outcome.records, *sizes, where)
 
-    def launch(self, grid, block, arguments, shared: int, mode: Mode, tracing: int = 0) -> tuple[Library, Outcome]:
+    def launch(
+        self,
+        grid: int | Sequence[int],
+        block: int | Sequence[int],
+        arguments: Sequence,
+        shared: int,
+        mode: Mode,
+        tracing: int = 0,
+    ) -> tuple[Library, Outcome]:
         """Check what is given, run the kernel, and raise its error if there is one."""
         grid = self.size_of("grid", "blocks", grid, MOST_GRID)
         block = self.size_of("block", "threads", block, MOST_BLOCK)
@@ -170,14 +185,16 @@ class Kernel:
         stage.finish()
         return library, outcome
 
-    def size_of(self, what: str, things: str, size, most: tuple[int, int, int]) -> tuple[int, int, int]:
+    def size_of(
+        self, what: str, things: str, size: int | Sequence[int], most: tuple[int, int, int]
+    ) -> tuple[int, int, int]:
         sizes = size if isinstance(size, tuple | list) else (size,)
         if not 1 <= len(sizes) <= 3 or not all(isinstance(number, int | np.integer) for number in sizes):
             raise self.error(f"{what} {size!r}: expected a number of {things}, or a tuple of one to three")
-        sizes = (*(int(number) for number in sizes), 1, 1, 1)[:3]
-        if not all(1 <= number <= limit for number, limit in zip(sizes, most, strict=True)):
+        x, y, z, *_ = (*(int(number) for number in sizes), 1, 1, 1)
+        if not all(1 <= number <= limit for number, limit in zip((x, y, z), most, strict=True)):
             raise self.error(f"{what} {size!r}: expected from 1 to {most} {things}")
-        return sizes
+        return x, y, z
 
     def check_threads(self, block: tuple[int, int, int]) -> None:
         if block[0] * block[1] * block[2] > MOST_THREADS:
@@ -198,7 +215,7 @@ class Kernel:
         return f"argument {number} ({self.parameters[number].type})"
 
 
-def array_structure(stage: Stage, argument) -> Array:
+def array_structure(stage: Stage, argument: Argument) -> Array:
     written = stage.written(argument)
     return Array(
         begin=argument.address,

@@ -27,7 +27,7 @@ def translate_declaration(before: str, declaration: str) -> str:
     first, *others = split_at_commas(ALIGNMENT.sub("", declaration))
     match = DECLARATOR.search(first)
     base = first[: match.start()].strip() if match else ""
-    if not base:
+    if match is None or not base:
         raise ValueError(f"cannot read the declaration `__shared__ {declaration};`: expected a type and a name")
     base = f"volatile {base}" if "volatile" in words else base
     declarators = [match[0], *others]

@@ -22,14 +22,15 @@ def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int
     command = [tool, "-a", "-i", "-e", str(library), *map(hex, counters)]
     lines = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout.splitlines()
     found: dict[int, list[tuple[str, int]]] = {}
+    here: list[tuple[str, int]] = []
     for line in lines:
         if line.startswith("0x"):
-            lines = found.setdefault(int(line, 16), [])
+            here = found.setdefault(int(line, 16), [])
             continue
         file, _, number = line.rpartition(":")
         number = number.split(" ")[0]  # "12 (discriminator 3)"
         if number.isdigit() and int(number) and not file.startswith(RUNTIME) and "??" not in file:
-            lines.append((shown(file), int(number)))
+            here.append((shown(file), int(number)))
     return found
 
 

@@ -91,7 +91,7 @@ def find_compiler() -> Compiler:
 
 def candidates() -> list[tuple[str, ...]]:
     """The commands that are tried, in this order."""
-    found = [(name,) for name in CANDIDATES]
+    found: list[tuple[str, ...]] = [(name,) for name in CANDIDATES]
     if importlib.util.find_spec("ziglang"):
         found.append((sys.executable, "-m", "ziglang", "c++"))
     return found

@@ -1,6 +1,7 @@
 """What each thread of a small launch reads and writes, as a list."""
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_RECORDS = 1_000_000
@@ -47,7 +48,12 @@ class Access:
     atomic: bool = False
 
 
-def read_records(records, grid, block, lines) -> list[Access]:
+def read_records(
+    records: Sequence[Record],
+    grid: tuple[int, int, int],
+    block: tuple[int, int, int],
+    lines: dict[int, list[tuple[str, int]]],
+) -> list[Access]:
     """Accesses in the order in which they happened; one of several elements at once becomes one for each.
 
     lines: counter -> [(file, line), ...]
@@ -57,7 +63,7 @@ def read_records(records, grid, block, lines) -> list[Access]:
         unit = record.element_bytes or record.bytes
         space, array = ("shared", "dynamic") if record.argument < 0 else ("global", record.argument)
         array = record.name.decode() if record.name else array
-        where = lines.get(record.counter) or [(None, None)]
+        where: list = lines.get(record.counter) or [(None, None)]
         accesses += [
             Access(
                 position(record.block, grid),

@@ -8,6 +8,8 @@
 A diagnosis follows from what the answer computes, never from how it is written.
 """
 
+from typing import Any
+
 from minibert.exercises import (  # isort: skip  (in the order of the lessons: each adds to EXERCISES)
     wordpiece,  # noqa: F401
     embeddings,  # noqa: F401
@@ -49,7 +51,7 @@ def find(name: str) -> Exercise:
     return EXERCISES[name]
 
 
-def judge(name: str, answer) -> Verdict:
+def judge(name: str, answer: Any) -> Verdict:
     """What becomes of an answer.  Raises ValueError for a name that is no exercise."""
     exercise = find(name)
     if exercise.judge is not None:
@@ -59,7 +61,7 @@ def judge(name: str, answer) -> Verdict:
     return judge_function(exercise, answer)
 
 
-def check(name: str, answer) -> None:
+def check(name: str, answer: Any) -> None:
     """Print whether an answer is right; where it is, remember it as done.
 
     name: of the exercise; answer: the function, or for a kernel its source.

@@ -1,5 +1,7 @@
 """Exercises of lesson 3: linear, GELU, layer norm, and the gradient check."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -16,14 +18,14 @@ def random(seed: int) -> np.random.Generator:
 # ---------------------------------------------------------------------------------------- linear_backward
 
 
-def linear_backward(d_y, cache):
+def linear_backward(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, out], cache (x [N, in], weight [out, in]).  Returns d_x [N, in], d_weight [out, in], d_bias [out]."""
     x, weight = cache
     # y = x @ weight.T + bias
     return d_y @ weight, d_y.T @ x, d_y.sum(axis=0)
 
 
-def linear_tries():
+def linear_tries() -> Iterator[Try]:
     for what, rows, width, out, seed in (
         ("5 tokens, 3 -> 4", 5, 3, 4, 0),
         ("one token", 1, 3, 2, 1),
@@ -77,7 +79,7 @@ add(
 # ------------------------------------------------------------------------------------------ gelu_backward
 
 
-def gelu_tries():
+def gelu_tries() -> Iterator[Try]:
     r = random(4)
     yield Try("24 numbers", (r.standard_normal((4, 6)), gelu_forward(2 * r.standard_normal((4, 6)))[1]))
     yield Try("zero", (np.ones((1, 1)), gelu_forward(np.zeros((1, 1)))[1]))
@@ -142,7 +144,7 @@ add(
 # ------------------------------------------------------------------------------------- layernorm_backward
 
 
-def layernorm_tries():
+def layernorm_tries() -> Iterator[Try]:
     for what, rows, width, seed in (("5 tokens, 8 features", 5, 8, 5), ("one token", 1, 6, 6), ("7 features", 3, 7, 7)):
         r = random(seed)
         x, weight = 3 + 2 * r.standard_normal((rows, width)), 1 + r.standard_normal(width)
@@ -150,7 +152,7 @@ def layernorm_tries():
         yield Try(what, (r.standard_normal((rows, width)), cache))
 
 
-def without(*left_out):
+def without(*left_out: str) -> Callable:
     """layernorm_backward lacking some of its parts."""
 
     def backward(d_y, cache):
@@ -166,7 +168,7 @@ def without(*left_out):
     return backward
 
 
-def layernorm_with(d_x_of):
+def layernorm_with(d_x_of: Callable) -> Callable:
     """layernorm_backward with another d_x: a function of g, x_hat and rstd."""
 
     def backward(d_y, cache):
@@ -176,50 +178,50 @@ def layernorm_with(d_x_of):
     return backward
 
 
-def rows_mean(x):
+def rows_mean(x: np.ndarray) -> np.ndarray:
     return x.mean(axis=1, keepdims=True)
 
 
-def rows_sum(x):
+def rows_sum(x: np.ndarray) -> np.ndarray:
     return x.sum(axis=1, keepdims=True)
 
 
-def exchanged_parameters(d_y, cache):
+def exchanged_parameters(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
     return d_x, d_bias, d_weight
 
 
-def weight_at_the_end(d_y, cache):
+def weight_at_the_end(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x_hat, rstd, weight = cache
     d_x, d_weight, d_bias = layernorm_backward(d_y, (x_hat, rstd, np.ones_like(weight)))
     return d_x * weight, d_weight, d_bias
 
 
-def over_tokens(d_y, cache):
+def over_tokens(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x_hat, rstd, weight = cache
     d_x_hat = d_y * weight
     d_x = rstd * (d_x_hat - d_x_hat.mean(axis=0) - x_hat * (d_x_hat * x_hat).mean(axis=0))
     return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
 
 
-def over_everything(d_y, cache):
+def over_everything(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x_hat, rstd, weight = cache
     d_x_hat = d_y * weight
     d_x = rstd * (d_x_hat - d_x_hat.mean() - x_hat * (d_x_hat * x_hat).mean())
     return d_x, (d_y * x_hat).sum(axis=0), d_y.sum(axis=0)
 
 
-def divided_by_rstd(d_y, cache):
+def divided_by_rstd(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
     return d_x / cache[1] ** 2, d_weight, d_bias
 
 
-def means_of_parameters(d_y, cache):
+def means_of_parameters(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     d_x, d_weight, d_bias = layernorm_backward(d_y, cache)
     return d_x, d_weight / len(d_y), d_bias / len(d_y)
 
 
-def weight_without_x_hat(d_y, cache):
+def weight_without_x_hat(d_y: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     d_x, _, d_bias = layernorm_backward(d_y, cache)
     return d_x, (d_y * cache[2]).sum(axis=0), d_bias
 
@@ -307,7 +309,7 @@ add(
 # ------------------------------------------------------------------------------------------ numeric_slope
 
 
-def numeric_slope(f, x, step):
+def numeric_slope(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     """f: array -> number.  Returns central differences in every element of x, an array like it; x stays as it is."""
     slope = np.empty_like(x)
     for place in np.ndindex(x.shape):
@@ -319,7 +321,7 @@ def numeric_slope(f, x, step):
     return slope
 
 
-def forward_difference(f, x, step):
+def forward_difference(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     slope = np.empty_like(x)
     for place in np.ndindex(x.shape):
         moved = x.copy()
@@ -328,11 +330,11 @@ def forward_difference(f, x, step):
     return slope
 
 
-def backward_difference(f, x, step):
+def backward_difference(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     return forward_difference(f, x, -step)
 
 
-def moved_for_good(f, x, step):
+def moved_for_good(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     slope, moved = np.empty_like(x), x.copy()
     for place in np.ndindex(x.shape):
         moved[place] = x[place] + step
@@ -342,11 +344,11 @@ def moved_for_good(f, x, step):
     return slope
 
 
-def all_at_once(f, x, step):
+def all_at_once(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     return np.full_like(x, (f(x + step) - f(x - step)) / (2 * step))
 
 
-def in_place(f, x, step):
+def in_place(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     """Right, but for the last digits of x."""
     slope = np.empty_like(x)
     for place in np.ndindex(x.shape):
@@ -358,7 +360,7 @@ def in_place(f, x, step):
     return slope
 
 
-def cubic(x):
+def cubic(x: np.ndarray) -> float:
     return float((x**3).sum() + x.ravel()[0] * x.ravel()[-1])
 
 

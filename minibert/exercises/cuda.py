@@ -1,5 +1,7 @@
 """Exercises of lesson 9: CUDA without fear."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Mistake, add
@@ -14,7 +16,7 @@ SCALE = """__global__ void scale(float* x, int n, float factor) {
 """
 
 
-def scale_launches():
+def scale_launches() -> Iterator[Launch]:
     for what, n, grid, block in (("64 numbers, 2 blocks of 32", 64, 2, 32), ("50 numbers, 2 blocks of 32", 50, 2, 32),
                                  ("5 numbers, 1 block", 5, 1, 32)):  # fmt: skip
         x = np.arange(1, n + 1, dtype=np.float32)
@@ -84,7 +86,7 @@ ROW_SUMS = """__global__ void row_sums(const float* x, float* sums, int width) {
 """
 
 
-def row_launches():
+def row_launches() -> Iterator[Launch]:
     random = np.random.default_rng(0)
     for what, rows, width, block in (
         ("3 rows of 64, 64 threads", 3, 64, 64),
@@ -204,7 +206,7 @@ LAYERNORM = """__global__ void layernorm(const float* x, float* y, int width, fl
 """
 
 
-def layernorm_launches():
+def layernorm_launches() -> Iterator[Launch]:
     random = np.random.default_rng(1)
     for what, rows, width, shift in (
         ("2 rows of 64", 2, 64, 0),

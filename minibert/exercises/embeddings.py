@@ -1,5 +1,7 @@
 """Exercises of lesson 2: embeddings, and their backward pass."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -14,7 +16,7 @@ def random(seed: int) -> np.random.Generator:
 # ---------------------------------------------------------------------------------------- positions_of
 
 
-def positions_of(cu_seqlens):
+def positions_of(cu_seqlens: np.ndarray) -> np.ndarray:
     """cu_seqlens integers [B + 1].  Returns each token's position in its own sequence, [N]."""
     lengths = np.diff(cu_seqlens)
     return np.arange(cu_seqlens[-1]) - np.repeat(cu_seqlens[:-1], lengths)
@@ -54,12 +56,19 @@ add(
 # ------------------------------------------------------------------------------------- embedding_forward
 
 
-def embed(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+def embed(
+    token_ids: np.ndarray,
+    position_ids: np.ndarray,
+    segment_ids: np.ndarray,
+    token_weight: np.ndarray,
+    position_weight: np.ndarray,
+    segment_weight: np.ndarray,
+) -> np.ndarray:
     """ids integers [N]; tables [.., H].  Returns y [N, H], the sum of three rows for each token."""
     return token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
 
 
-def embedding_tries():
+def embedding_tries() -> Iterator[Try]:
     r = random(2)
     tables = r.standard_normal((11, 4)), r.standard_normal((6, 4)), r.standard_normal((2, 4))
     ids = r.integers(0, 11, 9), np.array([0, 1, 2, 3, 4, 0, 1, 2, 0]), np.array([0, 0, 1, 1, 1, 0, 1, 1, 0])
@@ -100,29 +109,29 @@ add(
 # -------------------------------------------------------------------------------------------- scatter_add
 
 
-def scatter_add(rows, ids, size):
+def scatter_add(rows: np.ndarray, ids: np.ndarray, size: int) -> np.ndarray:
     """rows [N, H], ids integers [N].  Returns [size, H]: row k is the sum of all rows[i] with ids[i] == k."""
     out = np.zeros((size, rows.shape[1]))
     np.add.at(out, ids, rows)
     return out
 
 
-def keep_the_last(rows, ids, size):
+def keep_the_last(rows: np.ndarray, ids: np.ndarray, size: int) -> np.ndarray:
     out = np.zeros((size, rows.shape[1]))
     out[ids] += rows
     return out
 
 
-def average(rows, ids, size):
+def average(rows: np.ndarray, ids: np.ndarray, size: int) -> np.ndarray:
     counts = np.bincount(ids, minlength=size)[:, None]
     return scatter_add(rows, ids, size) / np.maximum(counts, 1)
 
 
-def gather_instead(rows, ids, size):
+def gather_instead(rows: np.ndarray, ids: np.ndarray, size: int) -> np.ndarray:
     return rows[ids % len(rows)]
 
 
-def scatter_tries():
+def scatter_tries() -> Iterator[Try]:
     r = random(3)
     yield Try("an id that occurs three times", (r.standard_normal((6, 3)), np.array([2, 0, 2, 4, 2, 0]), 5))
     yield Try("ids that all differ", (r.standard_normal((3, 2)), np.array([2, 0, 1]), 3))

@@ -1,5 +1,7 @@
 """Exercises of lesson 5: the encoder."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -12,14 +14,14 @@ def random(seed: int) -> np.random.Generator:
 # -------------------------------------------------------------------------------------- residual_backward
 
 
-def residual_backward(d_y, x, weight):
+def residual_backward(d_y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """y = x + tanh(x @ weight.T); d_y, x [N, H], weight [H, H].  Returns d_x [N, H], d_weight [H, H]."""
     t = np.tanh(x @ weight.T)
     d_inside = d_y * (1 - t * t)
     return d_y + d_inside @ weight, d_inside.T @ x
 
 
-def residual_with(*, residual=1, derivative=True, transposed=False):
+def residual_with(*, residual: int = 1, derivative: bool = True, transposed: bool = False) -> Callable:
     def wrong(d_y, x, weight):
         t = np.tanh(x @ weight.T)
         d_inside = d_y * (1 - t * t) if derivative else d_y
@@ -28,7 +30,7 @@ def residual_with(*, residual=1, derivative=True, transposed=False):
     return wrong
 
 
-def residual_tries():
+def residual_tries() -> Iterator[Try]:
     for what, rows, width, seed in (("4 tokens", 4, 3, 0), ("one token", 1, 5, 1)):
         r = random(seed)
         yield Try(
@@ -80,13 +82,13 @@ add(
 # ------------------------------------------------------------------------------------------------ dropout
 
 
-def drop(x, bits, rate):
+def drop(x: np.ndarray, bits: np.ndarray, rate: float) -> np.ndarray:
     """x [N, H]; bits integers 0 .. 65535 [N, H]; rate a multiple of 1 / 65536.  Returns what dropout makes of x."""
     threshold = round(rate * 65536)
     return np.where(bits >= threshold, x * 65536 / (65536 - threshold), 0)
 
 
-def drop_tries():
+def drop_tries() -> Iterator[Try]:
     r = random(2)
     yield Try("rate 1/4", (r.standard_normal((6, 8)), r.integers(0, 65536, (6, 8)), 0.25))
     yield Try("rate 1/16", (r.standard_normal((3, 5)), r.integers(0, 65536, (3, 5)), 0.0625))
@@ -137,7 +139,7 @@ add(
 # ---------------------------------------------------------------------------------------- layer_parameters
 
 
-def layer_parameters(hidden, inner):
+def layer_parameters(hidden: int, inner: int) -> int:
     """How many numbers are in one encoder layer: hidden size H, feed-forward size F.  Returns an integer."""
     attention = 4 * (hidden * hidden + hidden)
     feed_forward = hidden * inner + inner + inner * hidden + hidden
@@ -193,13 +195,13 @@ add(
 # --------------------------------------------------------------------------------------------- layer_flops
 
 
-def layer_flops(lengths, hidden, inner):
+def layer_flops(lengths: Sequence[int], hidden: int, inner: int) -> int:
     """Operations of one layer's matrix products, forward: lengths of the sequences, H, F.  An integer."""
     tokens = sum(lengths)
     return 2 * tokens * (4 * hidden * hidden + 2 * hidden * inner) + sum(4 * t * t * hidden for t in lengths)
 
 
-def flops_with(*, each=2, products=2, padded=False, together=False):
+def flops_with(*, each: int = 2, products: int = 2, padded: bool = False, together: bool = False) -> Callable:
     def wrong(lengths, hidden, inner):
         if padded:
             lengths = [max(lengths)] * len(lengths)

@@ -56,7 +56,7 @@ class Exercise:
     lesson: int
     task: str
     solution: Callable | str
-    tries: Callable[[], Iterable[Try]] | None = None
+    tries: Callable[[], Iterable] = tuple
     outputs: tuple[str, ...] = ("the result",)
     mistakes: tuple[Mistake, ...] = ()
     hints: tuple[str, ...] = ()

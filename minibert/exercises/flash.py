@@ -1,5 +1,7 @@
 """Exercises of lesson 10: flash attention, and half precision."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -13,7 +15,7 @@ def random(seed: int) -> np.random.Generator:
 # ---------------------------------------------------------------------------------------- online_softmax
 
 
-def online_attention(query, key, value, tile):
+def online_attention(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
     """One query [D], keys and values [T, D], `tile` of them at a time; scores are not scaled.  Returns context [D]."""
     maximum, total, context = -np.inf, 0.0, np.zeros(value.shape[1])
     for first in range(0, len(key), tile):
@@ -27,7 +29,16 @@ def online_attention(query, key, value, tile):
     return context / total
 
 
-def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np.inf, divided=True, upside_down=False):
+def online_with(
+    *,
+    total: bool = True,
+    context: bool = True,
+    tail: bool = True,
+    running: bool = True,
+    lowest: float = -np.inf,
+    divided: bool = True,
+    upside_down: bool = False,
+) -> Callable:
     def wrong(query, key, value, tile):
         maximum, sums, out = lowest, 0.0, np.zeros(value.shape[1])
         last = len(key) if tail or len(key) < tile else len(key) // tile * tile
@@ -46,7 +57,7 @@ def online_with(*, total=True, context=True, tail=True, running=True, lowest=-np
     return wrong
 
 
-def divided_in_each_tile(query, key, value, tile):
+def divided_in_each_tile(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
     maximum, sums, out = -np.inf, 0.0, np.zeros(value.shape[1])
     for first in range(0, len(key), tile):
         scores = key[first : first + tile] @ query
@@ -58,7 +69,7 @@ def divided_in_each_tile(query, key, value, tile):
     return out
 
 
-def forgotten_maximum(query, key, value, tile):
+def forgotten_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
     """The maximum is never kept: each tile takes its own off, as if none had been before."""
     sums, out = 0.0, np.zeros(value.shape[1])
     for first in range(0, len(key), tile):
@@ -75,12 +86,12 @@ LOWEST = (
 NOT_SCALED = "Scores are not scaled here: no division by sqrt(D)."
 
 
-def without_maximum(query, key, value, tile):
+def without_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
     weights = np.exp(key @ query)
     return weights @ value / weights.sum()
 
 
-def online_tries():
+def online_tries() -> Iterator[Try]:
     r = random(0)
     for what, keys, width, tile, size in (
         ("8 keys, tiles of 4", 8, 3, 4, 1), ("7 keys, tiles of 3", 7, 4, 3, 1), ("tiles of one key", 5, 2, 1, 1),
@@ -161,7 +172,14 @@ add(
 # --------------------------------------------------------------------------------------- recompute_scores
 
 
-def flash_d_scores(query, key, value, d_context, log_sums, delta):
+def flash_d_scores(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    d_context: np.ndarray,
+    log_sums: np.ndarray,
+    delta: np.ndarray,
+) -> np.ndarray:
     """One tile, scores unscaled: query, d_context [Tq, D]; key, value [Tk, D]; log_sums, delta [Tq].
 
     log_sums: log of each query's softmax denominator over *all* keys; delta: d_context . context of each query.
@@ -171,20 +189,34 @@ def flash_d_scores(query, key, value, d_context, log_sums, delta):
     return probabilities * (d_context @ value.T - delta[:, None])
 
 
-def local_softmax(query, key, value, d_context, log_sums, delta):
+def local_softmax(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    d_context: np.ndarray,
+    log_sums: np.ndarray,
+    delta: np.ndarray,
+) -> np.ndarray:
     scores = query @ key.T
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     return p * (d_context @ value.T - delta[:, None])
 
 
-def local_mean(query, key, value, d_context, log_sums, delta):
+def local_mean(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    d_context: np.ndarray,
+    log_sums: np.ndarray,
+    delta: np.ndarray,
+) -> np.ndarray:
     p = np.exp(query @ key.T - log_sums[:, None])
     d_p = d_context @ value.T
     return p * (d_p - (p * d_p).sum(axis=1, keepdims=True))
 
 
-def tile_tries():
+def tile_tries() -> Iterator[Try]:
     r = random(1)
     for what, queries, keys, width, first, last in (
         ("keys 2 to 6 of 8", 3, 8, 4, 2, 6),
@@ -246,7 +278,7 @@ add(
 # --------------------------------------------------------------------------------------------- loss_scale
 
 
-def next_scale(scale, good_steps, norm, interval):
+def next_scale(scale: float, good_steps: int, norm: float, interval: int) -> tuple[float, int]:
     """After a step: the loss scale, the good steps since it changed, the gradients' norm.  Returns the first two anew.
 
     A step whose norm is not finite halves the scale; `interval` good steps in a row double it.
@@ -258,7 +290,7 @@ def next_scale(scale, good_steps, norm, interval):
     return scale, good_steps + 1
 
 
-def scale_with(*, halve=True, reset=True, double=True, keep_counting=False):
+def scale_with(*, halve: bool = True, reset: bool = True, double: bool = True, keep_counting: bool = False) -> Callable:
     def wrong(scale, good_steps, norm, interval):
         if not np.isfinite(norm):
             return (scale / 2 if halve else scale), (0 if reset else good_steps)
@@ -348,7 +380,7 @@ FLASH = """__global__ void flash(const float* q, const float* k, const float* v,
 """
 
 
-def flash_launches():
+def flash_launches() -> Iterator[Launch]:
     r = random(2)
     for what, tokens, shift in (
         ("64 tokens", 64, (0, 0)),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.base.arrays import Scalar
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Try, Verdict
 
 SAME = 1e-7  # relative: an answer that is so near to a mistake's results has made that mistake
@@ -57,7 +58,7 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
 # ------------------------------------------------------------------------------------------------ calling
 
 
-def outcomes(exercise: Exercise, function: Callable) -> tuple[list, list[Try]]:
+def outcomes(exercise: Exercise, function: Any) -> tuple[list, list[Try]]:
     """What a function makes of each case, each time with fresh arguments.  None for a call that is not begun."""
     tries = list(exercise.tries())
     return [call(exercise, function, one) for one in tries], tries
@@ -88,7 +89,7 @@ def computes(function: Callable) -> bool:
     return code is not None and any(step.opname.startswith(COMPUTING) for step in dis.get_instructions(code))
 
 
-def copy_of(argument):
+def copy_of(argument: Scalar) -> Scalar:
     if isinstance(argument, np.ndarray):
         return argument.copy()
     if isinstance(argument, tuple | list):
@@ -98,7 +99,7 @@ def copy_of(argument):
     return argument
 
 
-def equal(a, b) -> bool:
+def equal(a: Any, b: Any) -> bool:
     """Whether an argument is what it was."""
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
@@ -107,14 +108,14 @@ def equal(a, b) -> bool:
     return a is b if callable(a) else bool(a == b or (a != a and b != b))  # NaN is not equal to itself
 
 
-def is_plain(result) -> bool:
+def is_plain(result: Scalar) -> bool:
     """Whether a result is compared as a whole, not number by number: text, lists of pieces and the like."""
     if isinstance(result, list | tuple):
         return not result or any(isinstance(x, str | tuple) for x in result)
     return isinstance(result, str | dict | set | bool)
 
 
-def as_array(result) -> Any:
+def as_array(result: Scalar) -> Any:
     """A result as an array; as it is, where it is none."""
     try:
         array = np.asarray(result)
@@ -126,7 +127,7 @@ def as_array(result) -> Any:
 # ---------------------------------------------------------------------------------------------- comparing
 
 
-def distance(mine, true) -> float:
+def distance(mine: Any, true: Any) -> float:
     """The largest difference, relative to the largest number; infinity where the two cannot be compared."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         return 0.0 if same_kind(mine, true) and mine == true else np.inf
@@ -146,7 +147,7 @@ def distance(mine, true) -> float:
     return float(np.abs(mine[finite] - true[finite]).max() / scale)
 
 
-def same_kind(mine, true) -> bool:
+def same_kind(mine: Any, true: Any) -> bool:
     """Whether two results are of one type; any dictionary is as good as another."""
     return type(mine) is type(true) or (isinstance(mine, dict) and isinstance(true, dict))
 
@@ -184,7 +185,7 @@ def is_same(a: Outcome | None, b: Outcome | None, output: int) -> bool:
         return a.count == b.count
     if a.changed != b.changed:
         return False
-    return distance(a.results[output], b.results[output]) <= SAME
+    return a.results is not None and b.results is not None and distance(a.results[output], b.results[output]) <= SAME
 
 
 # --------------------------------------------------------------------------------------------- describing
@@ -243,7 +244,7 @@ def describe(exercise: Exercise, tries: list[Try], right: list, given: list, err
     return text
 
 
-def compare(mine, true) -> str:
+def compare(mine: Any, true: Any) -> str:
     """How a result, or results, came out that should be another one."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         if is_of_another_type(mine, true):
@@ -288,7 +289,7 @@ def compare_items(mine: dict, true: dict) -> str:
     return f"has {shortened(mine[key])} for {shortened(key)}, which should not be there"
 
 
-def is_of_another_type(mine, true) -> bool:
+def is_of_another_type(mine: Any, true: Any) -> bool:
     """Whether a result has the right elements in another container: a list for a tuple, a list for a set."""
     containers = list | tuple | set
     if not isinstance(mine, containers) or not isinstance(true, containers):
@@ -299,12 +300,12 @@ def is_of_another_type(mine, true) -> bool:
         return False
 
 
-def readable(value) -> str:
+def readable(value: float) -> str:
     """A number to be read: whole ones in full."""
     return f"{int(value):,}" if np.isfinite(value) and value == int(value) else f"{value:.6g}"
 
 
-def common_ratio(mine, true) -> float | None:
+def common_ratio(mine: np.ndarray, true: np.ndarray) -> float | None:
     """What all elements of the right result are multiplied by, if that is one number other than 1."""
     mine, true = mine.astype(float).ravel(), true.astype(float).ravel()
     large = np.abs(true) > 1e-6 * max(np.abs(true).max(initial=0), 1e-30)
@@ -315,6 +316,6 @@ def common_ratio(mine, true) -> float | None:
     return float(ratios[0]) if alike and abs(ratios[0]) > 1e-9 else None
 
 
-def shortened(value, longest: int = 70) -> str:
+def shortened(value: Any, longest: int = 70) -> str:
     text = repr(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -67,8 +67,8 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
     largest = max(errors)
     if largest <= exercise.tolerance:
         return Verdict(RIGHT, f"right, max error {largest:.0e}, no race.  {exercise.note}")
-    if hint := known_mistake(exercise, launches, results):
-        return Verdict(WRONG, hint)
+    if mistake := known_mistake(exercise, launches, results):
+        return Verdict(WRONG, mistake)
     number = next(k for k, error in enumerate(errors) if error > exercise.tolerance)
     text = f"with {launches[number].what}, {exercise.outputs[0]} {compare(results[number], launches[number].expected)}"
     good = [launch.what for launch, error in zip(launches, errors, strict=True) if error <= exercise.tolerance]

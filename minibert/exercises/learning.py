@@ -1,5 +1,7 @@
 """Exercises of lesson 7: the optimiser, the schedule, and what a number of correct answers says."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -12,15 +14,38 @@ def random(seed: int) -> np.random.Generator:
 # -------------------------------------------------------------------------------------------------- adamw
 
 
-def adamw_step(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
+def adamw_step(
+    value: np.ndarray,
+    gradient: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    rate: float,
+    decay: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-6,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One step, all arrays [P]; no bias correction, as in BERT's release.  Returns value, first and second moment."""
     first = beta1 * first + (1 - beta1) * gradient
     second = beta2 * second + (1 - beta2) * gradient**2
     return value - rate * (first / (np.sqrt(second) + eps) + decay * value), first, second
 
 
-def adamw_with(*, old_moments=False, l2=False, eps_inside=False, squared=True, decayed=True, decay_times_rate=True,
-               root=True, swapped=False, corrected=False, inside=False, sign=1, shares=True):  # fmt: skip
+def adamw_with(
+    *,
+    old_moments: bool = False,
+    l2: bool = False,
+    eps_inside: bool = False,
+    squared: bool = True,
+    decayed: bool = True,
+    decay_times_rate: bool = True,
+    root: bool = True,
+    swapped: bool = False,
+    corrected: bool = False,
+    inside: bool = False,
+    sign: int = 1,
+    shares: bool = True,
+) -> Callable:
     """adamw_step with something wrong."""
 
     def wrong(value, gradient, first, second, rate, decay, beta1=0.9, beta2=0.999, eps=1e-6):
@@ -42,7 +67,7 @@ def adamw_with(*, old_moments=False, l2=False, eps_inside=False, squared=True, d
     return wrong
 
 
-def adamw_tries():
+def adamw_tries() -> Iterator[Try]:
     r = random(0)
     yield Try(
         "8 parameters", (r.standard_normal(8), r.standard_normal(8), 0.1 * r.standard_normal(8), r.random(8), 0.01, 0.1)
@@ -125,7 +150,7 @@ add(
 # ----------------------------------------------------------------------------------------- learning_rate
 
 
-def learning_rate(step, steps, peak, rising):
+def learning_rate(step: int, steps: int, peak: float, rising: int) -> float:
     """The rate of step 0 .. steps - 1: up to `peak` in the first `rising` steps, then down to 0, linearly."""
     if step < rising:
         return peak * (step + 1) / rising
@@ -135,47 +160,47 @@ def learning_rate(step, steps, peak, rising):
 class OfOneStep:
     """Makes an exercise out of a function of one step: it is tried on all of them."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable) -> None:
         self.function = function
 
-    def __call__(self, steps, peak, rising):
+    def __call__(self, steps: int, peak: float, rising: int) -> np.ndarray | None:
         rates = [self.function(step, steps, peak, rising) for step in range(steps)]
         return None if rates[0] is None or rates[0] is Ellipsis else np.array(rates, float)
 
 
-def starting_at_zero(step, steps, peak, rising):
+def starting_at_zero(step: int, steps: int, peak: float, rising: int) -> float:
     if step < rising:
         return peak * step / rising
     return peak * (steps - step) / (steps - rising)
 
 
-def without_decay(step, steps, peak, rising):
+def without_decay(step: int, steps: int, peak: float, rising: int) -> float:
     return peak * min((step + 1) / rising, 1)
 
 
-def decaying_from_the_start(step, steps, peak, rising):
+def decaying_from_the_start(step: int, steps: int, peak: float, rising: int) -> float:
     if step < rising:
         return peak * (step + 1) / rising
     return peak * (steps - step) / steps
 
 
-def ending_at_zero(step, steps, peak, rising):
+def ending_at_zero(step: int, steps: int, peak: float, rising: int) -> float:
     if step < rising:
         return peak * (step + 1) / rising
     return peak * (steps - 1 - step) / (steps - 1 - rising)
 
 
-def falling_early(step, steps, peak, rising):
+def falling_early(step: int, steps: int, peak: float, rising: int) -> float:
     if step < rising:
         return peak * (step + 1) / rising
     return peak * (steps - 1 - step) / (steps - rising)
 
 
-def from_zero_with_a_jump(step, steps, peak, rising):
+def from_zero_with_a_jump(step: int, steps: int, peak: float, rising: int) -> float:
     return starting_at_zero(step, steps, peak, rising) if step < rising else peak * (steps - step) / steps
 
 
-def without_warmup(step, steps, peak, rising):
+def without_warmup(step: int, steps: int, peak: float, rising: int) -> float:
     return peak * (steps - step) / steps
 
 
@@ -230,31 +255,31 @@ add(
 # --------------------------------------------------------------------------------------------------- clip
 
 
-def clip(gradients, max_norm):
+def clip(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
     """gradients: a list of arrays, max_norm: a number.  Returns one long vector: all of them, scaled down together."""
     flat = np.concatenate([g.ravel() for g in gradients])
     return flat * min(1.0, max_norm / np.sqrt((flat**2).sum()))
 
 
-def clip_each(gradients, max_norm):
+def clip_each(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
     return np.concatenate([clip([g], max_norm) for g in gradients])
 
 
-def clip_elements(gradients, max_norm):
+def clip_elements(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
     return np.clip(np.concatenate([g.ravel() for g in gradients]), -max_norm, max_norm)
 
 
-def always_scale(gradients, max_norm):
+def always_scale(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
     flat = np.concatenate([g.ravel() for g in gradients])
     return flat * max_norm / np.sqrt((flat**2).sum())
 
 
-def clip_by_square(gradients, max_norm):
+def clip_by_square(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
     flat = np.concatenate([g.ravel() for g in gradients])
     return flat * min(1.0, max_norm / (flat**2).sum())
 
 
-def clip_tries():
+def clip_tries() -> Iterator[Try]:
     r = random(1)
     yield Try("a norm above the limit", ([3 * r.standard_normal((2, 3)), r.standard_normal(4)], 1.0))
     yield Try("a limit of 0.5", ([r.standard_normal((2, 3)), r.standard_normal(4)], 0.5))
@@ -297,7 +322,7 @@ add(
 # --------------------------------------------------------------------------------------------- uncertainty
 
 
-def uncertainty(correct, count):
+def uncertainty(correct: int, count: int) -> float:
     """Half the width of a 95 % confidence interval of the share correct / count (normal approximation)."""
     share = correct / count
     return 1.96 * np.sqrt(share * (1 - share) / count)

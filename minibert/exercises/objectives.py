@@ -1,5 +1,7 @@
 """Exercises of lesson 6: masking, next sentences, and the two losses."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -13,7 +15,9 @@ def random(seed: int) -> np.random.Generator:
 # ------------------------------------------------------------------------------------------- hide_tokens
 
 
-def hide_tokens(token_ids, chosen, dice, random_ids, mask_id):
+def hide_tokens(
+    token_ids: np.ndarray, chosen: np.ndarray, dice: np.ndarray, random_ids: np.ndarray, mask_id: int
+) -> np.ndarray:
     """All [N]: ids; bool, to be predicted?; a die 0 .. 1; an id to put in.  Returns what the model sees, [N].
 
     A chosen token's die says what becomes of it: below 0.8 mask_id, from there to 0.9 its random id, else it stays.
@@ -22,7 +26,7 @@ def hide_tokens(token_ids, chosen, dice, random_ids, mask_id):
     return np.where(chosen, seen, token_ids)
 
 
-def hide_with(masked, randomised):
+def hide_with(masked: float, randomised: float) -> Callable:
     def wrong(token_ids, chosen, dice, random_ids, mask_id):
         seen = np.where(dice < masked, mask_id, np.where(dice < randomised, random_ids, token_ids))
         return np.where(chosen, seen, token_ids)
@@ -30,11 +34,13 @@ def hide_with(masked, randomised):
     return wrong
 
 
-def hide_all(token_ids, chosen, dice, random_ids, mask_id):
+def hide_all(
+    token_ids: np.ndarray, chosen: np.ndarray, dice: np.ndarray, random_ids: np.ndarray, mask_id: int
+) -> np.ndarray:
     return hide_tokens(token_ids, np.ones_like(chosen), dice, random_ids, mask_id)
 
 
-def masking_tries():
+def masking_tries() -> Iterator[Try]:
     r = random(0)
     ids = r.integers(5, 100, 400)
     yield Try("400 tokens", (ids, r.random(400) < 0.15, r.random(400), r.integers(5, 100, 400), 4))
@@ -89,7 +95,7 @@ add(
 # --------------------------------------------------------------------------------- cross_entropy_backward
 
 
-def cross_entropy_backward(logits, labels, count):
+def cross_entropy_backward(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     """logits [M, V], labels integers [M], count: the masked tokens of the whole batch.  Returns d_logits [M, V]."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     d_logits = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -97,12 +103,12 @@ def cross_entropy_backward(logits, labels, count):
     return d_logits / count
 
 
-def without_the_label(logits, labels, count):
+def without_the_label(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True) / count
 
 
-def divided_too_early(logits, labels, count):
+def divided_too_early(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     d_logits = cross_entropy_backward(logits, labels, 1)
     rows = np.arange(len(labels))
     d_logits[rows, labels] += 1
@@ -111,28 +117,28 @@ def divided_too_early(logits, labels, count):
     return d_logits
 
 
-def over_the_tokens(logits, labels, count):
+def over_the_tokens(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     exponentials = np.exp(logits - logits.max(axis=0))
     d_logits = exponentials / exponentials.sum(axis=0)
     d_logits[np.arange(len(labels)), labels] -= 1
     return d_logits / count
 
 
-def label_columns(logits, labels, count):
+def label_columns(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     d_logits = exponentials / exponentials.sum(axis=1, keepdims=True)
     d_logits[:, labels] -= 1
     return d_logits / count
 
 
-def less_the_highest(logits, labels, count):
+def less_the_highest(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     exponentials = np.exp(logits - logits.max())
     d_logits = exponentials / exponentials.sum(axis=1, keepdims=True)
     d_logits[np.arange(len(labels)), labels] -= 1
     return d_logits / count
 
 
-def loss_tries():
+def loss_tries() -> Iterator[Try]:
     r = random(1)
     yield Try("4 masked tokens of 10", (r.standard_normal((4, 7)), np.array([2, 0, 6, 2]), 10))
     yield Try("one masked token", (r.standard_normal((1, 5)), np.array([3]), 1))
@@ -195,7 +201,9 @@ add(
 # --------------------------------------------------------------------------------------- tied_gradient
 
 
-def tied_gradient(d_logits, hidden, d_embedded, token_ids):
+def tied_gradient(
+    d_logits: np.ndarray, hidden: np.ndarray, d_embedded: np.ndarray, token_ids: np.ndarray
+) -> np.ndarray:
     """The gradient of a table that is used twice: looked up below, and multiplied with above.
 
     Above: logits = hidden @ table.T; d_logits [M, V], hidden [M, H].  Below: x = table[token_ids]; d_embedded [N, H],
@@ -206,20 +214,22 @@ def tied_gradient(d_logits, hidden, d_embedded, token_ids):
     return d_table
 
 
-def lost_additions(d_logits, hidden, d_embedded, token_ids):
+def lost_additions(
+    d_logits: np.ndarray, hidden: np.ndarray, d_embedded: np.ndarray, token_ids: np.ndarray
+) -> np.ndarray:
     d_table = d_logits.T @ hidden
     d_table[token_ids] += d_embedded
     return d_table
 
 
-def overwritten(d_logits, hidden, d_embedded, token_ids):
+def overwritten(d_logits: np.ndarray, hidden: np.ndarray, d_embedded: np.ndarray, token_ids: np.ndarray) -> np.ndarray:
     d_table = d_logits.T @ hidden
     sums = scatter_add(d_embedded, token_ids, d_table.shape)
     d_table[token_ids] = sums[token_ids]
     return d_table
 
 
-def tied_tries():
+def tied_tries() -> Iterator[Try]:
     r = random(2)
     yield Try(
         "3 masked of 6 tokens",
@@ -264,7 +274,7 @@ add(
 # ------------------------------------------------------------------------------------------- masked_loss
 
 
-def masked_loss(losses, labels):
+def masked_loss(losses: np.ndarray, labels: np.ndarray) -> float:
     """losses [B, T], one for each token; labels integers [B, T], -100 where nothing is to be predicted.  A number."""
     return losses[labels != -100].mean()
 

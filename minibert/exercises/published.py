@@ -12,7 +12,7 @@ def random(seed: int) -> np.random.Generator:
 # ---------------------------------------------------------------------------------------------- mean_pool
 
 
-def mean_pool(hidden, cu_seqlens):
+def mean_pool(hidden: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
     """hidden [N, H] of sequences end to end.  Returns the mean of each one's tokens, [B, H]."""
     return np.array([hidden[a:b].mean(axis=0) for a, b in zip(cu_seqlens, cu_seqlens[1:], strict=False)])
 
@@ -63,26 +63,26 @@ add(
 # ------------------------------------------------------------------------------------------------- nearest
 
 
-def nearest(query, vectors, count):
+def nearest(query: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
     """query [H], vectors [N, H].  Returns the numbers of the `count` nearest by cosine, the nearest first."""
     cosines = vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
     return np.argsort(-cosines, kind="stable")[:count]
 
 
-def by_dot(query, vectors, count):
+def by_dot(query: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-(vectors @ query), kind="stable")[:count]
 
 
-def by_distance(query, vectors, count):
+def by_distance(query: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(np.linalg.norm(vectors - query, axis=1), kind="stable")[:count]
 
 
-def farthest(query, vectors, count):
+def farthest(query: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
     cosines = vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
     return np.argsort(cosines, kind="stable")[:count]
 
 
-def unordered(query, vectors, count):
+def unordered(query: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
     return np.sort(nearest(query, vectors, count))
 
 
@@ -123,7 +123,7 @@ add(
 # --------------------------------------------------------------------------------------------- association
 
 
-def association(word, these, those):
+def association(word: np.ndarray, these: np.ndarray, those: np.ndarray) -> float:
     """word [H]; these, those [n, H], [m, H].  Returns mean cosine with these, minus mean cosine with those."""
 
     def mean_cosine(others):
@@ -132,18 +132,18 @@ def association(word, these, those):
     return mean_cosine(these) - mean_cosine(those)
 
 
-def association_of_means(word, these, those):
+def association_of_means(word: np.ndarray, these: np.ndarray, those: np.ndarray) -> float:
     def cosine(a, b):
         return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
 
     return cosine(word, these.mean(axis=0)) - cosine(word, those.mean(axis=0))
 
 
-def association_by_dots(word, these, those):
+def association_by_dots(word: np.ndarray, these: np.ndarray, those: np.ndarray) -> float:
     return (these @ word).mean() - (those @ word).mean()
 
 
-def association_by_sums(word, these, those):
+def association_by_sums(word: np.ndarray, these: np.ndarray, those: np.ndarray) -> float:
     unit = word / np.linalg.norm(word)
     return sum((x / np.linalg.norm(x)) @ unit for x in these) - sum((x / np.linalg.norm(x)) @ unit for x in those)
 
@@ -189,7 +189,7 @@ add(
 # ------------------------------------------------------------------------------------- replaced_or_not
 
 
-def replaced(original_ids, corrupted_ids, chosen):
+def replaced(original_ids: np.ndarray, corrupted_ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """ELECTRA's task (Clark et al. 2020), all [N]; chosen: was it masked for the generator?  Returns 1 or 0."""
     return (np.asarray(original_ids) != np.asarray(corrupted_ids)).astype(int)
 

@@ -1,5 +1,7 @@
 """Exercises of lesson 4: attention, one head at a time."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -12,13 +14,13 @@ def random(seed: int) -> np.random.Generator:
 # ------------------------------------------------------------------------------------------------ softmax
 
 
-def softmax(scores):
+def softmax(scores: np.ndarray) -> np.ndarray:
     """scores [Tq, Tk].  Returns probabilities [Tq, Tk], the rows of which add up to 1."""
     exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def softmax_over(axis, highest_of_all=False):
+def softmax_over(axis: int | None, highest_of_all: bool = False) -> Callable:
     def wrong(scores):
         exponentials = np.exp(scores - scores.max(axis=None if highest_of_all else axis, keepdims=True))
         return exponentials / exponentials.sum(axis=axis, keepdims=True)
@@ -32,21 +34,21 @@ COLUMNS = "Your columns add up to 1.  Each *query*'s weights sum to 1 over the k
 WHOLE = "The whole matrix adds up to 1; each row should, on its own."
 
 
-def overflowing_over(axis):
+def overflowing_over(axis: int | None) -> Callable:
     return lambda scores: np.exp(scores) / np.exp(scores).sum(axis=axis, keepdims=True)
 
 
-def softmax_less_the_highest(scores):
+def softmax_less_the_highest(scores: np.ndarray) -> np.ndarray:
     exponentials = np.exp(scores - scores.max())
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def softmax_less_the_mean(scores):
+def softmax_less_the_mean(scores: np.ndarray) -> np.ndarray:
     exponentials = np.exp(scores - scores.mean(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def log_softmax(scores):
+def log_softmax(scores: np.ndarray) -> np.ndarray:
     return np.log(softmax(scores))
 
 
@@ -100,13 +102,13 @@ add(
 # --------------------------------------------------------------------------------------- softmax_backward
 
 
-def softmax_backward(d_probabilities, probabilities):
+def softmax_backward(d_probabilities: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Both [Tq, Tk].  Returns d_scores [Tq, Tk]."""
     mean = (probabilities * d_probabilities).sum(axis=1, keepdims=True)
     return probabilities * (d_probabilities - mean)
 
 
-def mean_under(probabilities, d_probabilities):
+def mean_under(probabilities: np.ndarray, d_probabilities: np.ndarray) -> np.ndarray:
     return (probabilities * d_probabilities).sum(axis=1, keepdims=True)
 
 
@@ -167,12 +169,12 @@ add(
 # ---------------------------------------------------------------------------------------------- attention
 
 
-def attend(query, key, value):
+def attend(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
     """One head, one sequence: query [Tq, D], key, value [Tk, D].  Returns context [Tq, D]."""
     return softmax(query @ key.T / np.sqrt(query.shape[1])) @ value
 
 
-def head_tries():
+def head_tries() -> Iterator[Try]:
     r = random(8)
     yield Try(
         "4 queries, 6 keys, D = 3", (r.standard_normal((4, 3)), r.standard_normal((6, 3)), r.standard_normal((6, 3)))
@@ -237,7 +239,9 @@ add(
 # --------------------------------------------------------------------------------------- attend_backward
 
 
-def attend_backward(d_context, query, key, value):
+def attend_backward(
+    d_context: np.ndarray, query: np.ndarray, key: np.ndarray, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_context [Tq, D]; the others as in attend.  Returns d_query [Tq, D], d_key [Tk, D], d_value [Tk, D]."""
     scale = query.shape[1] ** -0.5
     probabilities = softmax(query @ key.T * scale)
@@ -248,12 +252,18 @@ def attend_backward(d_context, query, key, value):
     return d_scores @ key * scale, d_scores.T @ query * scale, d_value
 
 
-def head_backward_tries():
+def head_backward_tries() -> Iterator[Try]:
     for one in head_tries():
         yield Try(one.what, (random(9).standard_normal(one.arguments[0].shape), *one.arguments))
 
 
-def backward_with(*, scaled=True, scaled_before=True, softmax_gradient=softmax_backward, transposed=True):
+def backward_with(
+    *,
+    scaled: bool = True,
+    scaled_before: bool = True,
+    softmax_gradient: Callable = softmax_backward,
+    transposed: bool = True,
+) -> Callable:
     """attend_backward with something wrong."""
 
     def wrong(d_context, query, key, value):
@@ -267,7 +277,9 @@ def backward_with(*, scaled=True, scaled_before=True, softmax_gradient=softmax_b
     return wrong
 
 
-def scores_softened_twice(d_context, query, key, value):
+def scores_softened_twice(
+    d_context: np.ndarray, query: np.ndarray, key: np.ndarray, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradient of probabilities taken for that of scores."""
     return backward_with(softmax_gradient=lambda d, p: d)(d_context, query, key, value)
 

@@ -1,5 +1,6 @@
 """How a lesson shows verdicts, hints and solutions: as text, and in a notebook folded up until it is asked for."""
 
+import ast
 import html
 import inspect
 import textwrap
@@ -41,8 +42,21 @@ def show_hints(exercise: Exercise) -> Shown:
 
 
 def source_of(exercise: Exercise) -> str:
-    """The solution's source."""
+    """The solution's source, as it can be pasted into its cell: without annotations, which the cell has none of."""
     solution = exercise.solution
     if isinstance(solution, str):
         return solution
-    return textwrap.dedent(inspect.getsource(exercise.shown or solution))
+    return without_annotations(textwrap.dedent(inspect.getsource(exercise.shown or solution)))
+
+
+def without_annotations(source: str) -> str:
+    """A function's source with `def f(x, y=1):` on one line for `def f(x: int, y: int = 1) -> int:` on any number."""
+    lines, function = source.splitlines(keepends=True), ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    for argument in ast.walk(function.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    first = function.lineno - 1
+    last = next(number for number in range(first, len(lines)) if lines[number].rstrip().endswith(":"))
+    signature = f"def {function.name}({ast.unparse(function.args)}):\n"
+    return "".join([*lines[:first], signature, *lines[last + 1 :]])

@@ -1,5 +1,7 @@
 """Exercises of lesson 8: fast on a CPU."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -12,7 +14,7 @@ def random(seed: int) -> np.random.Generator:
 # ----------------------------------------------------------------------------------------------- roofline
 
 
-def attainable(intensity, peak, bandwidth):
+def attainable(intensity: float, peak: float, bandwidth: float) -> float:
     """intensity: operations for each byte that moves; peak: operations a second; bandwidth: bytes a second."""
     return min(peak, intensity * bandwidth)
 
@@ -60,7 +62,7 @@ add(
 # --------------------------------------------------------------------------------------------- rows_read
 
 
-def rows_read(masked_positions, cu_seqlens):
+def rows_read(masked_positions: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
     """Which rows of the last layer do the losses read: masked tokens, each sequence's [CLS].  Ascending, once each."""
     return np.union1d(masked_positions, cu_seqlens[:-1])
 
@@ -109,14 +111,24 @@ add(
 # ------------------------------------------------------------------------------------------- fused_layer
 
 
-def fused_row(x, residual, weight, bias, eps):
+def fused_row(x: np.ndarray, residual: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
     """layernorm(x + residual) of one row [H], as one function: without a matrix of sums in memory.  Returns y [H]."""
     total = x + residual
     centred = total - total.mean()
     return centred / np.sqrt((centred * centred).mean() + eps) * weight + bias
 
 
-def fused_with(*, residual=1, eps=1.0, ddof=0, mean=1, biased=1, weighted=True, eps_outside=False, root=True):
+def fused_with(
+    *,
+    residual: int = 1,
+    eps: float = 1.0,
+    ddof: int = 0,
+    mean: int = 1,
+    biased: int = 1,
+    weighted: bool = True,
+    eps_outside: bool = False,
+    root: bool = True,
+) -> Callable:
     """fused_row with something wrong."""
 
     def wrong(x, r, weight, bias, e):
@@ -129,13 +141,13 @@ def fused_with(*, residual=1, eps=1.0, ddof=0, mean=1, biased=1, weighted=True, 
     return wrong
 
 
-def unstable_variance(x, r, weight, bias, e):
+def unstable_variance(x: np.ndarray, r: np.ndarray, weight: np.ndarray, bias: np.ndarray, e: float) -> np.ndarray:
     total = x + r
     variance = (total * total).mean() - total.mean() ** 2
     return (total - total.mean()) / np.sqrt(np.maximum(variance, 0) + e) * weight + bias
 
 
-def fused_tries():
+def fused_tries() -> Iterator[Try]:
     r = random(0)
     for what, width, shift, eps in (
         ("8 features", 8, 0.0, 1e-3), ("7 features, a larger eps", 7, 0.0, 0.1), ("a mean of 10 million", 16, 1e7, 1e-3)
@@ -187,12 +199,12 @@ add(
 # ------------------------------------------------------------------------------------------------- pieces
 
 
-def pieces(length, parts):
+def pieces(length: int, parts: int) -> list[tuple[int, int]]:
     """Cut 0 .. length - 1 into pieces that differ by at most one.  Returns a list of (first, behind the last)."""
     return [(length * k // parts, length * (k + 1) // parts) for k in range(parts)]
 
 
-def as_pieces(answer):
+def as_pieces(answer: Callable) -> Callable:
     """Any cut that the task allows becomes the one of `pieces`; another one stays as it is."""
 
     def wrapped(length, parts):
@@ -210,16 +222,16 @@ def as_pieces(answer):
     return wrapped
 
 
-def lost_rest(length, parts):
+def lost_rest(length: int, parts: int) -> list[tuple[int, int]]:
     return [(length // parts * k, length // parts * (k + 1)) for k in range(parts)]
 
 
-def rest_to_the_last(length, parts):
+def rest_to_the_last(length: int, parts: int) -> list[tuple[int, int]]:
     size = length // parts
     return [(size * k, size * (k + 1) if k < parts - 1 else length) for k in range(parts)]
 
 
-def overlapping(length, parts):
+def overlapping(length: int, parts: int) -> list[tuple[int, int]]:
     return [(first, last + 1 if last < length else last) for first, last in pieces(length, parts)]
 
 

@@ -1,5 +1,7 @@
 """Exercises of lesson 11: one output layer."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -13,7 +15,7 @@ def random(seed: int) -> np.random.Generator:
 # -------------------------------------------------------------------------------------- label_first_pieces
 
 
-def label_first_pieces(pieces, labels):
+def label_first_pieces(pieces: Sequence[int], labels: Sequence[int]) -> np.ndarray:
     """pieces: how many pieces each word was cut into; labels: a number for each word.
 
     Returns the label of each token of [CLS] words [SEP], -100 where none is read, integers [sum(pieces) + 2].
@@ -24,7 +26,7 @@ def label_first_pieces(pieces, labels):
     return np.array([*result, -100])
 
 
-def label_with(*, which="first", cls=True, nothing=-100):
+def label_with(*, which: str = "first", cls=True, nothing: int = -100) -> Callable:
     def wrong(pieces, labels):
         result = [nothing] if cls else []
         for count, label in zip(pieces, labels, strict=True):
@@ -72,7 +74,7 @@ add(
 # ---------------------------------------------------------------------------------------------- best_span
 
 
-def best_span(start_scores, end_scores, longest):
+def best_span(start_scores: np.ndarray, end_scores: np.ndarray, longest: int) -> tuple[int, int] | None:
     """Scores [T] of being an answer's first, and last, token.  Returns (first, last) of the best span."""
     best, place = -np.inf, None
     for first in range(len(start_scores)):
@@ -82,7 +84,14 @@ def best_span(start_scores, end_scores, longest):
     return place
 
 
-def span_with(*, behind=False, first_added=True, either_way=False, shorter=0, lowest=-np.inf):
+def span_with(
+    *,
+    behind: bool = False,
+    first_added: bool = True,
+    either_way: bool = False,
+    shorter: int = 0,
+    lowest: float = -np.inf,
+) -> Callable:
     """best_span with something wrong."""
 
     def wrong(start_scores, end_scores, longest):
@@ -98,24 +107,24 @@ def span_with(*, behind=False, first_added=True, either_way=False, shorter=0, lo
     return wrong
 
 
-def independent(start, end, longest):
+def independent(start: np.ndarray, end: np.ndarray, longest: int) -> np.ndarray:
     return np.array((np.argmax(start), np.argmax(end)))
 
 
-def from_the_best_start(start, end, longest):
+def from_the_best_start(start: np.ndarray, end: np.ndarray, longest: int) -> np.ndarray:
     first = int(np.argmax(start))
     return np.array((first, first + int(np.argmax(end[first : first + longest]))))
 
 
-def any_length(start, end, longest):
+def any_length(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[int, int] | None:
     return best_span(start, end, len(start))
 
 
-def one_too_long(start, end, longest):
+def one_too_long(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[int, int] | None:
     return best_span(start, end, longest + 1)
 
 
-def span_tries():
+def span_tries() -> Iterator[Try]:
     yield Try("an end before the best start", (np.array([0.0, 1, 5, 0]), np.array([0.0, 6, 1, 0]), 3))
     yield Try("a good end that is too far away", (np.array([4.0, 0, 3, 0, 0]), np.array([0.0, 0, 0, 2, 9]), 3))
     yield Try("one token", (np.array([0.3]), np.array([-1.0]), 2))
@@ -168,7 +177,7 @@ add(
 # ------------------------------------------------------------------------------------------- find_entities
 
 
-def find_entities(tags):
+def find_entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """tags: a list such as ["B-per", "I-per", "O"].  Returns the set of (type, first word, word behind the last)."""
     found, begin = set(), None
     for place, tag in enumerate([*tags, "O"]):
@@ -180,7 +189,7 @@ def find_entities(tags):
     return found
 
 
-def one_type_long(tags):
+def one_type_long(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """An I- of any type goes on what is open."""
     found, begin = set(), None
     for place, tag in enumerate([*tags, "O"]):
@@ -192,19 +201,19 @@ def one_type_long(tags):
     return found
 
 
-def by_type_only(tags):
+def by_type_only(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     return entities([tag.replace("B-", "I-") for tag in tags])
 
 
-def closed_ends(tags):
+def closed_ends(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     return {(kind, first, last - 1) for kind, first, last in entities(tags)}
 
 
-def single_words(tags):
+def single_words(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     return {(tag[2:], i, i + 1) for i, tag in enumerate(tags) if tag != "O"}
 
 
-def only_with_b(tags):
+def only_with_b(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     found, begin = set(), None
     for i, tag in enumerate([*tags, "O"]):
         if begin is not None and tag != "I-" + tags[begin][2:]:
@@ -257,7 +266,7 @@ add(
 # ----------------------------------------------------------------------------------------------- matthews
 
 
-def matthews(truth, said):
+def matthews(truth: Sequence[int], said: Sequence[int]) -> float:
     """truth, said: lists of 0 and 1.  Returns Matthews' correlation; 0 where one side never changes."""
     pairs = list(zip(truth, said, strict=True))
     tp, tn, fp, fn = (pairs.count(pair) for pair in ((1, 1), (0, 0), (0, 1), (1, 0)))
@@ -265,28 +274,28 @@ def matthews(truth, said):
     return (tp * tn - fp * fn) / below**0.5 if below else 0.0
 
 
-def counts(truth, said):
+def counts(truth: Sequence[int], said: Sequence[int]) -> list[int]:
     pairs = list(zip(truth, said, strict=True))
     return [pairs.count(which) for which in ((1, 1), (0, 0), (0, 1), (1, 0))]  # tp, tn, fp, fn
 
 
-def without_root(truth, said):
+def without_root(truth: Sequence[int], said: Sequence[int]) -> float:
     tp, tn, fp, fn = counts(truth, said)
     below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return (tp * tn - fp * fn) / below if below else 0.0
 
 
-def two_factors(truth, said, below):
+def two_factors(truth: Sequence[int], said: Sequence[int], below: Callable) -> float:
     tp, tn, fp, fn = counts(truth, said)
     return (tp * tn - fp * fn) / below(tp, tn, fp, fn) if below(tp, tn, fp, fn) else 0.0
 
 
-def f1(truth, said):
+def f1(truth: Sequence[int], said: Sequence[int]) -> float:
     tp, tn, fp, fn = counts(truth, said)
     return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
 
 
-def plus_instead(truth, said):
+def plus_instead(truth: Sequence[int], said: Sequence[int]) -> float:
     tp, tn, fp, fn = counts(truth, said)
     below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return (tp * tn + fp * fn) / below**0.5 if below else 0.0

@@ -1,6 +1,7 @@
 """Exercises of lesson 1: from text to pieces."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
 
@@ -12,7 +13,7 @@ REPEATED = {("b", "##a", "##n", "##a", "##n", "##a"): 3, ("a",): 7, ("n", "##a")
 # ------------------------------------------------------------------------------------------- count_pairs
 
 
-def count_pairs(words):
+def count_pairs(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
     """words: tuple of pieces -> count.  Returns (piece, next piece) -> how often they are neighbours."""
     pairs = {}
     for pieces, count in words.items():
@@ -21,18 +22,18 @@ def count_pairs(words):
     return pairs
 
 
-def keep_the_last_count(words):
+def keep_the_last_count(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
     return {pair: count for pieces, count in words.items() for pair in zip(pieces, pieces[1:], strict=False)}
 
 
-def count_pairs_of_words_once(words):
+def count_pairs_of_words_once(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
     pairs = Counter()
     for pieces in words:
         pairs.update(zip(pieces, pieces[1:], strict=False))
     return dict(pairs)
 
 
-def count_each_pair_once_a_word(words):
+def count_each_pair_once_a_word(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
     pairs = Counter()
     for pieces, count in words.items():
         for pair in set(zip(pieces, pieces[1:], strict=False)):
@@ -40,7 +41,7 @@ def count_each_pair_once_a_word(words):
     return dict(pairs)
 
 
-def count_all_pairs(words):
+def count_all_pairs(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
     pairs = Counter()
     for pieces, count in words.items():
         for i in range(len(pieces)):
@@ -81,7 +82,7 @@ add(
 # -------------------------------------------------------------------------------------------- merge_pair
 
 
-def merge_pair(pieces, pair):
+def merge_pair(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     """pieces: tuple of pieces.  Returns the tuple with each occurrence of the pair merged, from left to right."""
     merged, place = [], 0
     while place < len(pieces):
@@ -94,24 +95,24 @@ def merge_pair(pieces, pair):
     return tuple(merged)
 
 
-def merge_first_only(pieces, pair):
+def merge_first_only(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     for i in range(len(pieces) - 1):
         if pieces[i : i + 2] == pair:
             return (*pieces[:i], pair[0] + pair[1].removeprefix("##"), *pieces[i + 2 :])
     return tuple(pieces)
 
 
-def merge_with_hashes(pieces, pair):
+def merge_with_hashes(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     right = merge_pair(pieces, pair)
     whole = pair[0] + pair[1].removeprefix("##")
     return tuple(pair[0] + pair[1] if piece == whole and whole not in pieces else piece for piece in right)
 
 
-def merge_in_the_joined_text(pieces, pair):
+def merge_in_the_joined_text(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(" ".join(pieces).replace(" ".join(pair), pair[0] + pair[1].removeprefix("##")).split())
 
 
-def merge_without_skipping(pieces, pair):
+def merge_without_skipping(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     merged = []
     for i, piece in enumerate(pieces):
         merged.append(pair[0] + pair[1].removeprefix("##") if pieces[i : i + 2] == pair else piece)
@@ -159,7 +160,7 @@ add(
 # ------------------------------------------------------------------------------------- likelihood_score
 
 
-def best_by_likelihood(pair_counts, piece_counts):
+def best_by_likelihood(pair_counts: dict[tuple[str, str], int], piece_counts: dict[str, int]) -> tuple[str, str]:
     """The pair whose merge raises the likelihood most: count(ab) / (count(a) * count(b)), highest first."""
     return max(pair_counts, key=lambda pair: pair_counts[pair] / (piece_counts[pair[0]] * piece_counts[pair[1]]))
 
@@ -230,7 +231,7 @@ add(
 # ----------------------------------------------------------------------------------------- longest_match
 
 
-def longest_match(word, vocabulary):
+def longest_match(word: str, vocabulary: set[str]) -> list[str]:
     """The pieces of a word, greedily the longest first; ["[UNK]"] where some part of it is in no piece."""
     pieces, start = [], 0
     while start < len(word):
@@ -245,7 +246,7 @@ def longest_match(word, vocabulary):
     return pieces
 
 
-def match_shortest(word, vocabulary):
+def match_shortest(word: str, vocabulary: set[str]) -> list[str]:
     pieces, start = [], 0
     while start < len(word):
         for end in range(start + 1, len(word) + 1):
@@ -259,7 +260,7 @@ def match_shortest(word, vocabulary):
     return pieces
 
 
-def match_without_hashes(word, vocabulary):
+def match_without_hashes(word: str, vocabulary: set[str]) -> list[str]:
     pieces, start = [], 0
     while start < len(word):
         for end in range(len(word), start, -1):
@@ -272,7 +273,7 @@ def match_without_hashes(word, vocabulary):
     return pieces
 
 
-def match_letter_by_letter(word, vocabulary, skipped=1):
+def match_letter_by_letter(word: str, vocabulary: set[str], skipped: int = 1) -> list[str]:
     pieces, start = [], 0
     while start < len(word):
         for end in range(len(word), start, -1):
@@ -286,7 +287,7 @@ def match_letter_by_letter(word, vocabulary, skipped=1):
     return pieces
 
 
-def match_dropping_the_last_character(word, vocabulary):
+def match_dropping_the_last_character(word: str, vocabulary: set[str]) -> list[str]:
     pieces, start = [], 0
     while start < len(word):
         for end in range(len(word) - 1, start, -1):
@@ -300,7 +301,7 @@ def match_dropping_the_last_character(word, vocabulary):
     return pieces
 
 
-def match_going_back(word, vocabulary, start=0):
+def match_going_back(word: str, vocabulary: set[str], start: int = 0) -> list[str]:
     if start == len(word):
         return []
     for end in range(len(word), start, -1):

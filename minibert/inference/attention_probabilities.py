@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from minibert.data.batch import Batch
+from minibert.models.bert import Bert
+from minibert.models.pretraining import BertForPreTraining
 from minibert.ops.reference.attention import attention_scores, attention_weights, split_heads
 
 BODY_NAMES = "body", "bert"  # what models call their BertBody
 
 
-def attention_probabilities(model, batch) -> list[list[np.ndarray]]:
+def attention_probabilities(model: Bert | BertForPreTraining, batch: Batch) -> list[list[np.ndarray]]:
     """How much each token attends to each other one, in all layers and heads, without dropout.
 
     model: a Bert or one of its models with a head; batch: a minibert.data.Batch.
@@ -27,7 +30,7 @@ def attention_probabilities(model, batch) -> list[list[np.ndarray]]:
     ]
 
 
-def in_sequence(query, key, heads: int) -> np.ndarray:
+def in_sequence(query: np.ndarray, key: np.ndarray, heads: int) -> np.ndarray:
     """query, key [T, H] -> probabilities [A, T, T]."""
     q, k = (split_heads(np.asarray(x, np.float64), heads) for x in (query, key))  # [A, T, D]
     return attention_weights(attention_scores(q, k))[0]

@@ -6,6 +6,7 @@ import numpy as np
 
 from minibert.data.batch import Batch
 from minibert.models.bert import Bert
+from minibert.text import Tokenizer
 
 MEAN, CLS, TOKENS = "mean", "cls", "tokens"
 TOKENS_AT_A_TIME = 4096
@@ -13,14 +14,14 @@ TOKENS_AT_A_TIME = 4096
 
 def encode(
     model: Bert,
-    tokenizer,
+    tokenizer: Tokenizer,
     texts: Sequence[str],
     *,
     pooling: str = MEAN,
     layer: int = -1,
     normalise: bool = False,
     max_length: int | None = None,
-):
+) -> list[np.ndarray] | np.ndarray:
     """The vectors of some texts.
 
     pooling: "mean" of all tokens (Reimers and Gurevych 2019, section 3), "cls", the first token's, or "tokens", all of
@@ -37,7 +38,7 @@ def encode(
         raise ValueError(f"layer {layer}: the model has layers 1 to {layers}, and 0, its embeddings")
     longest = min(max_length or model.config.max_position_embeddings, model.config.max_position_embeddings)
     ids = [np.asarray(tokenizer.encode(text, max_length=longest).ids, np.int32) for text in texts]
-    vectors: list[np.ndarray | None] = [None] * len(ids)
+    vectors = [np.empty(0)] * len(ids)  # in the order of the texts
     for numbers in alike(ids):
         batch = Batch.of_sequences([ids[number] for number in numbers])
         for number, vector in zip(numbers, pooled(model, batch, pooling, layer % (layers + 1)), strict=True):
@@ -59,7 +60,7 @@ def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
     return groups
 
 
-def pooled(model: Bert, batch: Batch, pooling: str, layer: int):
+def pooled(model: Bert, batch: Batch, pooling: str, layer: int) -> list[np.ndarray] | np.ndarray:
     """The vectors of a batch's texts: float32 [B, H], or a list of [tokens, H]."""
     ops, last = model.backend, layer == model.config.num_hidden_layers
     if pooling == CLS and last:

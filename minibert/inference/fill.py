@@ -4,9 +4,13 @@ import numpy as np
 
 from minibert.base.numbers import softmax
 from minibert.data.batch import from_padded
+from minibert.models.pretraining import BertForPreTraining
+from minibert.text import Tokenizer
 
 
-def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
+def fill_mask(
+    model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: int = 5
+) -> list[list[tuple[str, float]]]:
     """The most probable pieces for each [MASK] of a text.
 
     model: a BertForPreTraining; tokenizer: its Tokenizer; top: how many to return for each blank.

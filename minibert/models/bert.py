@@ -1,11 +1,16 @@
 """BERT: embeddings, encoder, pooler (paper, section 3)."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from minibert.base.arrays import Array, Cache, DropoutKey, DTypeLike
 from minibert.data.batch import Batch
 from minibert.models.inputs import BodyInputs, body_arrays, body_inputs, upload
 from minibert.nn import NO_DROPOUT, BertConfig, Dropouts, Embeddings, Encoder, Linear, Parameters
-from minibert.nn.parameters import sinusoids, truncated_normal
+from minibert.nn.parameters import Initializer, sinusoids, truncated_normal
 from minibert.ops import DEFAULT, Backend, load_backend
 from minibert.ops.dropout import EMBEDDINGS
 
@@ -27,10 +32,10 @@ class Model:
         config: BertConfig,
         backend: Backend | str = DEFAULT,
         *,
-        dtype="float32",
+        dtype: DTypeLike = "float32",
         seed: int | None = 0,
         position_init: str = "normal",
-    ):
+    ) -> None:
         """Build the model and initialise it from the seed (None: leave zeros, since weights are loaded next).
 
         backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (its
@@ -55,14 +60,22 @@ class Model:
 
     @classmethod
     def from_pretrained(
-        cls, folder, backend: Backend | str = DEFAULT, *, dtype="float32", report=None, seed=0, revision=None, **changes
-    ):
+        cls,
+        folder: Path | str,
+        backend: Backend | str = DEFAULT,
+        *,
+        dtype: DTypeLike = "float32",
+        report: Callable[[str], None] | None = None,
+        seed: int = 0,
+        revision: str | None = None,
+        **changes: Any,
+    ) -> Any:
         """A model with the weights of a Hugging Face folder or name; see minibert.models.huggingface.load."""
         from minibert.models.huggingface import load
 
         return load(cls, folder, backend, dtype=dtype, report=report, seed=seed, revision=revision, **changes)
 
-    def save_pretrained(self, folder) -> None:
+    def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json and model.safetensors, which `transformers` loads too."""
         from minibert.models.huggingface import save
 
@@ -72,7 +85,9 @@ class Model:
 class BertBody:
     """Embeddings, encoder and pooler: what every BERT has, whatever its head."""
 
-    def __init__(self, parameters: Parameters, config: BertConfig, prefix: str, position_init):
+    def __init__(
+        self, parameters: Parameters, config: BertConfig, prefix: str, position_init: Initializer | None
+    ) -> None:
         """prefix: what the parameters' names begin with, "bert." inside another model."""
         self.config, self.backend = config, parameters.backend
         self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init)
@@ -81,7 +96,7 @@ class BertBody:
             parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
         )
 
-    def prepare(self, batch: Batch, rows=None) -> BodyInputs:
+    def prepare(self, batch: Batch, rows: np.ndarray | None = None) -> BodyInputs:
         """A batch on the device.
 
         rows: None for all tokens, or the ascending indices [R] in the flat batch of the tokens whose output is read
@@ -92,7 +107,9 @@ class BertBody:
         arrays, _ = upload(self.backend, body_arrays(batch, rows))
         return body_inputs(arrays)
 
-    def forward(self, inputs: BodyInputs, dropout_key=None, keep_cache=True):
+    def forward(
+        self, inputs: BodyInputs, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[Array, Cache]:
         """Encode a batch.
 
         inputs: what `prepare` made of it; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False
@@ -125,19 +142,19 @@ class BertBody:
             states.append(x)
         return states
 
-    def backward(self, d_hidden, cache) -> None:
+    def backward(self, d_hidden: Array, cache: Cache) -> None:
         """d_hidden as `hidden`; adds to the gradients of all parameters but the pooler's."""
         embeddings_cache, encoder_cache = cache
         d_x = self.encoder.backward(d_hidden, encoder_cache)
         self.embeddings.backward(d_x, embeddings_cache)
 
-    def pool(self, first):
+    def pool(self, first: Array) -> tuple[Array, Cache]:
         """The output of each sequence's first token, [CLS]: first [B, H] -> pooled [B, H] and the cache."""
         dense, dense_cache = self.pooler.forward(first)
         pooled, tanh_cache = self.backend.tanh_forward(dense)
         return pooled, (dense_cache, tanh_cache)
 
-    def pool_backward(self, d_pooled, cache):
+    def pool_backward(self, d_pooled: Array, cache: Cache) -> Array:
         """d_pooled [B, H] -> d_first [B, H]."""
         dense_cache, tanh_cache = cache
         return self.pooler.backward(self.backend.tanh_backward(d_pooled, tanh_cache), dense_cache)
@@ -165,11 +182,17 @@ class Bert(Model):
     def build(self, parameters: Parameters) -> None:
         self.body = BertBody(parameters, self.config, "", self.position_init)
 
-    def forward(self, batch: Batch, rows=None, dropout_key=None, keep_cache=True):
+    def forward(
+        self,
+        batch: Batch,
+        rows: np.ndarray | None = None,
+        dropout_key: DropoutKey | None = None,
+        keep_cache: bool = True,
+    ) -> tuple[Array, Cache]:
         """hidden [N, H], or [R, H] for chosen rows, and the cache: see BertBody.prepare and BertBody.forward."""
         return self.body.forward(self.body.prepare(batch, rows), dropout_key, keep_cache)
 
-    def backward(self, d_hidden, cache) -> None:
+    def backward(self, d_hidden: Array, cache: Cache) -> None:
         """d_hidden as `hidden`: see BertBody.backward."""
         self.body.backward(d_hidden, cache)
 
@@ -177,10 +200,10 @@ class Bert(Model):
         """The outputs of the embeddings and of each layer, without dropout: L + 1 arrays [N, H]."""
         return self.body.hidden_states(batch)
 
-    def pool(self, first):
+    def pool(self, first: Array) -> tuple[Array, Cache]:
         """first [B, H], the output at each sequence's [CLS] -> pooled [B, H] and the cache."""
         return self.body.pool(first)
 
-    def pool_backward(self, d_pooled, cache):
+    def pool_backward(self, d_pooled: Array, cache: Cache) -> Array:
         """d_pooled [B, H] -> d_first [B, H]."""
         return self.body.pool_backward(d_pooled, cache)

@@ -6,11 +6,13 @@ Source: BERT paper, section 5.3 and table 7; the weighted sum: Peters et al. 201
 """
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache, DropoutKey, DTypeLike
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.base.numbers import softmax
@@ -21,6 +23,7 @@ from minibert.models.inputs import Prepared
 from minibert.nn import Linear, Parameters
 from minibert.nn.lstm import BiLstm
 from minibert.nn.parameters import ones, zeros
+from minibert.ops.backend import Backend
 
 LAST_FOUR, WEIGHTED = "last-four", "weighted"
 LINEAR, BILSTM = "linear", "bilstm"
@@ -63,7 +66,16 @@ class FeatureModel:
 
     labels_each, predicts_numbers = 1, False  # as of a TaskModel
 
-    def __init__(self, encoder: Bert, labels, *, tokens: bool, layers=LAST_FOUR, head=BILSTM, seed: int | None = 0):
+    def __init__(
+        self,
+        encoder: Bert,
+        labels: Sequence[str],
+        *,
+        tokens: bool,
+        layers: str = LAST_FOUR,
+        head: str = BILSTM,
+        seed: int | None = 0,
+    ) -> None:
         """labels: the classes; tokens: words, not sentences; layers, head: as above.  ValueError for a wrong choice."""
         if encoder.backend.name == "gpu":
             raise ValueError("features of a frozen model are for the backends cpu and reference")
@@ -76,21 +88,22 @@ class FeatureModel:
         self.numbers = layer_numbers(layers, self.config.num_hidden_layers)
         width = self.config.hidden_size
         self.parameters = Parameters(self.backend, encoder.parameters.dtype)
-        self.mix = self.gamma = None
+        self.mix: Any = None  # parameters, where the layers are mixed
+        self.gamma: Any = None
         if layers == WEIGHTED:
             self.mix = self.parameters.add("mix.weights", (len(self.numbers),), zeros, decayed=False)
             self.gamma = self.parameters.add("mix.gamma", (1,), ones, decayed=False)
             inputs = width
         else:
             inputs = width * len(self.numbers)
-        self.lstm = BiLstm(self.parameters, "lstm", inputs, width // 2, LSTM_LAYERS) if head == BILSTM else None
+        self.lstm: Any = BiLstm(self.parameters, "lstm", inputs, width // 2, LSTM_LAYERS) if head == BILSTM else None
         size = 2 * (width // 2) if self.lstm else inputs
         self.output = Linear(self.parameters, "classifier", size, len(self.labels), self.config.initializer_range)
         self.parameters.allocate()
         if seed is not None:
             self.parameters.initialise(seed)
 
-    def check_labels(self, batch: TaskBatch) -> np.ndarray:
+    def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
         return batch.labels
 
     def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
@@ -103,7 +116,9 @@ class FeatureModel:
             chosen = chosen[:, batch.rows]  # [S, R, H]
         return Prepared(FeatureInputs(chosen, cu_seqlens), {"labels": labels}, lambda: None)
 
-    def forward(self, inputs: "FeatureInputs", dropout_key=None, keep_cache=True):
+    def forward(
+        self, inputs: "FeatureInputs", dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[Array, Cache]:
         """logits [R, classes] of words, [B, classes] of sentences; and the cache.  inputs: those of `prepare`."""
         x, mix_cache = self.mix_forward(inputs.vectors)  # [R, I]
         pool_cache = lstm_cache = None
@@ -114,7 +129,7 @@ class FeatureModel:
         logits, output_cache = self.output.forward(x)
         return logits, (mix_cache, pool_cache, lstm_cache, output_cache)
 
-    def backward(self, d_logits, cache) -> None:
+    def backward(self, d_logits: Array, cache: Cache) -> None:
         """d_logits as `logits`; adds to the gradients of the small model's parameters."""
         mix_cache, pool_cache, lstm_cache, output_cache = cache
         d_x = self.output.backward(d_logits, output_cache)
@@ -124,13 +139,13 @@ class FeatureModel:
             d_x = self.backend.mean_pool_backward(d_x, pool_cache)
         self.mix_backward(d_x, mix_cache)
 
-    def scores_for_loss(self, logits, inputs: "FeatureInputs"):
+    def scores_for_loss(self, logits: Array, inputs: "FeatureInputs") -> tuple[Array, Cache]:
         return logits, None
 
-    def scores_for_loss_backward(self, d_scores, cache):
+    def scores_for_loss_backward(self, d_scores: Array, cache: Cache) -> Array:
         return d_scores
 
-    def mix_forward(self, vectors):
+    def mix_forward(self, vectors: np.ndarray) -> tuple[Array, Cache]:
         """vectors [S, R, H] -> gamma times their sum with the weights' softmax, [R, H]; or side by side, [R, S H]."""
         if self.mix is None:
             layers, rows, width = vectors.shape
@@ -139,7 +154,7 @@ class FeatureModel:
         mixed = np.tensordot(shares, vectors, 1)  # [R, H]
         return mixed * self.gamma.value, (vectors, shares, mixed)
 
-    def mix_backward(self, d_x, cache) -> None:
+    def mix_backward(self, d_x: Any, cache: Cache) -> None:
         """d_x as mix_forward's result: adds to the gradients of the weights and of gamma."""
         if cache is None:
             return
@@ -150,7 +165,7 @@ class FeatureModel:
         d_shares = self.gamma.value * np.tensordot(vectors, d_x, 2)  # [S]
         self.mix.gradient += shares * (d_shares - shares @ d_shares)
 
-    def save_pretrained(self, folder) -> None:
+    def save_pretrained(self, folder: Path | str) -> None:
         """Write the encoder as a model folder, and beside it the small model: features.json and head.safetensors."""
         folder = Path(folder)
         self.encoder.save_pretrained(folder)
@@ -160,7 +175,14 @@ class FeatureModel:
         write_text(folder / FILE, json.dumps(with_format(values), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
-    def from_pretrained(cls, folder, backend="cpu", *, dtype="float32", report=None) -> "FeatureModel":
+    def from_pretrained(
+        cls,
+        folder: Path | str,
+        backend: Backend | str = "cpu",
+        *,
+        dtype: DTypeLike = "float32",
+        report: Callable[[str], None] | None = None,
+    ) -> "FeatureModel":
         """The model of a folder that save_pretrained wrote.  Raises FileNotFoundError or ValueError for another."""
         folder = Path(folder)
         try:

@@ -1,7 +1,8 @@
 """The two heads of pre-training (paper, section 3.1)."""
 
+from minibert.base.arrays import Array, Cache
 from minibert.nn import BertConfig, LayerNorm, Linear, Parameters
-from minibert.nn.parameters import zeros
+from minibert.nn.parameters import Parameter, zeros
 
 
 class MaskedLMHead:
@@ -11,7 +12,7 @@ class MaskedLMHead:
     points the way of its embedding.  Only its bias is new.
     """
 
-    def __init__(self, parameters: Parameters, name: str, config: BertConfig, embedding):
+    def __init__(self, parameters: Parameters, name: str, config: BertConfig, embedding: Parameter) -> None:
         """embedding: the Parameter [V, H] that it shares with the embeddings."""
         self.ops, width, std = parameters.backend, config.hidden_size, config.initializer_range
         self.dense = Linear(parameters, f"{name}.transform.dense", width, width, std)
@@ -21,7 +22,7 @@ class MaskedLMHead:
         self.embedding = embedding
         self.bias = parameters.add(f"{name}.bias", (embedding.shape[0],), zeros, decayed=False)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         """x [M, H] -> logits [M, V] and the cache."""
         dense, dense_cache = self.dense.forward(x)  # [M, H]
         activated, activation_cache = self.activate(dense)  # [M, H]
@@ -29,7 +30,7 @@ class MaskedLMHead:
         logits, decoder_cache = self.ops.linear_forward(normed, self.embedding.value, self.bias.value)  # [M, V]
         return logits, (dense_cache, activation_cache, norm_cache, decoder_cache)
 
-    def backward(self, d_logits, cache):
+    def backward(self, d_logits: Array, cache: Cache) -> Array:
         """d_logits [M, V] -> d_x [M, H]."""
         dense_cache, activation_cache, norm_cache, decoder_cache = cache
         # the input side of the table adds its own part of the gradient later

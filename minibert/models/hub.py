@@ -8,7 +8,7 @@ FILES = ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")  # and no pickles, which can run code when they are opened
 
 
-def find_model(name, revision: str | None = None) -> Path:
+def find_model(name: Path | str, revision: str | None = None) -> Path:
     """The folder of a model: the one with that name, or the download of a published model.
 
     name: a folder, or a name such as "google-bert/bert-base-uncased"; revision: a branch, tag or commit of a published

@@ -7,16 +7,21 @@ one file or in several, with or without the pooler and the heads.
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minibert.base.arrays import DTypeLike
 from minibert.base.files import write_file
+from minibert.models.bert import Model
 from minibert.models.hub import find_model
 from minibert.models.naming import todays_names
 from minibert.nn.config import BertConfig
 from minibert.ops import DEFAULT
+from minibert.ops.backend import Backend
 
 WEIGHTS = "model.safetensors"
 TASK_HEADS = ("classifier.", "qa_outputs.")
@@ -25,7 +30,17 @@ NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 log = logging.getLogger("minibert")
 
 
-def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, seed=0, revision=None, **changes):
+def load(
+    model_class: type[Model],
+    folder: Path | str,
+    backend: Backend | str = DEFAULT,
+    *,
+    dtype: DTypeLike = "float32",
+    report: Callable[[str], None] | None = None,
+    seed: int = 0,
+    revision: str | None = None,
+    **changes: Any,
+) -> Any:
     """A model of `model_class` with the weights of a folder, or of a published model (see minibert.models.hub).
 
     seed: of what the folder lacks, an output layer say; changes: fields of the BertConfig that shall be others than in
@@ -68,7 +83,7 @@ def load(model_class, folder, backend=DEFAULT, *, dtype="float32", report=None, 
     return model
 
 
-def save(model, folder) -> None:
+def save(model: Model, folder: Path | str) -> None:
     """Write config.json and model.safetensors into a folder, each complete or not at all.
 
     Raises OSError when the disk is full or the folder cannot be written.
@@ -80,7 +95,7 @@ def save(model, folder) -> None:
     model.config.save(folder, model.huggingface_class or type(model).__name__)
 
 
-def save_tensors(path, tensors: dict[str, np.ndarray]) -> None:
+def save_tensors(path: Path | str, tensors: dict[str, np.ndarray]) -> None:
     """Write a safetensors file, marked as `transformers` expects it, complete or not at all (OSError: a full disk)."""
     from safetensors.numpy import save
 
@@ -133,7 +148,7 @@ def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def drop_tied_decoder(tensors: dict[str, np.ndarray], model, folder: Path) -> None:
+def drop_tied_decoder(tensors: dict[str, np.ndarray], model: Model, folder: Path) -> None:
     """Leave out the copies of tied parameters that some files hold.
 
     Raises ValueError when the model has an MLM head and the file's decoder is not the embedding table.

@@ -4,7 +4,7 @@ All of it is worked out on the host and copied at once, so that a GPU need not w
 while the device still computes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from minibert.data.batch import Batch
 from minibert.nn import Sequences
 from minibert.nn.sequences import layout
+from minibert.ops.backend import Backend
 
 OF_TOKENS, OF_ROWS = "tokens", "chosen"  # two layouts: of all tokens, and of the rows that are read
 
@@ -29,8 +30,8 @@ class BodyInputs(NamedTuple):
     """the layout of all tokens"""
     rows: Any
     """[R], the indices of the tokens whose output is read; None for all"""
-    chosen: Sequences | None
-    """the layout of those; None for all"""
+    chosen: Any
+    """their layout, a Sequences; None for all"""
 
 
 class Prepared(NamedTuple):
@@ -44,13 +45,13 @@ class Prepared(NamedTuple):
     """to be called after the backward pass: the memory of all these arrays then serves another batch"""
 
 
-def upload(backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Callable[[], None]]:
+def upload(backend: Backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Callable[[], None]]:
     """int32 arrays of the host as arrays of the backend, in one copy: under the same names, and how to release them."""
     uploaded = backend.upload(list(arrays.values()))
     return dict(zip(arrays, uploaded.arrays, strict=True)), uploaded.release
 
 
-def body_arrays(batch: Batch, rows=None) -> dict[str, np.ndarray]:
+def body_arrays(batch: Batch, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The arrays of a BodyInputs, on the host.
 
     rows: None, or ascending indices [R] in the flat batch.  Raises ValueError when they are not ascending, or outside.
@@ -64,7 +65,7 @@ def body_arrays(batch: Batch, rows=None) -> dict[str, np.ndarray]:
     return arrays
 
 
-def layout_arrays(name: str, arrays) -> dict[str, np.ndarray]:
+def layout_arrays(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{name}.{field}": array for field, array in zip(Sequences.FIELDS, arrays, strict=True)}
 
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache, DropoutKey
 from minibert.data.batch import Batch
 from minibert.models.bert import BertBody, Model
 from minibert.models.heads import MaskedLMHead, NextSentenceHead
@@ -33,7 +34,14 @@ class BertForPreTraining(Model):
         self.mlm_head = MaskedLMHead(parameters, "cls.predictions", config, self.bert.embeddings.token)
         self.nsp_head = NextSentenceHead(parameters, "cls.seq_relationship", config)
 
-    def prepare(self, tokens: Batch, masked_positions, *, pairs: bool = False, targets=None) -> Prepared:
+    def prepare(
+        self,
+        tokens: Batch,
+        masked_positions: np.ndarray,
+        *,
+        pairs: bool = False,
+        targets: dict[str, np.ndarray] | None = None,
+    ) -> Prepared:
         """A batch on the device.
 
         masked_positions: [M] ascending indices of the tokens to predict; pairs: compute the next-sentence head too;
@@ -51,7 +59,9 @@ class BertForPreTraining(Model):
         inputs = PretrainingInputs(body_inputs(arrays), arrays["masked_rows"], arrays.get("first_rows"))
         return Prepared(inputs, {name: arrays[name] for name in targets or ()}, release)
 
-    def forward(self, inputs: PretrainingInputs, dropout_key=None, keep_cache=True):
+    def forward(
+        self, inputs: PretrainingInputs, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[Array, Array | None, Cache]:
         """Logits of both heads, computed only where a loss reads them.
 
         inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where
@@ -71,12 +81,12 @@ class BertForPreTraining(Model):
             nsp_caches = first_cache, pool_cache, nsp_cache
         return mlm_logits, nsp_logits, (bert_cache, gather_cache, mlm_cache, nsp_caches)
 
-    def backward(self, d_mlm_logits, d_nsp_logits, cache) -> None:
+    def backward(self, d_mlm_logits: Array, d_nsp_logits: Array | None, cache: Cache) -> None:
         """d_mlm_logits [M, V], d_nsp_logits [B, 2] or None; adds to the gradients of all parameters."""
         bert_cache, gather_cache, mlm_cache, nsp_caches = cache
         ops = self.backend
         d_hidden = ops.gather_rows_backward(self.mlm_head.backward(d_mlm_logits, mlm_cache), gather_cache)  # [R, H]
-        if nsp_caches is not None:
+        if nsp_caches is not None and d_nsp_logits is not None:
             first_cache, pool_cache, nsp_cache = nsp_caches
             d_pooled = self.nsp_head.backward(d_nsp_logits, nsp_cache)
             d_first = self.bert.pool_backward(d_pooled, pool_cache)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache, DropoutKey
 from minibert.data.task_batch import TaskBatch
 from minibert.models.bert import BertBody, Model, check_ids
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
@@ -41,12 +42,16 @@ class TaskModel(Model):
     pooled = True  # the output layer reads the pooled [CLS]; otherwise the tokens themselves
     drops = True  # dropout before the output layer, in training
     labels_each = 1  # rows of the loss for each label of a batch
-    predicts_numbers = False  # its loss is then the squared error, not the cross-entropy
 
     def build(self, parameters: Parameters) -> None:
         config = self.config
         self.bert = BertBody(parameters, config, "bert.", self.position_init)
         self.head = Linear(parameters, self.output, config.hidden_size, self.outputs, config.initializer_range)
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether its loss is the squared error instead of the cross-entropy."""
+        return False
 
     @property
     def outputs(self) -> int:
@@ -62,8 +67,8 @@ class TaskModel(Model):
         packed_rows = self.packed_rows(batch)
         integers = labels is not None and labels.dtype == np.int32  # numbers do not travel with the integers
         heads = {"packed_rows": packed_rows, "labels": labels if integers else None}
-        heads = {name: array for name, array in heads.items() if array is not None}
-        arrays, release = upload(self.backend, heads | body_arrays(batch.tokens, rows))
+        given = {name: array for name, array in heads.items() if array is not None}
+        arrays, release = upload(self.backend, given | body_arrays(batch.tokens, rows))
         targets = {}
         if labels is not None:
             numbers = None if integers else self.backend.array(labels, dtype=self.parameters.dtype)
@@ -84,7 +89,9 @@ class TaskModel(Model):
     def packed_rows(self, batch: TaskBatch) -> np.ndarray | None:
         return None
 
-    def forward(self, inputs: TaskInputs, dropout_key=None, keep_cache=True):
+    def forward(
+        self, inputs: TaskInputs, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[Array, Cache]:
         """The scores of a batch.
 
         inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where
@@ -103,7 +110,7 @@ class TaskModel(Model):
         scores, head_cache = self.head.forward(hidden)  # [R, outputs]
         return self.shape(scores, inputs), (body_cache, pool_cache, dropout, head_cache, inputs)
 
-    def backward(self, d_logits, cache) -> None:
+    def backward(self, d_logits: Array, cache: Cache) -> None:
         """d_logits as `logits`; adds to the gradients of all parameters."""
         body_cache, pool_cache, dropout, head_cache, inputs = cache
         d_hidden = self.head.backward(self.unshape(d_logits, inputs), head_cache)  # [R, H]
@@ -113,19 +120,19 @@ class TaskModel(Model):
             d_hidden = self.bert.pool_backward(d_hidden, pool_cache)
         self.bert.backward(d_hidden, body_cache)
 
-    def shape(self, scores, inputs: TaskInputs):
+    def shape(self, scores: Array, inputs: TaskInputs) -> Array:
         """The output layer's scores [R, outputs] as the task's logits."""
         return scores
 
-    def unshape(self, d_logits, inputs: TaskInputs):
+    def unshape(self, d_logits: Array, inputs: TaskInputs) -> Array:
         """The inverse, for gradients."""
         return d_logits
 
-    def scores_for_loss(self, logits, inputs: TaskInputs):
+    def scores_for_loss(self, logits: Array, inputs: TaskInputs) -> tuple[Array, Cache]:
         """The scores that compete in the loss, one row for each label, and the cache."""
         return logits, None
 
-    def scores_for_loss_backward(self, d_scores, cache):
+    def scores_for_loss_backward(self, d_scores: Array, cache: Cache) -> Array:
         """The gradient of the logits."""
         return d_scores
 
@@ -169,10 +176,10 @@ class BertForMultipleChoice(TaskModel):
                 raise ValueError(f"{len(batch.labels)} labels for {len(batch.rows)} candidates, {batch.choices} each")
         return batch.labels
 
-    def shape(self, scores, inputs: TaskInputs):
+    def shape(self, scores: Array, inputs: TaskInputs) -> Array:
         return scores.reshape(-1, inputs.choices)  # [B, 1] -> [B / choices, choices]
 
-    def unshape(self, d_logits, inputs: TaskInputs):
+    def unshape(self, d_logits: Array, inputs: TaskInputs) -> Array:
         return d_logits.reshape(-1, 1)
 
 
@@ -205,7 +212,7 @@ class BertForQuestionAnswering(TaskModel):
         last = np.where(inside, first + 1, first)
         return np.stack([first, last], axis=1).astype(np.int32).reshape(-1)
 
-    def scores_for_loss(self, logits, inputs: TaskInputs):
+    def scores_for_loss(self, logits: Array, inputs: TaskInputs) -> tuple[Array, Cache]:
         flat = self.backend.xp.empty((logits.size + 1, 1), dtype=logits.dtype)  # [2 N + 1, 1]
         flat[:-1] = logits.reshape(-1, 1)
         flat[-1] = OUTSIDE
@@ -213,6 +220,6 @@ class BertForQuestionAnswering(TaskModel):
         rows = 2 * (len(inputs.body.tokens.cu_seqlens) - 1)  # 2 B
         return packed.reshape(rows, -1), pack_cache  # [2 B, T]
 
-    def scores_for_loss_backward(self, d_scores, cache):
+    def scores_for_loss_backward(self, d_scores: Array, cache: Cache) -> Array:
         d_flat = self.backend.gather_rows_backward(d_scores.reshape(-1, 1), cache)  # [2 N + 1, 1]
         return d_flat[:-1].reshape(-1, 2)  # [N, 2]

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from minibert.base.files import write_text
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
@@ -70,7 +71,7 @@ class BertConfig:
         """The op of `hidden_act`: "gelu" or "gelu_tanh"."""
         return ACTIVATIONS[self.hidden_act]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name == "pad_token_id" else 1
@@ -91,7 +92,7 @@ class BertConfig:
                 raise ValueError(f"a dropout rate of {rate} is outside 0 <= rate < 1")
 
     @classmethod
-    def preset(cls, size: str, vocab_size: int, **changes) -> "BertConfig":
+    def preset(cls, size: str, vocab_size: int, **changes: Any) -> "BertConfig":
         """One of PRESETS: BertConfig.preset("tiny", 8192).  Raises ValueError for an unknown size."""
         if size not in PRESETS:
             raise ValueError(f"there is no size {size!r}; choose one of {', '.join(PRESETS)}")
@@ -105,7 +106,7 @@ class BertConfig:
         )
 
     @classmethod
-    def load(cls, folder) -> "BertConfig":
+    def load(cls, folder: Path | str) -> "BertConfig":
         """Read FOLDER/config.json, ours or one that `transformers` wrote; unknown fields are ignored.
 
         Raises FileNotFoundError without such a file, ValueError when it is no BERT's.
@@ -134,7 +135,7 @@ class BertConfig:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def save(self, folder, architecture: str = "BertForPreTraining") -> None:
+    def save(self, folder: Path | str, architecture: str = "BertForPreTraining") -> None:
         """Write FOLDER/config.json in the form that `transformers` reads; architecture: its class, by its name."""
         values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
         labels = values.pop("labels")

@@ -3,8 +3,10 @@
 A layer keeps nothing between calls but its parameters, so one layer can run several batches before it goes back.
 """
 
+from minibert.base.arrays import Array, Cache
 from minibert.nn.config import BertConfig
-from minibert.nn.parameters import Parameters, ones, truncated_normal, zeros
+from minibert.nn.parameters import Initializer, Parameters, ones, truncated_normal, zeros
+from minibert.ops.dropout import Dropout
 
 
 class Linear:
@@ -15,11 +17,11 @@ class Linear:
         self.weight = parameters.add(f"{name}.weight", (outputs, inputs), truncated_normal(std))
         self.bias = parameters.add(f"{name}.bias", (outputs,), zeros, decayed=False)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         """x [N, in] -> y [N, out]."""
         return self.ops.linear_forward(x, self.weight.value, self.bias.value)
 
-    def backward(self, d_y, cache, accumulate_into=None):
+    def backward(self, d_y: Array, cache: Cache, accumulate_into: Array | None = None) -> Array:
         """d_y [N, out] -> d_x [N, in], added to the array that is given, in place, if one is."""
         into = accumulate_into, self.weight.gradient, self.bias.gradient
         return self.ops.linear_backward(d_y, cache, accumulate_into=into)[0]
@@ -34,22 +36,22 @@ class LayerNorm:
         self.bias = parameters.add(f"{name}.bias", (width,), zeros, decayed=False)
         self.eps = eps
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         """x [N, H] -> y [N, H]."""
         return self.ops.layernorm_forward(x, self.weight.value, self.bias.value, self.eps)
 
-    def backward(self, d_y, cache):
+    def backward(self, d_y: Array, cache: Cache) -> Array:
         """d_y [N, H] -> d_x [N, H]."""
         d_x, d_weight, d_bias = self.ops.layernorm_backward(d_y, cache)
         self.weight.gradient += d_weight
         self.bias.gradient += d_bias
         return d_x
 
-    def add_forward(self, x, residual, dropout):
+    def add_forward(self, x: Array, residual: Array, dropout: Dropout | None) -> tuple[Array, Cache]:
         """x, residual [N, H], dropout a Dropout or None -> LayerNorm(residual + dropout(x)) [N, H]."""
         return self.ops.add_layernorm_forward(x, residual, self.weight.value, self.bias.value, self.eps, dropout)
 
-    def add_backward(self, d_y, cache):
+    def add_backward(self, d_y: Array, cache: Cache) -> tuple[Array, Array]:
         """d_y [N, H] -> d_x [N, H], d_residual [N, H]."""
         d_x, d_residual, d_weight, d_bias = self.ops.add_layernorm_backward(d_y, cache)
         self.weight.gradient += d_weight
@@ -60,7 +62,9 @@ class LayerNorm:
 class Embeddings:
     """Token, position and segment embeddings, their sum normalised (paper, figure 2)."""
 
-    def __init__(self, parameters: Parameters, name: str, config: BertConfig, position_init=None):
+    def __init__(
+        self, parameters: Parameters, name: str, config: BertConfig, position_init: Initializer | None = None
+    ) -> None:
         """position_init: how position embeddings begin; None: as the others."""
         self.ops, width = parameters.backend, config.hidden_size
         init = truncated_normal(config.initializer_range)
@@ -70,7 +74,9 @@ class Embeddings:
         self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (config.type_vocab_size, width), init)
         self.norm = LayerNorm(parameters, f"{name}.LayerNorm", width, config.layer_norm_eps)
 
-    def forward(self, token_ids, position_ids, segment_ids, dropout=None):
+    def forward(
+        self, token_ids: Array, position_ids: Array, segment_ids: Array, dropout: Dropout | None = None
+    ) -> tuple[Array, Cache]:
         """Three [N] integer arrays, dropout a Dropout or None -> y [N, H]."""
         tables = self.token.value, self.position.value, self.segment.value
         summed, embedding_cache = self.ops.embedding_forward(token_ids, position_ids, segment_ids, *tables)
@@ -80,7 +86,7 @@ class Embeddings:
             y, dropout_cache = self.ops.dropout_forward(y, dropout)
         return y, (embedding_cache, norm_cache, dropout_cache)
 
-    def backward(self, d_y, cache):
+    def backward(self, d_y: Array, cache: Cache) -> None:
         """d_y [N, H] -> nothing: token ids have no gradient."""
         embedding_cache, norm_cache, dropout_cache = cache
         if dropout_cache is not None:

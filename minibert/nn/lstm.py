@@ -1,7 +1,10 @@
 """LSTM layers, for models that take BERT's vectors as features (paper, section 5.3)."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
 from minibert.nn.parameters import Parameters
 
 
@@ -14,12 +17,12 @@ class Lstm:
         self.weight_hidden = parameters.add(f"{name}.weight_hidden", (4 * width, width), uniform(width))
         self.bias = parameters.add(f"{name}.bias", (4 * width,), open_forget_gates, decayed=False)
 
-    def forward(self, x, cu_seqlens):
+    def forward(self, x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
         """x [N, I], cu_seqlens [B + 1] -> h [N, K]."""
         weights = self.weight_input.value, self.weight_hidden.value, self.bias.value
         return self.ops.lstm_forward(x, *weights, cu_seqlens, self.reverse)
 
-    def backward(self, d_h, cache):
+    def backward(self, d_h: Array, cache: Cache) -> Array:
         """d_h [N, K] -> d_x [N, I]."""
         d_x, d_weight_input, d_weight_hidden, d_bias = self.ops.lstm_backward(d_h, cache)
         self.weight_input.gradient += d_weight_input
@@ -42,7 +45,7 @@ class BiLstm:
             ]
             self.layers.append(both)
 
-    def forward(self, x, cu_seqlens):
+    def forward(self, x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
         """x [N, I], cu_seqlens [B + 1] -> [N, 2 K]."""
         caches = []
         for both in self.layers:
@@ -51,14 +54,14 @@ class BiLstm:
             caches.append((one_cache, other_cache))
         return x, caches
 
-    def backward(self, d_y, caches):
+    def backward(self, d_y: Array, caches: Sequence[Cache]) -> Array:
         """d_y [N, 2 K] -> d_x [N, I]."""
         for (one, other), (one_cache, other_cache) in zip(reversed(self.layers), reversed(caches), strict=True):
             d_y = one.backward(d_y[:, : self.width], one_cache) + other.backward(d_y[:, self.width :], other_cache)
         return d_y
 
 
-def uniform(width: int):
+def uniform(width: int) -> Callable:
     """Uniform between -1 / sqrt(K) and 1 / sqrt(K), PyTorch's initialisation."""
 
     def init(random, shape):
@@ -67,7 +70,7 @@ def uniform(width: int):
     return init
 
 
-def open_forget_gates(_random, shape):
+def open_forget_gates(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Zeros, and ones for the forget gates: the cell remembers at first (Jozefowicz et al. 2015, section 2.2)."""
     bias = np.zeros(shape)
     width = shape[0] // 4

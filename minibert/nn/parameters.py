@@ -7,12 +7,18 @@ float16 and bfloat16 there is a second buffer, the masters, in float32: the opti
 into the values that the layers compute with.  (Micikevicius et al. 2018, "Mixed precision training", section 3.1.)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from minibert.base.arrays import Array, DTypeLike
+from minibert.ops.backend import Backend
+
 ALIGNMENT = 64  # numbers: each parameter begins at such a multiple, where a GPU reads best
 HALF_PRECISION = "float16", "bfloat16"
+Initializer: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+"""Makes the initial values of a parameter, from a generator and its shape."""
 
 
 class Parameter:
@@ -25,7 +31,7 @@ class Parameter:
     value, gradient   views into the flat buffers, once `Parameters.allocate` has run
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], init: Callable, decayed: bool):
+    def __init__(self, name: str, shape: tuple[int, ...], init: Initializer, decayed: bool):
         self.name, self.shape, self.init, self.decayed = name, shape, init, decayed
         self.value = self.gradient = None
 
@@ -49,7 +55,7 @@ class Parameters:
     decayed     bool [P], the mask of weight decay
     """
 
-    def __init__(self, backend, dtype="float32"):
+    def __init__(self, backend: Backend, dtype: DTypeLike = "float32") -> None:
         """dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16".  Raises ValueError for another one."""
         self.backend = backend
         choices = "float32", "float64", *(HALF_PRECISION if backend.has_half_precision else ())
@@ -58,9 +64,12 @@ class Parameters:
         self.dtype = as_dtype(dtype)
         self.master_dtype = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
         self.all: dict[str, Parameter] = {}
-        self.values = self.masters = self.gradients = self.decayed = None
+        self.values: Any = None  # the flat buffers, arrays of the backend that `allocate` makes
+        self.masters: Any = None
+        self.gradients: Any = None
+        self.decayed: Any = None
 
-    def add(self, name: str, shape: tuple[int, ...], init: Callable, decayed: bool = True) -> Parameter:
+    def add(self, name: str, shape: tuple[int, ...], init: Initializer, decayed: bool = True) -> Parameter:
         """Register a parameter.  Raises ValueError when the name is taken."""
         if name in self.all:
             raise ValueError(f"two parameters are named {name!r}; give each layer a name of its own")
@@ -80,14 +89,14 @@ class Parameters:
             decayed[span] = parameter.decayed
         self.decayed = self.backend.array(decayed)
 
-    def spans(self):
+    def spans(self) -> Iterator[tuple[Parameter, slice]]:
         """Each parameter with the slice of the flat buffers that it owns."""
         begin = 0
         for parameter in self.all.values():
             yield parameter, slice(begin, begin + parameter.size)
             begin = round_up(begin + parameter.size)
 
-    def initialise(self, seed: int, names=None) -> None:
+    def initialise(self, seed: int, names: Sequence[str] | None = None) -> None:
         """Fill parameters (all, or those named) with their initial values: functions of the seed and the name alone."""
         chosen = self.all if names is None else names
         tensors = {}
@@ -104,7 +113,7 @@ class Parameters:
                 self.masters[span] = self.backend.array(tensor, dtype=self.master_dtype)
         self.round()
 
-    def tensors(self, flat) -> dict[str, np.ndarray]:
+    def tensors(self, flat: Array) -> dict[str, np.ndarray]:
         """The parts of a flat buffer [P] under the parameters' names, on the host: the inverse of `assign`."""
         host = self.backend.numpy(flat)
         return {parameter.name: host[span].reshape(parameter.shape) for parameter, span in self.spans()}
@@ -129,7 +138,7 @@ class Parameters:
         return self.all[name]
 
 
-def as_dtype(name) -> np.dtype:
+def as_dtype(name: DTypeLike) -> np.dtype:
     """The dtype of that name; bfloat16 too, which NumPy does not have by itself."""
     if str(name) == "bfloat16":
         import ml_dtypes
@@ -143,20 +152,20 @@ def round_up(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def either(choices) -> str:
+def either(choices: Sequence[str]) -> str:
     """ "a, b or c"."""
     return " or ".join([", ".join(choices[:-1]), choices[-1]])
 
 
-def zeros(_random, shape):
+def zeros(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.zeros(shape)
 
 
-def ones(_random, shape):
+def ones(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.ones(shape)
 
 
-def truncated_normal(std: float) -> Callable:
+def truncated_normal(std: float) -> Initializer:
     """A normal distribution of that standard deviation, truncated at two of them (BERT's release)."""
 
     def init(random, shape):
@@ -168,7 +177,7 @@ def truncated_normal(std: float) -> Callable:
     return init
 
 
-def sinusoids(std: float) -> Callable:
+def sinusoids(std: float) -> Initializer:
     """Sines and cosines of falling frequency, scaled to that root mean square: neighbours begin similar.
 
     Source: Vaswani et al. 2017, section 3.5 (there fixed; here only where training starts).

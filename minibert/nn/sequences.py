@@ -1,9 +1,12 @@
 """Where the tokens of a flat batch belong: the integers that every layer needs, computed once a batch on the host."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+
+from minibert.ops.backend import Backend
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,16 @@ class Sequences:
     positions: Any
 
     @classmethod
-    def of_batch(cls, backend, cu_seqlens, sequence_numbers) -> "Sequences":
+    def of_batch(
+        cls, backend: Backend, cu_seqlens: np.ndarray, sequence_numbers: Sequence[int] | np.ndarray
+    ) -> "Sequences":
         """The layout of all tokens.  cu_seqlens [B + 1] and sequence_numbers [B] are NumPy arrays on the host."""
         return cls.of_rows(backend, np.arange(cu_seqlens[-1]), cu_seqlens, sequence_numbers)
 
     @classmethod
-    def of_rows(cls, backend, rows, cu_seqlens, sequence_numbers) -> "Sequences":
+    def of_rows(
+        cls, backend: Backend, rows: np.ndarray, cu_seqlens: np.ndarray, sequence_numbers: Sequence[int] | np.ndarray
+    ) -> "Sequences":
         """The layout of chosen tokens: rows [R] are ascending indices in the flat batch, on the host.
 
         Raises ValueError when they are not ascending, or outside the batch.
@@ -36,7 +43,7 @@ class Sequences:
         return cls(*backend.upload(layout(rows, cu_seqlens, sequence_numbers)).arrays)
 
 
-def layout(rows, cu_seqlens, sequence_numbers) -> list[np.ndarray]:
+def layout(rows: np.ndarray, cu_seqlens: np.ndarray, sequence_numbers: Sequence[int] | np.ndarray) -> list[np.ndarray]:
     """The four arrays of the Sequences of chosen tokens, on the host: see Sequences.of_rows."""
     rows, cu_seqlens, sequence_numbers = (np.asarray(array) for array in (rows, cu_seqlens, sequence_numbers))
     if len(rows) and (rows[0] < 0 or rows[-1] >= cu_seqlens[-1] or np.any(rows[1:] <= rows[:-1])):

@@ -4,10 +4,14 @@ Every sub-layer is followed by LayerNorm(input + Dropout(output)): "post-norm", 
 (Vaswani et al. 2017, section 3.1) and in BERT.
 """
 
+from collections.abc import Sequence
+
+from minibert.base.arrays import Array, Cache
 from minibert.nn.config import BertConfig
 from minibert.nn.dropouts import NO_DROPOUT, Dropouts
 from minibert.nn.layers import LayerNorm, Linear
 from minibert.nn.parameters import Parameters
+from minibert.nn.sequences import Sequences
 from minibert.ops.dropout import ATTENTION_OUTPUT, ATTENTION_PROBABILITIES, FEED_FORWARD_OUTPUT
 
 
@@ -24,7 +28,15 @@ class SelfAttention:
         self.output = Linear(parameters, f"{name}.output.dense", width, width, std)
         self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, config.layer_norm_eps)
 
-    def forward(self, x, x_q, tokens, queries, causal=False, dropouts: Dropouts = NO_DROPOUT):
+    def forward(
+        self,
+        x: Array,
+        x_q: Array,
+        tokens: Sequences,
+        queries: Sequences,
+        causal: bool = False,
+        dropouts: Dropouts = NO_DROPOUT,
+    ) -> tuple[Array, Cache]:
         """x [N, H], all tokens, give keys and values; x_q [Nq, H], the tokens that ask, are x itself or some of it.
 
         tokens, queries: the Sequences of x and of x_q; causal: no token sees a later one.
@@ -49,7 +61,7 @@ class SelfAttention:
         y, norm_cache = self.norm.add_forward(projected, x_q, dropout)  # [Nq, H]
         return y, (q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache)
 
-    def backward(self, d_y, cache):
+    def backward(self, d_y: Array, cache: Cache) -> tuple[Array, Array]:
         """d_y [Nq, H] -> d_x [N, H], d_x_q [Nq, H]."""
         q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache = cache
         d_projected, d_residual = self.norm.add_backward(d_y, norm_cache)  # [Nq, H] both
@@ -74,7 +86,7 @@ class FeedForward:
         self.down = Linear(parameters, f"{name}.output.dense", inner, width, std)
         self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, config.layer_norm_eps)
 
-    def forward(self, x, rows, dropouts: Dropouts = NO_DROPOUT):
+    def forward(self, x: Array, rows: Sequences, dropouts: Dropouts = NO_DROPOUT) -> tuple[Array, Cache]:
         """x [N, H], rows their Sequences -> y [N, H] and the cache."""
         up, up_cache = self.up.forward(x)  # [N, F]
         activated, activation_cache = self.activate(up)  # [N, F]
@@ -83,7 +95,7 @@ class FeedForward:
         y, norm_cache = self.norm.add_forward(down, x, dropout)  # [N, H]
         return y, (up_cache, activation_cache, down_cache, norm_cache)
 
-    def backward(self, d_y, cache):
+    def backward(self, d_y: Array, cache: Cache) -> Array:
         """d_y [N, H] -> d_x [N, H]."""
         up_cache, activation_cache, down_cache, norm_cache = cache
         d_down, d_residual = self.norm.add_backward(d_y, norm_cache)  # [N, H] both
@@ -103,7 +115,14 @@ class EncoderLayer:
         self.attention = SelfAttention(parameters, f"{name}.attention", config, number)
         self.feed_forward = FeedForward(parameters, name, config, number)
 
-    def forward(self, x, tokens, chosen=None, causal=False, dropouts: Dropouts = NO_DROPOUT):
+    def forward(
+        self,
+        x: Array,
+        tokens: Sequences,
+        chosen: tuple[Array, Sequences] | None = None,
+        causal: bool = False,
+        dropouts: Dropouts = NO_DROPOUT,
+    ) -> tuple[Array, Cache]:
         """x [N, H] -> y [N, H], or y [R, H] for the R chosen rows.
 
         tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), when only those rows are read.
@@ -114,7 +133,7 @@ class EncoderLayer:
         y, feed_forward_cache = self.feed_forward.forward(attended, queries, dropouts)
         return y, (gather_cache, attention_cache, feed_forward_cache)
 
-    def backward(self, d_y, cache):
+    def backward(self, d_y: Array, cache: Cache) -> Array:
         """d_y [N or R, H] -> d_x [N, H]."""
         gather_cache, attention_cache, feed_forward_cache = cache
         d_attended = self.feed_forward.backward(d_y, feed_forward_cache)  # [N or R, H]
@@ -136,7 +155,15 @@ class Encoder:
         numbers = range(config.num_hidden_layers)
         self.layers = [EncoderLayer(parameters, f"{name}.layer.{number}", config, number) for number in numbers]
 
-    def forward(self, x, tokens, chosen=None, causal=False, dropouts: Dropouts = NO_DROPOUT, keep_cache=True):
+    def forward(
+        self,
+        x: Array,
+        tokens: Sequences,
+        chosen: tuple[Array, Sequences] | None = None,
+        causal: bool = False,
+        dropouts: Dropouts = NO_DROPOUT,
+        keep_cache: bool = True,
+    ) -> tuple[Array, Cache]:
         """x [N, H] -> y [N, H], or [R, H] for the chosen rows; and the cache.
 
         tokens: the Sequences of x; chosen: None or (rows [R], their Sequences);
@@ -151,7 +178,7 @@ class Encoder:
             del cache
         return x, caches
 
-    def backward(self, d_y, caches):
+    def backward(self, d_y: Array, caches: Sequence[Cache]) -> Array:
         """d_y [N or R, H] -> d_x [N, H]."""
         for layer, cache in zip(reversed(self.layers), reversed(caches), strict=True):
             d_y = layer.backward(d_y, cache)

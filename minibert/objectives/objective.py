@@ -2,8 +2,12 @@
 
 from typing import Any, Protocol
 
+from minibert.base.arrays import Cache, DropoutKey, Scalar
 
-def losses_of(objective: "Objective", batch, dropout_key=None, keep_cache=True) -> tuple[Any, Any]:
+
+def losses_of(
+    objective: "Objective", batch: Any, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+) -> tuple[Any, Any]:
     """Losses and cache of a batch on the host: for evaluations and checks, which do not prepare one batch ahead."""
     return objective.losses(objective.prepare(batch), dropout_key, keep_cache)
 
@@ -16,17 +20,17 @@ class Objective(Protocol):
 
     model: Any
 
-    def prepare(self, batch) -> Any:
+    def prepare(self, batch: Any) -> Any:
         """A batch, or a micro-batch, on the device: its inputs and targets, and `release` to call after the backward
         pass.  ValueError when an id or a label is outside its table."""
 
-    def losses(self, prepared, dropout_key=None, keep_cache=True) -> tuple[Any, Any]:
+    def losses(self, prepared: Any, dropout_key: DropoutKey | None = None, keep_cache: bool = True) -> tuple[Any, Any]:
         """The losses of what `prepare` made, 0-d arrays of the backend with a `total`, and the cache.
 
         dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where no backward pass follows.
         """
 
-    def losses_backward(self, cache, scale=1.0) -> None:
+    def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
         """Add the gradients of `scale * losses.total` to those of the model's parameters.
 
         scale: a float, or a 0-d array of the backend.

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from minibert.base.arrays import Cache, DropoutKey, Scalar
 from minibert.data.masked_batch import MaskedBatch
 from minibert.models.bert import check_ids
 from minibert.models.pretraining import BertForPreTraining, PretrainingInputs
@@ -47,18 +48,20 @@ class MaskedLmAndNextSentence:
 
     def prepare(self, batch: MaskedBatch) -> PretrainingTargets:
         """Raises ValueError when an id or a label is outside its table."""
-        targets, pairs = {"masked_labels": batch.masked_labels}, batch.nsp_labels is not None
+        answers, pairs = {"masked_labels": batch.masked_labels}, batch.nsp_labels is not None
         check_ids("masked label", batch.masked_labels, self.model.config.vocab_size)
-        if pairs:
+        if batch.nsp_labels is not None:
             check_ids("next-sentence label", batch.nsp_labels, 2)
-            targets["nsp_labels"] = batch.nsp_labels
+            answers["nsp_labels"] = batch.nsp_labels
         inputs, targets, release = self.model.prepare(
-            batch.tokens, batch.masked_positions, pairs=pairs, targets=targets
+            batch.tokens, batch.masked_positions, pairs=pairs, targets=answers
         )
         counts = max(batch.mlm_count, 1), max(batch.nsp_count, 1)
         return PretrainingTargets(inputs, targets["masked_labels"], targets.get("nsp_labels"), *counts, release)
 
-    def losses(self, prepared: PretrainingTargets, dropout_key=None, keep_cache=True):
+    def losses(
+        self, prepared: PretrainingTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[Losses, Cache]:
         """Losses, and the cache."""
         ops = self.ops
         mlm_logits, nsp_logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
@@ -71,7 +74,7 @@ class MaskedLmAndNextSentence:
             nsp_correct = ops.count_correct(nsp_logits, prepared.nsp_labels)
         return Losses(mlm + nsp, mlm, nsp, mlm_correct, nsp_correct), (mlm_cache, nsp_cache, cache)
 
-    def losses_backward(self, cache, scale=1.0) -> None:
+    def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
         """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
         mlm_cache, nsp_cache, cache = cache
         d_mlm_logits = self.ops.cross_entropy_backward(scale, mlm_cache)

@@ -2,7 +2,10 @@
 
 from typing import Any, NamedTuple
 
+from minibert.base.arrays import Cache, DropoutKey, Scalar
 from minibert.data.task_batch import TaskBatch
+from minibert.models.features import FeatureModel
+from minibert.models.tasks import TaskModel
 
 
 class TaskTargets(NamedTuple):
@@ -12,7 +15,7 @@ class TaskTargets(NamedTuple):
     """what the model's `forward` takes"""
     labels: Any
     """as in TaskBatch, flat: int32, or for numbers [B, 1] in the model's type"""
-    count: int
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nobody needs here
     """labels of the global batch"""
     release: Any
     """see minibert.models.inputs.Prepared"""
@@ -30,7 +33,7 @@ class TaskLoss(NamedTuple):
 class TaskObjective:
     """The objective of a TaskModel or a FeatureModel: cross-entropy, or the squared error where it predicts numbers."""
 
-    def __init__(self, model):
+    def __init__(self, model: TaskModel | FeatureModel) -> None:
         self.model, self.ops = model, model.backend
         self.squared = model.predicts_numbers
 
@@ -41,7 +44,9 @@ class TaskObjective:
         inputs, targets, release = self.model.prepare(batch, labels=self.model.check_labels(batch))
         return TaskTargets(inputs, targets["labels"], batch.count * self.model.labels_each, release)
 
-    def losses(self, prepared: TaskTargets, dropout_key=None, keep_cache=True):
+    def losses(
+        self, prepared: TaskTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[TaskLoss, Cache]:
         """TaskLoss, and the cache."""
         logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
         scores, scores_cache = self.model.scores_for_loss(logits, prepared.inputs)
@@ -49,13 +54,13 @@ class TaskObjective:
         loss, loss_cache = loss_forward(scores, prepared.labels, prepared.count)
         return TaskLoss(loss, logits), (loss_cache, scores_cache, cache)
 
-    def losses_backward(self, cache, scale=1.0) -> None:
+    def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
         """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
         loss_cache, scores_cache, cache = cache
         loss_backward = self.ops.mse_backward if self.squared else self.ops.cross_entropy_backward
         d_scores = loss_backward(scale, loss_cache)
         self.model.backward(self.model.scores_for_loss_backward(d_scores, scores_cache), cache)
 
-    def figures(self, parts: list[TaskBatch], losses: list[TaskLoss]) -> dict[str, float]:
+    def figures(self, parts: list[TaskBatch], losses: list[TaskLoss]) -> dict[str, float | None]:
         """The loss of the global batch that these are the parts of: reads it from the device."""
         return {"loss": sum(float(self.ops.numpy(part.total)) for part in losses)}

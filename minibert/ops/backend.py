@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibert.base.arrays import Array, DTypeLike
 from minibert.ops.blas import find_blas
 from minibert.ops.devices import emulate_gpu, gpu_status
 from minibert.ops.table import FOR_HALF_PRECISION, OPS, OPTIONAL, PAIRS, SINGLE
@@ -62,6 +64,10 @@ class Backend:
             setattr(self, op, getattr(module, op, None))
         self._upload = getattr(module, "upload", None)
 
+    if TYPE_CHECKING:  # the ops are attributes that __init__ sets
+
+        def __getattr__(self, op: str) -> Callable[..., Any]: ...
+
     def has(self, pair: str) -> bool:
         """True where that pair of ops can be called, its own or the reference's."""
         return self.xp is np or f"{pair}_forward" not in self.borrowed
@@ -74,7 +80,7 @@ class Backend:
     def __repr__(self) -> str:
         return f"Backend({self.name!r})"
 
-    def array(self, host, dtype=None):
+    def array(self, host: Any, dtype: DTypeLike | None = None) -> Array:
         """A NumPy array (or a list) of the host as an array of this backend."""
         return self.xp.asarray(host, dtype=dtype)
 
@@ -82,7 +88,7 @@ class Backend:
         """Integer arrays (int32) of the host as arrays of this backend: all in one copy, beside what is computed."""
         return self._upload(arrays) if self._upload else Upload(list(arrays), lambda: None)
 
-    def numpy(self, array) -> np.ndarray:
+    def numpy(self, array: Array) -> np.ndarray:
         """An array of this backend as a NumPy array of the host."""
         return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
 

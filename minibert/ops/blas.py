@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,13 +38,13 @@ class Blas:
         """Whether the library has a function of this name, "cblas_sgemm"."""
         return hasattr(self.loaded, self.pattern.format(name))
 
-    def function(self, name: str):
+    def function(self, name: str) -> Any:
         """One of the library's functions, to be called from Python."""
         return getattr(self.loaded, self.pattern.format(name))
 
     def address(self, name: str) -> int:
         """Where a function lies in memory."""
-        return ctypes.cast(self.function(name), ctypes.c_void_p).value
+        return ctypes.cast(self.function(name), ctypes.c_void_p).value or 0
 
     def threads(self, wanted: int | None = None) -> int | None:
         """How many threads its products use when NumPy calls them, after setting that; None if it cannot say."""

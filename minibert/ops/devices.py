@@ -4,7 +4,10 @@ import ctypes
 import importlib.util
 import os
 import sys
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from minibert.ops.backend import Backend
 from minibert.ops.emulated import compiler_status
 
 EMULATE = "MINIBERT_EMULATE"  # =1: the gpu backend runs its kernels on the CPU, with minibert.emulator
@@ -67,7 +70,7 @@ def count_devices() -> int | None:
     return None
 
 
-def why_not_in(backend, precision: str) -> str | None:
+def why_not_in(backend: "Backend", precision: str) -> str | None:
     """None where a backend computes in that precision here, otherwise the reason, in one line.
 
     backend: a minibert.ops.Backend; precision: "float64", "float32", "tf32", "bfloat16" or "float16".

@@ -47,7 +47,7 @@ class Dropout:
     sequences: Any
     positions: Any
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
             raise ValueError(f"dropout rate {self.rate} is outside 0 <= rate < 1")
 

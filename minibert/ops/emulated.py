@@ -1,5 +1,7 @@
 """The emulator, where the gpu backend meets it: the one place of the package that imports it, but for the course."""
 
+from types import ModuleType
+
 
 def compiler_status() -> str | None:
     """None where the emulator can compile kernels here, otherwise the reason, in one line."""
@@ -8,7 +10,7 @@ def compiler_status() -> str | None:
     return compiler_status()
 
 
-def stand_in():
+def stand_in() -> ModuleType:
     """What takes the place of the module `cupy`."""
     from minibert.emulator import cupy
 

@@ -4,7 +4,7 @@ One token, one feature group that is no multiple of anything, sequences of lengt
 or are missing: where kernels go wrong, they go wrong there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,29 +25,29 @@ class Example(NamedTuple):
     """the others"""
 
 
-def example(label: str, inputs: dict, **fixed) -> Example:
+def example(label: str, inputs: dict, **fixed: Any) -> Example:
     return Example(label, inputs, fixed)
 
 
-def normal(random, *shape) -> np.ndarray:
+def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
     return random.standard_normal(shape)
 
 
-def as_int32(values) -> np.ndarray:
+def as_int32(values: Any) -> np.ndarray:
     return np.asarray(values, dtype=np.int32)
 
 
-def starts_of(lengths) -> np.ndarray:
+def starts_of(lengths: Sequence[int]) -> np.ndarray:
     """cu_seqlens of sequences of these lengths."""
     return as_int32([0, *np.cumsum(lengths)])
 
 
-def rows_dropout(rows: int, rate=0.4) -> Dropout:
+def rows_dropout(rows: int, rate: float = 0.4) -> Dropout:
     """A dropout for `rows` rows, as if they came from two sequences."""
     return Dropout(rate, KEY, 5 << 8, as_int32(np.arange(rows) // 3), as_int32(np.arange(rows) % 3))
 
 
-def linear(random) -> Iterator[Example]:
+def linear(random: np.random.Generator) -> Iterator[Example]:
     for tokens, inputs, outputs in ((1, 1, 1), (5, 3, 7), (3, 8, 2)):
         values = dict(
             x=normal(random, tokens, inputs), weight=normal(random, outputs, inputs), bias=normal(random, outputs)
@@ -55,7 +55,7 @@ def linear(random) -> Iterator[Example]:
         yield example(f"N={tokens}", values)
 
 
-def embedding(random) -> Iterator[Example]:
+def embedding(random: np.random.Generator) -> Iterator[Example]:
     for tokens, width in ((1, 3), (9, 5)):
         ids = [as_int32(random.integers(0, size, tokens)) for size in (4, 6, 2)]
         values = dict(
@@ -67,13 +67,13 @@ def embedding(random) -> Iterator[Example]:
         yield example(f"N={tokens}", values, **named)
 
 
-def layernorm(random) -> Iterator[Example]:
+def layernorm(random: np.random.Generator) -> Iterator[Example]:
     for tokens, width in ((1, 3), (5, 7), (2, 33)):
         values = dict(x=normal(random, tokens, width), weight=normal(random, width), bias=normal(random, width))
         yield example(f"N={tokens}", values, eps=1e-12)
 
 
-def add_layernorm(random) -> Iterator[Example]:
+def add_layernorm(random: np.random.Generator) -> Iterator[Example]:
     for tokens, width, drops in ((1, 3, False), (5, 7, False), (5, 11, True)):
         values = dict(
             x=normal(random, tokens, width),
@@ -86,12 +86,12 @@ def add_layernorm(random) -> Iterator[Example]:
         yield example(label, values, eps=1e-12, dropout=dropout)
 
 
-def activation(random) -> Iterator[Example]:
+def activation(random: np.random.Generator) -> Iterator[Example]:
     yield example("N=1", dict(x=normal(random, 1, 1)))
     yield example("N=6, wide range", dict(x=3 * normal(random, 6, 5)))
 
 
-def dropout(random) -> Iterator[Example]:
+def dropout(random: np.random.Generator) -> Iterator[Example]:
     for tokens, width in ((1, 1), (5, 8), (4, 13)):
         yield example(
             f"N={tokens}",
@@ -100,7 +100,7 @@ def dropout(random) -> Iterator[Example]:
         )
 
 
-def attention(random) -> Iterator[Example]:
+def attention(random: np.random.Generator) -> Iterator[Example]:
     for label, lengths, chosen, heads, width, causal, rate in (
         ("one token", (1,), None, 1, 2, False, 0),
         ("lengths 1 6 2", (1, 6, 2), None, 2, 3, False, 0),
@@ -131,19 +131,19 @@ def attention(random) -> Iterator[Example]:
         )
 
 
-def gather_rows(random) -> Iterator[Example]:
+def gather_rows(random: np.random.Generator) -> Iterator[Example]:
     for label, rows in (("in order", (0, 2, 3)), ("repeated", (4, 1, 4, 4)), ("none", ())):
         yield example(label, dict(x=normal(random, 5, 3)), rows=as_int32(rows))
 
 
-def mean_pool(random) -> Iterator[Example]:
+def mean_pool(random: np.random.Generator) -> Iterator[Example]:
     for lengths in ((1,), (3, 1, 5)):
         cu_seqlens = starts_of(lengths)
         x = normal(random, cu_seqlens[-1], 4)
         yield example(f"lengths {lengths}", dict(x=x), cu_seqlens=cu_seqlens)
 
 
-def lstm(random) -> Iterator[Example]:
+def lstm(random: np.random.Generator) -> Iterator[Example]:
     """Sequences of one token and of several, both ways."""
     for lengths, reverse in (((1,), False), ((2, 1, 4), False), ((2, 1, 4), True)):
         cu_seqlens = starts_of(lengths)
@@ -158,19 +158,19 @@ def lstm(random) -> Iterator[Example]:
         yield example(label, values, cu_seqlens=cu_seqlens, reverse=reverse)
 
 
-def cross_entropy(random) -> Iterator[Example]:
+def cross_entropy(random: np.random.Generator) -> Iterator[Example]:
     for rows, size, count in ((1, 2, 1), (5, 9, 5), (3, 40, 8)):
         labels = as_int32(random.integers(0, size, rows))
         values = dict(logits=3 * normal(random, rows, size))
         yield example(f"M={rows} of {count}", values, labels=labels, count=count)
 
 
-def mse(random) -> Iterator[Example]:
+def mse(random: np.random.Generator) -> Iterator[Example]:
     values = dict(prediction=normal(random, 4, 3))
     yield example("M=4 of 6", values, target=normal(random, 4, 3), count=6)
 
 
-def kl_divergence(random) -> Iterator[Example]:
+def kl_divergence(random: np.random.Generator) -> Iterator[Example]:
     for temperature in (1.0, 2.5):
         values = dict(student_logits=2 * normal(random, 4, 7))
         teacher = 2 * normal(random, 4, 7)
@@ -178,6 +178,6 @@ def kl_divergence(random) -> Iterator[Example]:
         yield example(label, values, teacher_logits=teacher, temperature=temperature, count=5)
 
 
-def cosine(random) -> Iterator[Example]:
+def cosine(random: np.random.Generator) -> Iterator[Example]:
     values = dict(x=normal(random, 4, 3))
     yield example("M=4 of 6", values, target=normal(random, 4, 3), count=6)

@@ -7,6 +7,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ EXTRAS = {
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_CORETYPE")
 
 
-def collect() -> dict[str, dict[str, str | int | None]]:
+def collect() -> dict[str, dict[str, Any]]:
     """All facts in sections of name -> value.
 
     In "backends" None means available, otherwise the value is the reason why not; in "optional packages" None
@@ -90,10 +91,11 @@ def numba_threads() -> int | None:
     return numba.get_num_threads()
 
 
-def blas() -> dict[str, str | int | None]:
+def blas() -> dict[str, Any]:
     """NumPy's BLAS: its name and version as NumPy was built; where it is OpenBLAS, what it does on this machine."""
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    facts = {"library": built.get("name"), "version": built.get("version"), "threads": None, "kernels for": None}
+    facts: dict[str, Any] = {"library": built.get("name"), "version": built.get("version")}
+    facts |= {"threads": None, "kernels for": None}
     try:
         library = find_blas()
     except OSError:

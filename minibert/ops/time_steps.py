@@ -1,9 +1,11 @@
 """Ragged sequences in the order of time, for ops that go through them token by token.  Shared by all backends."""
 
+from typing import Any
+
 import numpy as np
 
 
-def time_steps(cu_seqlens, reverse: bool = False) -> list[np.ndarray]:
+def time_steps(cu_seqlens: Any, reverse: bool = False) -> list[np.ndarray]:
     """The rows of each time step: the first tokens of all sequences, then the second ones, and so on.
 
     cu_seqlens integers [B + 1], no sequence empty; reverse: from each sequence's last token to its first.

@@ -3,17 +3,25 @@
 import html
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minibert.data.batch import Batch
 from minibert.inference.attention_probabilities import attention_probabilities
+from minibert.models.bert import Bert
+from minibert.models.pretraining import BertForPreTraining
 from minibert.pictures.style import SEQUENTIAL, figure, style
+from minibert.text import Tokenizer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_TOKENS = 128  # that a picture can show
 
 
-def look(model, tokenizer, text: str) -> tuple[list[str], np.ndarray]:
+def look(model: Bert | BertForPreTraining, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndarray]:
     """The tokens of a text, and float64 [L, A, T, T]: how much each looks at each other one.
 
     Raises ValueError for a text that is too long for the model or for a picture.
@@ -27,7 +35,7 @@ def look(model, tokenizer, text: str) -> tuple[list[str], np.ndarray]:
     return [tokenizer.vocabulary[i] for i in encoding.ids], np.array([sequences[0] for sequences in layers])
 
 
-def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = ""):
+def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = "") -> "Figure":
     """Every head of every layer: a matplotlib figure.  probabilities [L, A, T, T]."""
     layers, heads = probabilities.shape[:2]
     made, axes = figure(
@@ -41,7 +49,7 @@ def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = ""):
     return made
 
 
-def draw(axes, tokens: list[str], matrix: np.ndarray, title: str) -> None:
+def draw(axes: "Axes", tokens: list[str], matrix: np.ndarray, title: str) -> None:
     """One head: rows ask, columns are looked at."""
     axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=max(matrix.max(), 1e-9))
     axes.set_title(title)

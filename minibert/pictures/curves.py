@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minibert.pictures.style import COLOURS, figure, style
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def read_losses(path) -> tuple[np.ndarray, np.ndarray]:
+
+def read_losses(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and masked-language losses in training.
 
     path: a run's metrics.jsonl, or a stored curve, .json with "steps" and "losses".
@@ -29,7 +33,12 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
 
 
-def plot_losses(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str, window: int = 1, levels=None):
+def plot_losses(
+    curves: dict[str, tuple[np.ndarray, np.ndarray]],
+    title: str,
+    window: int = 1,
+    levels: dict[str, float] | None = None,
+) -> "Figure":
     """Losses over steps.  curves: name -> (steps, losses); levels: name -> a loss to compare with, a dashed line.
 
     Returns a matplotlib figure.

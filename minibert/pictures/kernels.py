@@ -1,14 +1,18 @@
 """What the threads of a kernel read and write, from the emulator's trace."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minibert.emulator.trace import Access
 from minibert.pictures.style import BLUE, ORANGE, figure, style
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = None, most: int = 64):
+
+def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = None, most: int = 64) -> "Figure":
     """A dot for each element that a thread read or wrote: threads upwards, memory to the right.
 
     accesses: of `Kernel.trace`; names: what to call an array, by its number or the name of the shared array; most: how

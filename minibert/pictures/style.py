@@ -1,6 +1,11 @@
 """How all pictures look: colours that everyone can distinguish, sizes that are readable on a web page."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito 2008: eight colours for all kinds of colour vision
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, BLACK = (
@@ -11,12 +16,12 @@ SEQUENTIAL = "cividis"  # from dark blue to yellow, as even for colour-blind rea
 
 
 @contextmanager
-def style():
+def style() -> Iterator[None]:
     """matplotlib with these settings, as long as the block lasts."""
     import matplotlib
     from cycler import cycler
 
-    settings = {
+    settings: Any = {
         "axes.prop_cycle": cycler(color=COLOURS),
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -32,7 +37,9 @@ def style():
         yield
 
 
-def figure(rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.5, **options):
+def figure(
+    rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.5, **options: Any
+) -> tuple["Figure", Any]:
     """A figure and its axes, made with `style`, without a window.  size in inches."""
     from matplotlib.figure import Figure
 

@@ -1,16 +1,24 @@
 """Sentences as pictures: what is masked, which rows are read, which words are neighbours."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minibert.pictures.style import BLUE, GREEN, ORANGE, RED, figure, style
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
 KEPT, MASKED, RANDOM, SAME = "not chosen", "[MASK]", "a random piece", "chosen, as it was"
 FACES = {KEPT: "0.93", MASKED: ORANGE, RANDOM: RED, SAME: GREEN}
 
 
-def plot_masking(tokens: Sequence[str], seen: Sequence[str], chosen: Sequence[bool], title: str, wide: int = 12):
+def plot_masking(
+    tokens: Sequence[str], seen: Sequence[str], chosen: Sequence[bool], title: str, wide: int = 12
+) -> "Figure":
     """A sentence before masking, in small letters, and what the model sees of it, in boxes.
 
     tokens: the original pieces; seen: what the model sees; chosen: is it to be predicted?  wide: pieces in a line.
@@ -45,7 +53,7 @@ def kind(token: str, shown: str, chosen: bool) -> str:
     return SAME if shown == token else RANDOM
 
 
-def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[int], title: str):
+def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[int], title: str) -> "Figure":
     """Words on a plane: their vectors' two strongest directions.  groups: a number for each word, its colour.
 
     Returns a matplotlib figure.
@@ -72,9 +80,9 @@ def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[
 OFFSETS = [(right, up) for up in (-3, 5, -11, 16, -22, 27, -33, 38, -44) for right in (5, -5)]  # points, nearest first
 
 
-def label(axes, word: str, point: tuple[float, float], colour: str, taken: list):
+def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, taken: list) -> "Bbox":
     """Writes the word beside its point, at the first of OFFSETS that is free; returns the box that it takes."""
-    look = {"textcoords": "offset points", "fontsize": 8, "color": colour}
+    look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": colour}
     for offset in OFFSETS:
         text = axes.annotate(word, point, offset, ha="left" if offset[0] > 0 else "right", **look)
         box = text.get_window_extent()
@@ -86,7 +94,7 @@ def label(axes, word: str, point: tuple[float, float], colour: str, taken: list)
     return box
 
 
-def plot_shapes(stages: Sequence[tuple[str, str]], title: str):
+def plot_shapes(stages: Sequence[tuple[str, str]], title: str) -> "Figure":
     """The flow of shapes: a box for each stage, (what is done, shape after it), from left to right in two lines."""
     half = -(-len(stages) // 2)
     made, axes = figure(width=10.5, height=3.1)

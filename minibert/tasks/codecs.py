@@ -5,13 +5,15 @@ A codec knows the classes, how long a sequence may be, and where in an example a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from minibert.base.numbers import softmax
-from minibert.tasks.examples import SentenceExample
+from minibert.tasks.examples import ChoiceExample, SentenceExample, SpanExample, WordsExample
 from minibert.tasks.features import Feature, as_int32, sequence
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
+from minibert.text import Tokenizer
 from minibert.text.tokenizer import longest_first
 
 LEAST_CONTEXT = 8  # least number of context tokens beside a long question
@@ -21,7 +23,7 @@ LEAST_CONTEXT = 8  # least number of context tokens beside a long question
 class Prediction:
     """A model's prediction for one example."""
 
-    answer: object
+    answer: Any
     """a class, a number, a tuple of labels, a text ("" for no answer), or the number of an ending"""
     probability: float | None = None
     """the model's probability of it, for words the mean; None for numbers"""
@@ -32,7 +34,7 @@ class Prediction:
 class Codec:
     """Base class of the codecs."""
 
-    def __init__(self, tokenizer, labels: Sequence[str], max_length: int):
+    def __init__(self, tokenizer: Tokenizer, labels: Sequence[str], max_length: int) -> None:
         self.tokenizer, self.labels, self.max_length = tokenizer, tuple(labels), max_length
         self.number = {label: number for number, label in enumerate(self.labels)}
 
@@ -40,10 +42,10 @@ class Codec:
         """All features, in the order of the examples.  Raises ValueError for an unknown label."""
         return [feature for number, example in enumerate(examples) for feature in self.features(example, number)]
 
-    def features(self, example, number: int) -> list[Feature]:
+    def features(self, example: Any, number: int) -> list[Feature]:
         raise NotImplementedError
 
-    def truth(self, example):
+    def truth(self, example: Any) -> Any:
         """The correct answer, as the metrics take it."""
         return example.label
 
@@ -79,7 +81,7 @@ class SentenceCodec(Codec):
     def features(self, example: SentenceExample, number: int) -> list[Feature]:
         labels = None
         if example.label is not None:
-            labels = as_int32([self.label_number(example.label, example.where or f"example {number + 1}")])
+            labels = as_int32([self.label_number(str(example.label), example.where or f"example {number + 1}")])
         return [Feature((self.pair(example.text, example.pair),), as_int32([0]), labels, number)]
 
 
@@ -100,7 +102,7 @@ class WordsCodec(Codec):
     A sentence that is too long becomes several features, cut between words.
     """
 
-    def features(self, example, number: int) -> list[Feature]:
+    def features(self, example: WordsExample, number: int) -> list[Feature]:
         pieces = [self.tokenizer.tokenize_ids(word) or [self.tokenizer.unk_id] for word in example.words]
         made, begin = [], 0
         while begin < len(pieces):
@@ -117,11 +119,13 @@ class WordsCodec(Codec):
             begin = end
         return made
 
-    def truth(self, example):
-        return example.labels
+    def truth(self, example: WordsExample) -> tuple[str, ...]:
+        return example.labels or ()
 
-    def decode(self, examples, features, logits) -> list[Prediction]:
-        answers = [[None] * len(example.words) for example in examples]
+    def decode(
+        self, examples: Sequence[WordsExample], features: Sequence[Feature], logits: Sequence[np.ndarray]
+    ) -> list[Prediction]:
+        answers = [[""] * len(example.words) for example in examples]
         sure = [[0.0] * len(example.words) for example in examples]
         for feature, scores in zip(features, logits, strict=True):
             for word, row in zip(range(*feature.location), scores, strict=True):
@@ -140,13 +144,21 @@ class SpanCodec(Codec):
     """
 
     def __init__(
-        self, tokenizer, max_length: int, *, stride=128, longest=30, best=20, may_lack=False, null_threshold=0.0
-    ):
+        self,
+        tokenizer: Tokenizer,
+        max_length: int,
+        *,
+        stride: int = 128,
+        longest: int = 30,
+        best: int = 20,
+        may_lack: bool = False,
+        null_threshold: float = 0.0,
+    ) -> None:
         super().__init__(tokenizer, (), max_length)
         self.stride, self.longest, self.best = stride, longest, best
         self.may_lack, self.null_threshold = may_lack, null_threshold
 
-    def features(self, example, number: int) -> list[Feature]:
+    def features(self, example: SpanExample, number: int) -> list[Feature]:
         question = self.tokenizer.tokenize_ids(example.question)[: self.max_length - 3 - LEAST_CONTEXT]
         encoding = self.tokenizer.encode(example.context)
         ids, offsets = encoding.ids[1:-1], encoding.offsets[1:-1]
@@ -169,7 +181,7 @@ class SpanCodec(Codec):
             begin += min(self.stride, budget)
 
     @staticmethod
-    def answer_tokens(example, offsets) -> tuple[int, int] | None:
+    def answer_tokens(example: SpanExample, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
         """First and last token of the first answer; None where there is none, or no token of it."""
         if not example.answers:
             return None
@@ -181,10 +193,12 @@ class SpanCodec(Codec):
         ]
         return (inside[0], inside[-1]) if inside else None
 
-    def truth(self, example):
+    def truth(self, example: SpanExample) -> list[str]:
         return [answer.text for answer in example.answers]
 
-    def decode(self, examples, features, logits) -> list[Prediction]:
+    def decode(
+        self, examples: Sequence[SpanExample], features: Sequence[Feature], logits: Sequence[np.ndarray]
+    ) -> list[Prediction]:
         spans: list[list[tuple[float, int, int]]] = [[] for _ in examples]  # score, first and last character
         none = [np.inf] * len(examples)
         for feature, scores in zip(features, logits, strict=True):
@@ -211,7 +225,7 @@ class SpanCodec(Codec):
                 found.append((float(pairs[begin, more]), offsets[begin][0], offsets[begin + more][1]))
         return found
 
-    def choose(self, example, spans: list[tuple[float, int, int]], nothing: float) -> Prediction:
+    def choose(self, example: SpanExample, spans: list[tuple[float, int, int]], nothing: float) -> Prediction:
         """The answer among the spans of all windows, and no answer."""
         texts: dict[str, float] = {}
         for score, begin, end in spans:
@@ -228,7 +242,7 @@ class SpanCodec(Codec):
 class ChoiceCodec(Codec):
     """Which of several endings: each is read after the text, and all compete in one softmax (paper, section 4.4)."""
 
-    def features(self, example, number: int) -> list[Feature]:
+    def features(self, example: ChoiceExample, number: int) -> list[Feature]:
         sequences = tuple(self.pair(example.text, ending) for ending in example.endings)
         starts = np.cumsum([0, *(len(ids) for ids, _ in sequences[:-1])])
         labels = None if example.label is None else as_int32([example.label])

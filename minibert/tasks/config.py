@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from minibert.base.arguments import Argument
-from minibert.models.features import BILSTM, LAST_FOUR
+from minibert.models.features import LAST_FOUR
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import SENTENCE, TOKENS, task_info
 
@@ -78,7 +78,7 @@ class FinetuneConfig:
     layers: str = LAST_FOUR
     """With --frozen, which layers' vectors: last-four (concatenated), weighted (a sum of all with learnt weights), or
     one layer's number, such as -1 for the last."""
-    head: Literal["linear", "bilstm"] = BILSTM
+    head: Literal["linear", "bilstm"] = "bilstm"
     """With --frozen, what to train: an output layer, or a BiLSTM of two layers before it (words only)."""
 
     stride: int = 128
@@ -101,7 +101,7 @@ class FinetuneConfig:
     threads: int | None = None
     """CPU threads; by default one for each core that this process may use."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         info = task_info(self.task)
         offline = self.task.startswith("sotu-")
         if offline and (self.train or self.dev):

@@ -8,6 +8,7 @@ import numpy as np
 
 from minibert.data.batch import Batch, running_sum
 from minibert.data.task_batch import TaskBatch
+from minibert.text import Tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +36,9 @@ def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = 
 
     first: the number of the first feature in the global batch; count: labels of the global batch, if there are more.
     """
-    sequences = [sequence for feature in features for sequence in feature.sequences]
+    token_ids, segment_ids = zip(*(pair for feature in features for pair in feature.sequences), strict=True)
     choices = len(features[0].sequences)
-    tokens = Batch.of_sequences(*zip(*sequences, strict=True), first=first * choices)
+    tokens = Batch.of_sequences(token_ids, segment_ids, first=first * choices)
     starts = running_sum([feature.tokens for feature in features])[:-1]
     rows = np.concatenate([feature.rows + start for feature, start in zip(features, starts, strict=True)])
     labels = None
@@ -53,11 +54,11 @@ def label_count(features: Sequence[Feature]) -> int:
     return max(sum(0 if feature.labels is None else len(feature.labels) for feature in features), 1)
 
 
-def as_int32(values) -> np.ndarray:
+def as_int32(values: Any) -> np.ndarray:
     return np.asarray(values, dtype=np.int32)
 
 
-def sequence(tokenizer, first: list[int], second: list[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def sequence(tokenizer: Tokenizer, first: list[int], second: list[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """[CLS] first [SEP], or [CLS] first [SEP] second [SEP]: token ids and segment ids."""
     ids = [tokenizer.cls_id, *first, tokenizer.sep_id]
     segments = [0] * len(ids)

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minibert.base.files import write_text
 from minibert.base.progress import progress_bar, require, say, write_line
 from minibert.data.held_out import HELD_OUT_SHARE
+from minibert.data.task_batch import TaskBatch
 from minibert.models import Bert, BertConfig, TaskModel
 from minibert.models.features import FeatureModel
 from minibert.models.hub import find_model
@@ -124,7 +126,7 @@ class FineTuning:
         made = len(self.train_features), len(self.dev_features)
         return "" if made == (len(train), len(self.dev)) else f" (cut into {made[0]:,} and {made[1]:,} sequences)"
 
-    def model_of(self, seed: int) -> TaskModel:
+    def model_of(self, seed: int) -> TaskModel | FeatureModel:
         """The pre-trained model with a new output layer, or a new small model on top of the frozen one."""
         if self.encoder is not None:
             words, config = self.info.kind == TOKENS, self.config
@@ -140,14 +142,15 @@ class FineTuning:
     def run(self, folder: Path) -> Result:
         """Train with each seed, keep the best model."""
         config, began = self.config, time.perf_counter()
-        histories, all_scores, best = [], [], None
+        histories, all_scores = [], []
+        best: dict[str, float] = {}
         for seed in range(config.seed, config.seed + config.seeds):
             model = self.model_of(seed)
             history = self.learn(model, seed)
             scores = history.evaluations[history.best][2]
             histories.append((seed, history))
             all_scores.append(scores)
-            if best is None or first(scores) > first(best):
+            if not best or first(scores) > first(best):
                 best = scores
                 self.save(folder, model, scores)
             write_metrics(folder, histories)
@@ -157,7 +160,7 @@ class FineTuning:
         baseline = self.summarise(folder, all_scores, best, seconds)
         return Result(folder, best, tuple(all_scores), seconds, baseline)
 
-    def learn(self, model: TaskModel, seed: int) -> History:
+    def learn(self, model: TaskModel | FeatureModel, seed: int) -> History:
         """Train one model."""
         recipe = replace(self.recipe, seed=seed)
         steps = steps_of(len(self.train_features), recipe)
@@ -191,7 +194,7 @@ class FineTuning:
                 on_evaluation=on_evaluation,
             )
 
-    def save(self, folder: Path, model: TaskModel, scores: dict[str, float]) -> None:
+    def save(self, folder: Path, model: TaskModel | FeatureModel, scores: dict[str, float]) -> None:
         """Write the folder of the fine-tuned model; config.json comes last, once everything else is in place."""
         predictions = predictions_of(model, self.codec, self.dev, self.dev_features)
         lines = [
@@ -213,7 +216,9 @@ class FineTuning:
         """The classes of the dev set, of all its sentences or all its words."""
         return flat(self.info.kind, [self.codec.truth(example) for example in self.dev])
 
-    def summarise(self, folder: Path, all_scores, best, seconds: float) -> float | None:
+    def summarise(
+        self, folder: Path, all_scores: Sequence[dict[str, float]], best: dict[str, float], seconds: float
+    ) -> float | None:
         """Print the results; returns the baseline."""
         config = self.config
         for name in best:
@@ -243,7 +248,7 @@ def usual_rate(frozen: bool, width: int) -> float:
     return RATE_OF_WIDE if width >= WIDE else RATE_OF_NARROW
 
 
-def batch_of(features: Sequence, number: int, whole: Sequence):
+def batch_of(features: Sequence, number: int, whole: Sequence) -> TaskBatch:
     """A micro-batch: the features of the whole batch from `number` on."""
     return task_batch(features, number, sum(len(feature.labels) for feature in whole))
 
@@ -258,7 +263,7 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
         train, dev = sotu_examples(config.task, held_out_share(config.run))
     else:
         columns = with_columns(STANDARD, config.text_column, config.pair_column, config.label_column)
-        train = read_examples(info, config.train, columns)
+        train = read_examples(info, config.train or "", columns)
         dev = read_examples(info, config.dev, columns) if config.dev else []
         if not dev:
             count = config.dev_examples or max(round(config.dev_share * len(train)), 1)
@@ -336,7 +341,7 @@ def write_metrics(folder: Path, histories: list[tuple[int, History]]) -> None:
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def record(codec: Codec, example, prediction: Prediction) -> dict:
+def record(codec: Codec, example: Any, prediction: Prediction) -> dict:
     """One line of dev_predictions.jsonl."""
     return {
         "example": as_plain(example),
@@ -346,7 +351,7 @@ def record(codec: Codec, example, prediction: Prediction) -> dict:
     }
 
 
-def as_plain(example) -> dict:
+def as_plain(example: Any) -> dict:
     """An example without its labels."""
     hidden = ("label", "labels", "answers")
     return {name: value for name, value in vars(example).items() if name not in hidden and value is not None}

@@ -4,6 +4,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def accuracy(truth: Sequence, predicted: Sequence) -> float:
     return sum(t == p for t, p in zip(truth, predicted, strict=True)) / len(truth)
 
 
-def f1_of(truth: Sequence, predicted: Sequence, label) -> float:
+def f1_of(truth: Sequence, predicted: Sequence, label: Any) -> float:
     """Of one class: the harmonic mean of precision and recall; 0 where the class neither occurs nor is predicted."""
     hits = sum(t == p == label for t, p in zip(truth, predicted, strict=True))
     mentioned = sum(t == label for t in truth) + sum(p == label for p in predicted)
@@ -46,7 +47,7 @@ def matthews(truth: Sequence, predicted: Sequence) -> float:
 # ------------------------------------------------------------------------------------------------ numbers
 
 
-def pearson(truth: Sequence[float], predicted: Sequence[float]) -> float:
+def pearson(truth: Sequence[float] | np.ndarray, predicted: Sequence[float] | np.ndarray) -> float:
     """Correlation; 0 where one side is constant."""
     x, y = (np.asarray(values, np.float64) - np.mean(values, dtype=np.float64) for values in (truth, predicted))
     norm = np.sqrt((x @ x) * (y @ y))
@@ -75,7 +76,8 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     >>> sorted(entities(["B-per", "I-per", "O", "I-loc", "B-loc"]))
     [('loc', 3, 4), ('loc', 4, 5), ('per', 0, 2)]
     """
-    found, begin, kind = set(), None, None
+    found: set[tuple[str, int, int]] = set()
+    begin, kind = None, ""
     for index, tag in enumerate([*tags, OUTSIDE]):
         prefix, _, name = tag.partition("-")
         name = name or prefix

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from minibert.data.corpus import SOTU_LICENCE
 from minibert.models.model_card import ASK_FOR_LICENCE, Score, card, command_line, metadata_of, score_table
@@ -44,7 +45,9 @@ def fine_tuning_card(
     metadata = metadata_of(name, pipeline, data, {"type": pipeline, "name": info.title}, listed, base_model=base)
     files = ", ".join(Path(file).name for file in (config.train, config.dev) if file) or "the default corpus"
     defaults = FinetuneConfig(run=config.run, task=config.task, train=config.train)
-    names = {option: Path(path).name for option in ("train", "dev") if (path := getattr(config, option))}
+    names: dict[str, Any] = {
+        option: Path(path).name for option in ("train", "dev") if (path := getattr(config, option))
+    }
     shown = dataclasses.replace(config, run=base, out=None, threads=None, **names)
     command = command_line("finetune", shown, defaults, ("run",), ("task", "train")) + f" --task {config.task}"
     command += f" --train {shown.train}" if shown.train else ""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
 from minibert.ops import load_backend
@@ -49,7 +49,7 @@ class PredictConfig:
     threads: int | None = None
     """CPU threads; by default one for each core that this process may use."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.n_best < 1 or (self.threads is not None and self.threads < 1):
             raise ValueError("--n-best and --threads must be at least 1")
 
@@ -88,7 +88,7 @@ def read_input(task: Task, file: str) -> list:
     return parse_examples(info, lines, path, with_columns(STANDARD, *task.columns), labelled=False)
 
 
-def plain_example(task: Task, kind: str, line: str, where: str):
+def plain_example(task: Task, kind: str, line: str, where: str) -> Any:
     """The example of a line of text."""
     parts = line.split("\t")
     wanted = 2 if kind == SPAN or (task.pairs and kind in (SENTENCE, REGRESSION)) else 1
@@ -101,10 +101,10 @@ def plain_example(task: Task, kind: str, line: str, where: str):
         expected = {1: "one text", 2: "question, tab, text" if kind == SPAN else "two texts with a tab between"}[wanted]
         raise ValueError(f"{where}: {len(parts)} columns; expected {expected}")
     texts = [some_text(part, where) for part in parts]
-    return SpanExample(where, *texts) if kind == SPAN else SentenceExample(*texts)
+    return SpanExample(where, question=texts[0], context=texts[1]) if kind == SPAN else SentenceExample(*texts)
 
 
-def as_lines(task: Task, example, prediction: Prediction, n_best: int) -> Iterator[str]:
+def as_lines(task: Task, example: Any, prediction: Prediction, n_best: int) -> Iterator[str]:
     """A prediction as text."""
     kind = task.kind
     if kind == TOKENS:
@@ -137,7 +137,7 @@ def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
     return " ".join(text)
 
 
-def as_json(example, prediction: Prediction) -> Iterator[str]:
+def as_json(example: Any, prediction: Prediction) -> Iterator[str]:
     """A prediction as JSON."""
     given = {name: value for name, value in vars(example).items() if value not in (None, ())}
     got = {"answer": prediction.answer, "probability": prediction.probability}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
 from minibert.tasks.registry import CHOICE, REGRESSION, SPAN, TOKENS, Columns, TaskInfo
@@ -16,7 +17,7 @@ STANDARD = Columns("text", None, "label")
 BOM = "\ufeff"
 
 
-def read_examples(info: TaskInfo, path, columns: Columns = STANDARD, labelled: bool = True) -> list:
+def read_examples(info: TaskInfo, path: Path | str, columns: Columns = STANDARD, labelled: bool = True) -> list:
     """The examples of a file.
 
     info: the task; columns: of a table of your own (the task's own otherwise); labelled: False where labels may be
@@ -36,7 +37,7 @@ def parse_examples(info: TaskInfo, lines: list[str], path: Path, columns: Column
         raise ValueError(f"{path} is empty: there are no examples in it")
     if path.suffix == ".jsonl":
         records = list(read_records(lines, path))
-        check_types(records, "labels" if info.kind == TOKENS else (info.columns or columns).label)
+        check_types(records, "labels" if info.kind == TOKENS else str((info.columns or columns).label))
         examples = [from_record(info, record, columns, labelled, where) for record, where in records]
     elif info.kind == TOKENS:
         examples = list(read_words(lines, path, labelled))
@@ -107,7 +108,7 @@ def split_rows(lines: list[str], path: Path) -> list[tuple[list[str], str]]:
     return [(line.split("\t"), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def column_of(wanted, names: list[str] | None, width: int, path: Path, needed: bool = True) -> int | None:
+def column_of(wanted: Any, names: list[str] | None, width: int, path: Path, needed: bool = True) -> Any:
     """The index of a column; None for a missing label column that is not needed."""
     if names is None:
         if wanted >= width:
@@ -120,13 +121,13 @@ def column_of(wanted, names: list[str] | None, width: int, path: Path, needed: b
     raise ValueError(f"{path}, line 1: there is no column {wanted!r}; the columns are {', '.join(names)}")
 
 
-def some_text(text, where: str) -> str:
+def some_text(text: Any, where: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"{where}: the text is {text!r}; expected some words")
     return text.strip()
 
 
-def label_of(info: TaskInfo, value, where: str, labelled: bool):
+def label_of(info: TaskInfo, value: Any, where: str, labelled: bool) -> str | float | None:
     """A label: the class's name, or a number."""
     value = str(value).strip()
     if not value:
@@ -241,7 +242,7 @@ def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceEx
         )
 
 
-def choice_of(value, endings: tuple[str, ...], where: str) -> int:
+def choice_of(value: Any, endings: tuple[str, ...], where: str) -> int:
     """The number of the correct ending."""
     try:
         number = int(value)
@@ -270,7 +271,7 @@ def read_records(lines: Iterable[str], path: Path) -> Iterator[tuple[dict, str]]
         yield record, where
 
 
-def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, where: str):
+def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, where: str) -> Any:
     """The example of one line of JSONL."""
 
     def get(name, needed=True):
@@ -318,7 +319,7 @@ def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, 
     )
 
 
-def plain_label(label, where: str) -> str:
+def plain_label(label: Any, where: str) -> str:
     if isinstance(label, list | dict):
         raise ValueError(f"{where}: the label is {json.dumps(label)}; expected a text or a number")
     return str(label)
@@ -339,5 +340,7 @@ def check_types(records: list[tuple[dict, str]], name: str) -> None:
 
 def with_columns(columns: Columns, text: str | None, pair: str | None, label: str | None) -> Columns:
     """The task's columns, with the names that the user gave."""
-    given = {name: value for name, value in (("text", text), ("pair", pair), ("label", label)) if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in (("text", text), ("pair", pair), ("label", label)) if value is not None
+    }
     return replace(columns, **given)

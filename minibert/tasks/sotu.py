@@ -14,8 +14,9 @@ on does not speak in the training part at all: otherwise a model could learn who
 Every choice is a function of the address alone, so the examples are the same on every machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -54,11 +55,13 @@ def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, li
     """
     if task not in SOTU_TASKS:
         raise ValueError(f"there is no task {task!r}; choose one of {', '.join(SOTU_TASKS)}")
-    train, dev = split_documents(list(read_corpus([DEFAULT_CORPUS])), held_out)
+    parts = split_documents(list(read_corpus([DEFAULT_CORPUS])), held_out)
     if task == "sotu-party":
-        train, dev = split_by_president(train, dev)
+        parts = split_by_president(*parts)
     make = SOTU_TASKS[task]
-    train, dev = ([list(make(document, random_of(document), part)) for document in part] for part in (train, dev))
+    train: Any
+    dev: Any
+    train, dev = ([list(make(document, random_of(document), part)) for document in part] for part in parts)
     if task == "sotu-party":
         train, dev = balanced(train), balanced(dev)  # otherwise who always says "Republican" is right too often
     return limited(train, TRAIN_EXAMPLES), limited(dev, DEV_EXAMPLES)
@@ -67,9 +70,9 @@ def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, li
 def split_documents(documents: list[Document], held_out: float) -> tuple[list[Document], list[Document]]:
     """The documents to learn from and those to measure on: the same split as in pre-training, see data/held_out.py."""
     chosen = held_out_documents(
-        [stable_hash(document.group) for document in documents],
-        [stable_hash(document.name) for document in documents],
-        [len(document.text) for document in documents],
+        np.array([stable_hash(document.group) for document in documents]),
+        np.array([stable_hash(document.name) for document in documents]),
+        np.array([len(document.text) for document in documents]),
         held_out,
     )
     train = [document for document, out in zip(documents, chosen, strict=True) if not out]
@@ -104,7 +107,7 @@ def balanced(by_document: list[list[SentenceExample]]) -> list[list[SentenceExam
     groups: dict[str, list[SentenceExample]] = {}
     for examples in by_document:
         for example in examples:
-            groups.setdefault(example.label, []).append(example)
+            groups.setdefault(str(example.label), []).append(example)
     fewest = min(map(len, groups.values()))
     return [limited([examples], fewest) for examples in groups.values()]
 
@@ -134,13 +137,13 @@ def passages(document: Document) -> Iterator[str]:
             words = []
 
 
-def era(document: Document, _random, _others) -> Iterator[SentenceExample]:
+def era(document: Document, _random: np.random.Generator, _others: Sequence[Document]) -> Iterator[SentenceExample]:
     label = next(name for name, last in ERAS.items() if document.metadata["year"] <= last)
     for text in passages(document):
         yield SentenceExample(text, label=label)
 
 
-def party(document: Document, _random, _others) -> Iterator[SentenceExample]:
+def party(document: Document, _random: np.random.Generator, _others: Sequence[Document]) -> Iterator[SentenceExample]:
     for text in passages(document):
         yield SentenceExample(text, label=document.metadata["party"])
 
@@ -148,7 +151,7 @@ def party(document: Document, _random, _others) -> Iterator[SentenceExample]:
 # ------------------------------------------------------------------------------------------------ order
 
 
-def order(document: Document, random, _others) -> Iterator[SentenceExample]:
+def order(document: Document, random: np.random.Generator, _others: Sequence[Document]) -> Iterator[SentenceExample]:
     """Neighbouring sentences, each sentence in one pair at most; a coin decides which way round."""
     least, most = PAIR_WORDS
     sentences = split_sentences(document.text)
@@ -164,7 +167,9 @@ def order(document: Document, random, _others) -> Iterator[SentenceExample]:
 # ------------------------------------------------------------------------------------------------ punctuation
 
 
-def punctuation(document: Document, _random, _others) -> Iterator[WordsExample]:
+def punctuation(
+    document: Document, _random: np.random.Generator, _others: Sequence[Document]
+) -> Iterator[WordsExample]:
     """Runs of words in small letters and without marks: neither capitals nor the ends of runs give the marks away."""
     words, labels = words_and_marks(document.text)
     for begin in range(0, len(words) - WINDOW_WORDS + 1, WINDOW_WORDS):
@@ -201,7 +206,7 @@ def words_and_marks(text: str) -> tuple[list[str], list[str]]:
 # ------------------------------------------------------------------------------------------------ inserted
 
 
-def inserted(document: Document, random, others: list[Document]) -> Iterator[SpanExample]:
+def inserted(document: Document, random: np.random.Generator, others: list[Document]) -> Iterator[SpanExample]:
     """Passages with a sentence from an address of another year; it never comes first, nor last."""
     strangers = [other for other in others if other.group != document.group]
     if not strangers:

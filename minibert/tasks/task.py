@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from minibert.tasks.codecs import CODECS, Codec, Prediction, SpanCodec
 from minibert.tasks.features import Feature, task_batch
 from minibert.tasks.metrics import measure
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
+from minibert.text import Tokenizer
 
 FILE = "task.json"
 RENAMED: dict[str, str] = {}  # a field's old name in that file -> its name today
@@ -59,11 +61,11 @@ class Task:
         return task_info(self.name).kind
 
     @property
-    def model_class(self) -> type:
+    def model_class(self) -> Any:
         """A TaskModel, or FeatureModel, which has the same interface."""
         return FeatureModel if self.frozen else MODELS[self.kind]
 
-    def codec(self, tokenizer) -> Codec:
+    def codec(self, tokenizer: Tokenizer) -> Codec:
         if self.kind == SPAN:
             return SpanCodec(
                 tokenizer,
@@ -76,12 +78,12 @@ class Task:
             )
         return CODECS[self.kind](tokenizer, self.labels, self.max_length)
 
-    def save(self, folder, scores: dict[str, float]) -> None:
+    def save(self, folder: Path | str, scores: dict[str, float]) -> None:
         values = with_format(asdict(self) | {"kind": self.kind, "scores": scores})
         write_text(Path(folder) / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
-    def load(cls, folder) -> "Task":
+    def load(cls, folder: Path | str) -> "Task":
         """The task of a folder.  Raises FileNotFoundError or ValueError if it holds no fine-tuned model."""
         path = Path(folder) / FILE
         if not path.is_file():
@@ -91,21 +93,21 @@ class Task:
         try:
             values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
             del values["kind"], values["scores"]
-            task = cls(**values)
-            return replace(task, labels=tuple(task.labels), columns=tuple(task.columns))
+            lists = {name: tuple(values[name]) for name in ("labels", "columns") if name in values}
+            return cls(**values | lists)
         except FormatError:
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}); fine-tune the model again") from None
 
 
-def scores_of(model: TaskModel, features: Sequence[Feature]) -> list[np.ndarray]:
+def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> list[np.ndarray]:
     """The model's scores of each feature, in order: the rows that the feature names, [R, classes].
 
     Sequences of about one length are computed together, without dropout.
     """
     order = sorted(range(len(features)), key=lambda number: -features[number].tokens)
-    logits: list[np.ndarray | None] = [None] * len(features)
+    logits: list[np.ndarray] = [np.empty(0)] * len(features)  # in the order of the features
     begin = 0
     while begin < len(order):
         end, tokens = begin, 0
@@ -122,7 +124,9 @@ def scores_of(model: TaskModel, features: Sequence[Feature]) -> list[np.ndarray]
     return logits
 
 
-def predictions_of(model: TaskModel, codec: Codec, examples: Sequence, features=None) -> list[Prediction]:
+def predictions_of(
+    model: TaskModel | FeatureModel, codec: Codec, examples: Sequence, features: Sequence[Feature] | None = None
+) -> list[Prediction]:
     """The model's predictions for examples.  features: theirs, if already computed."""
     features = codec.encode(examples) if features is None else features
     return codec.decode(examples, features, scores_of(model, features))

@@ -99,7 +99,8 @@ def _lower_case() -> dict[str, str]:
     """capital -> small, from the runs in unicode_tables.LOWER (`first-last/step+distance`)."""
     small = {"\u0130": "i\u0307"}  # İ, the only character that becomes two: an i and a dot above
     for run in unicode_tables.LOWER.split():
-        first, last, step, distance = re.fullmatch(r"(\w+)(?:-(\w+))??(?:/(2))?([+-]\w+)", run).groups()
+        (parts,) = re.findall(r"^(\w+)(?:-(\w+))??(?:/(2))?([+-]\w+)$", run)
+        first, last, step, distance = parts
         for code in range(int(first, 16), int(last or first, 16) + 1, int(step or 1)):
             small[chr(code)] = chr(code + int(distance, 16))
     return small

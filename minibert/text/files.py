@@ -12,6 +12,7 @@ tokenizer.json go first, as transformers does.)
 
 import json
 from pathlib import Path
+from typing import Any
 
 from minibert.base.files import write_text
 from minibert.text.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -79,7 +80,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     for token_id, token in enumerate(tokenizer.vocabulary):
         if not token or "\n" in token or "\r" in token:
             raise ValueError(f"token {token_id} is {token!r}, which a line of vocab.txt cannot hold")
-    config = {
+    config: dict[str, Any] = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": tokenizer.normaliser.lowercase,
         "strip_accents": tokenizer.normaliser.strip_accents,

@@ -7,6 +7,7 @@ origin of each normalised character is the position of the one that it was made 
 """
 
 import re
+from collections.abc import Callable
 from itertools import groupby
 
 from minibert.text.characters import (
@@ -23,7 +24,7 @@ from minibert.text.characters import (
 class _Memo(dict):
     """character -> what becomes of it, worked out when it is first asked for."""
 
-    def __init__(self, rule):
+    def __init__(self, rule: Callable) -> None:
         self.rule = rule
 
     def __missing__(self, character: str) -> str:
@@ -95,9 +96,10 @@ class Normaliser:
                 parts += [(part, index == 0) for index, part in enumerate(decompose(prepared))]
 
         normalised, origins, started = "", [], 0
-        for class_is_zero, run in groupby(parts, key=lambda part: combining_class(part[0]) == 0):
+        for class_is_zero, group in groupby(parts, key=lambda part: combining_class(part[0]) == 0):
+            run = list(group)
             if not class_is_zero:
-                run = sorted(run, key=lambda part: combining_class(part[0]))  # sorted is stable, as NFD is
+                run.sort(key=lambda part: combining_class(part[0]))  # stable, as NFD is
             for part, is_first in run:
                 started += is_first
                 made = "" if is_accent(part) else self._recase(part)

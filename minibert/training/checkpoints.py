@@ -13,19 +13,23 @@ There is no state of a random generator to keep: randomness is counted by (seed,
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minibert.base.arrays import Array
 from minibert.base.files import flush_to_disk, sha256_of
 from minibert.base.folders import new_folder, remove_folder
 from minibert.base.formats import check_format, with_format
 from minibert.models.huggingface import read_tensors, save_tensors
+from minibert.nn.parameters import Parameters
+from minibert.training.optimizer import AdamW
 
 FOLDER = "checkpoints"
 FILES = ("model.safetensors", "optimizer.safetensors")
 
 
-def save_checkpoint(run: Path, step: int, model, optimizer, keep: int) -> Path:
+def save_checkpoint(run: Path, step: int, model: Any, optimizer: AdamW, keep: int) -> Path:
     """Write the checkpoint of a step (steps done so far), and remove all but the newest `keep`.
 
     Raises OSError (a full disk, say); the checkpoints that were there before stay as they were.
@@ -58,7 +62,7 @@ def list_checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8,}", path.name))
 
 
-def load_checkpoint(folder: Path, model, optimizer) -> int:
+def load_checkpoint(folder: Path, model: Any, optimizer: AdamW) -> int:
     """Fill the model and the optimiser from a checkpoint; returns the number of steps done.
 
     Raises ValueError when a file is missing, damaged (its checksum differs) or of another model.
@@ -97,7 +101,7 @@ def damaged(folder: Path, what: str) -> ValueError:
     return ValueError(f"checkpoint {folder} is damaged: {what}; delete that folder to resume from the one before it")
 
 
-def fill(parameters, flat, tensors: dict[str, np.ndarray], folder: Path) -> None:
+def fill(parameters: Parameters, flat: Array, tensors: dict[str, np.ndarray], folder: Path) -> None:
     """Copy tensors into a flat buffer [P].  Raises ValueError where one is missing or of another shape."""
     for parameter, span in parameters.spans():
         tensor = tensors.get(parameter.name)

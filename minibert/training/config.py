@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
 from minibert.base.files import write_text
@@ -34,14 +35,14 @@ BASE_ON_A_GPU = dict(
     save_every=2000,
     log_every=50,
 )
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "laptop": {},
     "gpu-8": dict(BASE_ON_A_GPU, accumulate=12),
     "gpu-16": dict(BASE_ON_A_GPU, accumulate=3),
     "gpu-24": dict(BASE_ON_A_GPU, accumulate=2),
 }
 # evaluations on the emulator take long: these are its defaults
-EMULATED = dict(final_pairs=8, eval_pairs=8)
+EMULATED: dict[str, Any] = dict(final_pairs=8, eval_pairs=8)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class PretrainConfig:
     log_every: int = 10
     """Steps between readings of the losses; metrics.jsonl gets a line for every step."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
         for name in (*at_least_one.split(), "max_positions", "threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
@@ -186,7 +187,7 @@ class PretrainConfig:
         if self.resume and self.out is None:
             raise ValueError("--resume needs --out with the folder of the run to continue")
 
-    def save(self, folder) -> None:
+    def save(self, folder: Path | str) -> None:
         """Remember the options in the run's folder."""
         values = dataclasses.asdict(self)
         for name in HOW_IT_WAS_CALLED:
@@ -194,7 +195,7 @@ class PretrainConfig:
         write_text(Path(folder) / OPTIONS, json.dumps(with_format(values), indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder) -> "PretrainConfig":
+    def load(cls, folder: Path | str) -> "PretrainConfig":
         """The options of the run in a folder.  Raises FileNotFoundError where there is no run."""
         path = Path(folder) / OPTIONS
         if not path.is_file():
@@ -210,13 +211,13 @@ class PretrainConfig:
             raise ValueError(f"{path} is damaged ({error}); the run cannot be resumed with it") from None
 
     @classmethod
-    def defaults(cls, words) -> "PretrainConfig":
+    def defaults(cls, words: Iterable[str]) -> "PretrainConfig":
         """What options that are not on the command line are: those of the run to resume, otherwise the usual ones."""
         words = list(words)
         out = value_of("--out", words)
         if "--resume" in words and out is not None:
             return dataclasses.replace(cls.load(out), out=out)
-        preset = value_of("--preset", words)
+        preset = value_of("--preset", words) or "laptop"
         others = PRESETS.get(preset, {}) | (EMULATED if "--emulate" in words else {})
         return cls(**others)
 

@@ -38,7 +38,8 @@ class Evaluation:
 
 def evaluate(objective: MaskedLmAndNextSentence, batches: Iterable[MaskedBatch]) -> Evaluation:
     """Run a model over batches, without dropout."""
-    mlm = nsp = mlm_correct = nsp_correct = masked = pairs = 0
+    mlm = nsp = 0.0
+    mlm_correct = nsp_correct = masked = pairs = 0
     for batch in batches:
         losses, _ = losses_of(objective, batch, keep_cache=False)
         # a loss is a sum divided by the count of the global batch: multiply, to get the sum

@@ -6,9 +6,10 @@ training on small data fails often (Mosbach et al. 2021).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,15 @@ def fine_tune(
 class FineTuningWatch(Observer):
     """Reads losses, measures some times in each epoch, remembers the best weights, and stops when patience ends."""
 
-    def __init__(self, objective, recipe: Recipe, steps: int, evaluate, on_step, on_evaluation):
+    def __init__(
+        self,
+        objective: Objective,
+        recipe: Recipe,
+        steps: int,
+        evaluate: Callable,
+        on_step: Callable[[int, float], object],
+        on_evaluation: Callable[[History], object],
+    ) -> None:
         self.objective, self.recipe, self.history = objective, recipe, History()
         self.measure, self.on_step, self.on_evaluation = evaluate, on_step, on_evaluation
         self.per_epoch = steps // recipe.epochs
@@ -124,7 +133,7 @@ class FineTuningWatch(Observer):
     def read_losses(self, steps: list[TakenStep]) -> None:
         for step in steps:
             loss = self.objective.figures(step.batch, step.losses)["loss"]
-            if not math.isfinite(loss):
+            if loss is None or not math.isfinite(loss):
                 raise FloatingPointError(when_finetuning_diverged(step.number, self.recipe.learning_rate))
             self.history.losses.append((step.number, loss))
 
@@ -148,7 +157,7 @@ class FineTuningWatch(Observer):
         return history.stopped_early
 
 
-def cut(batch: list, make_batch: Callable, recipe: Recipe):
+def cut(batch: list, make_batch: Callable, recipe: Recipe) -> Iterator[Any]:
     """The parts of a batch, which are learnt from one after the other."""
     for first, last in parts_of(len(batch), min(recipe.accumulate, len(batch))):
         yield make_batch(batch[first:last], first, batch)

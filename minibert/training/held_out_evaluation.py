@@ -1,7 +1,5 @@
 """What a run is measured on: documents that it does not learn from, and guesses that it has to beat."""
 
-from collections.abc import Iterator
-
 from minibert.base.progress import say, write_line
 from minibert.data.baselines import baselines
 from minibert.data.documents import DocumentSet
@@ -29,7 +27,7 @@ class HeldOut:
         self.config, self.documents, self.tokenizer, self.length = config, documents, tokenizer, length
         self.blanks = pick_blanks(documents, tokenizer, BLANKS_AT_THE_END, config.max_positions)
 
-    def batches(self, pairs: int) -> Iterator[MaskedBatch]:
+    def batches(self, pairs: int) -> list[MaskedBatch]:
         """The same batches each time."""
         config = self.config
         return evaluation_batches(

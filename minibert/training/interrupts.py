@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: a run that is asked to stop saves first, and says how to go on."""
 
 import signal
+from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,7 +26,7 @@ class StopRequest:
         self.signal: int | None = None
         self.urgent = True
 
-    def __enter__(self):
+    def __enter__(self) -> "StopRequest":
         self.before = {}
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
@@ -34,11 +35,11 @@ class StopRequest:
                 pass
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def handle(self, number, _frame):
+    def handle(self, number: int, _frame: Any) -> None:
         if self.urgent or (self.signal is not None and number == signal.SIGINT):
             raise Stopped(number, f"stopped by {signal.Signals(number).name}; go on with: {self.how_to_resume}")
         self.signal = number
@@ -46,4 +47,4 @@ class StopRequest:
     @property
     def exit_code(self) -> int:
         """What a shell reports of a program that a signal ended."""
-        return 128 + self.signal
+        return 128 + (self.signal or 0)

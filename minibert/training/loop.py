@@ -89,11 +89,11 @@ def train(
     """
     step, waiting = schedule.first, []
 
-    def next_batch():
+    def next_batch() -> tuple[Any, list]:
         batch = schedule.batch(step)
         return batch, prepared(objective, batch)
 
-    upcoming = next_batch() if step < schedule.steps else None
+    upcoming: Any = next_batch() if step < schedule.steps else None
     while step < schedule.steps:
         batch, parts = upcoming
         rate = schedule.learning_rate(step)

@@ -4,10 +4,15 @@ A line is of kind "train" (one training step) or "evaluation" (held-out text).
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING, Any
 
 from minibert.base.files import flush_to_disk, write_file, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FILE = "metrics.jsonl"
 
@@ -22,7 +27,7 @@ class Metrics:
             kept = [record for record in read_metrics(run) if record["step"] <= step]
             write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
-    def write(self, kind: str, step: int, **values) -> None:
+    def write(self, kind: str, step: int, **values: Any) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
@@ -31,7 +36,7 @@ class Metrics:
         flush_to_disk(self.path)
 
 
-def read_metrics(run) -> list[dict]:
+def read_metrics(run: Path | str) -> list[dict]:
     """The lines of RUN/metrics.jsonl; a last line that was cut off in a crash is left out."""
     records = []
     for line in (Path(run) / FILE).read_text(encoding="utf-8").splitlines():
@@ -46,7 +51,7 @@ COLOURS = {"training": "#2171b5", "held out": "#d94801", "baseline": "#555555"}
 POINTS = 200  # of the training curves: each is the mean of the steps around it
 
 
-def plot_metrics(run, title: str, baselines: dict[str, float] | None = None) -> Path:
+def plot_metrics(run: Path | str, title: str, baselines: dict[str, float] | None = None) -> Path:
     """Draw RUN/loss.png from RUN/metrics.jsonl: losses above, accuracies below, MLM left, NSP right.
 
     baselines: masked-token accuracies to draw as dashed lines, by name.
@@ -93,19 +98,19 @@ def plot_metrics(run, title: str, baselines: dict[str, float] | None = None) -> 
     return path
 
 
-def points(records, key, scale):
+def points(records: Sequence[dict], key: str, scale: float) -> tuple[list[float], list[float]]:
     """Steps and values of the records that have this value."""
     chosen = [record for record in records if record.get(key) is not None]
     return [record["step"] for record in chosen], [scale * record[key] for record in chosen]
 
 
-def averaged(steps, values, width):
+def averaged(steps: Sequence[float], values: Sequence[float], width: int) -> tuple[list[float], list[float]]:
     """Means of each `width` points in a row."""
     starts = range(0, len(values), width)
     return [mean(steps[i : i + width]) for i in starts], [mean(values[i : i + width]) for i in starts]
 
 
-def mark_lengths(panel, train) -> None:
+def mark_lengths(panel: "Axes", train: Sequence[dict]) -> None:
     """A vertical line, with its label, where the sequence length changes."""
     for before, after in zip(train, train[1:], strict=False):
         if before["length"] != after["length"]:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.base.arrays import Array, Scalar
 from minibert.nn import Parameters
 from minibert.ops import AdamWStep
+from minibert.ops.backend import Backend
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class LossScale:
 
     START, INTERVAL = 2.0**16, 2000
 
-    def __init__(self, backend, start: float = START, interval: int = INTERVAL):
+    def __init__(self, backend: Backend, start: float = START, interval: int = INTERVAL) -> None:
         self.backend, self.interval = backend, interval
         self.value = backend.array(np.array(start, np.float32))
         self.good_steps = backend.array(np.array(0, np.int32))
 
-    def update(self, norm) -> None:
+    def update(self, norm: Array) -> None:
         """After a step, whose gradients, scaled, had this norm (0-d array)."""
         self.backend.update_scale(self.value, self.good_steps, norm, self.interval)
 
@@ -76,7 +78,7 @@ class AdamW:
         if self.loss_scale is not None:
             self.half_precision["gradient_scale"] = self.loss_scale.value
 
-    def step(self, number: int, learning_rate: float):
+    def step(self, number: int, learning_rate: float) -> Scalar:
         """Update the parameters from their gradients.  number counts from 1.
 
         Returns the gradients' norm (0-d array); with a loss scale, infinity or nan where the step was left out.

@@ -5,13 +5,15 @@ Each stage writes a complete file or folder into the run's folder, or nothing; a
 
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minibert.base.files import write_file
 from minibert.base.progress import progress_bar
-from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, read_corpus
+from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, Document, read_corpus
 from minibert.data.documents import DocumentSet
 from minibert.data.examples import Windows
 from minibert.data.pairs import Pairs
@@ -19,9 +21,13 @@ from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.ops import load_backend
+from minibert.ops.backend import Backend
 from minibert.ops.devices import why_not_in
 from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 CORPUS = "corpus"  # the folder of token shards within a run
 STDIN = "stdin.txt"  # a copy: standard input can be read only once, and is needed twice
@@ -106,7 +112,7 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTra
     )
 
 
-def backend_of(config: PretrainConfig):
+def backend_of(config: PretrainConfig) -> Backend:
     """The backend for --backend, --emulate and --precision.  Raises RuntimeError if it is not available here."""
     backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
     if reason := why_not_in(backend, config.precision):
@@ -114,15 +120,14 @@ def backend_of(config: PretrainConfig):
     return backend
 
 
-def documents_of(config: PretrainConfig, run: Path):
+def documents_of(config: PretrainConfig, run: Path) -> Iterator[Document]:
     """The documents of the run's corpus; standard input is copied into the run's folder when it is first read."""
-    sources = []
+    sources: list[str | Path] = []
     for source in config.corpus or (DEFAULT_CORPUS,):
-        if source == STANDARD_INPUT:
-            source = run / STDIN
-            if not source.exists():
-                write_file(source, copy_standard_input)
-        sources.append(source)
+        copy = run / STDIN
+        if source == STANDARD_INPUT and not copy.exists():
+            write_file(copy, copy_standard_input)
+        sources.append(copy if source == STANDARD_INPUT else source)
     return read_corpus(sources, document_per_file=config.document_per_file)
 
 
@@ -131,14 +136,14 @@ def copy_standard_input(path: Path) -> None:
         shutil.copyfileobj(sys.stdin.buffer, file)
 
 
-def counted(texts, bar):
+def counted(texts: Iterable, bar: "tqdm") -> Iterator:
     """The texts, while a progress bar counts their lengths."""
     for text in texts:
         yield text
         bar.update(len(text))
 
 
-def byte_bar(name: str):
+def byte_bar(name: str) -> "tqdm":
     """A progress bar that counts bytes of text."""
     return progress_bar(desc=name, unit="B", unit_scale=True, dynamic_ncols=True)
 

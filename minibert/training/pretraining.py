@@ -1,13 +1,16 @@
 """`minibert pretrain`: what a run learns from, and what it does between two steps of the loop (loop.py)."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minibert.base.progress import require, say
 from minibert.data.documents import DocumentSet
-from minibert.data.pretraining import BatchOptions, PretrainingData
+from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
+from minibert.models.bert import Model
 from minibert.models.model_card import write_card
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.threads import use_threads
@@ -145,7 +148,7 @@ class PretrainingWatch(Observer):
         data, optimizer = self.pretraining.data, self.pretraining.optimizer
         speed = self.bar.speed(sum(len(part.tokens.token_ids) for step in steps for part in step.batch))
         for step in steps:
-            values = dict(length=data.length_at(step.number - 1))
+            values: dict[str, Any] = dict(length=data.length_at(step.number - 1))
             values |= self.pretraining.objective.figures(step.batch, step.losses)
             values |= dict(learning_rate=step.learning_rate, gradient_norm=float(step.gradient_norm))
             if optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
@@ -195,7 +198,7 @@ def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
     say("held out", f"{held_out.tokens:,} tokens in {len(held_out):,} documents: {names}")
 
 
-def say_model(config: PretrainConfig, model, phases) -> None:
+def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase]) -> None:
     """Print the shape of the model; on a GPU, also the memory of the step that takes the most of it."""
     shape = model.config
     say(

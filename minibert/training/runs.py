@@ -20,7 +20,7 @@ def open_run(config: PretrainConfig) -> tuple[Path, bool]:
     Raises FileExistsError when --out holds something already, FileNotFoundError or ValueError when there is no such run
     to resume, or its options were others.
     """
-    if config.resume:
+    if config.resume and config.out is not None:
         run = Path(config.out)
         config.check_same_as(PretrainConfig.load(run))
         return run, False

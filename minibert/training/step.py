@@ -1,5 +1,8 @@
 """One training step: gradients of every micro-batch, then one update of the parameters."""
 
+from typing import Any
+
+from minibert.base.arrays import DropoutKey, Scalar
 from minibert.objectives import Objective
 from minibert.training.optimizer import AdamW
 
@@ -13,7 +16,9 @@ def prepared(objective: Objective, batch: list) -> list:
     return [objective.prepare(part) for part in batch]
 
 
-def train_step(objective: Objective, optimizer: AdamW, parts: list, number: int, learning_rate: float, dropout_key):
+def train_step(
+    objective: Objective, optimizer: AdamW, parts: list, number: int, learning_rate: float, dropout_key: DropoutKey
+) -> tuple[list, Scalar]:
     """Take one step.
 
     parts: the micro-batches of the global batch, `prepared`; their gradients add up to those of the
@@ -26,7 +31,7 @@ def train_step(objective: Objective, optimizer: AdamW, parts: list, number: int,
     return losses, optimizer.step(number, learning_rate)
 
 
-def add_gradients(objective: Objective, optimizer: AdamW, part, dropout_key):
+def add_gradients(objective: Objective, optimizer: AdamW, part: Any, dropout_key: DropoutKey) -> Any:
     """Add the gradients of one micro-batch to those of the parameters; returns its losses."""
     scale = 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value
     losses, cache = objective.losses(part, dropout_key)

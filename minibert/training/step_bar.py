@@ -13,10 +13,10 @@ class StepBar:
         self.bar = progress_bar(total=steps, initial=first, unit="step", leave=True, dynamic_ncols=True)
         self.restart_clock()
 
-    def __enter__(self):
+    def __enter__(self) -> "StepBar":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.bar.close()
 
     def restart_clock(self) -> None:

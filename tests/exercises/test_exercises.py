@@ -11,6 +11,7 @@ from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge,
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
+from minibert.exercises.showing import without_annotations
 from minibert.ops.reference.embedding import scatter_add
 from minibert.ops.reference.normal import normal_density
 from minibert.tasks import metrics
@@ -339,3 +340,9 @@ class TestProgress:
         monkeypatch.setenv("MINIBERT_PROGRESS", str(tmp_path / "file" / "progress.json"))
         check("softmax", EXERCISES["softmax"].solution)
         assert "right" in capsys.readouterr().out
+
+
+def test_a_solution_is_shown_with_the_signature_of_its_cell():
+    source = "def f(\n    x: np.ndarray, y: float = 1.0\n) -> tuple[int, dict]:\n    # why\n    return {1: 2}\n"
+    assert without_annotations(source) == "def f(x, y=1.0):\n    # why\n    return {1: 2}\n"
+    assert all("->" not in exercises.source_of(exercise).splitlines()[0] for exercise in EXERCISES.values())

@@ -12,6 +12,8 @@ Not part of CuPy are these names, for tests:
     no_synchronisation     `with` it, waiting is an error, SynchronisationError
 """
 
+from typing import Any
+
 from numpy import bool_, dtype, float16, float32, float64, int32, int64, uint8, uint32, uint64
 
 from minibert.emulator.cupy import _core, cuda
@@ -104,5 +106,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     raise AttributeError(f"the emulator's stand-in has no {name!r}: check that CuPy has it, then add it to {__name__}")

@@ -3,7 +3,11 @@
 Each name here is one of CuPy's, except those that begin with an underscore.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minibert.emulator import memory
 from minibert.emulator.cupy.cuda import Device
@@ -26,10 +30,10 @@ class ndarray(Operators):
     __slots__ = ("_numbers", "__weakref__")
     __array_ufunc__ = None  # NumPy's scalars leave operators to us; its arrays and functions are refused
 
-    def __init__(self, shape, dtype=float):
+    def __init__(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> None:
         self._numbers = allocate(shape, dtype)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             f"the emulator's arrays have no {name!r}: check that CuPy's have it, then add it to {__name__}"
         )
@@ -48,18 +52,18 @@ class ndarray(Operators):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         if self.ndim == 0:
             raise TypeError("iteration over a 0-d array")
         return (self[index] for index in range(len(self)))
 
     # ------------------------------------------------------------------------------- between host and device
 
-    def get(self, stream=None) -> np.ndarray:
+    def get(self, stream: Any = None) -> np.ndarray:
         """Its numbers, on the host, which waits for them."""
         return read_back(self, "get")
 
-    def set(self, arr: np.ndarray, stream=None) -> None:
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
         """Copies numbers of the host to here.  From memory that is not pinned, the copy may wait for the device."""
         if not isinstance(arr, np.ndarray):
             raise TypeError(f"only a numpy.ndarray can be set, got {type(arr).__name__}")
@@ -73,7 +77,7 @@ class ndarray(Operators):
             synchronise("set from memory that is not pinned")
         write(self._numbers, arr)
 
-    def item(self):
+    def item(self) -> Any:
         return read_back(self, "item").item()
 
     def tolist(self) -> list:
@@ -91,36 +95,36 @@ class ndarray(Operators):
     def __repr__(self) -> str:
         return repr(read_back(self, "repr"))
 
-    def __array__(self, *_, **__):
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
 
     # ------------------------------------------------------------------------------------ parts and other forms
 
-    def __getitem__(self, index) -> "ndarray":
+    def __getitem__(self, index: Any) -> "ndarray":
         parts = index if isinstance(index, tuple) else (index,)
         if all(is_plain(part) for part in parts):
             return view(self._numbers[as_views(parts)])
         return fresh(np.asarray(readable(self._numbers)[tuple(map(index_numbers, parts))]))
 
-    def __setitem__(self, index, value) -> None:
+    def __setitem__(self, index: Any, value: Any) -> None:
         parts = index if isinstance(index, tuple) else (index,)
         if not all(is_plain(part) for part in parts):
             raise TypeError("the emulator assigns to slices only: with arrays it is open which of two values stays")
         write(self._numbers[as_views(parts)], operand(value))
 
-    def reshape(self, *shape) -> "ndarray":
+    def reshape(self, *shape: Any) -> "ndarray":
         numbers = self._numbers.reshape(shape[0] if len(shape) == 1 else shape)
         return view(numbers) if np.may_share_memory(numbers, self._numbers) else fresh(readable(numbers))
 
     def ravel(self) -> "ndarray":
         return self.reshape(-1)
 
-    def transpose(self, *axes) -> "ndarray":
+    def transpose(self, *axes: Any) -> "ndarray":
         return view(self._numbers.transpose(*axes))
 
     T = property(lambda self: self.transpose())
 
-    def astype(self, dtype, *, copy=True) -> "ndarray":
+    def astype(self, dtype: DTypeLike, *, copy: bool = True) -> "ndarray":
         if not copy and self.dtype == np.dtype(dtype):
             return self
         result = ndarray(self.shape, dtype)
@@ -130,31 +134,31 @@ class ndarray(Operators):
     def copy(self) -> "ndarray":
         return fresh(readable(self._numbers))
 
-    def fill(self, value) -> None:
+    def fill(self, value: float) -> None:
         write(self._numbers, operand(value))
 
     # -------------------------------------------------------------------------------- reductions and operators
 
-    def sum(self, axis=None, dtype=None, *, keepdims=False) -> "ndarray":
+    def sum(self, axis: Any = None, dtype: DTypeLike | None = None, *, keepdims: bool = False) -> "ndarray":
         """The sum, a 0-d array where NumPy gives a number; of 16-bit numbers in float32, and rounded once."""
         wanted = sum_dtype(self.dtype) if dtype is None else np.dtype(dtype)
         adding = np.dtype(np.float32) if wanted.itemsize == 2 else wanted
         sums = readable(self._numbers).sum(axis=axis, dtype=adding, keepdims=keepdims)
         return fresh(np.asarray(sums).astype(wanted))
 
-    def max(self, axis=None, *, keepdims=False) -> "ndarray":
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> "ndarray":
         return fresh(np.asarray(readable(self._numbers).max(axis=axis, keepdims=keepdims)))
 
-    def min(self, axis=None, *, keepdims=False) -> "ndarray":
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> "ndarray":
         return fresh(np.asarray(readable(self._numbers).min(axis=axis, keepdims=keepdims)))
 
-    def __matmul__(self, other) -> "ndarray":
+    def __matmul__(self, other: Any) -> "ndarray":
         from minibert.emulator.cupy.products import matmul
 
         return matmul(self, other)
 
     @staticmethod
-    def _combine(function, *operands, out=None) -> "ndarray":
+    def _combine(function: Callable, *operands: Any, out: Any = None) -> "ndarray":
         """A function of NumPy, element by element."""
         refuse_doubtful(*operands)
         with np.errstate(all="ignore"):  # the device does not warn
@@ -180,7 +184,7 @@ def fresh(numbers: np.ndarray) -> ndarray:
     return array
 
 
-def write(target: np.ndarray, values) -> None:
+def write(target: np.ndarray, values: Any) -> None:
     """Device memory gets these values, and counts as written."""
     with np.errstate(all="ignore"):
         target[...] = values
@@ -193,7 +197,7 @@ def read_back(array: ndarray, operation: str) -> np.ndarray:
     return readable(array._numbers).copy()
 
 
-def operand(value):
+def operand(value: Any) -> Any:
     """What may stand beside a device array, as NumPy computes with it: another one, or a number."""
     if isinstance(value, ndarray):
         return readable(value._numbers)
@@ -209,7 +213,7 @@ def sum_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
 
 
-def is_plain(part) -> bool:
+def is_plain(part: Any) -> bool:
     """Whether indexing by it gives a view."""
     return part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) and not isinstance(part, bool)
 
@@ -219,7 +223,7 @@ def as_views(parts: tuple) -> tuple:
     return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
 
-def index_numbers(part):
+def index_numbers(part: Any) -> np.ndarray:
     """One part of an index as NumPy takes it.  A mask has as many results as it has ones: the host waits for that."""
     if is_plain(part):
         return part

@@ -1,6 +1,10 @@
 """The functions of the stand-in.  What they are given is on the device, except for asarray and array."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minibert.emulator.cupy.arrays import fresh, ndarray, operand, read_back
 from minibert.emulator.cupy.storage import is_number, readable
@@ -8,7 +12,7 @@ from minibert.emulator.cupy.storage import is_number, readable
 # ------------------------------------------------------------------------------------------------------ making arrays
 
 
-def array(obj, dtype=None, copy=True) -> ndarray:
+def array(obj: Any, dtype: DTypeLike | None = None, copy: bool = True) -> ndarray:
     """A device array from numbers, nested lists of them, or an array of the host or device.
 
     From the host it comes by pinned memory, which CuPy keeps for that; nobody waits.
@@ -18,30 +22,30 @@ def array(obj, dtype=None, copy=True) -> ndarray:
     return fresh(np.array(obj, dtype=dtype))
 
 
-def asarray(a, dtype=None) -> ndarray:
+def asarray(a: Any, dtype: DTypeLike | None = None) -> ndarray:
     return array(a, dtype, copy=False)
 
 
-def ascontiguousarray(a, dtype=None) -> ndarray:
+def ascontiguousarray(a: Any, dtype: DTypeLike | None = None) -> ndarray:
     a = on_device(a)
     if a.flags.c_contiguous and dtype in (None, a.dtype):
         return a
     return a.astype(a.dtype if dtype is None else dtype)
 
 
-def asnumpy(a) -> np.ndarray:
+def asnumpy(a: Any) -> np.ndarray:
     return read_back(a, "asnumpy") if isinstance(a, ndarray) else np.asarray(a)
 
 
-def empty(shape, dtype=float) -> ndarray:
+def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> ndarray:
     return ndarray(shape, dtype)
 
 
-def empty_like(prototype, dtype=None) -> ndarray:
+def empty_like(prototype: Any, dtype: DTypeLike | None = None) -> ndarray:
     return ndarray(on_device(prototype).shape, prototype.dtype if dtype is None else dtype)
 
 
-def full(shape, fill_value, dtype=None) -> ndarray:
+def full(shape: int | tuple[int, ...], fill_value: float, dtype: DTypeLike | None = None) -> ndarray:
     """fill_value: a number, or a 0-d device array."""
     value = operand(fill_value)
     result = ndarray(shape, np.asarray(value).dtype if dtype is None else dtype)
@@ -49,37 +53,38 @@ def full(shape, fill_value, dtype=None) -> ndarray:
     return result
 
 
-def zeros(shape, dtype=float) -> ndarray:
+def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> ndarray:
     return full(shape, 0, dtype)
 
 
-def ones(shape, dtype=float) -> ndarray:
+def ones(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> ndarray:
     return full(shape, 1, dtype)
 
 
-def zeros_like(a, dtype=None) -> ndarray:
+def zeros_like(a: Any, dtype: DTypeLike | None = None) -> ndarray:
     return zeros(on_device(a).shape, a.dtype if dtype is None else dtype)
 
 
-def arange(start, stop=None, step=1, dtype=None) -> ndarray:
+def arange(start: int, stop: int | None = None, step: int = 1, dtype: Any = None) -> ndarray:
     if not all(value is None or is_number(value) for value in (start, stop, step)):
         raise TypeError("arange takes numbers of the host")
-    return fresh(np.arange(start, stop, step, dtype) if stop is not None else np.arange(0, start, step, dtype))
+    host_arange: Any = np.arange
+    return fresh(host_arange(start, stop, step, dtype) if stop is not None else host_arange(0, start, step, dtype))
 
 
 # ------------------------------------------------------------------------------------------- rearranging and choosing
 
 
-def sort(a, axis=-1) -> ndarray:
+def sort(a: Any, axis: int = -1) -> ndarray:
     return fresh(np.sort(sortable(a), axis=axis, kind="stable"))
 
 
-def argsort(a, axis=-1) -> ndarray:
+def argsort(a: Any, axis: int = -1) -> ndarray:
     """int64; equal ones stay in their order."""
     return fresh(np.argsort(sortable(a), axis=axis, kind="stable").astype(np.int64))
 
 
-def sortable(a) -> np.ndarray:
+def sortable(a: Any) -> np.ndarray:
     """Numbers that can be sorted.  CuPy's library for it, Thrust, knows neither bfloat16 nor strides."""
     if on_device(a).ndim == 0 or a.dtype.name == "bfloat16":
         raise TypeError(f"a {a.ndim}-d array of {a.dtype} cannot be sorted")
@@ -88,25 +93,25 @@ def sortable(a) -> np.ndarray:
     return readable(a._numbers)
 
 
-def searchsorted(a, v, side="left") -> ndarray:
+def searchsorted(a: Any, v: Any, side: Any = "left") -> ndarray:
     """int64; v: device array."""
     if on_device(a).dtype.name == "bfloat16":
         raise TypeError("bfloat16 cannot be searched")
     return fresh(np.asarray(np.searchsorted(readable(a._numbers), readable(on_device(v)._numbers), side)))
 
 
-def cumsum(a, axis=None, dtype=None) -> ndarray:
+def cumsum(a: Any, axis: int | None = None, dtype: DTypeLike | None = None) -> ndarray:
     """Of integers only: with floats, CuPy's order of adding up differs from run to run."""
     if on_device(a).dtype.kind not in "biu" or dtype is not None and np.dtype(dtype).kind not in "iu":
         raise TypeError(f"cumsum of {a.dtype}: its bits would differ from run to run")
     return fresh(np.cumsum(readable(a._numbers), axis=axis, dtype=dtype))
 
 
-def concatenate(tup, axis=0) -> ndarray:
+def concatenate(tup: Sequence, axis: int = 0) -> ndarray:
     return fresh(np.concatenate([readable(on_device(a)._numbers) for a in tup], axis=axis))
 
 
-def where(condition, x, y) -> ndarray:
+def where(condition: Any, x: Any, y: Any) -> ndarray:
     """All three needed: with a condition alone the host would wait, to learn how many places there are."""
     return ndarray._combine(np.where, on_device(condition), x, y)
 
@@ -114,15 +119,15 @@ def where(condition, x, y) -> ndarray:
 # ------------------------------------------------------------------------------------------------ element by element
 
 
-def sqrt(x) -> ndarray:
+def sqrt(x: Any) -> ndarray:
     return ndarray._combine(np.sqrt, on_device(x))
 
 
-def isfinite(x) -> ndarray:
+def isfinite(x: Any) -> ndarray:
     return ndarray._combine(np.isfinite, on_device(x))
 
 
-def two_operands(function):
+def two_operands(function: Callable) -> Callable:
     """A function of two operands, at least one of them on the device; with out, in place."""
 
     def apply(x1, x2, /, out=None) -> ndarray:
@@ -140,19 +145,19 @@ minimum, maximum = two_operands(np.minimum), two_operands(np.maximum)
 # -------------------------------------------------------------------------------------------------------- reductions
 
 
-def sum(a, axis=None, dtype=None, *, keepdims=False) -> ndarray:
+def sum(a: Any, axis: Any = None, dtype: DTypeLike | None = None, *, keepdims: bool = False) -> ndarray:
     return on_device(a).sum(axis, dtype, keepdims=keepdims)
 
 
-def max(a, axis=None, *, keepdims=False) -> ndarray:
+def max(a: Any, axis: Any = None, *, keepdims: bool = False) -> ndarray:
     return on_device(a).max(axis, keepdims=keepdims)
 
 
-def min(a, axis=None, *, keepdims=False) -> ndarray:
+def min(a: Any, axis: Any = None, *, keepdims: bool = False) -> ndarray:
     return on_device(a).min(axis, keepdims=keepdims)
 
 
-def on_device(a) -> ndarray:
+def on_device(a: Any) -> ndarray:
     """The same; TypeError if it is not a device array."""
     if not isinstance(a, ndarray):
         raise TypeError(f"Unsupported type {type(a)}: a device array is expected")

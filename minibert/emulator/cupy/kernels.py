@@ -1,7 +1,8 @@
 """Kernels from CUDA source: cupy.RawModule and cupy.RawKernel, which the emulator runs."""
 
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +30,14 @@ class RawModule:
     instances of templates that are wanted.
     """
 
-    def __init__(self, code=None, *, options=(), backend="nvrtc", name_expressions=None):
+    def __init__(
+        self,
+        code: str | None = None,
+        *,
+        options: Sequence[str] = (),
+        backend: str = "nvrtc",
+        name_expressions: Sequence[str] | None = None,
+    ) -> None:
         if not isinstance(code, str) or not isinstance(options, tuple):
             raise TypeError("code is a string, options a tuple of strings")
         if defines := [option for option in options if option.startswith(("-D", "--define"))]:
@@ -49,9 +57,10 @@ class RawModule:
 class RawKernel:
     """One kernel: kernel(grid, block, arguments, shared_mem=0)."""
 
-    def __init__(self, code, name, options=(), backend="nvrtc"):
+    def __init__(self, code: str, name: str, options: Sequence[str] = (), backend: str = "nvrtc") -> None:
         module = RawModule(code=code, options=options, backend=backend)
-        self._kernel, self.name = module.get_function(name)._kernel, name
+        self._kernel: Any = module.get_function(name)._kernel
+        self.name = name
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
@@ -68,7 +77,7 @@ class RawKernel:
             )
         self._kernel.max_dynamic_shared_size_bytes = size
 
-    def __call__(self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0, stream=None) -> None:
+    def __call__(self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0, stream: Any = None) -> None:
         """Run it.  args: device arrays, NumPy scalars, and np.uintp(0) for a null pointer.
 
         Where CuPy launches one block for an empty grid, reads a number as another type, or ignores strides, this
@@ -79,7 +88,7 @@ class RawKernel:
         launches.append(Launch(self.name, grid, block, shared_mem))
         self._kernel(grid, block, tuple(map(self._argument, args)), shared=shared_mem)
 
-    def _argument(self, value):
+    def _argument(self, value: Any) -> Any:
         if isinstance(value, ndarray):
             return value._numbers
         if value is None or isinstance(value, np.ndarray):

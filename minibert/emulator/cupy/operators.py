@@ -1,5 +1,8 @@
 """The operators of device arrays."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 
@@ -7,67 +10,68 @@ class Operators:
     """What `_combine(function, *operands, out)` of the class that inherits makes of +, -, ..."""
 
     __slots__ = ()
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # arrays change
+    _combine: Callable[..., Any]
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Any:
         return self._combine(np.add, self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Any) -> Any:
         return self._combine(np.add, other, self)
 
-    def __iadd__(self, other):
+    def __iadd__(self, other: Any) -> Any:
         return self._combine(np.add, self, other, out=self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Any:
         return self._combine(np.subtract, self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Any:
         return self._combine(np.subtract, other, self)
 
-    def __isub__(self, other):
+    def __isub__(self, other: Any) -> Any:
         return self._combine(np.subtract, self, other, out=self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         return self._combine(np.multiply, self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Any) -> Any:
         return self._combine(np.multiply, other, self)
 
-    def __imul__(self, other):
+    def __imul__(self, other: Any) -> Any:
         return self._combine(np.multiply, self, other, out=self)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Any:
         return self._combine(np.true_divide, self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Any:
         return self._combine(np.true_divide, other, self)
 
-    def __itruediv__(self, other):
+    def __itruediv__(self, other: Any) -> Any:
         return self._combine(np.true_divide, self, other, out=self)
 
-    def __pow__(self, other):
+    def __pow__(self, other: Any) -> Any:
         return self._combine(np.power, self, other)
 
-    def __neg__(self):
+    def __neg__(self) -> Any:
         return self._combine(np.negative, self)
 
-    def __abs__(self):
+    def __abs__(self) -> Any:
         return self._combine(np.absolute, self)
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> Any:
         return self._combine(np.equal, self, other)
 
-    def __ne__(self, other):
+    def __ne__(self, other: Any) -> Any:
         return self._combine(np.not_equal, self, other)
 
-    def __lt__(self, other):
+    def __lt__(self, other: Any) -> Any:
         return self._combine(np.less, self, other)
 
-    def __le__(self, other):
+    def __le__(self, other: Any) -> Any:
         return self._combine(np.less_equal, self, other)
 
-    def __gt__(self, other):
+    def __gt__(self, other: Any) -> Any:
         return self._combine(np.greater, self, other)
 
-    def __ge__(self, other):
+    def __ge__(self, other: Any) -> Any:
         return self._combine(np.greater_equal, self, other)

@@ -3,7 +3,10 @@
 Source: cupy/_core/_routines_linalg.pyx of CuPy 14.2.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minibert.emulator.cupy.arrays import ndarray, write
 from minibert.emulator.cupy.storage import readable
@@ -13,18 +16,18 @@ COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32 = 1, 7
 compute_types: dict[str, int] = {}
 
 
-def set_compute_type(dtype, compute_type: int) -> None:
+def set_compute_type(dtype: DTypeLike, compute_type: int) -> None:
     """cupy._core.set_compute_type: COMPUTE_TYPE_TF32 lets float32 products run on tensor cores."""
     if compute_type not in (COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32):
         raise ValueError(f"compute type {compute_type}: the emulator knows {COMPUTE_TYPE_DEFAULT} and TF32")
     compute_types[np.dtype(dtype).name] = compute_type
 
 
-def get_compute_type(dtype) -> int:
+def get_compute_type(dtype: DTypeLike) -> int:
     return compute_types.get(np.dtype(dtype).name, COMPUTE_TYPE_DEFAULT)
 
 
-def matmul(x1, x2, /, out=None) -> ndarray:
+def matmul(x1: Any, x2: Any, /, out: Any = None) -> ndarray:
     """x1 [n, k] @ x2 [k, m] -> [n, m].  Sums are float32, float64 for float64, and are rounded once.
 
     out: [n, m], contiguous, of the same dtype, and no part of x1 or x2, since CuPy would fill it by way of a copy.
@@ -43,7 +46,7 @@ def matmul(x1, x2, /, out=None) -> ndarray:
     return result
 
 
-def dot(a, b) -> ndarray:
+def dot(a: Any, b: Any) -> ndarray:
     """a [k] . b [k] -> 0-d; of two matrices the same as matmul."""
     if isinstance(a, ndarray) and a.ndim == 2:
         return matmul(a, b)
@@ -51,7 +54,7 @@ def dot(a, b) -> ndarray:
     return (a * b).sum()
 
 
-def check_operands(a, b, dimensions: int) -> None:
+def check_operands(a: Any, b: Any, dimensions: int) -> None:
     if not (isinstance(a, ndarray) and isinstance(b, ndarray)):
         raise TypeError(f"expected two device arrays, got {type(a).__name__} and {type(b).__name__}")
     if a.ndim != dimensions or b.ndim != dimensions or a.shape[-1] != b.shape[0]:

@@ -1,8 +1,10 @@
 """The memory of device arrays, the pool that it is taken from, and the rules by which arrays may be combined."""
 
 import weakref
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minibert.emulator import memory, modes
 from minibert.emulator.cupy.cuda.memory import get_default_memory_pool
@@ -11,7 +13,7 @@ from minibert.emulator.errors import UninitialisedError
 NUMBERS = bool, int, float  # of Python, that CuPy takes beside arrays
 
 
-def allocate(shape, dtype) -> np.ndarray:
+def allocate(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Fresh, uninitialised memory.  Raises TypeError for what CuPy cannot store: objects, strings ..."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf" and dtype.name != "bfloat16" or not dtype.isnative:
@@ -34,12 +36,12 @@ def readable(numbers: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def is_number(value) -> bool:
+def is_number(value: object) -> bool:
     """Whether CuPy passes it by value: numbers of Python and NumPy, no arrays."""
     return type(value) in NUMBERS or isinstance(value, np.generic)
 
 
-def refuse_doubtful(*operands) -> None:
+def refuse_doubtful(*operands: Any) -> None:
     """TypeError for numbers of Python beside bfloat16: NumPy makes float32 of it, CuPy need not."""
     kinds = [getattr(operand, "dtype", None) for operand in operands]
     if any(kind is not None and kind.name == "bfloat16" for kind in kinds) and float in map(type, operands):

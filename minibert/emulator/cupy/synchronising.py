@@ -6,6 +6,7 @@ launched is done, and then the device waits for Python.  Nothing waits in the em
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 synchronisations: Counter[str] = Counter()
@@ -31,7 +32,7 @@ def wait_for_event(operation: str) -> None:
 
 
 @contextmanager
-def no_synchronisation():
+def no_synchronisation() -> Iterator[None]:
     """What waits for the device inside raises SynchronisationError."""
     global forbidden
     forbidden += 1

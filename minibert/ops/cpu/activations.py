@@ -4,19 +4,20 @@ import math
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
 from minibert.ops.cpu.elementary import exponential, normal
 from minibert.ops.cpu.memory import empty
 
 
-def gelu_forward(x):
+def gelu_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass computes the distribution again."""
     y = empty(x.shape, x.dtype)
     gelu(x.reshape(-1), y.reshape(-1), threads())
     return y, x
 
 
-def gelu_backward(d_y, x):
+def gelu_backward(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """d_y [...] -> d_x [...]."""
     d_x = empty(x.shape, x.dtype)
     gelu_slope(d_y.reshape(-1), x.reshape(-1), d_x.reshape(-1), threads())
@@ -52,14 +53,14 @@ def gelu_slope_of(d_y, x, d_x):
         d_x[i] = d_y[i] * (cdf + x[i] * density)
 
 
-def gelu_tanh_forward(x):
+def gelu_tanh_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """y = 0.5 * x * (1 + tanh(u)): see minibert.ops.reference.activations."""
     y = empty(x.shape, x.dtype)
     gelu_tanh(x.reshape(-1), y.reshape(-1), threads())
     return y, x
 
 
-def gelu_tanh_backward(d_y, x):
+def gelu_tanh_backward(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """d_y [...] -> d_x [...]."""
     d_x = empty(x.shape, x.dtype)
     gelu_tanh_slope(d_y.reshape(-1), x.reshape(-1), d_x.reshape(-1), threads())
@@ -107,14 +108,14 @@ def gelu_tanh_slope_of(d_y, x, d_x):
         d_x[i] = d_y[i] * (s + x[i] * s * (one - s) * d_twice_u)
 
 
-def tanh_forward(x):
+def tanh_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """x [...] -> y [...].  In BERT: the pooler, for one token of each sequence."""
     y = empty(x.shape, x.dtype)
     tanh(x.reshape(-1), y.reshape(-1))
     return y, y
 
 
-def tanh_backward(d_y, y):
+def tanh_backward(d_y: np.ndarray, y: np.ndarray) -> np.ndarray:
     """d_y [...] -> d_x [...]."""
     d_x = empty(y.shape, y.dtype)
     tanh_slope(d_y.reshape(-1), y.reshape(-1), d_x.reshape(-1))

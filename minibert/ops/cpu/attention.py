@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minibert.base.arrays import Cache, DTypeLike
 from minibert.ops.cpu.compiler import helper, inlined, kernel, prange, summing, threads
 from minibert.ops.cpu.dropout import as_drops
 from minibert.ops.cpu.elementary import exponential
@@ -25,6 +26,7 @@ from minibert.ops.cpu.products import (
     restore_blas_threads,
 )
 from minibert.ops.cpu.random_bits import philox
+from minibert.ops.dropout import Dropout
 
 QUERIES = 128  # in a block, a multiple of LANES
 LANES = 8  # queries that fill a vector of 256 bits in float32
@@ -54,7 +56,17 @@ class Scratch(NamedTuple):
     """uint32 [threads, 4, QUERIES]: the random words that settle KEYS_PER_CALL keys of each query"""
 
 
-def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
+def attention_forward(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    heads: int,
+    cu_seqlens_q: np.ndarray,
+    cu_seqlens_k: np.ndarray,
+    positions_q: np.ndarray,
+    causal: bool = False,
+    dropout: Dropout | None = None,
+) -> tuple[np.ndarray, Cache]:
     """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments."""
     query, key, value = contiguous(query, key, value)
     context = empty(query.shape, query.dtype)
@@ -65,7 +77,7 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
     return context, (query, key, value, layout, drops, context, log_sums)
 
 
-def attention_backward(d_context, cache):
+def attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     query, key, value, layout, drops, context, log_sums = cache
     d_context, context = contiguous(d_context, context)
@@ -77,7 +89,7 @@ def attention_backward(d_context, cache):
     return d_query, d_key, d_value
 
 
-def shares(layout: Layout):
+def shares(layout: Layout) -> np.ndarray:
     """Which tasks each thread takes, int64 [threads + 1]: thread p those from shares[p] to shares[p + 1].
 
     Task t is head t // B of sequence t % B.  The cuts divide the work, queries times keys, into equal parts.
@@ -88,7 +100,7 @@ def shares(layout: Layout):
     return np.concatenate([[0], cuts, [len(work)]])
 
 
-def scratch_for(layout: Layout, matrices: int, dtype) -> Scratch:
+def scratch_for(layout: Layout, matrices: int, dtype: DTypeLike) -> Scratch:
     longest = int(np.diff(layout.cu_seqlens_k).max())
     return Scratch(
         empty((threads(), matrices, longest, QUERIES), dtype),

@@ -15,7 +15,9 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 from numba import njit, prange
@@ -26,9 +28,9 @@ from minibert.ops.blas import find_blas
 # infinity and NaN do.  "contract": a * b + c in one instruction, with one rounding instead of two.  "reassoc", for
 # functions that add up a row (`summing`): partial sums in the lanes of a vector.
 CONTRACT, REASSOCIATE = {"contract"}, {"contract", "reassoc"}
-OPTIONS = dict(nogil=True, error_model="numpy")  # "numpy": dividing by zero is no exception, so loops vectorise
-WITHIN = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for functions that Python never calls
-INLINED = dict(fastmath=CONTRACT, forceinline=True)  # for `overload`: a loop that calls a function does not vectorise
+OPTIONS: dict[str, Any] = dict(nogil=True, error_model="numpy")  # "numpy": x / 0 is no exception, so loops vectorise
+WITHIN: dict[str, Any] = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for functions that Python never calls
+INLINED: Any = dict(fastmath=CONTRACT, forceinline=True)  # for `overload`: loops that call do not vectorise
 # only prange is wanted of Numba's parallel transformations; to look for the others takes longer than to compile
 PRANGE = dict(prange=True, comprehension=False, reduction=False, inplace_binop=False, setitem=False, numpy=False)
 PRANGE |= dict(stencil=False, fusion=False)
@@ -82,22 +84,22 @@ __all__ = ["chunks_of", "helper", "inlined", "kernel", "piece", "prange", "rows_
 CACHE = open_cache()
 
 
-def helper(function):
+def helper(function: Callable) -> Callable:
     """A function that kernels call; it is compiled into them."""
     return njit(fastmath=CONTRACT, **WITHIN, **OPTIONS)(function)
 
 
-def inlined(function):
+def inlined(function: Callable) -> Callable:
     """A small helper that is copied into its callers: a loop that calls a function does not vectorise."""
     return njit(inline="always", **OPTIONS)(function)
 
 
-def summing(function):
+def summing(function: Callable) -> Callable:
     """A helper that adds numbers in the fastest order, which is always the same on the same processor."""
     return njit(fastmath=REASSOCIATE, **WITHIN, **OPTIONS)(function)
 
 
-def kernel(function):
+def kernel(function: Callable) -> Callable:
     """A function that an op calls.  Its arguments are C-contiguous arrays and numbers."""
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here, and by no one else

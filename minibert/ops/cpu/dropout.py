@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.base.philox import key_words
 from minibert.ops.cpu.compiler import chunks_of, inlined, kernel, prange, rows_of
 from minibert.ops.cpu.memory import empty
 from minibert.ops.cpu.random_bits import row_bits
+from minibert.ops.dropout import Dropout
 
 
 class Drops(NamedTuple):
@@ -24,7 +26,7 @@ class Drops(NamedTuple):
 NOTHING = Drops(0, 1.0, np.zeros(2, np.uint64), 0, np.zeros(1, np.int32), np.zeros(1, np.int32))
 
 
-def as_drops(dropout) -> Drops:
+def as_drops(dropout: Dropout | None) -> Drops:
     """dropout a minibert.ops.Dropout or None."""
     if dropout is None:
         return NOTHING
@@ -33,14 +35,14 @@ def as_drops(dropout) -> Drops:
     return Drops(dropout.threshold, dropout.scale, key, dropout.site, sequences, positions)
 
 
-def dropout_forward(x, dropout):
+def dropout_forward(x: np.ndarray, dropout: Dropout) -> tuple[np.ndarray, Cache]:
     """y = x * mask: see minibert.ops.reference.dropout."""
     y = empty(x.shape, x.dtype)
     drop(x, as_drops(dropout), y)
     return y, dropout
 
 
-def dropout_backward(d_y, dropout):
+def dropout_backward(d_y: np.ndarray, dropout: Dropout) -> np.ndarray:
     """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
     d_x = empty(d_y.shape, d_y.dtype)
     drop(d_y, as_drops(dropout), d_x)

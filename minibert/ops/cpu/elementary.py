@@ -4,6 +4,7 @@ A call of the C library's `exp` for each number would stop the compiler from wor
 errors are a few units in the last place: tests/ops/cpu/test_elementary.py measures them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import factorial, log, pi, sqrt
 
@@ -35,7 +36,7 @@ FLOAT32 = Format(np.float32, np.int32, 23, 127, -105.0, 89.0, 0.693115234375, 3.
 FLOAT64 = Format(np.float64, np.int64, 52, 1023, -747.0, 710.0, 0.6931471803691238, 1.9082149292705877e-10, 14)
 
 
-def exponential_in(f: Format):
+def exponential_in(f: Format) -> Callable:
     """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded; r is at most ln 2 / 2, and a short Taylor series will do."""
     number, integer, fraction_bits, bias = f.number, f.integer, f.fraction_bits, f.bias
     lowest, largest, half, log2_e = number(f.lowest), number(f.largest), number(0.5), number(1 / log(2))
@@ -63,7 +64,7 @@ def exponential_in(f: Format):
     return exponential
 
 
-def exponential(x):
+def exponential(x: float) -> float:
     """e**x, in kernels; float32 or float64.  NaN, infinities, overflow and underflow as in NumPy."""
     raise NotImplementedError("only in compiled kernels")
 
@@ -76,7 +77,7 @@ def _exponential(x):
     return OF_TYPE[x]
 
 
-def normal_in(f: Format):
+def normal_in(f: Format) -> Callable:
     """The series of minibert.ops.reference.normal, but in powers of u: their sum is one chain of operations."""
     number = f.number
     zero, half, one, two, root = number(0), number(0.5), number(1), number(2), number(sqrt(0.5))
@@ -98,7 +99,7 @@ def normal_in(f: Format):
     return normal
 
 
-def normal(x):
+def normal(x: float) -> tuple[float, float]:
     """The standard normal distribution at x, in kernels: the probability of values below x, and the density."""
     raise NotImplementedError("only in compiled kernels")
 

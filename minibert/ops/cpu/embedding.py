@@ -1,12 +1,22 @@
 """The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.cpu.compiler import kernel, piece, prange, threads
 from minibert.ops.cpu.memory import empty, zeros
 
 
-def embedding_forward(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+def embedding_forward(
+    token_ids: np.ndarray,
+    position_ids: np.ndarray,
+    segment_ids: np.ndarray,
+    token_weight: np.ndarray,
+    position_weight: np.ndarray,
+    segment_weight: np.ndarray,
+) -> tuple[np.ndarray, Cache]:
     """The sum of three rows for each token: see minibert.ops.reference.embedding."""
     y = empty((len(token_ids), token_weight.shape[1]), token_weight.dtype)
     look_up(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight, y)
@@ -14,13 +24,16 @@ def embedding_forward(token_ids, position_ids, segment_ids, token_weight, positi
     return y, (token_ids, position_ids, segment_ids, shapes)
 
 
-def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
+def embedding_backward(
+    d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference."""
     token_ids, position_ids, segment_ids, shapes = cache
     tables = [zeros(shape, d_y.dtype) if g is None else g for shape, g in zip(shapes, accumulate_into, strict=True)]
     for ids, table in zip((token_ids, position_ids, segment_ids), tables, strict=True):
         scatter_add(d_y, ids, table, threads())
-    return tuple(tables)
+    d_token, d_position, d_segment = tables
+    return d_token, d_position, d_segment
 
 
 @kernel

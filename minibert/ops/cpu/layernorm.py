@@ -2,28 +2,37 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.cpu.compiler import ROWS, chunks_of, helper, kernel, prange, rows_of, summing
-from minibert.ops.cpu.dropout import NOTHING, as_drops, drop_row, words_for
+from minibert.ops.cpu.dropout import NOTHING, Drops, as_drops, drop_row, words_for
 from minibert.ops.cpu.memory import empty
+from minibert.ops.dropout import Dropout
 
 
-def layernorm_forward(x, weight, bias, eps):
+def layernorm_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, Cache]:
     """y = (x - mean) * rstd * weight + bias: see minibert.ops.reference.layernorm."""
     return normalised(x, x[:0], weight, bias, eps, NOTHING)
 
 
-def layernorm_backward(d_y, cache):
+def layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]."""
     d_x, _, d_weight, d_bias = add_layernorm_backward(d_y, cache)
     return d_x, d_weight, d_bias
 
 
-def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
+def add_layernorm_forward(
+    x: np.ndarray,
+    residual: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    eps: float,
+    dropout: Dropout | None = None,
+) -> tuple[np.ndarray, Cache]:
     """y = layernorm(residual + dropout(x)): see minibert.ops.reference.layernorm."""
     return normalised(x, residual, weight, bias, eps, as_drops(dropout))
 
 
-def add_layernorm_backward(d_y, cache):
+def add_layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
     Where nothing is dropped, d_x and d_residual are the same array.
@@ -36,7 +45,9 @@ def add_layernorm_backward(d_y, cache):
     return d_x, d_residual, d_weights.sum(axis=0), d_biases.sum(axis=0)
 
 
-def normalised(x, residual, weight, bias, eps, drops):
+def normalised(
+    x: np.ndarray, residual: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, drops: Drops
+) -> tuple[np.ndarray, Cache]:
     """y and the cache; residual [N, H], or [0, H] for none."""
     y, x_hat = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
     rstd = np.empty(len(x), x.dtype)

@@ -1,7 +1,10 @@
 """The linear layer: matrix products cut among threads.  Nine tenths of BERT's arithmetic is in here."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.cpu.compiler import helper, inlined, kernel, piece, prange, threads
 from minibert.ops.cpu.memory import contiguous, empty
 from minibert.ops.cpu.products import (
@@ -14,7 +17,7 @@ from minibert.ops.cpu.products import (
 )
 
 
-def linear_forward(x, weight, bias):
+def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Cache]:
     """y = x @ weight.T + bias: see minibert.ops.reference.linear."""
     x, weight, bias = contiguous(x, weight, bias)
     y = empty((len(x), len(weight)), x.dtype)
@@ -22,7 +25,9 @@ def linear_forward(x, weight, bias):
     return y, (x, weight)
 
 
-def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
+def linear_backward(
+    d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference."""
     d_x, d_weight, d_bias = accumulate_into
     d_y, x, weight = contiguous(d_y, *cache)

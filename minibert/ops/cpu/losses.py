@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache, Scalar
 from minibert.ops.cpu.compiler import helper, kernel, prange, summing
 from minibert.ops.cpu.elementary import exponential
 from minibert.ops.cpu.memory import empty
@@ -9,14 +10,14 @@ from minibert.ops.cpu.memory import empty
 LANES = 16  # maxima kept side by side
 
 
-def cross_entropy_forward(logits, labels, count):
+def cross_entropy_forward(logits: np.ndarray, labels: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """loss = sum(log_sum - logits[label]) / count.  logits [M, V], labels int32 [M]."""
     losses, log_sums = np.empty(len(logits), logits.dtype), np.empty(len(logits), logits.dtype)
     surprise(logits, labels, losses, log_sums)
     return losses.sum() / logits.dtype.type(count), (logits, labels, log_sums, count)
 
 
-def cross_entropy_backward(d_loss, cache):
+def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_logits [M, V]."""
     logits, labels, log_sums, count = cache
     d_logits = empty(logits.shape, logits.dtype)
@@ -81,7 +82,7 @@ def sum_of_exponentials(row, largest):
     return total
 
 
-def count_correct(logits, labels):
+def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
     """How many rows of logits [M, V] are highest at their label, the first of equals as `argmax` has it; 0-d int."""
     correct = np.empty(len(logits), np.int64)
     is_highest(logits, labels, correct)
@@ -100,14 +101,14 @@ def is_highest(logits, labels, correct):
         correct[i] = higher == 0
 
 
-def mse_forward(prediction, target, count):
+def mse_forward(prediction: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """loss = sum((prediction - target)**2) / count."""
     difference = empty(prediction.shape, prediction.dtype)
     total = squared_difference(prediction.reshape(-1), target.reshape(-1), difference.reshape(-1))
     return prediction.dtype.type(total / count), (difference, count)
 
 
-def mse_backward(d_loss, cache):
+def mse_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_prediction [...]."""
     difference, count = cache
     d_prediction = empty(difference.shape, difference.dtype)
@@ -137,7 +138,9 @@ def sum_of_squares(x):
     return total
 
 
-def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
+def kl_divergence_forward(
+    student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float, count: int
+) -> tuple[Scalar, Cache]:
     """loss = KL(teacher || student) * temperature**2 / count, both softened.  Logits [M, V]."""
     dtype = student_logits.dtype
     losses, log_sums = np.empty(len(student_logits), dtype), np.empty((2, len(student_logits)), dtype)
@@ -146,7 +149,7 @@ def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
     return dtype.type(losses.sum() * temperature**2 / count), cache
 
 
-def kl_divergence_backward(d_loss, cache):
+def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_student_logits [M, V]."""
     student_logits, teacher_logits, log_sums, temperature, count = cache
     d_student_logits = empty(student_logits.shape, student_logits.dtype)
@@ -187,14 +190,14 @@ def divergence_slope(factor, student_logits, teacher_logits, temperature, log_su
             d_row[j] = scale * (likely - exponential(teacher[j] * cooling - teacher_log_sum))
 
 
-def cosine_forward(x, target, count):
+def cosine_forward(x: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """loss = sum(1 - cosine of each row) / count.  x, target [M, H]."""
     norms, cosines = np.empty((2, len(x)), x.dtype), np.empty(len(x), x.dtype)
     angles(x, target, norms, cosines)
     return x.dtype.type((1 - cosines).sum() / count), (x, target, norms, cosines, count)
 
 
-def cosine_backward(d_loss, cache):
+def cosine_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_x [M, H]."""
     x, target, norms, cosines, count = cache
     d_x = empty(x.shape, x.dtype)

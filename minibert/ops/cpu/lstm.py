@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.cpu.compiler import helper, inlined, kernel, prange
 from minibert.ops.cpu.elementary import exponential
 from minibert.ops.cpu.linear import linear_backward, linear_forward
@@ -9,7 +10,14 @@ from minibert.ops.cpu.memory import contiguous, empty
 from minibert.ops.time_steps import time_steps
 
 
-def lstm_forward(x, weight_input, weight_hidden, bias, cu_seqlens, reverse=False):
+def lstm_forward(
+    x: np.ndarray,
+    weight_input: np.ndarray,
+    weight_hidden: np.ndarray,
+    bias: np.ndarray,
+    cu_seqlens: np.ndarray,
+    reverse: bool = False,
+) -> tuple[np.ndarray, Cache]:
     """x [N, I] -> h [N, K]: see minibert.ops.reference.lstm."""
     x, weight_input, weight_hidden, bias = contiguous(x, weight_input, weight_hidden, bias)
     steps, width = time_steps(cu_seqlens, reverse), weight_hidden.shape[1]
@@ -26,7 +34,7 @@ def lstm_forward(x, weight_input, weight_hidden, bias, cu_seqlens, reverse=False
     return h, (input_cache, weight_hidden, steps, gates, h, c)
 
 
-def lstm_backward(d_h, cache):
+def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_h [N, K] -> d_x [N, I], d_weight_input [4 K, I], d_weight_hidden [4 K, K], d_bias [4 K]."""
     input_cache, weight_hidden, steps, gates, h, c = cache
     (d_h,) = contiguous(d_h)
@@ -40,7 +48,7 @@ def lstm_backward(d_h, cache):
     )  # [alive, K], from the following step
     for step in reversed(range(len(steps))):
         rows = steps[step]
-        before = steps[step - 1] if step else None
+        before = steps[step - 1] if step else rows[:0]
         c_before = c[before[: len(rows)]] if step else nothing
         d_c = np.zeros((len(rows) if not step else len(before), width), h.dtype)  # of the step before
         step_backward(rows, gates, c, c_before, d_h, d_state, d_memory, d_gates, d_c)

@@ -10,6 +10,8 @@ from math import prod
 
 import numpy as np
 
+from minibert.base.arrays import DTypeLike
+
 SMALLEST = 1 << 15  # bytes; smaller arrays come from NumPy
 LINE = 64  # bytes: a line of the cache, where every array starts
 MOST_WASTE = 2  # a block serves arrays of at least half its size
@@ -30,7 +32,7 @@ class Block:
     def free(self) -> bool:
         return sys.getrefcount(self.memory) == 2  # this Block's, and the argument of getrefcount
 
-    def array(self, shape, dtype, size: int) -> np.ndarray:
+    def array(self, shape: tuple[int, ...], dtype: DTypeLike, size: int) -> np.ndarray:
         return self.memory[self.start : self.start + size].view(dtype).reshape(shape)
 
 
@@ -42,7 +44,7 @@ class Buffers:
         self.requests = 0
         self.lock = threading.Lock()
 
-    def empty(self, shape, dtype) -> np.ndarray:
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         """An array [shape] with arbitrary contents; C-contiguous."""
         dtype = np.dtype(dtype)
         size = prod(shape) * dtype.itemsize
@@ -79,7 +81,7 @@ BUFFERS = Buffers()
 empty = BUFFERS.empty
 
 
-def zeros(shape, dtype) -> np.ndarray:
+def zeros(shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
     """An array [shape] of zeros."""
     array = empty(shape, dtype)
     array.fill(0)

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from minibert.base.arrays import Scalar
 from minibert.ops.cpu.compiler import helper, kernel, piece, prange, threads
 from minibert.ops.cpu.losses import sum_of_squares
+from minibert.ops.optimizer import AdamWStep
 
 # Numbers that both halves of an update work on, one after the other: with all five arrays in one loop, the compiler
 # gives up on proving that no two of them overlap, and does not vectorise.
@@ -11,7 +13,15 @@ IN_CACHE = 1 << 12
 SLICE = 1 << 14  # how many squares are added up at a time, so that the sum is independent of the thread count
 
 
-def adamw(values, gradients, first_moment, second_moment, decayed, step, gradient_norm=None):
+def adamw(
+    values: np.ndarray,
+    gradients: np.ndarray,
+    first_moment: np.ndarray,
+    second_moment: np.ndarray,
+    decayed: np.ndarray,
+    step: AdamWStep,
+    gradient_norm: Scalar = 0.0,
+) -> None:
     """One step of AdamW, in place: see minibert.ops.reference.optimizer."""
     clip = 1.0 if step.max_norm is None else min(1.0, step.max_norm / max(float(gradient_norm), 1e-30))
     arrays = values, gradients, first_moment, second_moment, decayed
@@ -51,7 +61,7 @@ def update_values(values, mean, square, decayed, numbers):
         values[i] -= learning_rate * (change + decay * values[i])
 
 
-def global_norm(gradients):
+def global_norm(gradients: np.ndarray) -> Scalar:
     """The Euclidean norm of all gradients together.  gradients [P] -> 0-d array."""
     sums = np.empty(-(-len(gradients) // SLICE))
     squares(gradients, sums)

@@ -6,6 +6,9 @@ Numba's threads: so there is one pool of threads and not two that fight over the
 small matrices of one head in one thread, which uses them while they are still in its cache.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import llvmlite.binding
 from numba import types
 from numba.core import typing
@@ -19,13 +22,13 @@ BLAS = find_blas()
 INTEGER = types.int64 if BLAS.bits == 64 else types.int32
 
 
-def external(name: str, result, *arguments):
+def external(name: str, result: Any, *arguments: Any) -> Callable:
     """A C function that kernels can call; compiled code finds it by name, so that it can be kept on disk."""
     llvmlite.binding.add_symbol(f"minibert_{name}", BLAS.address(name))
     return types.ExternalFunction(f"minibert_{name}", typing.signature(result, *arguments))
 
 
-def external_gemm(name: str, number):
+def external_gemm(name: str, number: Any) -> Callable:
     """c = alpha * a @ b + beta * c for numbers of one type; matrices are given by address and row stride."""
     order_and_transpositions, sizes = [types.int32] * 3, [INTEGER] * 3
     matrices = [number, types.intp, INTEGER, types.intp, INTEGER, number, types.intp, INTEGER]
@@ -36,7 +39,7 @@ sgemm = external_gemm("cblas_sgemm", types.float32)
 dgemm = external_gemm("cblas_dgemm", types.float64)
 
 
-def gemm(a_form, b_form, m, n, k, alpha, a, b, beta, c):
+def gemm(a_form: str, b_form: str, m: int, n: int, k: int, alpha: float, a: Any, b: Any, beta: float, c: Any) -> None:
     """One product of blocks, in kernels: the type of alpha and beta, float32 or float64, is that of the matrices."""
     raise NotImplementedError("only in compiled kernels")
 

@@ -2,19 +2,20 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.cpu.compiler import kernel, prange, threads
 from minibert.ops.cpu.embedding import scatter_add
 from minibert.ops.cpu.memory import empty, zeros
 
 
-def gather_rows_forward(x, rows):
+def gather_rows_forward(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Cache]:
     """y = x[rows]: see minibert.ops.reference.rows."""
     y = empty((len(rows), x.shape[1]), x.dtype)
     take(x, rows, y)
     return y, (rows, x.shape)
 
 
-def gather_rows_backward(d_y, cache, accumulate_into=None):
+def gather_rows_backward(d_y: np.ndarray, cache: Cache, accumulate_into: np.ndarray | None = None) -> np.ndarray:
     """d_y [M, H] -> d_x [N, H], added to what is given."""
     rows, shape = cache
     d_x = zeros(shape, d_y.dtype) if accumulate_into is None else accumulate_into
@@ -22,7 +23,7 @@ def gather_rows_backward(d_y, cache, accumulate_into=None):
     return d_x
 
 
-def mean_pool_forward(x, cu_seqlens):
+def mean_pool_forward(x: np.ndarray, cu_seqlens: np.ndarray) -> tuple[np.ndarray, Cache]:
     """y = the mean of each sequence's rows: see minibert.ops.reference.rows."""
     if (np.diff(cu_seqlens) < 1).any():
         raise ValueError("mean_pool: a sequence without tokens has no mean; leave it out of the batch")
@@ -31,7 +32,7 @@ def mean_pool_forward(x, cu_seqlens):
     return y, cu_seqlens
 
 
-def mean_pool_backward(d_y, cu_seqlens):
+def mean_pool_backward(d_y: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
     """d_y [B, H] -> d_x [N, H]."""
     d_x = empty((cu_seqlens[-1], d_y.shape[1]), d_y.dtype)
     share(d_y, cu_seqlens, d_x)

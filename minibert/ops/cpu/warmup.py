@@ -49,8 +49,8 @@ def compile_all() -> None:
         flush=True,
     )
     command = [sys.executable, "-m", "minibert.ops.cpu.warmup"]
-    options = dict(stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
-    processes = [subprocess.Popen([*command, name], **options) for name in GROUPS]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    processes = [subprocess.Popen([*command, name], stdin=subprocess.DEVNULL, env=environment) for name in GROUPS]
     if not any([process.wait() for process in processes]):
         done.touch()  # a failure here is not reported: it recurs, with its message, where the op is needed
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
 from minibert.ops.gpu.kernels import CudaFile
 from minibert.ops.gpu.layout import THREADS, contiguous, grid_stride_blocks
 from minibert.ops.gpu.library import cp
@@ -18,40 +19,40 @@ ACTIVATIONS = CudaFile(
 )
 
 
-def gelu_forward(x):
+def gelu_forward(x: Array) -> tuple[Array, Cache]:
     """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass computes the distribution again."""
     (x,) = contiguous(x)
     return launch("gelu_forward<{T}>", x), x
 
 
-def gelu_backward(d_y, x):
+def gelu_backward(d_y: Array, x: Array) -> Array:
     """d_y [...] -> d_x [...]."""
     return launch("gelu_backward<{T}>", *contiguous(d_y, x))
 
 
-def gelu_tanh_forward(x):
+def gelu_tanh_forward(x: Array) -> tuple[Array, Cache]:
     """y = 0.5 * x * (1 + tanh(u)): see minibert.ops.reference.activations."""
     (x,) = contiguous(x)
     return launch("gelu_tanh_forward<{T}>", x), x
 
 
-def gelu_tanh_backward(d_y, x):
+def gelu_tanh_backward(d_y: Array, x: Array) -> Array:
     """d_y [...] -> d_x [...]."""
     return launch("gelu_tanh_backward<{T}>", *contiguous(d_y, x))
 
 
-def tanh_forward(x):
+def tanh_forward(x: Array) -> tuple[Array, Cache]:
     """x [...] -> y [...].  In BERT: the pooler, for one token of each sequence."""
     y = launch("tanh_forward<{T}>", *contiguous(x))
     return y, y
 
 
-def tanh_backward(d_y, y):
+def tanh_backward(d_y: Array, y: Array) -> Array:
     """d_y [...] -> d_x [...]."""
     return launch("tanh_backward<{T}>", *contiguous(d_y, y))
 
 
-def launch(name: str, *inputs):
+def launch(name: str, *inputs: Array) -> Array:
     """A kernel that computes each number of its output from the numbers at the same index of its inputs."""
     x = inputs[0]
     out = cp.empty(x.shape, x.dtype)

@@ -3,8 +3,13 @@
 See attention.cu for the mathematics and for what a block does.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
+from minibert.ops.dropout import Dropout
 from minibert.ops.gpu import attention_tensor_cores as tensor_cores
 from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
@@ -35,20 +40,30 @@ BACKWARD = {
 }
 
 
-def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
+def attention_forward(
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool = False,
+    dropout: Dropout | None = None,
+) -> tuple[Array, Cache]:
     """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments.
 
     Raises ValueError where the heads do not divide H, or have more than 128 features.
     """
     width = head_width(query.shape[1], heads)
     query, key, value = contiguous(query, key, value)
-    layout = *(indices(array) for array in (cu_seqlens_q, cu_seqlens_k, positions_q)), causal, dropout
+    layout: Any = *(indices(array) for array in (cu_seqlens_q, cu_seqlens_k, positions_q)), causal, dropout
     forward = tensor_cores.forward if tensor_cores.use_tensor_cores(query.dtype, width) else forward_on_cuda_cores
     context, log_sums = forward(query, key, value, heads, *layout)
     return context, (query, key, value, heads, *layout, context, log_sums)
 
 
-def attention_backward(d_context, cache):
+def attention_backward(d_context: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     *arguments, context, log_sums = cache
     query, heads = arguments[0], arguments[3]
@@ -56,7 +71,7 @@ def attention_backward(d_context, cache):
     width = query.shape[1] // heads
     delta = delta_of(d_context, context, heads)  # [A, Nq]
     on_tensor_cores = tensor_cores.use_tensor_cores(query.dtype, width)
-    backward = tensor_cores.backward if on_tensor_cores else backward_on_cuda_cores
+    backward: Any = tensor_cores.backward if on_tensor_cores else backward_on_cuda_cores
     return backward(d_context, *arguments, log_sums, delta)
 
 
@@ -72,7 +87,7 @@ def head_width(features: int, heads: int) -> int:
     return features // heads
 
 
-def delta_of(d_context, context, heads: int):
+def delta_of(d_context: Array, context: Array, heads: int) -> Array:
     """Each query's d_context . context, in each head: [A, Nq]."""
     queries, features = context.shape
     delta = cp.empty((heads, queries), sum_type(context.dtype))
@@ -88,12 +103,20 @@ def padded(width: int) -> int:
     return next(w for w in WIDTHS if width <= w)
 
 
-def owned_rows(dtype, width: int) -> int:
+def owned_rows(dtype: np.dtype, width: int) -> int:
     """How many rows a block owns: OWNED in attention_tiles.cuh."""
     return 64 if np.dtype(sum_type(dtype)).itemsize == 4 and width <= 64 else 32
 
 
-def arguments_of(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout) -> tuple:
+def arguments_of(
+    query: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool,
+    dropout: Dropout | None,
+) -> tuple:
     """What the kernels take after their tensors."""
     queries, width = len(query), query.shape[1] // heads
     sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
@@ -101,7 +124,17 @@ def arguments_of(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, 
     return cu_seqlens_q, cu_seqlens_k, positions_q, *sizes, scale, *drop_arguments(dropout, query.dtype)
 
 
-def launch(file, kernel: str, width: int, rows: int, cu_seqlens, heads: int, dtype, arguments, tensors: tuple) -> None:
+def launch(
+    file: CudaFile,
+    kernel: str,
+    width: int,
+    rows: int,
+    cu_seqlens: Array,
+    heads: int,
+    dtype: np.dtype,
+    arguments: Sequence,
+    tensors: tuple,
+) -> None:
     """One of the kernels whose blocks own rows, which are cut sequence by sequence.
 
     tensors: how many tiles of what the block owns, and of what it meets, lie in its shared memory.
@@ -121,7 +154,17 @@ def launch(file, kernel: str, width: int, rows: int, cu_seqlens, heads: int, dty
     )
 
 
-def forward_on_cuda_cores(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout):
+def forward_on_cuda_cores(
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool,
+    dropout: Dropout | None,
+) -> tuple[Array, Cache]:
     """query [Nq, H]; key, value [N, H].  Returns context [Nq, H] and log_sums [A, Nq]."""
     dtype, width = query.dtype, padded(query.shape[1] // heads)
     context, log_sums = cp.empty(query.shape, dtype), cp.empty((heads, len(query)), sum_type(dtype))
@@ -132,8 +175,19 @@ def forward_on_cuda_cores(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, 
 
 
 def backward_on_cuda_cores(
-    d_context, query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums, delta
-):
+    d_context: Array,
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool,
+    dropout: Dropout | None,
+    log_sums: Array,
+    delta: Array,
+) -> tuple[Array, Array, Array]:
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].  log_sums, delta [A, Nq]."""
     dtype, width = query.dtype, padded(query.shape[1] // heads)
     d_query, d_key, d_value = (cp.empty(x.shape, x.dtype) for x in (query, key, value))
@@ -146,7 +200,16 @@ def backward_on_cuda_cores(
     return d_query, d_key, d_value
 
 
-def forward_plain(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False):
+def forward_plain(
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool = False,
+) -> Array:
     """The context [Nq, H] as the plain kernel computes it: to read, and to compare with."""
     width = head_width(query.shape[1], heads)
     query, key, value = contiguous(query, key, value)

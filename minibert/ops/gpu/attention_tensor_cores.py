@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
+from minibert.ops.dropout import Dropout
 from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile
 from minibert.ops.gpu.library import cp
@@ -31,9 +33,11 @@ def wmma_memory(width: int) -> tuple[int, int, int]:
     tile, owned = TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
     by_queries = WARPS * SIDE * pitch(TILE, 4)  # the scratch of all warps: a row for each query that a warp owns
     by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it meets
-    backward = [2 * tile + scratch for scratch in (by_keys, by_queries)]
     held = width <= HELD
-    return 2 * tile + by_queries, *(max(owned, rest) if held else owned + rest for rest in backward)
+    d_key_value, d_query = (
+        max(owned, rest) if held else owned + rest for rest in (2 * tile + by_keys, 2 * tile + by_queries)
+    )
+    return 2 * tile + by_queries, d_key_value, d_query
 
 
 def mma_memory(width: int) -> tuple[int, int, int]:
@@ -54,12 +58,12 @@ class Version:
     backward: dict[int, CudaFile]
     shared_memory: Callable[[int], tuple[int, int, int]]
 
-    def takes(self, dtype) -> bool:
+    def takes(self, dtype: np.dtype) -> bool:
         """Whether the current device has these kernels for tensors of that dtype."""
         return self.forward[WIDTHS[0]].takes(dtype, int(cp.cuda.Device().compute_capability))
 
 
-def files(file: str, *kernels: str, headers, first) -> dict[int, CudaFile]:
+def files(file: str, *kernels: str, headers: tuple[str, ...], first: dict[str, int]) -> dict[int, CudaFile]:
     """A file for each width."""
     return {
         width: CudaFile(file, *(f"{kernel}<{{T}}, {width}>" for kernel in kernels), headers=headers, first=first)
@@ -86,7 +90,7 @@ MMA = Version(
 FILES = [file for version in (WMMA, MMA) for table in (version.forward, version.backward) for file in table.values()]
 
 
-def use_tensor_cores(dtype, width: int) -> bool:
+def use_tensor_cores(dtype: np.dtype, width: int) -> bool:
     """Whether the current device's tensor cores compute attention for heads of that dtype and width."""
     return width <= WIDTHS[-1] and PRODUCT.takes(dtype, int(cp.cuda.Device().compute_capability))
 
@@ -96,12 +100,20 @@ def padded(width: int) -> int:
     return next(w for w in WIDTHS if width <= w)
 
 
-def best_version(dtype) -> Version:
+def best_version(dtype: np.dtype) -> Version:
     """The faster one of those that the current device has."""
     return MMA if MMA.takes(dtype) else WMMA
 
 
-def arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout) -> tuple:
+def arguments(
+    query: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool,
+    dropout: Dropout | None,
+) -> tuple:
     """What all three kernels take after their tensors."""
     queries, width = len(query), query.shape[1] // heads
     sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
@@ -109,12 +121,23 @@ def arguments(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dro
     return cu_seqlens_q, cu_seqlens_k, positions_q, *sizes, scale, *drop_arguments(dropout, query.dtype)
 
 
-def grid(rows: int, cu_seqlens, heads: int) -> tuple[int, int]:
+def grid(rows: int, cu_seqlens: Array, heads: int) -> tuple[int, int]:
     """Blocks for that many rows, cut into tiles of ROWS within each sequence: see attention.cuh."""
     return rows // ROWS + len(cu_seqlens) - 1, heads
 
 
-def forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, version=None):
+def forward(
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool,
+    dropout: Dropout | None,
+    version: Version | None = None,
+) -> tuple[Array, Cache]:
     """query [Nq, H]; key, value [N, H]: see minibert.ops.reference.attention.  version: the best one where it is None.
 
     All arrays as kernels read them, contiguous, indices int32.  Returns context [Nq, H] and log_sums float32 [A, Nq].
@@ -136,20 +159,20 @@ def forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, c
 
 
 def backward(
-    d_context,
-    query,
-    key,
-    value,
-    heads,
-    cu_seqlens_q,
-    cu_seqlens_k,
-    positions_q,
-    causal,
-    dropout,
-    log_sums,
-    delta,
-    version=None,
-):
+    d_context: Array,
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    positions_q: Array,
+    causal: bool,
+    dropout: Dropout | None,
+    log_sums: Array,
+    delta: Array,
+    version: Version | None = None,
+) -> tuple[Array, Array, Array]:
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].
 
     log_sums as `forward` returns them; delta float32 [A, Nq]: each query's d_context . context.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import aligned, both, contiguous, given, pack_size, variant
 from minibert.ops.gpu.library import cp
@@ -12,7 +13,7 @@ SLAB = 64  # rows, or more where there would be too many slabs
 MOST_SLABS = 512
 
 
-def column_sums(x, out=None):
+def column_sums(x: Array, out: Array | None = None) -> Array:
     """x [N, H] -> the sum of its rows [H], in float32 for 16-bit tensors; added to `out` where that is given."""
     (x,) = contiguous(x)
     rows, width = x.shape
@@ -28,14 +29,14 @@ def column_sums(x, out=None):
     return out
 
 
-def launch(x, out, slabs: int, slab: int, add: bool) -> None:
+def launch(x: Array, out: Array, slabs: int, slab: int, add: bool) -> None:
     rows, width = x.shape
     sizes = np.int64(rows), np.int32(width), np.int32(slab), np.int32(add)
     name = variant("column_sums", aligned(width, x.dtype))
     COLUMNS.launch(name, x.dtype, (column_groups(width, x.dtype), slabs), GROUP, x, out, *sizes)
 
 
-def column_groups(width: int, dtype) -> int:
+def column_groups(width: int, dtype: np.dtype) -> int:
     """How many blocks it takes to cover the columns."""
     return blocks_for(width, GROUP[0] * pack_size(width, dtype))
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache, Scalar
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, contiguous, grid_stride_blocks
 from minibert.ops.gpu.library import cp
@@ -20,7 +21,7 @@ DISTANCES = CudaFile(
 WARPS = 4  # rows that a block works on, where a warp has one
 
 
-def mse_forward(prediction, target, count):
+def mse_forward(prediction: Array, target: Array, count: int) -> tuple[Scalar, Cache]:
     """loss = sum((prediction - target)**2) / count."""
     prediction, target = contiguous(prediction, target)
     blocks = grid_stride_blocks(prediction.size, prediction.dtype)
@@ -30,7 +31,7 @@ def mse_forward(prediction, target, count):
     return total(partial, 1 / count, prediction.dtype), (prediction, target, count)
 
 
-def mse_backward(d_loss, cache):
+def mse_backward(d_loss: Scalar, cache: Cache) -> Array:
     """d_loss, a number or 0-d -> d_prediction [...]."""
     prediction, target, count = cache
     d_prediction = cp.empty(prediction.shape, prediction.dtype)  # [...]
@@ -41,7 +42,9 @@ def mse_backward(d_loss, cache):
     return d_prediction
 
 
-def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
+def kl_divergence_forward(
+    student_logits: Array, teacher_logits: Array, temperature: float, count: int
+) -> tuple[Scalar, Cache]:
     """loss = KL(teacher || student) * temperature**2 / count, both softened.  Logits [M, V]."""
     student, teacher = contiguous(student_logits, teacher_logits)
     (rows, size), number = student.shape, sum_type(student.dtype)
@@ -53,7 +56,7 @@ def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
     return loss, (student, teacher, *log_sums, temperature, count)
 
 
-def kl_divergence_backward(d_loss, cache):
+def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> Array:
     """d_loss, a number or 0-d -> d_student_logits [M, V]."""
     student, teacher, student_log_sums, teacher_log_sums, temperature, count = cache
     (rows, size), number = student.shape, sum_type(student.dtype)
@@ -64,7 +67,7 @@ def kl_divergence_backward(d_loss, cache):
     return d_student
 
 
-def cosine_forward(x, target, count):
+def cosine_forward(x: Array, target: Array, count: int) -> tuple[Scalar, Cache]:
     """loss = sum(1 - cosine of each row) / count.  x, target [M, H]."""
     x, target = contiguous(x, target)
     rows, width = x.shape
@@ -75,7 +78,7 @@ def cosine_forward(x, target, count):
     return total(losses, 1 / count, x.dtype), (x, target, *of_rows, count)
 
 
-def cosine_backward(d_loss, cache):
+def cosine_backward(d_loss: Scalar, cache: Cache) -> Array:
     """d_loss, a number or 0-d -> d_x [M, H]."""
     x, target, *of_rows, count = cache
     rows, width = x.shape

@@ -4,7 +4,9 @@ from functools import cache
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
 from minibert.base.philox import key_words
+from minibert.ops.dropout import Dropout
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, indices, pack_size, variant
 from minibert.ops.gpu.library import cp
@@ -12,18 +14,18 @@ from minibert.ops.gpu.library import cp
 DROPOUT = CudaFile("dropout.cu", *both("dropout"), headers=("packs.cuh", "dropout.cuh"))
 
 
-def dropout_forward(x, dropout):
+def dropout_forward(x: Array, dropout: Dropout) -> tuple[Array, Cache]:
     """y = x * mask: see minibert.ops.reference.dropout."""
     return drop(x, dropout), dropout
 
 
-def dropout_backward(d_y, dropout):
+def dropout_backward(d_y: Array, dropout: Dropout) -> Array:
     """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
     # y = x * mask
     return drop(d_y, dropout)
 
 
-def drop(x, dropout):
+def drop(x: Array, dropout: Dropout) -> Array:
     """x [N, H] times the mask."""
     (x,) = contiguous(x)
     rows, width = x.shape
@@ -35,7 +37,7 @@ def drop(x, dropout):
     return y
 
 
-def drop_arguments(dropout, dtype) -> tuple:
+def drop_arguments(dropout: Dropout | None, dtype: np.dtype) -> tuple:
     """A minibert.ops.Dropout, or None, as kernels take it: scale, sequences, positions, key (two), site, threshold."""
     if dropout is None:
         numbers = (0, 0, 0, 0)
@@ -47,6 +49,6 @@ def drop_arguments(dropout, dtype) -> tuple:
 
 
 @cache
-def nothing():
+def nothing() -> Array:
     """An array of integers for a kernel that will not read it."""
     return cp.zeros(1, np.int32)

@@ -1,7 +1,10 @@
 """The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, given, indices, pack_size, variant
 from minibert.ops.gpu.library import cp
@@ -10,7 +13,14 @@ from minibert.ops.gpu.scatter import scatter_add
 EMBEDDING = CudaFile("embedding.cu", *both("look_up"), headers=("packs.cuh",))
 
 
-def embedding_forward(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+def embedding_forward(
+    token_ids: Array,
+    position_ids: Array,
+    segment_ids: Array,
+    token_weight: Array,
+    position_weight: Array,
+    segment_weight: Array,
+) -> tuple[Array, Cache]:
     """The sum of three rows for each token: see minibert.ops.reference.embedding."""
     ids = [indices(array) for array in (token_ids, position_ids, segment_ids)]
     tables = contiguous(token_weight, position_weight, segment_weight)
@@ -22,7 +32,9 @@ def embedding_forward(token_ids, position_ids, segment_ids, token_weight, positi
     return y, (*ids, [table.shape for table in tables])
 
 
-def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
+def embedding_backward(
+    d_y: Array, cache: Cache, accumulate_into: Sequence[Array | None] = (None, None, None)
+) -> tuple[Array, Array, Array]:
     """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference.
 
     For 16-bit tensors they are float32.
@@ -32,4 +44,5 @@ def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
     # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
     for of_table, table in zip(ids, tables, strict=True):
         scatter_add(d_y, of_table, table)
-    return tuple(tables)
+    d_token, d_position, d_segment = tables
+    return d_token, d_position, d_segment

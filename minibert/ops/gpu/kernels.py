@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minibert.base.arrays import DTypeLike
 from minibert.ops.gpu.library import cp, emulated
 
 FOLDER = Path(__file__).parent
@@ -37,7 +39,7 @@ class CudaFile:
     def __init__(self, file: str, *names: str, headers: tuple[str, ...] = (), first: Mapping[str, int] = EVERYWHERE):
         self.file, self.names, self.headers, self.first = file, names, headers, first
 
-    def takes(self, dtype, capability: int) -> bool:
+    def takes(self, dtype: Any, capability: int) -> bool:
         """Whether there are kernels for tensors of that dtype on a device of that compute capability."""
         name = np.dtype(dtype).name
         return name in self.first and capability >= self.first[name]
@@ -55,12 +57,12 @@ class CudaFile:
         """The text of one file."""
         return (FOLDER / name).read_text(encoding="utf-8")
 
-    def instances(self, dtype) -> list[str]:
+    def instances(self, dtype: Any) -> list[str]:
         """The names of all kernels for one dtype."""
         return [name.format(T=TYPES[np.dtype(dtype).name]) for name in self.names]
 
     @cache  # noqa: B019  (one for each file; they live as long as the program)
-    def module(self, dtype):
+    def module(self, dtype: Any) -> Any:
         """The compiled kernels for one dtype: a cupy.RawModule.  TypeError if there are none on this device."""
         capability = int(cp.cuda.Device().compute_capability)
         if not self.takes(dtype, capability):
@@ -72,11 +74,19 @@ class CudaFile:
         return cp.RawModule(code=source, options=options, name_expressions=self.instances(dtype))
 
     @cache  # noqa: B019
-    def kernel(self, name: str, dtype):
+    def kernel(self, name: str, dtype: Any) -> Any:
         """One kernel, name as in `names`: a cupy.RawKernel."""
         return self.module(dtype).get_function(name.format(T=TYPES[dtype.name]))
 
-    def launch(self, name: str, dtype, grid, block, *arguments, shared: int = 0) -> None:
+    def launch(
+        self,
+        name: str,
+        dtype: Any,
+        grid: int | tuple[int, ...],
+        block: int | tuple[int, ...],
+        *arguments: Any,
+        shared: int = 0,
+    ) -> None:
         """Run a kernel on the current stream.
 
         name as in `names`; dtype of the tensors; grid, block: how many blocks, and threads in a block, int or tuple of
@@ -94,7 +104,7 @@ class CudaFile:
         kernel(grid, block, arguments, shared_mem=shared)
 
 
-def check_shared(name: str, dtype, shared: int) -> None:
+def check_shared(name: str, dtype: Any, shared: int) -> None:
     """Raise ValueError if a block on the current device cannot have that many bytes of shared memory."""
     capability = int(cp.cuda.Device().compute_capability)
     most = MOST_SHARED[max(known for known in MOST_SHARED if known <= capability)]
@@ -105,11 +115,11 @@ def check_shared(name: str, dtype, shared: int) -> None:
         )
 
 
-def as_tuple(size) -> tuple[int, ...]:
+def as_tuple(size: int | tuple[int, ...]) -> tuple[int, ...]:
     return size if isinstance(size, tuple) else (size,)
 
 
-def sum_type(dtype) -> type:
+def sum_type(dtype: DTypeLike) -> Any:
     """The NumPy type in which kernels compute with tensors of that dtype: sum_t in common.cuh."""
     return np.float64 if np.dtype(dtype) == np.float64 else np.float32
 

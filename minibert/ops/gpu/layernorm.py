@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
+from minibert.ops.dropout import Dropout
 from minibert.ops.gpu.columns import GROUP, column_groups, column_sums, slabs_of
 from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
@@ -22,23 +24,25 @@ LAYERNORM = CudaFile(
 )
 
 
-def layernorm_forward(x, weight, bias, eps):
+def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, Cache]:
     """y = (x - mean) * rstd * weight + bias: see minibert.ops.reference.layernorm."""
     return normalised(x, None, weight, bias, eps, None)
 
 
-def layernorm_backward(d_y, cache):
+def layernorm_backward(d_y: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]; the last two in float32 for 16-bit tensors."""
     d_x, _, d_weight, d_bias = add_layernorm_backward(d_y, cache)
     return d_x, d_weight, d_bias
 
 
-def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
+def add_layernorm_forward(
+    x: Array, residual: Array, weight: Array, bias: Array, eps: float, dropout: Dropout | None = None
+) -> tuple[Array, Cache]:
     """y = layernorm(residual + dropout(x)): see minibert.ops.reference.layernorm."""
     return normalised(x, residual, weight, bias, eps, dropout)
 
 
-def add_layernorm_backward(d_y, cache):
+def add_layernorm_backward(d_y: Array, cache: Cache) -> tuple[Array, Array, Array, Array]:
     """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
     Where nothing is dropped, d_x and d_residual are the same array.  For 16-bit tensors
@@ -62,7 +66,7 @@ def add_layernorm_backward(d_y, cache):
     return d_x, d_residual, *parameter_gradients(d_y, x_hat)
 
 
-def parameter_gradients(d_y, x_hat):
+def parameter_gradients(d_y: Array, x_hat: Array) -> tuple[Array, Array]:
     """d_y, x_hat [N, H] -> d_weight [H], d_bias [H]."""
     rows, width = d_y.shape
     slabs, slab = slabs_of(rows)
@@ -74,10 +78,12 @@ def parameter_gradients(d_y, x_hat):
     return sums[:width], sums[width:]
 
 
-def normalised(x, residual, weight, bias, eps, dropout):
+def normalised(
+    x: Array, residual: Array | None, weight: Array, bias: Array, eps: float, dropout: Dropout | None
+) -> tuple[Array, Cache]:
     """y and the cache; residual [N, H] or None."""
     add_residual = residual is not None
-    x, residual, weight, bias = contiguous(x, residual if add_residual else x, weight, bias)
+    x, residual, weight, bias = contiguous(x, x if residual is None else residual, weight, bias)
     rows, width = x.shape
     y, x_hat = cp.empty(x.shape, x.dtype), cp.empty(x.shape, x.dtype)  # [N, H]
     rstd = cp.empty(rows, sum_type(x.dtype))  # [N]
@@ -98,7 +104,7 @@ def normalised(x, residual, weight, bias, eps, dropout):
     return y, (x_hat, rstd, weight, dropout)
 
 
-def warps_and_scratch(width: int, dtype) -> tuple[int, int]:
+def warps_and_scratch(width: int, dtype: np.dtype) -> tuple[int, int]:
     """How many rows a block works on, and the bytes of shared memory in which it keeps them."""
     of_warp = WARP * pack_size(width, dtype)  # numbers that a warp reads at once
     row = blocks_for(width, of_warp) * of_warp * np.dtype(sum_type(dtype)).itemsize  # bytes

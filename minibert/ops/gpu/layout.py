@@ -1,9 +1,11 @@
 """How arrays lie in memory, as kernels need to know it: contiguous, and starting at a multiple of sixteen bytes."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
+from minibert.base.arrays import Array
 from minibert.ops.gpu.kernels import TYPES, blocks_for
 from minibert.ops.gpu.library import cp
 
@@ -12,7 +14,7 @@ THREADS = 256  # of a block, where a kernel walks over an array
 MOST_BLOCKS = 4096  # more than a GPU runs at a time; so each thread has more to do, not the grid more blocks
 
 
-def contiguous(*arrays):
+def contiguous(*arrays: Array) -> list[Array]:
     """The arrays as kernels read them; a copy of those that are not contiguous or start between two vectors.
 
     Raises TypeError for arrays of several dtypes, or of one that no kernel takes.
@@ -25,22 +27,22 @@ def contiguous(*arrays):
 
 
 @cache
-def is_real(dtype) -> bool:
+def is_real(dtype: Any) -> bool:
     """Whether kernels take tensors of that dtype.  (Its name, which NumPy puts together anew each time, is slow.)"""
     return dtype.name in TYPES
 
 
-def starts_at_vector(array, size: int = VECTOR) -> bool:
+def starts_at_vector(array: Array, size: int = VECTOR) -> bool:
     """Whether an array's address is a multiple of `size` bytes."""
     return array.data.ptr % size == 0
 
 
-def indices(array):
+def indices(array: Array) -> Array:
     """An array of integers as kernels read it: int32, contiguous."""
     return cp.ascontiguousarray(array if array.dtype == np.int32 else array.astype(np.int32))
 
 
-def given(array, shape, dtype):
+def given(array: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     """A buffer that a gradient is added to in place, checked; or zeros, where it is None.
 
     Raises ValueError or TypeError for a buffer of another shape or dtype, or one that is not contiguous.
@@ -54,17 +56,17 @@ def given(array, shape, dtype):
     return array
 
 
-def vector_size(dtype) -> int:
+def vector_size(dtype: Any) -> int:
     """How many numbers make sixteen bytes: Vec<T>::size."""
     return VECTOR // np.dtype(dtype).itemsize
 
 
-def aligned(width: int, dtype, *arrays) -> bool:
+def aligned(width: int, dtype: Any, *arrays: Array) -> bool:
     """Whether all rows of that width start at a vector, given that the arrays do: ALIGNED in packs.cuh."""
     return width % vector_size(dtype) == 0 and all(starts_at_vector(array) for array in arrays)
 
 
-def pack_size(width: int, dtype) -> int:
+def pack_size(width: int, dtype: Any) -> int:
     """How many neighbours a thread works on at once, in a matrix of that width."""
     return vector_size(dtype) if aligned(width, dtype) else 1
 
@@ -79,6 +81,6 @@ def variant(kernel: str, is_aligned: bool, types: str = "{T}") -> str:
     return f"{kernel}<{types}, {'true' if is_aligned else 'false'}>"
 
 
-def grid_stride_blocks(size: int, dtype) -> int:
+def grid_stride_blocks(size: int, dtype: Any) -> int:
     """How many blocks of THREADS walk over an array of that size."""
     return min(blocks_for(size, THREADS * vector_size(dtype)), MOST_BLOCKS)

@@ -4,14 +4,14 @@ Which one is settled once in a process, when this module is first imported (see 
 in this folder says `from minibert.ops.gpu.library import cp`.
 """
 
+from importlib import import_module
+from typing import Any
+
 from minibert.ops.devices import emulating
 from minibert.ops.emulated import stand_in
 
 emulated = emulating()
 
-if emulated:
-    cp = stand_in()
-else:
-    import cupy as cp
+cp: Any = stand_in() if emulated else import_module("cupy")
 
 __all__ = ["cp", "emulated"]

@@ -1,7 +1,10 @@
 """The linear layer: matrix products by cuBLAS (products.py), and a bias."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
 from minibert.ops.gpu.columns import column_sums
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, given, pack_size, variant
@@ -15,7 +18,7 @@ LINEAR = CudaFile(
 )
 
 
-def linear_forward(x, weight, bias):
+def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     """y = x @ weight.T + bias: see minibert.ops.reference.linear."""
     x, weight, bias = contiguous(x, weight, bias)
     y = product(x, weight.T)  # [N, out]
@@ -26,7 +29,9 @@ def linear_forward(x, weight, bias):
     return y, (x, weight)
 
 
-def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
+def linear_backward(
+    d_y: Array, cache: Cache, accumulate_into: Sequence[Array | None] = (None, None, None)
+) -> tuple[Array, Array, Array]:
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference.
 
     For 16-bit tensors d_weight and d_bias are float32.

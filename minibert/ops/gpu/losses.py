@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache, Scalar
 from minibert.ops.gpu.kernels import CudaFile, sum_type
 from minibert.ops.gpu.layout import THREADS, contiguous, indices
 from minibert.ops.gpu.library import cp
@@ -18,7 +19,7 @@ LOSSES = CudaFile(
 SHORT = 1024  # rows up to this length are a matter for one warp
 
 
-def cross_entropy_forward(logits, labels, count):
+def cross_entropy_forward(logits: Array, labels: Array, count: int) -> tuple[Scalar, Cache]:
     """loss = sum(log_sum - logits[label]) / count.  logits [M, V], labels integers [M].
 
     The loss is float32 for 16-bit logits.
@@ -31,7 +32,7 @@ def cross_entropy_forward(logits, labels, count):
     return total(losses, 1 / count, logits.dtype), (logits, labels, log_sums, count)
 
 
-def cross_entropy_backward(d_loss, cache):
+def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> Array:
     """d_loss, a number or 0-d -> d_logits [M, V]."""
     logits, labels, log_sums, count = cache
     rows, size = logits.shape
@@ -42,7 +43,7 @@ def cross_entropy_backward(d_loss, cache):
     return d_logits
 
 
-def count_correct(logits, labels):
+def count_correct(logits: Array, labels: Array) -> Array:
     """How many rows of logits [M, V] are highest at their label, the first of equals as `argmax` has it; 0-d int."""
     (logits,), labels = contiguous(logits), indices(labels)
     rows, size = logits.shape
@@ -51,7 +52,7 @@ def count_correct(logits, labels):
     return correct.sum()
 
 
-def total(losses, share: float, dtype):
+def total(losses: Array, share: float, dtype: np.dtype) -> Array:
     """share * the sum of losses [M], 0-d, added up in the same order each time; dtype of the tensors."""
     loss = cp.empty((), losses.dtype)
     sizes = np.int32(len(losses)), losses.dtype.type(share)
@@ -59,7 +60,7 @@ def total(losses, share: float, dtype):
     return loss
 
 
-def on_device(d_loss, dtype):
+def on_device(d_loss: Scalar, dtype: np.dtype) -> Array:
     """d_loss, a number or 0-d array, as a 0-d array: kernels read it there, and the host need not wait for it."""
     number = sum_type(dtype)
     if isinstance(d_loss, cp.ndarray):
@@ -67,7 +68,7 @@ def on_device(d_loss, dtype):
     return cp.full((), float(d_loss), number)
 
 
-def scales(d_loss, share: float, dtype):
+def scales(d_loss: Scalar, share: float, dtype: np.dtype) -> tuple[Array, float]:
     """What a gradient is scaled by, as kernels take it: d_loss on the device, and a number."""
     return on_device(d_loss, dtype), sum_type(dtype)(share)
 

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +112,7 @@ class Compiler:
         """The name of an instance in the machine code."""
         text = ctypes.c_char_p()
         self.check(self.library.nvrtcGetLoweredName(program, name.encode(), ctypes.byref(text)))
-        return text.value.decode()
+        return (text.value or b"").decode()
 
     def bytes_of(self, program: ctypes.c_void_p, what: str) -> bytes:
         size = ctypes.c_size_t()
@@ -155,11 +156,11 @@ def find_compilers() -> list[Compiler]:
     return [found[major] for major in sorted(found)]
 
 
-def add_compiler(found: dict[int, Compiler], path: Path, folders: list[Path | None]) -> None:
+def add_compiler(found: dict[int, Compiler], path: Path, folders: Sequence[Path | None]) -> None:
     """Unless there is one of that version already, or its headers are missing."""
-    folders = tuple(folder.resolve() for folder in folders if folder is not None)
-    if any((folder / "crt" / "mma.h").exists() for folder in folders):
-        compiler = Compiler(path, folders)
+    known = tuple(folder.resolve() for folder in folders if folder is not None)
+    if any((folder / "crt" / "mma.h").exists() for folder in known):
+        compiler = Compiler(path, known)
         found.setdefault(compiler.version[0], compiler)
 
 
@@ -209,7 +210,7 @@ def tensor_core_instructions(cubin: bytes) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernels.cubin")
         path.write_bytes(cubin)
-        command = [find_disassembler(), "--print-code", str(path)]
+        command = [find_disassembler() or "nvdisasm", "--print-code", str(path)]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     name = None
     for line in text.splitlines():

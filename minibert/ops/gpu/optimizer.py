@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array, Scalar
 from minibert.ops.gpu.kernels import CudaFile, sum_type
 from minibert.ops.gpu.layout import THREADS, contiguous, grid_stride_blocks, starts_at_vector, vector_size
 from minibert.ops.gpu.library import cp
 from minibert.ops.gpu.losses import on_device
+from minibert.ops.optimizer import AdamWStep
 
 OPTIMIZER = CudaFile(
     "optimizer.cu",
@@ -18,17 +20,17 @@ OPTIMIZER = CudaFile(
 
 
 def adamw(
-    values,
-    gradients,
-    first_moment,
-    second_moment,
-    decayed,
-    step,
-    gradient_norm=None,
+    values: Array,
+    gradients: Array,
+    first_moment: Array,
+    second_moment: Array,
+    decayed: Array,
+    step: AdamWStep,
+    gradient_norm: Scalar | None = None,
     *,
-    copy=None,
-    gradient_scale=None,
-):
+    copy: Array | None = None,
+    gradient_scale: Array | None = None,
+) -> None:
     """One step of AdamW, in place: see minibert.ops.reference.optimizer.  And two more for 16-bit training:
 
     copy: 16-bit array [P] that receives the new values, rounded; gradient_scale: 0-d, what the loss was multiplied by,
@@ -74,14 +76,14 @@ def adamw(
     )
 
 
-def check_buffers(*buffers) -> None:
+def check_buffers(*buffers: Array) -> None:
     """ValueError unless they are contiguous vectors of one length."""
     if any(b.shape != (buffers[0].size,) or not b.flags.c_contiguous for b in buffers):
         shapes = ", ".join(str(buffer.shape) for buffer in buffers)
         raise ValueError(f"adamw works on contiguous vectors of one length, got shapes {shapes}")
 
 
-def global_norm(gradients):
+def global_norm(gradients: Array) -> Scalar:
     """The Euclidean norm of all gradients together, added up in the same order each time.  gradients [P] -> 0-d."""
     (gradients,) = contiguous(gradients)
     dtype = gradients.dtype
@@ -93,7 +95,14 @@ def global_norm(gradients):
     return norm
 
 
-def update_scale(gradient_scale, good_steps, gradient_norm, growth_interval=2000, lowest=1.0, most=2.0**24) -> None:
+def update_scale(
+    gradient_scale: Array,
+    good_steps: Array,
+    gradient_norm: Scalar | None,
+    growth_interval: int = 2000,
+    lowest: float = 1.0,
+    most: float = 2.0**24,
+) -> None:
     """Dynamic loss scaling, in place, without waiting for the device; call it after `adamw`.
 
     gradient_scale: 0-d float32, what the loss is multiplied by; good_steps: 0-d int32, steps since it last changed;

@@ -14,6 +14,7 @@ from functools import cache
 
 import numpy as np
 
+from minibert.base.arrays import Array
 from minibert.ops.gpu.kernels import sum_type
 from minibert.ops.gpu.library import cp
 
@@ -31,7 +32,7 @@ ADDRESSES = {
 compute_type = {4: COMPUTE_32F, 8: COMPUTE_64F}  # by the bytes of a sum; `use_tf32` changes the first
 
 
-def product(a, b, out=None, add=False):
+def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
     """a [n, k] @ b [k, m] -> out [n, m]; with k = 0, zeros.
 
     a, b: of one dtype, each contiguous or the transpose of a contiguous matrix.  out: contiguous, of their dtype or in
@@ -65,12 +66,12 @@ def product(a, b, out=None, add=False):
 
 
 @cache
-def of_dtype(dtype) -> tuple[int, int]:
+def of_dtype(dtype: np.dtype) -> tuple[int, int]:
     """What cuBLAS calls a dtype, and the bytes of the sums of its products."""
     return DATA_TYPES[dtype.name], np.dtype(sum_type(dtype)).itemsize
 
 
-def layout(matrix) -> tuple[int, int]:
+def layout(matrix: Array) -> tuple[int, int]:
     """How to pass an operand to cuBLAS: whether to transpose it, and its leading dimension."""
     rows, columns = matrix.shape
     if matrix.flags.c_contiguous:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array, Cache
 from minibert.ops.gpu.columns import GROUP, column_groups
 from minibert.ops.gpu.kernels import CudaFile, blocks_for
 from minibert.ops.gpu.layout import THREADS, aligned, both, contiguous, given, indices, pack_size, variant
@@ -17,7 +18,7 @@ ROWS = CudaFile(
 )
 
 
-def gather_rows_forward(x, rows):
+def gather_rows_forward(x: Array, rows: Array) -> tuple[Array, Cache]:
     """y = x[rows]: see minibert.ops.reference.rows."""
     (x,), rows = contiguous(x), indices(rows)
     count, width = len(rows), x.shape[1]
@@ -28,7 +29,7 @@ def gather_rows_forward(x, rows):
     return y, (rows, x.shape)
 
 
-def gather_rows_backward(d_y, cache, accumulate_into=None):
+def gather_rows_backward(d_y: Array, cache: Cache, accumulate_into: Array | None = None) -> Array:
     """d_y [M, H] -> d_x [N, H], in d_y's dtype, added to what is given."""
     rows, shape = cache
     d_x = given(accumulate_into, shape, d_y.dtype)
@@ -37,7 +38,7 @@ def gather_rows_backward(d_y, cache, accumulate_into=None):
     return d_x
 
 
-def mean_pool_forward(x, cu_seqlens):
+def mean_pool_forward(x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
     """y = the mean of each sequence's rows: see minibert.ops.reference.rows.
 
     Where the others raise ValueError for a sequence without tokens, its mean is NaN here: the lengths lie on the
@@ -49,7 +50,7 @@ def mean_pool_forward(x, cu_seqlens):
     return y, (cu_seqlens, x.shape)
 
 
-def mean_pool_backward(d_y, cache):
+def mean_pool_backward(d_y: Array, cache: Cache) -> Array:
     """d_y [B, H] -> d_x [N, H]."""
     cu_seqlens, shape = cache
     (d_y,) = contiguous(d_y)
@@ -59,7 +60,7 @@ def mean_pool_backward(d_y, cache):
     return d_x
 
 
-def pool(kernel: str, source, cu_seqlens, out) -> None:
+def pool(kernel: str, source: Array, cu_seqlens: Array, out: Array) -> None:
     """A block for some columns of each sequence."""
     width, dtype = source.shape[1], source.dtype
     grid = len(cu_seqlens) - 1, column_groups(width, dtype)

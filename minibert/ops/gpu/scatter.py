@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.arrays import Array
 from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, aligned, contiguous, indices, variant, vector_size
 from minibert.ops.gpu.library import cp
@@ -12,14 +13,19 @@ SCATTER = CudaFile(
     "scatter.cu",
     "make_keys",
     "split_keys",
-    *(variant(name, rows, types) for name in ("add_chunks", "add_parts") for types in (SAME, SUMS) for rows in (0, 1)),
+    *(
+        variant(name, rows, types)
+        for name in ("add_chunks", "add_parts")
+        for types in (SAME, SUMS)
+        for rows in (False, True)
+    ),
     headers=("packs.cuh",),
 )
 CHUNK = 64  # sorted positions that a block adds up
 MOST_COLUMNS = 128  # threads of a block
 
 
-def scatter_add(rows, ids, table, chunk: int = CHUNK) -> None:
+def scatter_add(rows: Array, ids: Array, table: Array, chunk: int = CHUNK) -> None:
     """table[ids[i]] += rows[i] for every i, in place.
 
     rows [N, H]; ids integers [N]; table [.., H] of the rows' dtype or of float32; chunk: rows that a block adds up.
@@ -42,7 +48,7 @@ def scatter_add(rows, ids, table, chunk: int = CHUNK) -> None:
         SCATTER.launch(name, rows.dtype, (chunks, columns), threads, ids, parts, table, *sizes)
 
 
-def sorted_positions(ids, dtype):
+def sorted_positions(ids: Array, dtype: np.dtype) -> tuple[Array, Array]:
     """ids int32 [N] -> the same sorted, and the position where each of them was; both int32 [N]."""
     count = len(ids)
     keys = cp.empty(count, np.int64)  # [N]
@@ -53,7 +59,7 @@ def sorted_positions(ids, dtype):
     return ids, positions
 
 
-def column_blocks(width: int, dtype, is_aligned: bool) -> tuple[int, int]:
+def column_blocks(width: int, dtype: np.dtype, is_aligned: bool) -> tuple[int, int]:
     """Threads of a block, and how many blocks it takes, where each thread has one pack of columns."""
     packs = width // (vector_size(dtype) if is_aligned else 1)
     threads = min(blocks_for(packs, 32) * 32, MOST_COLUMNS)

@@ -8,6 +8,7 @@ more.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Slot:
         self.device = cp.empty(size, dtype=np.int32)
         # the device memory may just have been freed by kernels that are still queued: the first copy waits for them
         self.free = cp.cuda.get_current_stream().record()
-        self.copied = None
+        self.copied: Any = None  # an event, once something was copied
 
 
 class Uploader:

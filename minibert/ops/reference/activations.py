@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.reference.normal import normal_cdf, normal_density
 
 
-def gelu_forward(x):
+def gelu_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """x times the probability that a standard normal variable is below x: a smooth ReLU.
 
     x [...].  Returns y [...] and the cache that gelu_backward takes.
@@ -15,14 +16,14 @@ def gelu_forward(x):
     return x * cdf, (x, cdf)
 
 
-def gelu_backward(d_y, cache):
+def gelu_backward(d_y: np.ndarray, cache: Cache) -> np.ndarray:
     """d_y [...] -> d_x [...]."""
     x, cdf = cache
     # y = x * cdf(x), and the derivative of cdf is the density
     return d_y * (cdf + x * normal_density(x))
 
 
-def gelu_tanh_forward(x):
+def gelu_tanh_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """GELU with the normal distribution approximated by a tanh; models such as GPT-2 were trained with it.
 
     x [...].  Returns y [...] and the cache that gelu_tanh_backward takes.
@@ -32,7 +33,7 @@ def gelu_tanh_forward(x):
     return 0.5 * x * (1 + t), (x, t)
 
 
-def gelu_tanh_backward(d_y, cache):
+def gelu_tanh_backward(d_y: np.ndarray, cache: Cache) -> np.ndarray:
     """d_y [...] -> d_x [...]."""
     x, t = cache
     # y = 0.5 * x * (1 + t), t = tanh(u), u = sqrt(2 / pi) * (x + 0.044715 * x**3)
@@ -40,13 +41,13 @@ def gelu_tanh_backward(d_y, cache):
     return d_y * 0.5 * (1 + t + x * (1 - t * t) * d_u_d_x)
 
 
-def tanh_forward(x):
+def tanh_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
     """x [...] -> y [...] between -1 and 1, and the cache that tanh_backward takes.  In BERT: the pooler."""
     y = np.tanh(x)
     return y, (y,)
 
 
-def tanh_backward(d_y, cache):
+def tanh_backward(d_y: np.ndarray, cache: Cache) -> np.ndarray:
     """d_y [...] -> d_x [...]."""
     (y,) = cache
     # y = tanh(x), whose derivative is 1 - tanh(x)**2

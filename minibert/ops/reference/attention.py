@@ -3,12 +3,17 @@
 lessons/04-attention.ipynb derives the gradients.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
+from minibert.base.arrays import Cache
+from minibert.ops.dropout import Dropout
 from minibert.ops.reference.dropout import dropout_mask
 
 
-def plain_attention_forward(q, k, v):
+def plain_attention_forward(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, Cache]:
     """Attention as the paper has it: one sequence, every query takes a weighted mean of all values.  Read this first.
 
     q, k, v [A, T, D], A heads -> context [A, T, D], and the cache that plain_attention_backward takes.
@@ -18,7 +23,7 @@ def plain_attention_forward(q, k, v):
     return weights @ v, (q, k, v, weights)
 
 
-def plain_attention_backward(d_context, cache):
+def plain_attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_context [A, T, D] -> d_q, d_k, d_v [A, T, D]."""
     q, k, v, weights = cache
     # context = weights @ v
@@ -28,7 +33,7 @@ def plain_attention_backward(d_context, cache):
     return d_q, d_k, d_v
 
 
-def attention_scores(q, k, positions_q=None, causal=False):
+def attention_scores(q: np.ndarray, k: np.ndarray, positions_q: Any = None, causal: bool = False) -> np.ndarray:
     """q [A, Tq, D], k [A, Tk, D], positions_q [Tq] -> q @ k.T / sqrt(D), [A, Tq, Tk]; minus infinity where unseen."""
     scores = (q @ k.transpose(0, 2, 1)) * q.shape[2] ** -0.5
     if causal:
@@ -37,7 +42,7 @@ def attention_scores(q, k, positions_q=None, causal=False):
     return scores
 
 
-def attention_weights(scores):
+def attention_weights(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The softmax of each query's scores, [A, Tq, Tk], and the log of its denominator, [A, Tq]."""
     maximum = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
     exponentials = np.exp(scores - maximum)  # [A, Tq, Tk]
@@ -45,7 +50,9 @@ def attention_weights(scores):
     return exponentials / sums, (maximum + np.log(sums))[:, :, 0]
 
 
-def attention_weights_backward(d_weights, weights, q, k):
+def attention_weights_backward(
+    d_weights: np.ndarray, weights: np.ndarray, q: np.ndarray, k: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """d_weights, weights [A, Tq, Tk] -> d_q [A, Tq, D], d_k [A, Tk, D]."""
     # weights = softmax(scores): a row's gradients, less their mean under the row's own weights
     mean = (weights * d_weights).sum(axis=2, keepdims=True)  # [A, Tq, 1]
@@ -55,7 +62,17 @@ def attention_weights_backward(d_weights, weights, q, k):
     return d_scores @ k, d_scores.transpose(0, 2, 1) @ q
 
 
-def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal=False, dropout=None):
+def attention_forward(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    heads: int,
+    cu_seqlens_q: np.ndarray,
+    cu_seqlens_k: np.ndarray,
+    positions_q: np.ndarray,
+    causal: bool = False,
+    dropout: Dropout | None = None,
+) -> tuple[np.ndarray, Cache]:
     """The same for a ragged batch, with what training needs beside: dropout, a causal mask, fewer queries than keys.
 
     query [Nq, H]; key, value [N, H]; H = heads * D, head a owning features a * D .. (a + 1) * D;
@@ -80,7 +97,7 @@ def attention_forward(query, key, value, heads, cu_seqlens_q, cu_seqlens_k, posi
     return context, (*arguments, log_sums)
 
 
-def attention_backward(d_context, cache):
+def attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums = cache
     d_query, d_key, d_value = np.empty_like(query), np.empty_like(key), np.empty_like(value)
@@ -102,7 +119,7 @@ def attention_backward(d_context, cache):
     return d_query, d_key, d_value
 
 
-def probabilities_mask(dropout, sequence, queries, weights):
+def probabilities_mask(dropout: Dropout, sequence: int, queries: slice, weights: np.ndarray) -> np.ndarray:
     """The dropout mask [A, Tq, Tk] of one sequence's weights: a row is a query, a feature is a key."""
     heads, rows, keys = weights.shape
     positions = dropout.positions[queries]  # [Tq]
@@ -119,17 +136,17 @@ def probabilities_mask(dropout, sequence, queries, weights):
     return mask
 
 
-def spans(cu_seqlens_q, cu_seqlens_k):
+def spans(cu_seqlens_q: np.ndarray, cu_seqlens_k: np.ndarray) -> Iterator[tuple[slice, slice]]:
     """For each sequence the slice of its queries and the slice of its keys."""
     for b in range(len(cu_seqlens_k) - 1):
         yield slice(cu_seqlens_q[b], cu_seqlens_q[b + 1]), slice(cu_seqlens_k[b], cu_seqlens_k[b + 1])
 
 
-def split_heads(x, heads):
+def split_heads(x: np.ndarray, heads: int) -> np.ndarray:
     """[T, H] -> [A, T, D], a view."""
     return x.reshape(len(x), heads, x.shape[1] // heads).transpose(1, 0, 2)
 
 
-def merge_heads(x):
+def merge_heads(x: np.ndarray) -> np.ndarray:
     """[A, T, D] -> [T, H]."""
     return x.transpose(1, 0, 2).reshape(x.shape[1], x.shape[0] * x.shape[2])

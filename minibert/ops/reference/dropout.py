@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache, DTypeLike
 from minibert.base.philox import philox4x32
+from minibert.ops.dropout import Dropout
 
 
-def dropout_forward(x, dropout):
+def dropout_forward(x: np.ndarray, dropout: Dropout) -> tuple[np.ndarray, Cache]:
     """Set a share of the values to zero, and scale the others so that the expectation stays.
 
     x [N, H]; dropout a minibert.ops.Dropout with `sequences` and `positions` [N].
@@ -14,13 +16,13 @@ def dropout_forward(x, dropout):
     return x * dropout_mask(dropout, x.shape[1], x.dtype), dropout
 
 
-def dropout_backward(d_y, dropout):
+def dropout_backward(d_y: np.ndarray, dropout: Dropout) -> np.ndarray:
     """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
     # y = x * mask
     return d_y * dropout_mask(dropout, d_y.shape[1], d_y.dtype)
 
 
-def dropout_mask(dropout, features, dtype):
+def dropout_mask(dropout: Dropout, features: int, dtype: DTypeLike) -> np.ndarray:
     """The mask [rows, features]: 0 where a value is dropped, dropout.scale where it is kept."""
     rows = len(dropout.positions)
     groups = -(-features // 8)  # eight neighbouring features share one call of Philox

@@ -1,9 +1,20 @@
 """The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from minibert.base.arrays import Cache
 
-def embedding_forward(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight):
+
+def embedding_forward(
+    token_ids: np.ndarray,
+    position_ids: np.ndarray,
+    segment_ids: np.ndarray,
+    token_weight: np.ndarray,
+    position_weight: np.ndarray,
+    segment_weight: np.ndarray,
+) -> tuple[np.ndarray, Cache]:
     """Look up each token's vector, its position's and its segment's, and add the three.
 
     token_ids, position_ids, segment_ids: integers [N]; token_weight [V, H]; position_weight [positions, H];
@@ -15,7 +26,9 @@ def embedding_forward(token_ids, position_ids, segment_ids, token_weight, positi
     return y, (token_ids, position_ids, segment_ids, shapes)
 
 
-def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
+def embedding_backward(
+    d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> d_token_weight [V, H], d_position_weight [positions, H], d_segment_weight [segments, H].
 
     A row that was looked up k times receives the sum of k gradients: a scatter-add.  accumulate_into: for each of
@@ -31,7 +44,7 @@ def embedding_backward(d_y, cache, accumulate_into=(None, None, None)):
     )
 
 
-def scatter_add(rows, ids, shape, out=None):
+def scatter_add(rows: np.ndarray, ids: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
     """Add rows[i] to row ids[i] of a matrix, for every i: of `out`, in place, or of zeros.
 
     rows [N, H]; ids integers [N]; shape of the result.  (`out[ids] += rows` would keep only the last of equal ids.)

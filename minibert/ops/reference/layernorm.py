@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache
+from minibert.ops.dropout import Dropout
 from minibert.ops.reference.dropout import dropout_backward, dropout_forward
 
 
-def layernorm_forward(x, weight, bias, eps):
+def layernorm_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, Cache]:
     """Normalise each token's features to zero mean and unit variance, then scale and shift them.
 
     x [N, H]; weight, bias [H]; eps added to the variance.
@@ -18,7 +20,7 @@ def layernorm_forward(x, weight, bias, eps):
     return x_hat * weight + bias, (x_hat, rstd, weight)
 
 
-def layernorm_backward(d_y, cache):
+def layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]."""
     x_hat, rstd, weight = cache
     # y = x_hat * weight + bias
@@ -31,7 +33,14 @@ def layernorm_backward(d_y, cache):
     return rstd * (d_x_hat - through_mean - through_variance), d_weight, d_bias
 
 
-def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
+def add_layernorm_forward(
+    x: np.ndarray,
+    residual: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    eps: float,
+    dropout: Dropout | None = None,
+) -> tuple[np.ndarray, Cache]:
     """What follows every sub-layer of BERT: LayerNorm(residual + Dropout(x)).
 
     x [N, H], the output of the sub-layer; residual [N, H], its input; weight, bias [H]; eps added to the variance;
@@ -44,7 +53,7 @@ def add_layernorm_forward(x, residual, weight, bias, eps, dropout=None):
     return y, (norm_cache, dropout_cache)
 
 
-def add_layernorm_backward(d_y, cache):
+def add_layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
     Where nothing is dropped, d_x and d_residual are the same array.

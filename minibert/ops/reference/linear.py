@@ -1,7 +1,13 @@
 """The linear layer: a matrix product and a bias.  Nine tenths of BERT's arithmetic is in here."""
 
+from collections.abc import Sequence
 
-def linear_forward(x, weight, bias):
+import numpy as np
+
+from minibert.base.arrays import Cache
+
+
+def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Cache]:
     """Every output feature is a weighted sum of the input features, plus a bias.
 
     x [N, in]; weight [out, in] (the layout of PyTorch and of Hugging Face files); bias [out].
@@ -10,7 +16,9 @@ def linear_forward(x, weight, bias):
     return x @ weight.T + bias, (x, weight)
 
 
-def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
+def linear_backward(
+    d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
 
     accumulate_into: for each of the three an array that its gradient is added to, in place, and that is returned; or
@@ -26,7 +34,7 @@ def linear_backward(d_y, cache, accumulate_into=(None, None, None)):
     )
 
 
-def add_to(given, gradient):
+def add_to(given: np.ndarray | None, gradient: np.ndarray) -> np.ndarray:
     """The gradient, or where another is given already, that one, to which it is added."""
     if given is None:
         return gradient

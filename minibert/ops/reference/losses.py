@@ -5,14 +5,16 @@ So a batch split in two, or shared by several processes, gives losses and gradie
 
 import numpy as np
 
+from minibert.base.arrays import Cache, Scalar
 
-def log_softmax(logits):
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
     """logits [M, V] -> log of the softmax of each row, [M, V], without overflow."""
     shifted = logits - logits.max(axis=1, keepdims=True)  # [M, V]
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def cross_entropy_forward(logits, labels, count):
+def cross_entropy_forward(logits: np.ndarray, labels: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """How surprised the model is by the right answers: -log p(label), summed and divided by count.
 
     logits [M, V]; labels integers [M], one for each row (no row is ignored: only masked tokens get here);
@@ -24,7 +26,7 @@ def cross_entropy_forward(logits, labels, count):
     return -chosen.sum() / count, (log_probabilities, labels, count)
 
 
-def cross_entropy_backward(d_loss, cache):
+def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_logits [M, V]."""
     log_probabilities, labels, count = cache
     # loss = -log softmax(logits)[label] / count: the gradient is the softmax, minus one at the label
@@ -34,7 +36,7 @@ def cross_entropy_backward(d_loss, cache):
     return d_logits
 
 
-def count_correct(logits, labels):
+def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
     """How many rows have their highest logit at their label.
 
     logits [M, V]; labels integers [M].  Of equal logits the first counts as the highest.  Returns an integer (0-d).
@@ -42,7 +44,7 @@ def count_correct(logits, labels):
     return (logits.argmax(axis=1) == labels).sum()
 
 
-def mse_forward(prediction, target, count):
+def mse_forward(prediction: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """Squared error, summed and divided by count.
 
     prediction, target [...] of one shape; count: number of values in the global batch.
@@ -52,14 +54,16 @@ def mse_forward(prediction, target, count):
     return (difference * difference).sum() / count, (difference, count)
 
 
-def mse_backward(d_loss, cache):
+def mse_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_prediction [...].  The target is data and gets no gradient."""
     difference, count = cache
     # loss = difference**2 / count
     return difference * (2 * d_loss / count)
 
 
-def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
+def kl_divergence_forward(
+    student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float, count: int
+) -> tuple[Scalar, Cache]:
     """How far the student's softened distribution is from the teacher's: KL(teacher || student) * temperature**2.
 
     student_logits, teacher_logits [M, V]; temperature > 0; count: number of rows in the global batch.
@@ -73,14 +77,14 @@ def kl_divergence_forward(student_logits, teacher_logits, temperature, count):
     return loss, (log_student, teacher, temperature, count)
 
 
-def kl_divergence_backward(d_loss, cache):
+def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_student_logits [M, V].  The teacher is frozen and gets no gradient."""
     log_student, teacher, temperature, count = cache
     # d KL / d log_student = -teacher; through the log-softmax: student - teacher; through logits / temperature
     return (np.exp(log_student) - teacher) * (d_loss * temperature / count)
 
 
-def cosine_forward(x, target, count):
+def cosine_forward(x: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """One minus the cosine between each row of x and of the target, summed and divided by count.
 
     x, target [M, H], no row zero; count: number of rows in the global batch.
@@ -93,7 +97,7 @@ def cosine_forward(x, target, count):
     return (1 - cosine).sum() / count, (x_unit, target_unit, x_norm, cosine, count)
 
 
-def cosine_backward(d_loss, cache):
+def cosine_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_x [M, H].  The target is frozen and gets no gradient."""
     x_unit, target_unit, x_norm, cosine, count = cache
     # cosine = x_unit . target_unit; only the part of target_unit at right angles to x can turn x

@@ -2,10 +2,18 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.time_steps import time_steps
 
 
-def lstm_forward(x, weight_input, weight_hidden, bias, cu_seqlens, reverse=False):
+def lstm_forward(
+    x: np.ndarray,
+    weight_input: np.ndarray,
+    weight_hidden: np.ndarray,
+    bias: np.ndarray,
+    cu_seqlens: np.ndarray,
+    reverse: bool = False,
+) -> tuple[np.ndarray, Cache]:
     """Go through each sequence token by token, with a state h and a memory c that begin as zeros.
 
     x [N, I]; weight_input [4 K, I], weight_hidden [4 K, K], bias [4 K], the gates in the order input, forget,
@@ -29,7 +37,7 @@ def lstm_forward(x, weight_input, weight_hidden, bias, cu_seqlens, reverse=False
     return h, (x, weight_input, weight_hidden, steps, gates, h, c)
 
 
-def lstm_backward(d_h, cache):
+def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_h [N, K] -> d_x [N, I], d_weight_input [4 K, I], d_weight_hidden [4 K, K], d_bias [4 K]."""
     x, weight_input, weight_hidden, steps, gates, h, c = cache
     d_gates, h_before = np.empty_like(gates), np.zeros_like(h)  # [N, 4 K], [N, K]
@@ -60,12 +68,12 @@ def lstm_backward(d_h, cache):
     return d_gates @ weight_input, d_gates.T @ x, d_gates.T @ h_before, d_gates.sum(axis=0)
 
 
-def activate(gates):
+def activate(gates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """gates [rows, 4 K] -> input, forget, candidate, output [rows, K]."""
     i, f, g, o = np.split(gates, 4, axis=1)
     return logistic(i), logistic(f), np.tanh(g), logistic(o)
 
 
-def logistic(x):
+def logistic(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), in a form that cannot overflow."""
     return 0.5 * (1 + np.tanh(0.5 * x))

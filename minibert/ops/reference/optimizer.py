@@ -2,8 +2,19 @@
 
 import numpy as np
 
+from minibert.base.arrays import Scalar
+from minibert.ops.optimizer import AdamWStep
 
-def adamw(values, gradients, first_moment, second_moment, decayed, step, gradient_norm=None):
+
+def adamw(
+    values: np.ndarray,
+    gradients: np.ndarray,
+    first_moment: np.ndarray,
+    second_moment: np.ndarray,
+    decayed: np.ndarray,
+    step: AdamWStep,
+    gradient_norm: Scalar = 0.0,
+) -> None:
     """One step of Adam with decoupled weight decay.  The one op that changes its arguments: values and both moments.
 
     values, gradients, first_moment, second_moment [P]; decayed bool [P], True where weight decay applies;
@@ -19,6 +30,6 @@ def adamw(values, gradients, first_moment, second_moment, decayed, step, gradien
     values -= step.learning_rate * (update + step.weight_decay * decayed * values)
 
 
-def global_norm(gradients):
+def global_norm(gradients: np.ndarray) -> Scalar:
     """The Euclidean norm of all gradients together.  gradients [P] -> 0-d array."""
     return np.sqrt(np.dot(gradients, gradients))

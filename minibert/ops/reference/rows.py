@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from minibert.base.arrays import Cache
 from minibert.ops.reference.embedding import scatter_add
 
 
-def gather_rows_forward(x, rows):
+def gather_rows_forward(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Cache]:
     """Take the rows of x that `rows` names (the masked tokens, say, or each sequence's [CLS]).
 
     x [N, H]; rows integers [M], in any order, repeats allowed.
@@ -14,7 +15,7 @@ def gather_rows_forward(x, rows):
     return x[rows], (rows, x.shape)
 
 
-def gather_rows_backward(d_y, cache, accumulate_into=None):
+def gather_rows_backward(d_y: np.ndarray, cache: Cache, accumulate_into: np.ndarray | None = None) -> np.ndarray:
     """d_y [M, H] -> d_x [N, H]: zero for rows that were not taken.  accumulate_into: an array
     that it is added to, in place, and that is returned; or None."""
     rows, shape = cache
@@ -22,7 +23,7 @@ def gather_rows_backward(d_y, cache, accumulate_into=None):
     return scatter_add(d_y, rows, shape, accumulate_into)
 
 
-def mean_pool_forward(x, cu_seqlens):
+def mean_pool_forward(x: np.ndarray, cu_seqlens: np.ndarray) -> tuple[np.ndarray, Cache]:
     """The mean of each sequence's tokens: one vector for a sentence.
 
     x [N, H]; cu_seqlens integers [B + 1], no sequence empty.
@@ -35,7 +36,7 @@ def mean_pool_forward(x, cu_seqlens):
     return sums / lengths[:, None].astype(x.dtype), (lengths,)
 
 
-def mean_pool_backward(d_y, cache):
+def mean_pool_backward(d_y: np.ndarray, cache: Cache) -> np.ndarray:
     """d_y [B, H] -> d_x [N, H]: every token of a sequence receives an equal share."""
     (lengths,) = cache
     # y = sum of the sequence's rows / its length

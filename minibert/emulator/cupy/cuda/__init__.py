@@ -1,6 +1,7 @@
 """Devices, streams and events.  Kernels run when they are launched; so there is nothing to wait for."""
 
 import time
+from typing import Any
 
 from minibert.emulator.cupy.cuda import cublas, device, memory, runtime
 from minibert.emulator.cupy.cuda.memory import MemoryPool
@@ -28,21 +29,21 @@ class Device:
 
     compute_capability = "80"
 
-    def __init__(self, device=None):
+    def __init__(self, device: int | None = None) -> None:
         self.id = 0 if device is None else int(device)
         if self.id != 0:
             raise runtime.CUDARuntimeError(f"cudaErrorInvalidDevice: there is one device, number 0, not {self.id}")
 
-    def __enter__(self):
+    def __enter__(self) -> "Device":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         return None
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.id)
 
     def use(self) -> None:
@@ -59,11 +60,11 @@ class Device:
 class Event:
     """A point in a stream."""
 
-    def __init__(self, block=False, disable_timing=False, interprocess=False):
+    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
         self._timed = not disable_timing
         self._when: float | None = None
 
-    def record(self, stream=None) -> None:
+    def record(self, stream: Any = None) -> None:
         self._when = time.perf_counter()
 
     @property
@@ -79,15 +80,15 @@ class Stream:
 
     null: "Stream"
 
-    def __init__(self, null=False, non_blocking=False, ptds=False):
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         self._before: list[Stream] = []
 
-    def __enter__(self):
+    def __enter__(self) -> "Stream":
         self._before.append(current[0])
         current[0] = self
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         current[0] = self._before.pop()
 
     def use(self) -> "Stream":
@@ -101,7 +102,7 @@ class Stream:
     def synchronize(self) -> None:
         synchronise("cuda.Stream.synchronize")
 
-    def record(self, event=None) -> Event:
+    def record(self, event: Any = None) -> Event:
         event = Event() if event is None else event
         event.record(self)
         return event

@@ -4,6 +4,7 @@ Source: cuBLAS library documentation, cublasGemmEx; cupy_backends/cuda/libs/cubl
 """
 
 import ctypes
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,25 @@ class CUBLASError(RuntimeError):
 
 
 def gemmEx(  # noqa: N802  (CuPy's name)
-    handle, transa, transb, m, n, k, alpha, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc, computeType, algo
+    handle: int,
+    transa: int,
+    transb: int,
+    m: int,
+    n: int,
+    k: int,
+    alpha: int,
+    A: int,
+    Atype: int,
+    lda: int,
+    B: int,
+    Btype: int,
+    ldb: int,
+    beta: int,
+    C: int,
+    Ctype: int,
+    ldc: int,
+    computeType: int,
+    algo: int,
 ) -> None:
     """C [m, n] = alpha op(A) op(B) + beta C, matrices column by column; alpha and beta are addresses on the host.
 
@@ -45,7 +64,7 @@ def gemmEx(  # noqa: N802  (CuPy's name)
     ):
         raise CUBLASError(f"CUBLAS_STATUS_NOT_SUPPORTED: types {Atype}, {Btype} -> {Ctype}, compute type {computeType}")
     number = ctypes.c_double if sums == np.float64 else ctypes.c_float
-    alpha, beta = (number.from_address(address).value for address in (alpha, beta))
+    factors = [number.from_address(address).value for address in (alpha, beta)]
     a = matrix("A", A, Atype, *((k, m) if transa else (m, k)), lda)
     b = matrix("B", B, Btype, *((n, k) if transb else (k, n)), ldb)
     c = matrix("C", C, Ctype, m, n, ldc)
@@ -55,9 +74,9 @@ def gemmEx(  # noqa: N802  (CuPy's name)
     with np.errstate(all="ignore"):
         if computeType == TF32:
             a, b = (round_to_tf32(np.ascontiguousarray(x)) for x in (a, b))
-        result = sums(alpha) * np.matmul(a.astype(sums), b.astype(sums))
-        if beta != 0:
-            result += sums(beta) * readable(c).astype(sums)
+        result = sums(factors[0]) * np.matmul(a.astype(sums), b.astype(sums))
+        if factors[1] != 0:
+            result += sums(factors[1]) * readable(c).astype(sums)
         write(c, result)
 
 
@@ -70,7 +89,7 @@ def matrix(name: str, address: int, data_type: int, rows: int, columns: int, lea
     allocation = memory.registry.find(address)
     if allocation is None or address + size > allocation.end:
         raise CUBLASError(f"{name} [{rows}, {columns}] does not lie within one allocation of the device")
-    buffer = (ctypes.c_char * size).from_address(address)
+    buffer: Any = (ctypes.c_char * size).from_address(address)
     return np.ndarray((rows, columns), dtype, buffer, 0, (dtype.itemsize, leading * dtype.itemsize))
 
 

@@ -1,5 +1,7 @@
 """Pools of memory.  Nothing is pooled here: what a pool would hold is computed, so that its use can be tested."""
 
+from typing import Any
+
 BLOCK = 512  # bytes: sizes are rounded up to multiples of it
 TOTAL = 16 << 30  # bytes of the emulated device
 
@@ -7,11 +9,11 @@ TOTAL = 16 << 30  # bytes of the emulated device
 class OutOfMemoryError(MemoryError):
     """An array does not fit: size, in use already, and the limit if there is one; all in bytes."""
 
-    def __init__(self, size, total, limit=0):
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
         super().__init__(size, total, limit)
         self._size, self._total, self._limit = size, total, limit
 
-    def __str__(self):
+    def __str__(self) -> str:
         limit = f", limit set to: {self._limit:,} bytes" if self._limit else ""
         return f"Out of memory allocating {self._size:,} bytes (allocated so far: {self._total:,} bytes{limit})"
 
@@ -46,16 +48,16 @@ class MemoryPool:
         """In use, or kept for the next array."""
         return self._held
 
-    def free_all_blocks(self, stream=None) -> None:
+    def free_all_blocks(self, stream: Any = None) -> None:
         self._held = self._in_use
 
-    def set_limit(self, size=None, fraction=None) -> None:
+    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
         """One of the two: bytes, 0 for no limit; or a share of the device's memory.  Raises ValueError."""
         if (size is None) == (fraction is None):
             raise ValueError("give either size or fraction")
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"fraction {fraction}: expected from 0 to 1")
-        self._limit = int(TOTAL * fraction) if size is None else int(size)
+        self._limit = int(TOTAL * (fraction or 0)) if size is None else int(size)
         if self._limit < 0:
             raise ValueError(f"size {size}: expected bytes")
 

@@ -1,5 +1,7 @@
 """Memory of the host that the system never moves: only from there a copy runs beside the kernels."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.emulator.cupy.cuda.memory import BLOCK
@@ -21,7 +23,7 @@ def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
     return PinnedMemoryPointer(-(-max(size, 1) // BLOCK) * BLOCK)
 
 
-def is_pinned(array: np.ndarray) -> bool:
+def is_pinned(array: Any) -> bool:
     """Whether a host array lies in pinned memory."""
     while isinstance(array, np.ndarray | memoryview):
         array = array.base if isinstance(array, np.ndarray) else array.obj
