@@ -43,6 +43,11 @@ COMMANDS = {
         "minibert.commands.vocab:VocabConfig",
         "minibert.commands.vocab:vocab",
     ),
+    "fill": Command(
+        "fill the blanks of a text with a trained model",
+        "minibert.commands.fill:FillConfig",
+        "minibert.commands.fill:fill",
+    ),
     "finetune": Command(
         "fine-tune a pre-trained BERT on a task",
         "minibert.tasks.config:FinetuneConfig",
@@ -52,11 +57,6 @@ COMMANDS = {
         "answer with a fine-tuned model",
         "minibert.tasks.predict:PredictConfig",
         "minibert.tasks.predict:predict",
-    ),
-    "fill": Command(
-        "fill the blanks of a text with a trained model",
-        "minibert.commands.fill:FillConfig",
-        "minibert.commands.fill:fill",
     ),
     "encode": Command(
         "turn the lines of a text into vectors",

@@ -1,4 +1,4 @@
-"""A griffe extension for the API reference: doctests in docstrings become blocks of code.  mkdocs.yml names this file."""
+"""A griffe extension for the API reference: doctests in docstrings become blocks of code."""
 
 import re
 from typing import Any

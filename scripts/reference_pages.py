@@ -24,7 +24,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def page(folder: Path) -> str:
     """A package's modules one below the other; of minibert itself, those beside its packages."""
     paths = folder.glob("*.py") if folder == PACKAGE else folder.rglob("*.py")
-    directives = "".join(directive(path) for path in sorted(paths) if path.name != "__main__.py" and path.stat().st_size)
+    directives = "".join(
+        directive(path) for path in sorted(paths) if path.name != "__main__.py" and path.stat().st_size
+    )
     return f"# {module_name(folder / '__init__.py')}\n\n{summary(folder)}\n\n{directives}"
 
 

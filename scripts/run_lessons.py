@@ -1,6 +1,6 @@
 """Run the lessons from top to bottom in clean kernels and store their outputs; or see whether what is stored is fresh.
 
-    python scripts/run_lessons.py                 # all
+    python scripts/run_lessons.py                 # all, and store the outputs of those that are out of date
     python scripts/run_lessons.py 03 09           # some
     python scripts/run_lessons.py --check 03      # change nothing; exit code 1 where a stored output is out of date
 
@@ -36,7 +36,8 @@ TINY = 1e-5  # and those that are both below: errors of rounding
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", help="of lessons, such as 03; by default all")
-    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--check", action="store_true", help="store nothing")
+    parser.add_argument("--force", action="store_true", help="store all outputs, also where only times differ")
     options = parser.parse_args()
     paths = [
         path for path in sorted(LESSONS.glob("[0-9]*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
@@ -53,8 +54,13 @@ def main() -> int:
         )
         if options.check:
             print("\n".join(differences))
-        else:
-            put_badge(after, repository(), path.name)
+            continue
+        put_badge(after, repository(), path.name)
+        if (
+            differences
+            or options.force
+            or [cell.source for cell in after.cells] != [cell.source for cell in before.cells]
+        ):
             nbformat.write(after, path)
     return int(options.check and stale > 0)
 
