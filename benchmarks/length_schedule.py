@@ -1,10 +1,10 @@
-"""Why the default run starts with short sequences: the same small budget, spent on three schedules.
+"""Why the default run starts with short sequences: the same small budget, with three schedules.
 
     python benchmarks/length_schedule.py --out schedules
 
 Trains a tiny BERT several times from the start, `--steps` steps each, and prints the held-out masked-token accuracy at
 length 128 for every schedule, learning rate and seed. A run that stays near 15 % never left the plateau on which it
-knows which words are frequent and nothing of their order. Runs that are there already are not repeated, so the
+knows which words are frequent and nothing about their order. Existing runs are not repeated, so the
 experiment can be stopped and started again. The table of docs/pretraining.md was made with it.
 """
 
@@ -61,7 +61,7 @@ def run(options, name, rate, seed):
         with contextlib.redirect_stdout(io.StringIO()):
             code = pretrain(replace(config, resume=(folder / "pretrain.json").exists()))
         if code:
-            raise SystemExit(code)  # stopped; the next call goes on from there
+            raise SystemExit(code)  # stopped; the next call continues from there
     return [record for record in read_metrics(folder) if record["kind"] == "evaluation"][-1]
 
 

@@ -1,10 +1,10 @@
-"""The project's targets on the CPU, measured: minibert beside transformers with PyTorch, on the same machine.
+"""The project's targets on the CPU, measured: minibert against transformers with PyTorch, on the same machine.
 
     python benchmarks/targets.py --times 3
 
-Each row is measured as a whole so many times, as `minibert bench` does it, with the contenders in turns; what is
-printed is the median of these measurements, with the smallest and the largest.  PyTorch's contenders that were more
-than a tenth slower than the best of their family in the first measurement stay away from the others.  It takes half an
+Each row is measured as a whole that many times, as `minibert bench` does it, with the contenders in turns; the
+median of these measurements is printed, with the smallest and the largest.  PyTorch's contenders that were more
+than a tenth slower than the best of their family in the first measurement are left out of the others.  It takes half an
 hour or more: let nothing else run meanwhile.
 """
 
@@ -21,7 +21,7 @@ from minibert.commands.bench import BenchConfig, run
 
 @dataclass(frozen=True)
 class Row:
-    """A workload, and what is asked of it."""
+    """A workload and its targets."""
 
     name: str
     options: dict
@@ -65,14 +65,14 @@ def main() -> int:
             config = BenchConfig(**ROWS[name].options, threads=options.threads, repeats=options.repeats)
             reports[name].append(run(config, contenders.get(name)))
             contenders.setdefault(name, good_contenders(reports[name][0]))
-            if options.json:  # after each, since an hour's work may be interrupted
+            if options.json:  # after each measurement, since an hour's work may be interrupted
                 options.json.write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
     print(as_markdown(reports))
     return 0
 
 
 def good_contenders(report: dict) -> list[str]:
-    """minibert, and of each of PyTorch's families those that are at most a tenth slower than its best."""
+    """minibert, and the members of each PyTorch family that are at most a tenth slower than its best."""
     names = [report["first"]]
     for family, best in report["best"].items():
         members = peers.FAMILIES[report["workload"]["kind"]][family]
@@ -122,7 +122,7 @@ def as_markdown(reports: dict[str, list[dict]]) -> str:
 
 
 def value_of(report: dict, figure: str) -> float | None:
-    """The measured figure; None where no contender of the family ran."""
+    """The measured figure; None if no contender of the family ran."""
     if figure == "sgemm":
         return report["step"]["share_of_sgemm"]
     return report["best"][figure]["ratio"] if figure in report["best"] else None

@@ -1,4 +1,4 @@
-"""The command `minibert`: a table of subcommands, and what happens to their errors.
+"""The command `minibert`: a table of subcommands, and the handling of their errors.
 
 A subcommand is a dataclass, whose fields become the options and whose docstrings become the help, and a
 function that takes an instance of it and returns an exit code (None means 0). Both are named in COMMANDS as
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # that of SIGTERM, say
+        return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # such as that of SIGTERM
     except USER_ERRORS as error:
         if debug:
             traceback.print_exc()
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """What `error` says, in one line, without Python's own decorations."""
+    """The message of `error`, in one line, without Python's own decorations."""
     if isinstance(error, OSError) and error.strerror:
         named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         message = ": ".join([" -> ".join(named), error.strerror] if named else [error.strerror])
@@ -176,8 +176,8 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _options(name: str, words: list[str]) -> Any:
-    """The subcommand's dataclass, filled from `words`; None where --help was asked for, and printed."""
-    from minibert.commands.options import read_options  # here: only a subcommand needs it
+    """The subcommand's dataclass, filled from `words`; None if --help was asked for, and printed."""
+    from minibert.commands.options import read_options  # imported here: only a subcommand needs it
 
     return read_options(_load(COMMANDS[name].config), words, program=f"minibert {name}", note=DEBUG_NOTE)
 

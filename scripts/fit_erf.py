@@ -3,8 +3,8 @@
     pip install mpmath && python scripts/fit_erf.py
 
 For z >= 0 write erfc(z) = t * exp(-z**2) * P(2 * t - 1) with t = 2 / (2 + z).  P is smooth on all of -1 .. 1 (which is
-z = infinity .. 0), so its Chebyshev coefficients fall fast: they are computed here in 40 digits and cut where they
-drop below 1e-17.
+z = infinity .. 0), so its Chebyshev coefficients fall fast: they are computed here to 40 digits and truncated where
+they drop below 1e-17.
 """
 
 import mpmath as mp

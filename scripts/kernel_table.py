@@ -1,9 +1,9 @@
-"""What each GPU kernel uses, as NVIDIA's compiler says: registers, local and shared memory, and how many threads fit.
+"""What each GPU kernel uses, according to NVIDIA's compiler: registers, local and shared memory, and occupancy.
 
     python scripts/kernel_table.py > docs/gpu_kernels.md
 
 It needs no GPU: pip install -e ".[cuda-check]".  Blocks and dynamic shared memory are those of a training step of a
-model as wide as BERT-base, whose launches are noted, not run.
+model as wide as BERT-base, whose launches are recorded, not run.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WORKERS = 2  # compilations at a time
 
 @dataclass(frozen=True)
 class Multiprocessor:
-    """Warps and blocks that fit, KiB of shared memory, what each block loses of it, and registers."""
+    """Warps and blocks that fit, KiB of shared memory, how much of it each block reserves, and registers."""
 
     warps: int
     blocks: int
@@ -59,8 +59,8 @@ def round_up(number: int, step: int) -> int:
 def occupancy(registers: int, threads: int, shared: int, on: Multiprocessor) -> float:
     """The share of a multiprocessor's warps that such blocks can fill.
 
-    registers of a thread, threads and bytes of shared memory of a block.  Registers are given out to a warp in steps of
-    256, and a multiprocessor has four parts, each with its own registers.
+    registers: per thread; threads, shared: threads and bytes of shared memory per block.  A warp gets registers in
+    steps of 256, and a multiprocessor has four parts, each with its own registers.
     """
     warps = -(-threads // WARP)
     by_registers = on.registers // 4 // round_up(max(registers, 16) * WARP, 256) * 4 // warps
@@ -88,7 +88,7 @@ def note_launches(dtype: str) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def cell(usage: Usage, launch: tuple[int, int] | None, capability: int) -> str:
-    """registers, and in which share of a multiprocessor's warps; local memory where there is any."""
+    """The registers, the share of a multiprocessor's warps that fit, and local memory if there is any."""
     text = str(usage.registers)
     if launch is not None:
         threads, shared = launch

@@ -23,8 +23,8 @@ from minibert.models.huggingface import WEIGHTS, save_tensors
 from minibert.pictures.curves import read_losses
 
 LESSONS = Path(__file__).resolve().parent.parent / "lessons"
-SAMPLE_YEAR, SAMPLE_LENGTH = 1953, 6000  # of a held-out address; characters
-POINTS = 400  # of a stored curve
+SAMPLE_YEAR, SAMPLE_LENGTH = 1953, 6000  # the year of a held-out address; characters
+POINTS = 400  # in a stored curve
 SCHEDULES = {"plateau_128": ("128:1.0:0.15",), "plateau_8": ("8:1.0:0.4",)}
 SHORT = 5000  # steps of each of them
 
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def entropy(shards: Shards) -> float:
-    """-sum p log p of the pieces' shares p in the text to learn from, in nats: the loss of who knows only these."""
+    """-sum p log p of the pieces' shares p in the training text, in nats: the loss of a model that knows only these."""
     train, _ = shards.split()
     counts = np.bincount(np.concatenate([train.read(index) for index in range(len(train))]))
     shares = counts[counts > 0] / counts.sum()

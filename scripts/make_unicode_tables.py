@@ -3,9 +3,9 @@
     python scripts/make_unicode_tables.py            write the file
     python scripts/make_unicode_tables.py --check    exit with 1 if the file is not what would be written
 
-The facts are asked of the `tokenizers` library, one code point at a time (20 seconds), because it is the
+The facts are queried from the `tokenizers` library, one code point at a time (20 seconds), because it is the
 authority: its Rust tables come from three crates, each with a Unicode version of its own, and none of them is
-the version of the Python that runs.  The file that is written is all that minibert needs at run time.
+the version of the running Python.  The file that is written is all that minibert needs at run time.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def combines(character, decompose):
 
 
 def gather():
-    """name -> (what it says, the table as text)."""
+    """name -> (its description, the table as text)."""
     clean = bert_normaliser(clean_text=True).normalize_str
     strip = bert_normaliser(strip_accents=True).normalize_str
     lowercase = bert_normaliser(lowercase=True).normalize_str

@@ -1,6 +1,6 @@
 """The pages of the API reference, for mkdocs: one for each package of minibert, with all its modules.
 
-They are made while the site is built, so that none is missing and none is out of date.  mkdocs.yml names this file.
+They are made while the site is built, so none is missing or out of date.  mkdocs.yml names this file.
 """
 
 import ast
@@ -22,16 +22,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def page(folder: Path) -> str:
-    """A package's modules one below the other; of minibert itself, those beside its packages."""
+    """A package's modules, one after the other; for minibert itself, those outside its packages."""
     paths = folder.glob("*.py") if folder == PACKAGE else folder.rglob("*.py")
     directives = "".join(
         directive(path) for path in sorted(paths) if path.name != "__main__.py" and path.stat().st_size
     )
-    return f"# {module_name(folder / '__init__.py')}\n\n{summary(folder)}\n\n{directives}"
+    return f"# {module_name(folder / '__init__.py')}\n\n{directives}"
 
 
 def directive(path: Path) -> str:
-    """Asks mkdocstrings for a module; of a package's own file, only for what is defined there and not imported."""
+    """Asks mkdocstrings for a module; for a package's own file, only for what is defined there and not imported."""
     lines = f"::: {module_name(path)}\n"
     if path.name == "__init__.py":
         body = ast.parse(path.read_text(encoding="utf-8")).body
@@ -42,9 +42,3 @@ def directive(path: Path) -> str:
 
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def summary(folder: Path) -> str:
-    """The first paragraph of a package's docstring."""
-    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
-    return text.partition("\n\n")[0]

@@ -1,15 +1,15 @@
-"""Makes again what is derived from the code, and no more of it than is out of date.
+"""Regenerates what is derived from the code, and only what is out of date.
 
-    python -m scripts.regenerate --list    # what there is, whether it is stale, how long it takes; changes nothing
+    python -m scripts.regenerate --list    # what is derived, whether it is stale, how long it takes; changes nothing
     python -m scripts.regenerate           # what is stale, in an order in which nothing has to be made twice
     python -m scripts.regenerate lessons   # these, stale or not
     python -m scripts.regenerate --all     # everything, an hour
 
 Something is stale when the code or the files that it was made from have changed since; docstrings, comments and
-annotations do not count.  derived.json remembers what it was made from.  Training is not repeated for a change that
-leaves its numbers as they are: the first steps are, and compared.  Outputs are only written where they differ, so that
-afterwards `git status` shows what had been out of date.  Figures that were measured (docs/speed.md, docs/gpu/) are not
-derived: the scripts in benchmarks/ measure them.
+annotations do not count.  derived.json records what it was made from.  Training is not repeated for a change that
+leaves its numbers unchanged: only its first steps are repeated, and compared.  Outputs are only written if they differ,
+so that afterwards `git status` shows what was out of date.  Figures that were measured (docs/speed.md, docs/gpu/) are
+not derived: the scripts in benchmarks/ measure them.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SHOWN, BRIEFLY_SHOWN = (
     (1000, 4000, 8000, 10_000),
     (1000, 4000, 10_000),
 )  # evaluations of the default run, in docs and README
-SMALL, CLOSE = 0.01, 0.05  # nats that losses of the first steps, or of a later evaluation, may be off elsewhere
+SMALL, CLOSE = 0.01, 0.05  # nats by which losses of the first steps, or of a later evaluation, may differ elsewhere
 VISITS = "docs/gpu/h100-first", "docs/gpu/h100-second", "docs/gpu/h100-third"
 
 TRAINING = tuple(
@@ -56,7 +56,7 @@ class Derived:
     inputs     patterns of the files that it is made from
     minutes    that it takes on two cores
     make       makes it
-    probe      a quicker look at whether it is still right, where its inputs changed: None, or what is different
+    probe      a quicker check whether it is still right after its inputs changed: None, or what is different
     """
 
     what: str
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def regenerate(name: str, asked_for: bool) -> None:
-    """Make something, or find that it is still right; then remember what it was made from."""
+    """Make something, or find that it is still right; then record what it was made from."""
     derived, began = DERIVED[name], time.perf_counter()
     print(f"{name}: {derived.what}, about {derived.minutes:g} minutes …", flush=True)
     difference = "asked for" if asked_for or derived.probe is None else derived.probe()
@@ -113,7 +113,7 @@ def read_record() -> dict[str, str]:
 
 
 def fingerprint(patterns: Sequence[str]) -> str:
-    """A hash of all files that match: of Python only the code, of notebooks only their cells' sources."""
+    """A hash of all files that match: for Python only the code, for notebooks only their cells' sources."""
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}):
         digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + content(path) + b"\0")
@@ -195,14 +195,14 @@ def metrics_of(run: Path) -> list[dict]:
 
 
 def probe_course_model() -> str | None:
-    """Compare the losses of the first steps with those that are stored."""
+    """Compare the losses of the first steps with the stored ones."""
     stored = json.loads((ROOT / "lessons" / "data" / "default_run.json").read_text())
     with folder() as work:
         run, _ = pretrain(
             work, "--steps", str(COURSE_STEPS), "--log-every", "10", until=lambda records: len(records) >= PROBED_STEPS
         )
         losses = [record["mlm_loss"] for record in metrics_of(run) if record["kind"] == "train"]
-    stretch = 2 * stored["steps"][0]  # steps that each stored loss is the mean of
+    stretch = 2 * stored["steps"][0]  # the number of steps that each stored loss averages
     for number in range(PROBED_STEPS // stretch):
         part = losses[number * stretch : (number + 1) * stretch]
         now, then = sum(part) / len(part), stored["losses"][number]

@@ -1,11 +1,11 @@
-"""Run the lessons from top to bottom in clean kernels and store their outputs; or see whether what is stored is fresh.
+"""Run the lessons from top to bottom in clean kernels and store their outputs; or check that the stored ones are fresh.
 
     python scripts/run_lessons.py                 # all, and store the outputs of those that are out of date
     python scripts/run_lessons.py 03 09           # some
-    python scripts/run_lessons.py --check 03      # change nothing; exit code 1 where a stored output is out of date
+    python scripts/run_lessons.py --check 03      # change nothing; exit code 1 if a stored output is out of date
 
-A cell with the tag "varies" shows times, or numbers that differ from machine to machine; its output is stored, and not
-compared.  Where pyproject.toml names the project's address ([project.urls] Repository), each lesson begins with a badge
+A cell with the tag "varies" shows times, or numbers that differ from machine to machine; its output is stored, but not
+compared.  If pyproject.toml names the project's address ([project.urls] Repository), each lesson begins with a badge
 that opens it in a hosted notebook.
 """
 
@@ -25,12 +25,12 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = ROOT / "lessons"
-SECONDS = 120  # that a lesson may take, on two cores
+SECONDS = 120  # time limit of a lesson, on two cores
 VARIES = "varies"
 BADGE = re.compile(r"\[!\[Open in Colab\][^\n]*\n\n")
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
-CLOSE = 0.02  # numbers that differ by so much, relative, count as the same: another processor rounds otherwise
-TINY = 1e-5  # and those that are both below: errors of rounding
+CLOSE = 0.02  # relative: numbers that differ by at most this count as equal, as processors round differently
+TINY = 1e-5  # so do those that differ by less than this: rounding errors
 
 
 def main() -> int:
@@ -66,11 +66,11 @@ def main() -> int:
 
 
 def run(notebook, seconds: int = SECONDS):
-    """A copy of a notebook with the outputs of a fresh run.  Raises CellExecutionError where a cell fails."""
+    """A copy of a notebook with the outputs of a fresh run.  Raises CellExecutionError if a cell fails."""
     notebook = nbformat.from_dict(notebook)
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "MINIBERT_PROGRESS": str(Path(folder) / "progress.json"), "HF_HUB_OFFLINE": "1"}
-        environment.pop("MINIBERT_WEIGHTS", None)  # what is stored is what everybody sees
+        environment.pop("MINIBERT_WEIGHTS", None)  # the stored outputs must not depend on local weights
         client = NotebookClient(
             notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(LESSONS)}}
         )
@@ -83,7 +83,7 @@ def run(notebook, seconds: int = SECONDS):
 
 
 def joined(outputs) -> list:
-    """Outputs with neighbouring pieces of one stream as one."""
+    """Outputs, with adjacent pieces of one stream joined."""
     result = []
     for output in outputs:
         if (
@@ -99,7 +99,7 @@ def joined(outputs) -> list:
 
 
 def tidied(output):
-    """An output without what differs from run to run for no reason: addresses in memory."""
+    """An output without what differs from run to run: memory addresses."""
     if "data" in output and "text/plain" in output.data:
         output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", output.data["text/plain"])
     return output
@@ -119,7 +119,7 @@ def compare(before, after) -> list[str]:
 
 
 def text_of(cell) -> str:
-    """Everything that a cell shows, pictures as one word."""
+    """Everything that a cell shows, with a word for each picture."""
     parts = []
     for output in cell.outputs:
         if output.output_type == "stream":
@@ -132,7 +132,7 @@ def text_of(cell) -> str:
 
 
 def alike(a: str, b: str) -> bool:
-    """Whether two texts are the same but for rounding."""
+    """Whether two texts are the same except for rounding."""
     if NUMBER.sub("#", a) != NUMBER.sub("#", b):
         return False
     pairs = zip(NUMBER.findall(a), NUMBER.findall(b), strict=True)
@@ -140,12 +140,12 @@ def alike(a: str, b: str) -> bool:
 
 
 def near(x: float, y: float) -> bool:
-    """Whether two numbers are the same but for rounding, the last digit that is shown included."""
+    """Whether two numbers are the same except for rounding, including that of the last digit shown."""
     return abs(x - y) <= max(CLOSE * max(abs(x), abs(y)), TINY) or (abs(x) < 100 and x == int(x) and abs(x - y) <= 1)
 
 
 def repository() -> str | None:
-    """The project's address, where pyproject.toml has one."""
+    """The project's address, if pyproject.toml has one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project.get("urls", {}).get("Repository")
 
@@ -157,7 +157,7 @@ def badge(address: str, name: str) -> str:
 
 
 def put_badge(notebook, address: str | None, name: str) -> None:
-    """The badge at the top of the first cell, or none; and the line that installs the package, in the first code."""
+    """Put the badge at the top of the first cell, or remove it; likewise the line that installs the package."""
     first = notebook.cells[0]
     first.source = BADGE.sub("", first.source)
     code = next(cell for cell in notebook.cells if cell.cell_type == "code")

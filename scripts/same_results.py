@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKTREE = "tree"  # of the older commit, in the working folder
+WORKTREE = "tree"  # of the older commit, inside the working folder
 TIMES = "tokens_per_second", "seconds"  # what may differ
 
-# without dropout this would be the default run; lengths, pairs, dropout and micro-batches are all in it
+# a short run that has lengths, pairs, dropout and micro-batches; the default run has no dropout
 SMALL = (
     "--steps 60 --dropout 0.1 --lengths 8:0.5 64:0.5 --nsp-from 64 --accumulate 2 --vocab-size 2000 "
     "--eval-every 30 --eval-pairs 20 --final-pairs 40 --keep 9"
@@ -42,7 +42,7 @@ class Tree:
         out.mkdir(parents=True, exist_ok=True)
 
     def start(self, *words) -> subprocess.Popen:
-        """`minibert` with these words."""
+        """Start `minibert` with these words."""
         environment = dict(os.environ, PYTHONPATH=str(self.source), PYTHONSAFEPATH="1", MPLBACKEND="Agg")
         command = [sys.executable, "-m", "minibert", *map(str, words)]
         log = open(self.out / "log.txt", "a")
@@ -54,7 +54,7 @@ class Tree:
             raise SystemExit(f"minibert {' '.join(map(str, words))} failed ({code}): see {self.out / 'log.txt'}")
 
     def run_until(self, step: int, run: Path, *words) -> None:
-        """Kill it as soon as it has saved a step."""
+        """Run `minibert` and kill it as soon as it has saved a step."""
         process = self.start(*words)
         while not (run / "checkpoints" / f"step-{step:08d}").exists():
             if process.poll() is not None:
@@ -155,7 +155,7 @@ CASES = {
 
 
 def fingerprints(paths: list[Path], out: Path) -> dict[str, str]:
-    """name -> a hash of what must be equal: all bytes of tensors, all figures of metrics but times."""
+    """name -> a hash of what must be equal: all bytes of tensors, all figures of metrics except times."""
     found = {}
     for path in sorted(paths):
         data = path.read_bytes().replace(str(out).encode(), b"")  # predictions name the file of their examples
@@ -171,7 +171,7 @@ def fingerprints(paths: list[Path], out: Path) -> dict[str, str]:
 
 
 def results_of(tree: Tree, names: list[str], keep: bool) -> dict[str, dict[str, str]]:
-    """case -> fingerprints; with `keep`, cases that were run before are not run again."""
+    """case -> fingerprints; with `keep`, cases that have been run before are not repeated."""
     results = {}
     for name in names:
         path = tree.out / f"{name}.fingerprints.json"

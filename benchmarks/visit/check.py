@@ -1,4 +1,4 @@
-"""Is it right on this GPU: compilation, each op beside float64, training beside the reference, compute-sanitizer."""
+"""Is it correct on this GPU: compilation, each op against float64, training against the reference, the sanitizer."""
 
 import glob
 import importlib.util
@@ -20,7 +20,7 @@ from visit.inputs import GROUPS, OnDevice, calls
 from visit.record import Record
 from visit.sizes import Sizes
 
-# what ||ours - exact|| / ||exact|| may be at most, exact being float64 on the same device from the same rounded inputs
+# bounds on ||ours - exact|| / ||exact||, where exact is float64 on the same device from the same rounded inputs
 BOUNDS = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1.5e-2}
 
 
@@ -78,7 +78,7 @@ def compile_one(index: int, dtype_name: str) -> tuple[str, float]:
 
 
 def compiles(record: Record, sizes: Sizes) -> None:
-    """Every file in bfloat16, float32 and more, in several processes; CuPy keeps the result for what follows."""
+    """Every file in bfloat16, float32 and more, in several processes; CuPy caches the result for later stages."""
     load()
     from minibert.nn.parameters import as_dtype
     from minibert.ops.gpu import library
@@ -111,7 +111,7 @@ def compiles(record: Record, sizes: Sizes) -> None:
 
 @contextmanager
 def poisoned(xp):
-    """New arrays are full of NaN: what no kernel writes will show."""
+    """New arrays are full of NaN: elements that no kernel writes will show."""
     from minibert.ops.gpu import library
 
     module = library.cp
@@ -143,7 +143,7 @@ def not_waiting(xp):
 
 
 def ops(record: Record, sizes: Sizes) -> None:
-    """Each op at real size, a process for each group of ops: one bad access costs the checks of its group only."""
+    """Each op at real size, a process for each group of ops: one bad access affects only the checks of its group."""
     command = [sys.executable, sys.argv[0], "--stage"]
     running = {}
     for group in GROUPS:
@@ -162,7 +162,7 @@ def ops(record: Record, sizes: Sizes) -> None:
 
 
 def ops_of_group(group: str, record: Record, sizes: Sizes) -> None:
-    """bfloat16, float16 and float32 beside float64, outputs filled with NaN first, twice with the same bits."""
+    """bfloat16, float16 and float32 against float64, outputs filled with NaN first, twice with the same bits."""
     backend = load()
     from minibert.nn.parameters import as_dtype
     from minibert.ops.devices import why_not_in
@@ -246,7 +246,7 @@ def distance(xp, ours, expected) -> float:
 
 
 def optimizer(backend, record: Record, sizes: Sizes) -> int:
-    """AdamW on float32 masters with a bfloat16 copy, and the norm, beside float64."""
+    """AdamW on float32 masters with a bfloat16 copy, and the norm, against float64."""
     from minibert.nn.parameters import as_dtype
     from minibert.ops import AdamWStep
     from visit.inputs import Numbers
@@ -276,7 +276,7 @@ def optimizer(backend, record: Record, sizes: Sizes) -> int:
 
 
 def training(record: Record, sizes: Sizes) -> None:
-    """A short training beside the reference, and twice with the same bits, in four precisions."""
+    """A short training against the reference, and twice with the same bits, in four precisions."""
     from minibert.checks.short_training import agreement, training_losses
     from minibert.ops.devices import why_not_in
 

@@ -20,7 +20,7 @@ LOSS_SCALE = 2.0**14
 class Call:
     """One op with its arguments.
 
-    inputs      arrays of real numbers, float32 on the host; they get the dtype that is asked for
+    inputs      arrays of real numbers, float32 on the host; they get the requested dtype
     fixed       other arguments
     integers    arrays of integers among the arguments
     """
@@ -100,7 +100,7 @@ GROUPS = ("linear", "norms", "elementwise", "attention", "rows", "losses", "opti
 
 
 class Numbers:
-    """Normal numbers of any shape, float32, each array another stretch of them."""
+    """Normal numbers of any shape, float32, each array a different stretch of them."""
 
     def __init__(self):
         self.pool = np.random.default_rng(0).standard_normal(POOL, dtype=np.float32)
@@ -112,7 +112,7 @@ class Numbers:
 
 
 def attention(label, numbers, sizes: Sizes, lengths, causal=False, chosen=None) -> Call:
-    """chosen: the share of the tokens that ask; all where it is None."""
+    """chosen: the share of the tokens that are queries; all if None."""
     cu_seqlens = running_sum(lengths)
     tokens, h = cu_seqlens[-1], sizes.width
     random = np.random.default_rng(6)
@@ -158,7 +158,7 @@ class OnDevice:
     def upstream(self, y):
         """A random gradient of the result, made at the first call."""
         if self.d_y is None:
-            # a loss is scaled, as in training: its gradients, divided by `count`, would underflow in float16
+            # a loss is scaled as in training: otherwise its gradients, divided by `count`, would underflow in float16
             self.d_y = self.real(Numbers()(*y.shape)) if y.shape else 0.7 * LOSS_SCALE
         return self.d_y
 

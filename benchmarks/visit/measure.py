@@ -19,11 +19,11 @@ from visit.record import Record, read_rows
 from visit.sizes import Sizes
 from visit.timing import busy, by_events, by_kernel, draw_timeline, has_profiler, host_seconds, profiled, wait
 
-SPREAD = 64 << 20  # bytes: inputs take turns until they are more than a cache holds
+SPREAD = 64 << 20  # bytes: several inputs alternate, together larger than a cache
 
 
 def ceilings(record: Record, sizes: Sizes) -> None:
-    """The device's own speed: a copy, large products, and every product of the model, by CuPy and by PyTorch."""
+    """The device's own speed: a copy, large products, and every product of the model, with CuPy and with PyTorch."""
     backend = load()
     record.row("copy", bytes=2 * sizes.copied, gb_per_s=copy_rate(backend.xp, sizes.copied))
     for precision in ("bfloat16", "float16", "tf32", "float32"):
@@ -72,7 +72,7 @@ def products_of_layer(record: Record, backend, sizes: Sizes, label: str, rows: i
 
 
 def torch_product_seconds(left, right, times: int) -> float:
-    """PyTorch's product of random bfloat16 matrices of the shapes, and transposed as, two of CuPy's."""
+    """PyTorch's product of random bfloat16 matrices with the shapes and the layouts of two CuPy arrays."""
     import torch
 
     def like(array):
@@ -99,7 +99,7 @@ def torch_seconds(torch, function, times: int) -> float:
 
 
 def ceilings_of(record: Record) -> tuple[float, float]:
-    """GB/s and TFLOP/s in bfloat16 as an earlier stage measured them; NaN if it did not."""
+    """GB/s and TFLOP/s in bfloat16 as measured by an earlier stage; NaN if it did not run."""
     rows = [row for row in read_rows(record.path.parent) if row["stage"] == "ceilings"]
     copy = [row["gb_per_s"] for row in rows if row["name"] == "copy"]
     product = [row["tflops"] for row in rows if row["name"] == "product" and row["precision"] == "bfloat16"]
@@ -107,7 +107,7 @@ def ceilings_of(record: Record) -> tuple[float, float]:
 
 
 def kernels(record: Record, sizes: Sizes) -> None:
-    """Each op in bfloat16: the time of its kernels, what they move, as a share of the ceiling."""
+    """Each op in bfloat16: the time of its kernels, and the bytes they move as a share of the ceiling."""
     backend = load()
     xp = backend.xp
     copy, product = ceilings_of(record)
@@ -143,7 +143,7 @@ def kernels(record: Record, sizes: Sizes) -> None:
 
 
 def flops_of(call, way: str) -> float:
-    """Of matrix products."""
+    """Operations of an op's matrix products."""
     if call.op == "linear":
         rows, inputs = call.inputs["x"].shape
         return 2.0 * rows * inputs * len(call.inputs["weight"]) * (1 if way == "forward" else 2)
@@ -155,7 +155,7 @@ def flops_of(call, way: str) -> float:
 
 
 def row(record, xp, label, runs, sizes, moved, flops, copy, product) -> None:
-    """Time some functions that take turns; a profiler sees their kernels where PyTorch is there."""
+    """Time some functions that take turns; a profiler sees their kernels if PyTorch is installed."""
     turns = [runs[i % len(runs)] for i in range(max(sizes.repeats, 2))]
     turns[0]()
     wait(xp)
@@ -246,7 +246,7 @@ def peers(record, sizes: Sizes, copy, product) -> None:
 
 
 def steps(record: Record, sizes: Sizes) -> None:
-    """Whole training steps: time, time of the host, memory, model FLOP utilisation, and a profile of one step."""
+    """Whole training steps: time, host time, memory, model FLOP utilisation, and a profile of one step."""
     backend = load()
     cases = [(sizes.model, *workload, "bfloat16") for workload in sizes.workloads]
     cases += [(sizes.model, *sizes.workloads[0], precision) for precision in ("tf32", "float16")]
@@ -307,7 +307,7 @@ def profile_step(record: Record, run, label: str) -> None:
 
 
 def pretraining(record: Record, sizes: Sizes) -> None:
-    """A real `minibert pretrain`: the loss falls; its speed beside that of the bare step."""
+    """A real `minibert pretrain`: the loss falls; its speed compared with the bare step."""
     from minibert.ops.gpu import library
     from minibert.training import PretrainConfig, pretrain
 
@@ -334,7 +334,7 @@ def pretraining(record: Record, sizes: Sizes) -> None:
 
 
 def ragged(record: Record, sizes: Sizes) -> None:
-    """Ragged attention beside PyTorch's varlen flash attention, which has no dropout, so ours has none here."""
+    """Ragged attention against PyTorch's varlen flash attention, which has no dropout, so ours has none here."""
     backend = load()
     xp, dtype = backend.xp, dtype_of("bfloat16")
     copy, product = ceilings_of(record)
@@ -379,7 +379,7 @@ def varlen(record, sizes, call, xp, copy, product) -> None:
 
 
 def default_run(record: Record, sizes: Sizes) -> None:
-    """`minibert pretrain --backend gpu`, whole, as README has it for the CPU."""
+    """The whole default run, `minibert pretrain --backend gpu`, as README shows it for the CPU."""
     from minibert.ops.gpu import library
     from minibert.training import PretrainConfig, pretrain
 

@@ -1,4 +1,4 @@
-"""A profiled step beside the roofline on paper (benchmarks/gpu_roofline.py), kernel by kernel."""
+"""A profiled step against the roofline on paper (benchmarks/gpu_roofline.py), kernel by kernel."""
 
 import re
 
@@ -6,7 +6,7 @@ import gpu_roofline
 
 from minibert.models import BertConfig
 
-PATTERNS = {  # row of the roofline -> the kernels' names, as a profiler has them
+PATTERNS = {  # row of the roofline -> the kernels' names, as a profiler shows them
     "matrix products (cuBLAS)": r"nvjet|cutlass|cublas|gemm|splitK|xmma",
     "attention, forward": r"\battention_forward",
     "attention, backward: delta": r"\battention_delta",

@@ -12,7 +12,7 @@ from visit.sizes import Sizes
 
 
 def run(record: Record, sizes: Sizes, size: str, sequences: int, length: int, kind: str, mode: str = "") -> None:
-    """kind: "autocast" (bfloat16 autocast, float32 weights) or "bfloat16" (all of it); mode: of torch.compile."""
+    """kind: "autocast" (bfloat16 autocast, float32 weights) or "bfloat16" (everything); mode: of torch.compile."""
     import torch
     import transformers
 
@@ -68,7 +68,7 @@ def run(record: Record, sizes: Sizes, size: str, sequences: int, length: int, ki
         tokens_per_s=sequences * length / seconds, tflops=step_flops(config, batches[0]) / seconds / 1e12,
         peak_gb=torch.cuda.max_memory_allocated() / 1e9, warm_up_s=compiled, loss=float(loss),
     )  # fmt: skip
-    if not mode:  # the eager ones of the stage "peers"
+    if not mode:  # the eager runs of the stage "peers"
         from visit.timing import busy, by_kernel, profiled
 
         events = []

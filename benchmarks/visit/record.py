@@ -1,4 +1,4 @@
-"""One file of results: each row is a line of JSON that is on the disk before the next is measured."""
+"""One file of results: each row is a line of JSON that is on disk before the next is measured."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 RESULTS, LOG = "results.jsonl", "log.txt"
-# results are published: where things lie on the machine that measured is nobody's business
+# results are published: hide the paths of the machine that measured them
 HIDDEN = ((str(Path(__file__).parents[2]), "(minibert)"), (sys.prefix, "(python)"), (str(Path.home()), "~"))
 
 
@@ -30,7 +30,7 @@ class Record:
 
 
 def half_written(path: Path) -> bool:
-    """Whether a killed process has left the beginning of a line at the end of a file."""
+    """Whether a killed process has left an unfinished line at the end of a file."""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 1, 0))
@@ -38,7 +38,7 @@ def half_written(path: Path) -> bool:
 
 
 def read_rows(folder) -> list[dict]:
-    """All rows; a line that a killed process left half-written is passed over."""
+    """All rows; a line that a killed process left half-written is skipped."""
     rows = []
     path = Path(folder) / RESULTS
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -11,7 +11,7 @@ from visit.record import read_rows
 DATA_SHEET = 989.0  # TFLOP/s of an H100 SXM on tensor cores in 16 bits, dense (NVIDIA's data sheet, 2022)
 TOP = 14  # kernels of a step that are listed
 NOT_YET = "not measured yet"
-COUNTERPARTS = {  # what PyTorch calls the same
+COUNTERPARTS = {  # the PyTorch counterparts of our ops
     "layernorm": "PyTorch layer_norm",
     "gelu": "PyTorch gelu",
     "cross_entropy, V = 30522": "PyTorch cross_entropy",
@@ -29,7 +29,7 @@ class Results:
         for folder in self.folders:
             for row in read_rows(folder):
                 key = row["stage"], row["name"], row.get("precision"), row.get("part"), row.get("package")
-                found.pop(key, None)  # so that it takes its place at the end
+                found.pop(key, None)  # so that it moves to the end
                 found[key] = {**row, "visit": folder.name}
         self.rows = list(found.values())
 
@@ -47,7 +47,7 @@ class Results:
 
 
 def report(folders: list[Path], stages: list[str]) -> str:
-    """stages: the names of all there are, to tell which of them were not measured."""
+    """stages: the names of all stages, to report which of them were not measured."""
     results = Results(folders)
     lines = ["# What was measured on a GPU", ""]
     devices = [row["line"] for row in results.rows if row["name"] == "device"]
@@ -288,7 +288,7 @@ NSIGHT = {
 
 
 def nsight(results: Results) -> list[str]:
-    """From the last ncu.csv there is."""
+    """The table of the latest ncu.csv, if there is one."""
     paths = [folder / "ncu.csv" for folder in results.folders if (folder / "ncu.csv").exists()]
     if not paths:
         return []

@@ -1,4 +1,4 @@
-"""A process for each stage, with a time limit: what fails, hangs or is killed costs its own row, nothing else."""
+"""A process for each stage, with a time limit: one that fails, hangs or is killed loses only its own results."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ class Stage:
     what: str
     seconds: float
     parts: tuple[str, ...] = ()
-    """stages of their own that it consists of: each is a process of its own and shares the time limit"""
+    """the parts that it consists of: each runs in a process of its own, within the shared time limit"""
 
 
 def run_stage(stage: Stage, folder: Path, limit: float, words: list[str]) -> str:
@@ -65,7 +65,7 @@ def command_of(name: str, words: list[str]) -> list[str]:
 
 
 def kill_group(process: subprocess.Popen) -> None:
-    """The process and all that it started."""
+    """Kill the process and all that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""How large everything is: as on a GPU, or tiny, so that the emulator gets through."""
+"""All sizes: real ones for a GPU, or tiny ones that the emulator can handle."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Sizes:
     rehearsal: bool = False
-    """on the emulator: what takes long there is left out"""
+    """on the emulator: what is slow there is left out"""
     tokens: int = 32768
     """N: rows of the ops"""
     width: int = 768

@@ -1,4 +1,4 @@
-"""Seconds of what a GPU does: by events, and kernel by kernel with PyTorch's profiler, which sees CuPy's too."""
+"""GPU times: from events, and kernel by kernel from PyTorch's profiler, which sees CuPy's kernels too."""
 
 import time
 from collections import defaultdict
@@ -11,7 +11,7 @@ def wait(xp) -> None:
 
 
 def by_events(xp, function, times: int, groups: int = 5) -> float:
-    """Seconds of one call: the median over groups of `times` calls that follow each other without waiting."""
+    """Seconds of one call: the median over groups of `times` consecutive calls without waiting."""
     function()
     seconds = []
     for _ in range(groups):
@@ -26,7 +26,7 @@ def by_events(xp, function, times: int, groups: int = 5) -> float:
 
 
 def host_seconds(xp, function) -> float:
-    """What the host takes to hand one call over, without waiting for the device."""
+    """The time that the host takes to launch one call, without waiting for the device."""
     wait(xp)
     began = time.perf_counter()
     function()
@@ -61,7 +61,7 @@ def profiled(events: list):
 
 
 def by_kernel(events) -> dict[str, dict]:
-    """name -> calls, and µs: the median call and all of them."""
+    """name -> calls, and µs: of the median call and of all calls."""
     durations = defaultdict(list)
     for name, _, duration in events:
         durations[name].append(duration)
@@ -72,7 +72,7 @@ def by_kernel(events) -> dict[str, dict]:
 
 
 def busy(events) -> tuple[float, float]:
-    """From the first kernel to the end of the last one, and how long at least one of them ran, in µs."""
+    """The time from the first kernel to the end of the last, and the time during which at least one ran, in µs."""
     if not events:
         return 0.0, 0.0
     end, total = events[0][1], 0.0
@@ -83,7 +83,7 @@ def busy(events) -> tuple[float, float]:
 
 
 def draw_timeline(events, title: str, path) -> None:
-    """The kernels of a step over time, the longest kinds in colours of their own."""
+    """The kernels of a step over time, with the most expensive kinds in colours of their own."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,1 +1,1 @@
-"""What every package may use: counted random numbers, files, progress bars, notes on options."""
+"""Utilities for every package: counter-based random numbers, files, progress bars, notes on options."""

@@ -1,8 +1,8 @@
-"""How the field of a dataclass appears on the command line, where its type and docstring do not say it.
+"""Notes on how a dataclass field appears on the command line, beyond what its type and docstring say.
 
     text: Annotated[tuple[str, ...], Argument(metavar="TEXT ...", positional=True)]
 
-Only minibert.commands.options reads these notes, so that a dataclass of options needs no package for command lines.
+Only minibert.commands.options reads these notes, so a dataclass of options needs no command-line package.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Argument:
-    """metavar: what the help calls the value; default: what it shows as the default; aliases: other names, as "-o";
-    positional: given by its place, not by a name."""
+    """metavar: what the help calls the value; default: what it shows as the default; aliases: other names, like "-o";
+    positional: given by position, not by name."""
 
     metavar: str | None = None
     default: str | None = None

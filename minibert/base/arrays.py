@@ -1,4 +1,4 @@
-"""The types that annotations name: an array of any backend, and what passes between a forward and a backward pass."""
+"""Types for annotations: an array of any backend, and what a forward pass hands to its backward pass."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
@@ -10,10 +10,10 @@ __all__ = ["Array", "Cache", "DTypeLike", "DropoutKey", "Scalar"]
 
 
 class Array(Protocol):
-    """An array where its backend keeps it: `numpy.ndarray`, on a GPU `cupy.ndarray`, in the emulator its stand-in.
+    """An array of any backend: `numpy.ndarray`, `cupy.ndarray` on a GPU, or its stand-in in the emulator.
 
-    Only what the models use of an array is listed.  Functions that take NumPy's arrays alone say `np.ndarray`.
-    Methods whose arguments differ from library to library are attributes that can be called.
+    Only what the models use of an array is listed.  Functions that take only NumPy arrays say `np.ndarray`.
+    Methods whose arguments differ from library to library are declared as callable attributes.
     """
 
     @property
@@ -78,10 +78,10 @@ class Array(Protocol):
 
 
 Scalar: TypeAlias = float | np.number | Array
-"""A number: Python's, NumPy's, or an array without axes on the device, which `float` copies to the host."""
+"""A number: a Python or NumPy scalar, or a 0-d array on the device, which `float` copies to the host."""
 
 Cache: TypeAlias = Any
-"""What a forward pass returns beside its result; only its own backward pass looks inside."""
+"""What a forward pass returns besides its result; only its own backward pass looks inside."""
 
 DropoutKey: TypeAlias = tuple[int, int]
-"""What dropout's random numbers are a function of: the seed and the step."""
+"""The key of dropout's random numbers: the seed and the step."""

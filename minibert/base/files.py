@@ -1,4 +1,4 @@
-"""Files that are complete or absent, whatever happens while they are written."""
+"""Atomic file writes: a file is complete or absent, whatever happens while it is written."""
 
 import hashlib
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
-    """Let `write(temporary path)` write a file beside `path`, flush it to the disk, then rename it into place.
+    """Let `write(temporary path)` write a file beside `path`, flush it to disk, then rename it into place.
 
-    Whoever opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError (a full disk, a
+    A reader that opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError (a full disk, a
     folder that is not writable) and leaves no temporary file.
     """
     path = Path(path)
@@ -22,11 +22,11 @@ def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
         os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None and error.errno:  # a write that fails does not say where
+        if error.filename is None and error.errno:  # a failed write does not name its file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
-        Path(temporary).unlink(missing_ok=True)  # gone already where all went well
+        Path(temporary).unlink(missing_ok=True)  # already gone if all went well
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -35,7 +35,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def flush_to_disk(path: Path | str) -> None:
-    """Have the operating system put a file, or a folder's list of names, on the disk."""
+    """Have the operating system flush a file, or a folder's entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -50,7 +50,7 @@ def sha256_of(path: Path | str) -> str:
 
 
 def current_umask() -> int:
-    """The permission bits that new files of this process go without."""
+    """The permission bits that are cleared in new files of this process."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

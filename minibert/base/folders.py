@@ -10,15 +10,15 @@ from pathlib import Path
 
 from minibert.base.files import flush_to_disk
 
-SUFFIX = ".tmp"  # of folders that are not complete yet
+SUFFIX = ".tmp"  # of incomplete folders
 
 
 @contextmanager
 def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """A temporary folder beside `folder`: it takes that name at the end, or is removed when anything fails.
+    """A temporary folder next to `folder`: it is renamed to `folder` at the end, or removed if anything fails.
 
-    The files in it must have been synced to the disk by then.  What a killed process of this machine left
-    is removed by the next one that writes the same folder.  replace: a folder that is there already goes.
+    The files in it must have been synced to the disk by then.  Leftovers of a killed process on this machine
+    are removed by the next one that writes the same folder.  replace: an existing folder is deleted.
     Raises FileExistsError when `folder` exists and is not to be replaced, OSError when the disk is full.
     """
     if folder.exists() and not replace:
@@ -44,7 +44,7 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder: first its name, at once, then what is in it."""
+    """Delete a folder: first rename it, atomically, then delete its contents."""
     doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     os.rename(folder, doomed)
     shutil.rmtree(doomed)
@@ -58,7 +58,7 @@ def _remove_abandoned(parent: Path, prefix: str) -> None:
 
 
 def _is_running(process: int) -> bool:
-    if os.name == "nt":  # there is no asking there: os.kill would end the process
+    if os.name == "nt":  # Windows has no such query: os.kill would end the process
         return True
     try:
         os.kill(process, 0)  # signal 0 only asks whether the process exists

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-FORMAT = 1  # raise it when a file changes in a way that this version would misread; files before there were formats: 0
+FORMAT = 1  # raise it when a file changes in a way that this version would misread; 0: files from before formats
 
 
 def with_format(values: dict) -> dict:
-    """The content of a file, with the number of the format that it is written in."""
+    """The content of a file, with its format number."""
     return {"format": FORMAT, **values}
 
 
@@ -15,7 +15,7 @@ class FormatError(ValueError):
 
 
 def check_format(values: object, path: Path | str) -> None:
-    """Raise FormatError where a file was written by a later version than this one, ValueError where it is no object."""
+    """Raise FormatError if a file was written by a later version than this one, ValueError if it is not an object."""
     if not isinstance(values, dict):
         raise ValueError(f"it holds {type(values).__name__}, not an object")
     number = values.get("format", 0)
@@ -24,7 +24,7 @@ def check_format(values: object, path: Path | str) -> None:
 
 
 def without_format(values: dict, path: Path | str, renamed: dict[str, str] | None = None) -> dict:
-    """What `with_format` was given; a name that is an old one in `renamed` becomes the new one.  Errors as above."""
+    """The inverse of `with_format`; old names in `renamed` become the new ones.  Errors as in `check_format`."""
     check_format(values, path)
     renamed = renamed or {}
     return {renamed.get(name, name): value for name, value in values.items() if name != "format"}

@@ -4,6 +4,6 @@ import numpy as np
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Along the last axis, without overflow: [..., classes] -> their shares, of the same dtype."""
+    """Softmax along the last axis, without overflow: [..., classes] -> probabilities, of the same dtype."""
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)

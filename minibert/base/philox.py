@@ -1,4 +1,4 @@
-"""Philox4x32-10: random numbers that follow from *where* they are used, never from what was drawn before.
+"""Philox4x32-10: random numbers that depend on *where* they are used, never on what was drawn before.
 
 A counter-based generator is a function: a key and a counter of four words go in, four random words come out.
 There is no state to save, to share or to lose.  Every random decision of minibert (dropout, masking, pairs,
@@ -22,9 +22,9 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # chosen by the authors so that few roun
 WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the key from round to round: golden ratio, sqrt(3) - 1
 LOW_WORD = 0xFFFFFFFF
 
-# Who may use which c3, so that no two uses ever share a counter: dropout below 2**31, data from there on.
+# Which use has which c3, so that no two uses ever share a counter: dropout below 2**31, data from there on.
 DATA_SITES = 1 << 31
-SITE_MASKING = DATA_SITES + 1  # which pieces are chosen, and what stands in their place
+SITE_MASKING = DATA_SITES + 1  # which pieces are chosen, and what replaces them
 SITE_ORDER = DATA_SITES + 2  # the order of the examples in an epoch
 SITE_WINDOW = DATA_SITES + 3  # where the first window of an epoch starts
 SITE_PAIR = DATA_SITES + 4  # short or not, where A ends, true or random, where the random B starts
@@ -61,7 +61,7 @@ def philox4x32(key: Sequence[int], counter: Sequence[Any] | np.ndarray) -> tuple
     shape = np.broadcast_shapes(*(word.shape for word in words))
     result = np.empty((4, *shape), np.uint32)
     for i, word in enumerate(words):
-        np.copyto(result[i, ...], word, casting="unsafe")  # the counters, laid out in full and modulo 2**32
+        np.copyto(result[i, ...], word, casting="unsafe")  # the counters, broadcast in full and modulo 2**32
 
     flat = result.reshape(4, -1)
     for start in range(0, flat.shape[1], _BLOCK):

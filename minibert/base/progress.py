@@ -1,4 +1,4 @@
-"""Progress bars, lines that do not break them, and what a command needs to be installed."""
+"""Progress bars, printing that does not break them, and checks for required packages."""
 
 import sys
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
-    """A bar of tqdm on standard error, none where that is no terminal; `options` are tqdm's."""
+    """A tqdm bar on standard error, or none if that is not a terminal; `options` are tqdm's."""
     from tqdm import tqdm
 
     return tqdm(iterable, **{"disable": None, "leave": False, **options})
@@ -22,7 +22,7 @@ def say(what: str, text: str) -> None:
 
 
 def write_line(text: str) -> None:
-    """Print a line; if a bar is drawn, above it."""
+    """Print a line, above the progress bar if there is one."""
     drawing = sys.modules.get("tqdm")
     if drawing is None:
         print(text)
@@ -31,7 +31,7 @@ def write_line(text: str) -> None:
 
 
 def require(command: str, *packages: str) -> None:
-    """Raise ModuleNotFoundError, in one line, where packages that a command needs are not installed."""
+    """Raise ModuleNotFoundError, in one line, if packages that a command needs are not installed."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         names = " and ".join(missing)

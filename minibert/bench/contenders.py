@@ -1,6 +1,6 @@
-"""Contenders: worker processes that take turns, A B C A B C, so that a drift of the machine's speed hits all of them.
+"""Contenders: worker processes that take turns, A B C A B C, so that drift in the machine's speed affects all of them.
 
-What counts are medians over the turns, and ratios within each turn.
+The results are medians over the turns, and ratios within each turn.
 """
 
 import json
@@ -27,7 +27,7 @@ class Contender:
     """One worker process: see minibert.bench.worker for what it can be asked."""
 
     def __init__(self, name: str, workload: Path, threads: int):
-        """Start it, and wait until it is ready.  Raises ContenderError where it does not start."""
+        """Start it, and wait until it is ready.  Raises ContenderError if it does not start."""
         self.name = name
         self.complaints = tempfile.TemporaryFile()  # its standard error
         self.process: Any = subprocess.Popen(
@@ -45,12 +45,12 @@ class Contender:
             raise
 
     def ask(self, question: str) -> Any:
-        """What it answers.  Raises ContenderError where it has ended."""
+        """The worker's answer.  Raises ContenderError if it has ended."""
         try:
             self.process.stdin.write(question + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it ended; the answer says why
+            pass  # it ended; the answer explains why
         return self._answer()
 
     def _answer(self) -> Any:
@@ -72,7 +72,7 @@ class Contender:
         """End the process."""
         self.process.kill()
         self.process.wait()
-        with suppress(BrokenPipeError):  # a question that it did not live to read
+        with suppress(BrokenPipeError):  # a question that it did not read before it ended
             self.process.stdin.close()
         self.process.stdout.close()
         self.complaints.close()
@@ -110,7 +110,7 @@ def started(
 def take_turns(
     contenders: Mapping[str, Contender], repeats: int, left_out: dict[str, str], tell: Callable[[str], None]
 ) -> dict[str, list]:
-    """The answers of each contender in `repeats` turns that count, after one that warms up.
+    """The answers of each contender in `repeats` measured turns, after a warm-up turn.
 
     One that ends early is dropped, with the reason in left_out.
     """
@@ -135,6 +135,6 @@ def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def best_of(names: Iterable[str], speeds: Mapping[str, Sequence[float]]) -> str | None:
-    """The contender with the highest median speed among `names`; None where none of them took part."""
+    """The contender with the highest median speed among `names`; None if none of them took part."""
     present = [name for name in names if name in speeds]
     return max(present, key=lambda name: median(speeds[name]), default=None)

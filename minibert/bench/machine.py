@@ -1,4 +1,4 @@
-"""The machine that is measured on: its name, and what it can do at most."""
+"""The machine that the measurements run on: its name and its peak speeds."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert.ops import facts as machine_facts
 
-SIDE = 2048  # of the square matrices: large enough that a BLAS is at its best, and 16 MB each
+SIDE = 2048  # of the square matrices: large enough for a BLAS to reach its full speed, and 16 MB each
 COPIED = 128 << 20  # bytes: more than the caches hold
 TRIES = 3  # the best of them counts: a limit is what the machine does undisturbed
 
@@ -45,7 +45,7 @@ def seconds(function: Callable) -> float:
 
 
 def describe(threads: int) -> dict:
-    """What to print beside a measurement: {"processor", "cores", "threads", "system", "blas", "versions"}."""
+    """What to print with a measurement: {"processor", "cores", "threads", "system", "blas", "versions"}."""
     facts = machine_facts.collect()
     blas = facts["blas"]
     kernels = f", its kernels for {blas['kernels for']}" if blas["kernels for"] else ""

@@ -27,8 +27,8 @@ def measure(
 ) -> dict:
     """Let the contenders take `repeats` turns each, and the machine with them; returns the report.
 
-    names: the contenders, minibert first, whose ops are profiled afterwards; threads: of each; tell: is told what is
-    going on.  Raises RuntimeError where minibert itself, or the measuring of the machine, does not run.
+    names: the contenders, minibert first, whose ops are profiled afterwards; threads: of each; tell: called with
+    progress messages.  Raises RuntimeError if minibert itself, or the measurement of the machine, does not run.
     """
     first, left_out = names[0], {}
     with tempfile.TemporaryDirectory(prefix="minibert-bench-") as folder:
@@ -49,7 +49,7 @@ def measure(
 
 
 def check_present(left_out: dict[str, str], needed: Sequence[str]) -> None:
-    """Raise ContenderError where one without whom there is no measurement did not run."""
+    """Raise ContenderError if a contender that the measurement needs did not run."""
     for name in needed:
         if name in left_out:
             raise ContenderError(f"{name} did not run: {left_out[name]}")

@@ -12,7 +12,7 @@ from minibert.training.memory import keep_freed_memory
 from minibert.training.optimizer import AdamW, AdamWSettings
 from minibert.training.step import prepared, train_step
 
-# of all contenders' optimiser
+# settings of all contenders' optimisers
 LEARNING_RATE, WEIGHT_DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
 
 

@@ -1,13 +1,13 @@
 """The contenders of PyTorch: transformers' BERT as its users run it, and as a careful user would.
 
 This is the one file of minibert that imports a peer, inside its functions and in a process of its own: PyTorch and
-transformers are the extra `peers`, and only here to be compared with.
+transformers are in the extra `peers`, for comparison only.
 
     stock     training: padded batches, logits of the whole vocabulary at all positions; inference: batches as they come
     tuned     training: the masked-language head only on the masked positions
     sorted    inference: sentences sorted by length before they are cut into batches, so that less is padded
 
-Each with its own way of attention: eager, sdpa (PyTorch's fused one), or compile (sdpa under torch.compile).
+Each has variants of attention: eager, sdpa (PyTorch's fused one), or compile (sdpa under torch.compile).
 """
 
 import os
@@ -21,7 +21,7 @@ from minibert.bench.workload import Workload
 from minibert.data.batch import Batch, to_padded
 from minibert.data.masked_batch import IGNORED, MaskedBatch, masked_to_padded
 
-# kind of workload -> family -> its contenders; the best of a family stands for it
+# kind of workload -> family -> its contenders; the best of a family represents it
 FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "training": {
         "stock": ("stock-eager", "stock-sdpa"),
@@ -42,7 +42,7 @@ def missing() -> list[str]:
 def contender(workload: Workload, name: str) -> tuple[list, Callable]:
     """The inputs of a turn, one for each step, and the function that computes a step from its input.
 
-    name: of a contender in FAMILIES.  Raises ValueError for another name, RuntimeError where torch.compile has no C++
+    name: of a contender in FAMILIES.  Raises ValueError for another name, RuntimeError if torch.compile has no C++
     compiler.
     """
     names = [name for of_family in FAMILIES[workload.kind].values() for name in of_family]
@@ -61,7 +61,7 @@ def contender(workload: Workload, name: str) -> tuple[list, Callable]:
 
 
 def check_compiler() -> None:
-    """Raise RuntimeError where torch.compile cannot work: on the processor it writes C++."""
+    """Raise RuntimeError if torch.compile cannot work: on the CPU it generates C++."""
     wanted = [os.environ.get("CXX"), "g++", "clang++", "c++"]
     if not any(shutil.which(compiler) for compiler in wanted if compiler):
         raise RuntimeError("torch.compile needs a C++ compiler (g++), and there is none")
@@ -81,7 +81,7 @@ def stock_inputs(batch: MaskedBatch) -> dict:
 
 
 def tuned_inputs(batch: MaskedBatch) -> dict:
-    """The same, but for the labels: the masked tokens' indices in the padded batch [M], and their ids [M]."""
+    """The same, except for the labels: the masked tokens' indices in the padded batch [M], and their ids [M]."""
     inputs = stock_inputs(batch)
     labels = inputs.pop("labels").flatten()  # [B * T]
     masked = (labels != IGNORED).nonzero().flatten()  # [M]

@@ -1,4 +1,4 @@
-"""What each op takes: every op of a backend, wrapped in a timer that also adds up what the call had to do."""
+"""The cost of each op: every op of a backend, wrapped in a timer that also adds up the work of its calls."""
 
 import copy
 import inspect
@@ -15,7 +15,7 @@ from minibert.ops.table import OPS, row_of
 
 @dataclass
 class Tally:
-    """What the calls of one op add up to."""
+    """Totals over the calls of one op."""
 
     calls: int = 0
     seconds: float = 0.0
@@ -29,11 +29,11 @@ class Tally:
 
 @dataclass
 class Profile:
-    """What one or more turns took, op by op."""
+    """The cost of one or more turns, op by op."""
 
     ops: dict[str, Tally] = field(default_factory=dict)
     bookkeeping: float = 0.0
-    """Seconds that the measuring itself took."""
+    """Seconds that the measurement itself took."""
 
 
 class Noted(NamedTuple):
@@ -44,7 +44,7 @@ class Noted(NamedTuple):
 
 
 def timed(backend: Backend, profile: Profile) -> Backend:
-    """A copy of `backend` whose ops do the same, and enter what they took into `profile`."""
+    """A copy of `backend` whose ops do the same, and record their cost in `profile`."""
     ours = copy.copy(backend)
     for name in OPS:
         setattr(ours, name, timed_op(name, getattr(backend, name), profile))
@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
 
 
 class Profiler:
-    """Turns of minibert under the timer, with a model of its own that is made when it is first asked for."""
+    """Turns of minibert under the timer, with a model of its own that is created on first use."""
 
     def __init__(self, workload: Workload, backend: str):
         self.workload, self.backend, self.profile = workload, backend, Profile()

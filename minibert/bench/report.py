@@ -1,4 +1,4 @@
-"""The report of a measurement: a dictionary that is written as JSON, and the same as text for people."""
+"""The report of a measurement: a dictionary that is written as JSON, and the same as readable text."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -21,7 +21,7 @@ def summarise(
 ) -> dict:
     """The report.
 
-    first: the contender minibert, whom the others' ratios are of; machine: see minibert.bench.machine.describe;
+    first: the contender minibert, the reference of all ratios; machine: see minibert.bench.machine.describe;
     machine_turns, turns: the answers in each turn; memory: peaks in MB; profiles: turns of `first` under the timer;
     left_out: contenders that did not run, and why.
     """
@@ -57,7 +57,7 @@ def summarise(
 
 
 def contender_summary(turns: list[dict], speeds: Sequence[float], ours: Sequence[float], memory: float) -> dict:
-    """What one contender did; "ratio" is how many times as fast minibert is."""
+    """One contender's results; "ratio" is how many times as fast minibert is."""
     steps = [1e3 * seconds for turn in turns for seconds in turn["seconds"]]
     return {
         "per_second": median(speeds),
@@ -69,7 +69,7 @@ def contender_summary(turns: list[dict], speeds: Sequence[float], ours: Sequence
 
 
 def ops_summary(profiles: list[dict], sgemm: float) -> dict[str, dict]:
-    """What each op takes in a step, the slowest first; medians over the profiled turns."""
+    """The cost of each op in a step, the slowest first; medians over the profiled turns."""
     summary = {}
     for name, tally in profiles[0]["ops"].items():
         steps = profiles[0]["steps"]
@@ -88,7 +88,7 @@ def ops_summary(profiles: list[dict], sgemm: float) -> dict[str, dict]:
 
 
 def step_summary(turns: list[dict], sgemm: Sequence[float], profiles: list[dict], ops: dict[str, dict]) -> dict:
-    """The whole step: the products that it needs, by the time that all of it takes.
+    """The whole step: the operations of its matrix products, divided by its total time.
 
     "between_ops_ms" is what the profiled steps took outside of any op.
     """
@@ -104,7 +104,7 @@ def step_summary(turns: list[dict], sgemm: Sequence[float], profiles: list[dict]
 
 
 def as_text(report: dict) -> str:
-    """The report for people."""
+    """The report as readable text."""
     return "\n\n".join(part for part in (machine_text(report), contenders_text(report), ops_text(report)) if part)
 
 

@@ -1,7 +1,7 @@
-"""The roofline: how fast each op is, beside how fast the machine would let it be (Williams et al. 2009).
+"""The roofline: how fast each op is, against how fast the machine would let it be (Williams et al. 2009).
 
 An op that does I operations for each byte that it moves cannot do more than I times the memory's bandwidth, nor more
-than the processor can compute: two roofs.  How near a dot comes to the roof above it says what is left to gain.
+than the processor can compute: two roofs.  How close a dot is to the roof above it shows what is left to gain.
 """
 
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def place_labels(axes: "Axes", dots: dict[str, dict]) -> None:
     taken += [around(pixel, DOT) for pixel in at.values()]
     taken += [around(pixel, 1) for pixel in roof_pixels(axes)]
     frame = axes.get_window_extent(renderer)
-    for name in sorted(dots, key=lambda name: -crowding(at, name)):  # those with the least choice first
+    for name in sorted(dots, key=lambda name: -crowding(at, name)):  # those with the least room first
         for distance, side in ((distance, side) for distance in range(9, 160, 6) for side in directions()):
             offset = distance * side[0], distance * side[1]
             label = axes.annotate(
@@ -110,7 +110,7 @@ def place_labels(axes: "Axes", dots: dict[str, dict]) -> None:
                 textcoords="offset points", fontsize=8, color=INK, va="center", ha="left" if side[0] >= 0 else "right",
                 arrowprops=dict(arrowstyle="-", color=ROOF, linewidth=0.6, shrinkB=3) if distance > 9 else None,
             )  # fmt: skip
-            # the text's own box: that of the annotation would hold the line to its dot as well
+            # the text's own box: that of the annotation would include the line to its dot
             box: Any = label.get_tightbbox(renderer) if label.arrow_patch is None else text_box(label, renderer)
             wider = box.expanded(1.05, 1.2)
             free = not any(wider.overlaps(other) for other in taken)
@@ -135,12 +135,12 @@ def roof_pixels(axes: "Axes") -> np.ndarray:
 
 
 def crowding(at: dict[str, np.ndarray], name: str) -> float:
-    """How near the other dots are; at: where each dot is, in pixels."""
+    """How close the other dots are; at: where each dot is, in pixels."""
     return sum(1 / (1 + float(np.linalg.norm(at[name] - at[other]))) for other in at if other != name)
 
 
 def directions() -> Iterator[np.ndarray]:
-    """Unit vectors, right first, then left, then slanting, up and down."""
+    """Unit vectors, right first, then left, then diagonals, up and down."""
     for angle in np.radians([0, 180, 30, -30, 150, -150, 60, -60, 120, -120, 90, -90]):
         yield np.array([np.cos(angle), np.sin(angle)])
 

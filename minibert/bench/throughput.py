@@ -1,7 +1,7 @@
-"""How many tokens a second a backend trains on, and which share of the device's own speed at products that is.
+"""How many tokens per second a backend trains on, and its share of the device's matrix-product speed.
 
-Batches are made of random ids, so nothing but minibert is needed.  Time is taken around many steps, and the device is
-waited for only at the end: as in training.
+Batches are made of random ids, so nothing but minibert is needed.  The time is measured over many steps, with a
+wait for the device only at the end, as in training.
 """
 
 import time
@@ -30,11 +30,11 @@ class Throughput:
     length: int
     tokens_per_second: float
     tflops: float
-    """10**12 floating-point operations of needed matrix products, by the second"""
+    """10**12 floating-point operations of needed matrix products, per second"""
     utilisation: float | None
     """`tflops` over what a large matrix product reaches on the same device in the same type; None if not measured"""
     peak_memory: int | None
-    """bytes that the memory pool held at most; None where there is no pool"""
+    """the most bytes that the memory pool held; None if there is no pool"""
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -96,7 +96,7 @@ def measure_throughput(
     steps: int = 20,
     limit: float | None = None,
 ) -> Throughput:
-    """Train a model of a named size for some steps, after three that warm up.
+    """Train a model of a named size for some steps, after three warm-up steps.
 
     precision: float32, tf32, bfloat16 or float16; limit: TFLOP/s of a large product (`product_rate`), or None.
     """
@@ -128,7 +128,7 @@ def measure_throughput(
 
 
 def product_rate(backend: Backend, precision: str, side: int = SIDE, times: int = 10) -> float:
-    """10**12 floating-point operations a second that a product of two square matrices reaches."""
+    """The speed of a product of two square matrices, in 10**12 floating-point operations per second."""
     xp, dtype = backend.xp, dtype_of(precision)
     left = backend.array(np.random.default_rng(0).standard_normal((side, side), dtype=np.float32)).astype(dtype)
     out = xp.empty_like(left)
@@ -149,6 +149,6 @@ def dtype_of(precision: str) -> np.dtype:
 
 
 def wait_for(backend: Backend) -> None:
-    """Until the device has done all that it was given."""
+    """Wait until the device has finished all of its work."""
     if hasattr(backend.xp, "cuda"):
         backend.xp.cuda.get_current_stream().synchronize()

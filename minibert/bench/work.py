@@ -1,7 +1,7 @@
-"""What one call of an op has to do: the floating-point operations of its matrix products, and the bytes it moves.
+"""The work of one call of an op: the floating-point operations of its matrix products, and the bytes it moves.
 
-Both are worked out from the shapes of the arguments, so they are what the mathematics needs and not what some kernel
-happens to do.  What is particular to an op stands in its row of minibert.ops.table.
+Both are computed from the shapes of the arguments, so they are what the mathematics needs and not what some kernel
+happens to do.  What is specific to an op is in its row of minibert.ops.table.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ def product_flops(name: str, arguments: Mapping) -> float:
 
 
 def elementwise_operations(name: str, arguments: tuple, result: Any) -> float:
-    """A rough number of the other operations of a call, for the picture."""
+    """A rough number of the other operations of a call, for the plot."""
     largest = max((array.size for array in (*arrays_in(arguments)[:1], *arrays_in(result)[:1])), default=0)
     op, way = row_of(name)
     return float(op.operations[way] * largest) if op else 0.0
@@ -30,8 +30,8 @@ def elementwise_operations(name: str, arguments: tuple, result: Any) -> float:
 def bytes_moved(name: str, arguments: Any, result: Any) -> float:
     """An estimate of the traffic with memory: each array among arguments and results moves once.
 
-    Too low where an op goes over its arrays twice and they do not fit the cache; too high where they are in the cache
-    already.
+    Too low if an op passes over its arrays twice and they do not fit into the cache; too high if they are already in
+    the cache.
     """
     op, way = row_of(name)
     if op is not None and op.rows_moved is not None:
@@ -44,7 +44,7 @@ def bytes_moved(name: str, arguments: Any, result: Any) -> float:
 def arrays_in(value: Any) -> list:
     """All arrays in nested tuples, lists, dictionaries and dataclasses, in their order."""
     if hasattr(value, "nbytes") and hasattr(value, "shape"):
-        return [value] if value.shape else []  # a 0-d array is no traffic
+        return [value] if value.shape else []  # a 0-d array causes no traffic
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = vars(value)
     if isinstance(value, Mapping):

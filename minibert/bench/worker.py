@@ -1,8 +1,8 @@
 """The worker's side of a contender: `python -m minibert.bench.worker NAME WORKLOAD THREADS`.
 
-It answers a line with a line of JSON: "turn" with {"seconds": [of each step]} (the machine: its two speeds), "memory"
-with megabytes, "profile" with what each op took in one more turn.  First it says "ready", after one step, so that what
-cannot work fails before anything is measured.  The last answer of a worker that fails is {"error": in one line}.
+It answers each line with one of JSON: "turn" with {"seconds": [of each step]} (the machine: its two speeds), "memory"
+with megabytes, "profile" with the cost of each op in one more turn.  It first answers "ready", after one step, so that
+what cannot work fails before anything is measured.  The last answer of a worker that fails is {"error": in one line}.
 """
 
 import json
@@ -28,7 +28,7 @@ def main(name: str, path: str, threads: str) -> int:
         answer("ready")
         for line in sys.stdin:
             answer(commands[line.strip()]())
-    except Exception as error:  # whatever it is, it is the end of this contender, and not of the others
+    except Exception as error:  # any error ends this contender, but not the others
         answer({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
         return 1
     return 0
@@ -40,7 +40,7 @@ def machine_commands(threads: int) -> dict:
 
 
 def contender_commands(name: str, path: str) -> dict:
-    """What a contender answers to; it has made one step already."""
+    """What a contender answers to; it has already taken one step."""
     workload = Workload.load(path)
     family, _, variant = name.partition("-")
     if family == "minibert":

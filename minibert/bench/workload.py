@@ -18,7 +18,7 @@ from minibert.models import BertConfig
 from minibert.text import Tokenizer, learn_vocabulary
 
 STEPS = 2  # training steps in one turn
-EVERY = 6  # batches are made of every sixth document: more than enough for them, and tokenised in a second
+EVERY = 6  # batches are made from every sixth document: more than enough for them, and tokenised in a second
 
 # inference: MiniLM's shape, and batches as a user's service would see them
 MINILM = dict(
@@ -46,12 +46,12 @@ class Workload:
 
     @property
     def unit(self) -> str:
-        """What speed counts by the second."""
+        """The unit of work that speed counts per second."""
         return "tokens" if self.kind == "training" else "sentences"
 
     @property
     def count(self) -> int:
-        """How many of them one turn computes; padding is not counted."""
+        """How many of these units one turn computes; padding is not counted."""
         if self.kind == "training":
             return sum(len(batch.tokens.token_ids) for batch in self.batches)
         return sum(len(batch.sequence_numbers) for batch in self.batches)
@@ -91,8 +91,8 @@ def training_workload(size: str, vocab_size: int, batch: int, length: int, dropo
 
 
 def padded_tokenizer(documents: Sequence[Document], vocab_size: int) -> Tokenizer:
-    """A tokenizer learnt from the documents, of exactly vocab_size entries: a small corpus gives fewer, the rest is
-    filled up with names that no text has."""
+    """A tokenizer learnt from the documents, of exactly vocab_size entries: a small corpus gives fewer, and the rest
+    is filled up with names that occur in no text."""
     vocabulary = learn_vocabulary((document.text for document in documents), vocab_size)
     return Tokenizer(vocabulary + [f"[unused{i}]" for i in range(vocab_size - len(vocabulary))])
 
@@ -119,15 +119,15 @@ def inference_workload_of(sentences: list[np.ndarray], model: dict, per_batch: i
 
 
 def cut_sentences(documents: Sequence[Document], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """SENTENCES sentences, in the corpus's order, each cut to a length that is drawn evenly from 5 to 60 tokens.
+    """SENTENCES sentences, in the corpus's order, each cut to a length that is drawn uniformly from 5 to 60 tokens.
 
-    Sentences that are shorter than the length drawn are passed over, so that lengths stay even.
+    Sentences that are shorter than the length drawn are skipped, so that lengths stay uniform.
     """
     random = np.random.default_rng(0)
     found, wanted = [], random.integers(SHORTEST_SENTENCE, LONGEST_SENTENCE + 1, SENTENCES)
     for _, ids, lengths in tokenize_documents(documents, tokenizer, processes=1):
         for end, length in zip(np.cumsum(lengths), lengths, strict=True):
-            budget = wanted[len(found)] - 2  # tokens beside [CLS] and [SEP]
+            budget = wanted[len(found)] - 2  # tokens besides [CLS] and [SEP]
             if length >= budget:
                 words = ids[end - length : end - length + budget]
                 found.append(np.concatenate([[tokenizer.cls_id], words, [tokenizer.sep_id]]).astype(np.int32))

@@ -17,7 +17,7 @@ from minibert.ops.examples import normal
 
 @cases("features")
 def features(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """Nothing for the gpu backend, which has no lstm."""
+    """No cases for the gpu backend, which has no lstm."""
     if not backend.has("lstm"):
         return
     config = BertConfig(

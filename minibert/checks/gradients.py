@@ -1,6 +1,6 @@
-"""The gradient check: is the derivative that we wrote the derivative of what we wrote?
+"""The gradient check: does the backward pass compute the derivative of the forward pass?
 
-Any function with array outputs becomes a function of one number by a *random* upstream gradient u:
+Any function with array outputs becomes a scalar function by means of a *random* upstream gradient u:
 
     f(x) = sum(u * forward(x))        d_x = backward(u)
 

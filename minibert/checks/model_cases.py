@@ -18,7 +18,7 @@ from minibert.ops.backend import Backend
 from minibert.ops.dropout import EMBEDDINGS
 from minibert.ops.examples import KEY, normal
 
-LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # of the three sequences in all cases: their tokens, and what they are called
+LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # of the three sequences in all cases: their lengths and their numbers
 TOKENS = sum(LENGTHS)
 ROWS = np.array([0, 2, 7, 8])  # some of the tokens, where only some are read
 
@@ -32,10 +32,10 @@ def model_case(
     own: str | tuple[str, ...] = "",
     **arrays: Any,
 ) -> Case:
-    """A case whose inputs are parameters of a model, and arrays that one of its layers takes.
+    """A case whose inputs are parameters of a model, and input arrays of one of its layers.
 
     run(**arrays) -> tuple of outputs, cache; run_backward(tuple of upstream gradients, cache) -> {array: gradient};
-    both use the model's present parameters.  own: the prefix, or prefixes, of the parameters to check; default all.
+    both use the model's current parameters.  own: the prefix, or prefixes, of the parameters to check; default all.
     """
     backend, parameters = model.backend, model.parameters
     checked = [parameter for parameter in parameters.all.values() if parameter.name.startswith(own)]
@@ -65,7 +65,7 @@ def layer_case(
     own: str | tuple[str, ...],
     x: Array,
 ) -> Case:
-    """The case of a layer of one input and one output: forward(x) -> y, cache and backward(d_y, cache) -> d_x."""
+    """The case of a layer with one input and one output: forward(x) -> y, cache and backward(d_y, cache) -> d_x."""
 
     def run(x):
         y, cache = forward(x)
@@ -167,7 +167,7 @@ def embeddings(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("self_attention")
 def self_attention(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """All tokens ask, and x has two gradients that add up; or a few rows ask, which are an input of their own."""
+    """All tokens are queries, and x has two gradients that add up; or a few rows are, which are a separate input."""
     tokens, few = layouts(backend)
     own = "bert.encoder.layer.1.attention"
     for label, queries, causal, rate in (
@@ -238,7 +238,7 @@ def nsp_head(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("encoder")
 def encoder(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The stack of layers, all rows and only some rows of the last layer, both ways of looking."""
+    """The stack of layers, all rows and only some rows of the last layer, bidirectional and causal."""
     model = small_model(backend, random)
     stack = model.bert.encoder
     tokens, few = layouts(backend)

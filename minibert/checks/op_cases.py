@@ -44,7 +44,7 @@ def is_real(value: object) -> bool:
 
 def cases_of_op(op: Op) -> Callable:
     def generate(backend: Backend, random):
-        """Nothing for a backend that lacks the op."""
+        """No cases for a backend that lacks the op."""
         if backend.has(op.name) and op.examples is not None:
             yield from (op_case(backend, op.name, example) for example in op.examples(random))
 

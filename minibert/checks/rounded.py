@@ -1,4 +1,4 @@
-"""The reference at sixteen bits: the ops of NumPy, with what a GPU stores in 16 bits rounded to 16 bits.
+"""The reference in 16-bit precision: the NumPy ops, with what a GPU stores in 16 bits rounded to 16 bits.
 
 Activations and their gradients are rounded after every op, parameters before every step.  Inside an op, and in the
 gradients of parameters, numbers stay float32: as in minibert.ops.gpu.

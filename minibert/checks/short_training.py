@@ -1,6 +1,6 @@
 """A short training, the same on every backend: do its losses agree with those of the reference?
 
-Training amplifies rounding, so float32 and sixteen bits have no fixed bound: a backend may differ from the reference in
+Training amplifies rounding, so float32 and 16-bit types have no fixed bound: a backend may differ from the reference in
 float64 by at most FACTOR times what the same rounding does to the reference itself.
 """
 
@@ -26,7 +26,7 @@ LOSS_SCALE = 2.0**10  # in float16: a power of two that neither overflows nor un
 
 
 def small_config(**changes: Any) -> BertConfig:
-    """Three layers, so that the cut last layer has full ones below it; sizes that are no powers of two."""
+    """Three layers, so that the cut last layer has full ones below it; sizes that are not powers of two."""
     values = dict(vocab_size=103, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=56)
     return BertConfig(**{**values, "max_position_embeddings": 33, **changes})
 
@@ -66,7 +66,7 @@ def training_losses(backend: Backend, precision: str, steps: int) -> np.ndarray:
 
 
 def rounded_losses(precision: str, steps: int) -> np.ndarray:
-    """The same of the reference in that precision; of sixteen bits, with what a GPU stores in them rounded to them."""
+    """The same for the reference in that precision; for 16-bit types, rounded wherever a GPU stores 16 bits."""
     if precision not in HALF_PRECISION:
         return training_losses(load_backend("reference"), precision, steps)
     rounded = round_to(as_dtype(precision))
@@ -96,7 +96,7 @@ def objective_and_optimizer(backend: Backend, precision: str) -> tuple[MaskedLmA
 
 
 def batch_of(objective: MaskedLmAndNextSentence, number: int) -> MaskedBatch:
-    """The batch of a step: two take turns."""
+    """The batch of a step: two batches alternate."""
     return random_batch(objective.model.config, seed=number % 2)
 
 
@@ -108,7 +108,7 @@ def step(objective: MaskedLmAndNextSentence, optimizer: AdamW, number: int) -> L
 
 
 def agreement(backend: Backend, precision: str, steps: int) -> tuple[float, float]:
-    """The largest difference of a loss from the reference's in float64, and what it may be at most."""
+    """The largest difference of a loss from the reference's in float64, and the largest that is allowed."""
     exact = training_losses(load_backend("reference"), "float64", steps)
     difference = np.abs(training_losses(backend, precision, steps) - exact).max()
     if precision == "float64":

@@ -82,7 +82,7 @@ def token_classification(backend: Backend, random: np.random.Generator) -> Itera
 
 @cases("question_answering")
 def question_answering(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """Sequences of 1, 7 and 2 tokens: a softmax over one token has no gradient, none may leak past an end."""
+    """Sequences of 1, 7 and 2 tokens: a softmax over one token has no gradient, and none may leak past an end."""
     assert LENGTHS == (1, 7, 2)
     for label, rate in (("spans", 0), ("spans, dropout", 0.3)):
         model = small_task_model(BertForQuestionAnswering, backend, random, dropout=rate)

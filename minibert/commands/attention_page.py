@@ -15,7 +15,7 @@ from minibert.text import Tokenizer
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """Write a page of HTML that shows, in a browser, how much each token of a text looks at each other one.
+    """Write a page of HTML that shows, in a browser, how much each token of a text attends to every other.
 
     For example: minibert attention runs/001 "the state of the union is strong"
     """
@@ -35,7 +35,7 @@ class AttentionConfig:
 
 
 def attention(config: AttentionConfig) -> None:
-    """Write the page.  Raises FileNotFoundError where there is no model, ValueError for too long a text."""
+    """Write the page.  Raises FileNotFoundError if there is no model, ValueError if the text is too long."""
     check_writable("--out", config.out)
     folder = find_model(config.run, config.revision)
     tokens, probabilities = look(Bert.from_pretrained(folder), Tokenizer.load(folder), config.text)

@@ -1,4 +1,4 @@
-"""`minibert bench`: how fast minibert is on this machine, beside PyTorch, and where the time goes."""
+"""`minibert bench`: how fast minibert is on this machine, compared with PyTorch, and where the time goes."""
 
 import json
 import sys
@@ -76,7 +76,7 @@ class BenchConfig:
 def bench(config: BenchConfig) -> None:
     """Measure, print the tables, write what --json and --plot ask for.
 
-    Raises, before anything is measured: OSError where a file could not be written, ModuleNotFoundError without the
+    Raises, before anything is measured: OSError if a file could not be written, ModuleNotFoundError without the
     default corpus, RuntimeError without the backend.
     """
     for option, path in (("--json", config.json), ("--plot", config.plot)):
@@ -96,7 +96,7 @@ def bench(config: BenchConfig) -> None:
 def run(config: BenchConfig, names: list[str] | None = None) -> dict:
     """Measure what `config` describes; returns the report (minibert.bench.report).
 
-    names: the contenders, minibert first; None for all that there are.
+    names: the contenders, minibert first; None for all of them.
     """
     load_backend(config.backend)
     if config.peers and (missing := peers.missing()):

@@ -1,4 +1,4 @@
-"""`minibert encode`: vectors of the lines of a text; `minibert search`: the lines that are nearest to a query."""
+"""`minibert encode`: vectors of the lines of a text; `minibert search`: the lines nearest to a query."""
 
 import logging
 import sys
@@ -140,7 +140,7 @@ def load(config: EncodeConfig | SearchConfig) -> tuple[Bert, Tokenizer]:
 
 
 def read_lines(file: str) -> list[str]:
-    """The lines of a file or of standard input that hold a text.  ValueError where none does."""
+    """The lines of a file or of standard input that hold a text.  ValueError if none does."""
     if file == STANDARD_INPUT:
         name, data = "standard input", sys.stdin.buffer.read()
     elif not Path(file).is_file():
@@ -159,5 +159,5 @@ def read_lines(file: str) -> list[str]:
 
 
 def save_npy(path: Path, vectors: np.ndarray) -> None:
-    with open(path, "wb") as file:  # np.save would add an ending to the name
+    with open(path, "wb") as file:  # np.save would add an extension to the name
         np.save(file, vectors)

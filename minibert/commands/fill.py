@@ -45,7 +45,7 @@ class FillConfig:
 def fill(config: FillConfig) -> None:
     """Print the likeliest words for each blank of each text.
 
-    Raises FileNotFoundError where there is no model, ValueError for a model without a trained head for masked
+    Raises FileNotFoundError if there is no model, ValueError for a model without a trained head for masked
     tokens, a text without [MASK] or longer than the model's positions.
     """
     backend = load_backend(config.backend, emulate=config.emulate)
@@ -54,7 +54,7 @@ def fill(config: FillConfig) -> None:
     if any(name.startswith("cls.predictions") for name in model.initialised_afresh):
         raise ValueError(f"{config.run} cannot fill blanks: it was saved without its head for masked tokens")
     tokenizer = Tokenizer.load(folder)
-    answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # all, or an error and none
+    answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # an error prints none
     print("\n\n".join(as_text(text, blanks) for text, blanks in zip(config.text, answers, strict=True)))
 
 

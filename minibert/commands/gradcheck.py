@@ -52,7 +52,7 @@ def gradcheck(config: GradcheckConfig) -> int:
         found = [result for case in cases for result in check_gradients(case, config.seed)]
         rows = [as_row(result) for result in found]
         if widths != (widths := fitting([HEADINGS, *rows], widths)):
-            rows.insert(0, HEADINGS)  # again, where the columns become wider
+            rows.insert(0, HEADINGS)  # again, when the columns become wider
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`minibert lessons`: the course in JupyterLab, and what of it is done."""
+"""`minibert lessons`: the course in JupyterLab, and which exercises are done."""
 
 import importlib.util
 import json
@@ -40,13 +40,13 @@ class Lesson:
     minutes: int
     """how long it takes to run, at most"""
     hours: str
-    """how long a student takes, as the lesson says"""
+    """how long a student takes, according to the lesson"""
 
 
 def lessons_folder() -> Path:
-    """The notebooks: beside the package in a clone; in a wheel inside of it, and then copied to FOLDER.
+    """The notebooks: next to the package in a clone; inside it in a wheel, and then copied to FOLDER.
 
-    Raises FileNotFoundError where there are none.
+    Raises FileNotFoundError if there are none.
     """
     package = Path(minibert.__file__).parent
     if (package.parent / "lessons").is_dir():
@@ -70,7 +70,7 @@ def find_lessons(folder: Path) -> list[Lesson]:
 
 
 def lessons(config: LessonsConfig) -> int:
-    """List the lessons; open one.  Raises ValueError for a lesson that there is not, ImportError without Jupyter."""
+    """List the lessons; open one.  Raises ValueError if there is no such lesson, ImportError without Jupyter."""
     folder = lessons_folder()
     course = find_lessons(folder)
     chosen = next((lesson for lesson in course if lesson.number == config.lesson), None)

@@ -1,6 +1,6 @@
-"""Read a dataclass from the command line: argparse finds the words of each option, this file what they mean.
+"""Read a dataclass from the command line: argparse finds the words of each option, this file interprets them.
 
-Whatever is wrong with a command line is one line: argparse's own messages repeat the usage, and name Python's types.
+Every error in a command line is one line: argparse's own messages repeat the usage, and name Python's types.
 """
 
 import argparse
@@ -27,8 +27,8 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
     """An instance of the dataclass `config_class`, filled from the command line `words`.
 
     `program` is the name that the help shows, `note` a line below its description.  A class method `defaults`,
-    where the dataclass has one, is given the words and returns what options that are left out are.
-    Returns None where --help was asked for, and printed. Raises ValueError, in one line, for a command line that
+    if the dataclass has one, is given the words and returns the values of omitted options.
+    Returns None if --help was asked for, and printed. Raises ValueError, in one line, for a command line that
     does not fit.
     """
     options = options_of(config_class)
@@ -101,7 +101,7 @@ class Option:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return self.metavar if self.note.positional else self.flag
 
     @property
@@ -113,7 +113,7 @@ class Option:
         return f"{self.doc} {self.note.default or required}".replace("%", "%%")
 
     def read(self, given: Any) -> Any:
-        """The field's value, from the words that were found for it.  Raises ValueError for words that aren't one."""
+        """The field's value, from the words that were found for it.  Raises ValueError for invalid words."""
         if self.kind.many:
             return tuple(map(self.read_word, given))
         return given if isinstance(given, bool) else self.read_word(given)
@@ -142,7 +142,7 @@ def options_of(config_class: type) -> list[Option]:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, which raises its complaints instead of printing them."""
+    """argparse, with its errors raised instead of printed."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
@@ -174,7 +174,7 @@ def parser_of(options: list[Option], program: str, description: str) -> Parser:
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """The description as it is; one metavar for an option, whatever number of values it takes; no name is broken."""
+    """The description unchanged; one metavar for an option, however many values it takes; names are not broken."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
@@ -185,13 +185,13 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 def words_of(options: list[Option], before: list[str], after: list[str]) -> dict[str, Any]:
-    """The words of each option that is there, by its name: one, or a list where it takes any number; a bool for a flag.
+    """The words of each option given, by its name: one, or a list if it takes any number; a bool for a flag.
 
     before, after: the command line around "--".  Raises ValueError for words that no option takes.
     """
     named = [option for option in options if not option.note.positional]
     try:
-        # argparse gives a positional argument the words of one place only: "a.txt --steps 3 b.txt" would not do
+        # argparse takes a positional argument's words from one place only: "a.txt --steps 3 b.txt" would fail
         found, others = parser_of(named, "", "").parse_known_args([with_hyphens(word) for word in before])
     except argparse.ArgumentError as error:
         raise ValueError(f"{error.argument_name}: {error.message}") from None
@@ -212,7 +212,7 @@ def words_of(options: list[Option], before: list[str], after: list[str]) -> dict
 
 
 def with_hyphens(word: str) -> str:
-    """--batch_tokens is --batch-tokens too."""
+    """--batch_tokens is the same as --batch-tokens."""
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value if flag.startswith("--") and " " not in flag else word
 
@@ -228,7 +228,7 @@ def field_docs(config_class: type) -> dict[str, str]:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Raise OSError or ValueError, naming the option, where a file cannot be written."""
+    """Raise OSError or ValueError, naming the option, if a file cannot be written."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{option} {path} is not a regular file; expected the name of a file to write")
     if not path.parent.is_dir():

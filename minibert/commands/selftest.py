@@ -1,4 +1,4 @@
-"""`minibert selftest`: is a backend right on this machine, and how fast?  One report, to keep or to send.
+"""`minibert selftest`: is a backend correct on this machine, and how fast is it?  One report, to keep or to send.
 
 The checks run in groups (selftest_checks.py), each in a process of its own with a time limit: an illegal access on a
 GPU fails every later call of its process, and a kernel may hang.  The report is written as it grows.
@@ -45,7 +45,7 @@ class SelftestConfig:
 def selftest(config: SelftestConfig) -> int:
     """Run the checks, print and write the report while it grows.  Returns 1 if a check failed, otherwise 0."""
     check_writable("--out", Path(config.out))
-    load_backend(config.backend, emulate=config.emulate)  # says in one line what is missing
+    load_backend(config.backend, emulate=config.emulate)  # reports in one line what is missing
     report = Report(Path(config.out))
     try:
         for group in selftest_checks.groups(config.backend, config.emulate, config.speed):
@@ -61,7 +61,7 @@ def selftest(config: SelftestConfig) -> int:
 
 
 class Report:
-    """Lines that are printed as they come, and are in the file before the next one."""
+    """Lines that are printed as they come, each written to the file before the next."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -82,7 +82,7 @@ class Report:
 
 
 def command_of(config: SelftestConfig, group: Group) -> list[str]:
-    """The process that runs a group."""
+    """The command that runs a group."""
     backend = "gpu-emulated" if config.emulate else config.backend
     return [sys.executable, "-m", selftest_checks.__name__, backend, group.name]
 

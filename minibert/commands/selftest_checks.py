@@ -1,7 +1,7 @@
 """The checks of `minibert selftest`, in groups; each group runs in a process of its own, this module's `main`.
 
 Events are written to standard output, one JSON object a line: {"titles": [...]}, then {"begin": title} and
-{"title": ..., "passed": ..., "seen": ...} for each check; {"line": text} is a line of the report as it stands.
+{"title": ..., "passed": ..., "seen": ...} for each check; {"line": text} is a line of the report, verbatim.
 """
 
 import json
@@ -29,7 +29,7 @@ Check = Callable[[], tuple[bool, str]]
 
 @dataclass(frozen=True)
 class Group:
-    """Checks that share a process: what is wrong in one may cost the others.  seconds: that they may take."""
+    """Checks that share a process: a failure of one may affect the others.  seconds: their time limit."""
 
     name: str
     seconds: float
@@ -38,7 +38,7 @@ class Group:
 def groups(backend: str, emulate: bool, speed: bool) -> list[Group]:
     """All groups, in their order."""
     slow = 4 if emulate else 1
-    size = 8 if emulate else 4  # a process takes its time to start
+    size = 8 if emulate else 4  # a process takes a while to start
     names = [Group("machine", 60)]
     names += [Group(f"ops:{start}:{start + size}", 120 * slow) for start in range(0, len(PAIRS), size)]
     if not emulate:
@@ -53,7 +53,7 @@ def groups(backend: str, emulate: bool, speed: bool) -> list[Group]:
 
 
 def checks_of(group: str, backend: Backend, whole: bool) -> Iterator[tuple[str, Check]]:
-    """Each check's title, and the function that runs it.  whole: as on a real device."""
+    """Each check's title, and the function that runs it.  whole: all steps, as on a real device."""
     kind, *rest = group.split(":")
     if kind in ("ops", "models"):
         every = [name for name in CASES if (name in PAIRS) == (kind == "ops")]
@@ -70,7 +70,7 @@ def checks_of(group: str, backend: Backend, whole: bool) -> Iterator[tuple[str, 
 
 
 def lines_of(group: str, backend: Backend, emulated: bool) -> Iterator[str]:
-    """The lines of a group that are no checks."""
+    """The lines of a group that are not checks."""
     kind, _, rest = group.partition(":")
     if kind == "machine":
         yield from machine(backend, emulated)
@@ -122,13 +122,13 @@ def gradients(backend: Backend, name: str) -> tuple[bool, str]:
 
 
 def training(backend: Backend, precision: str, steps: int) -> tuple[bool, str]:
-    """Losses beside those of the reference in float64: see minibert.checks.short_training."""
+    """Losses compared with those of the reference in float64: see minibert.checks.short_training."""
     difference, bound = agreement(backend, precision, steps)
     return difference <= bound, f"largest difference of a loss {difference:.1e} (at most {bound:.1e})"
 
 
 def same_bits(backend: Backend, precision: str) -> tuple[bool, str]:
-    """The same training twice."""
+    """Whether two runs of the same training agree bit for bit."""
     one, other = (training_losses(backend, precision, 3) for _ in range(2))
     return bool((one == other).all()), "3 steps, twice"
 
@@ -137,7 +137,7 @@ def same_bits(backend: Backend, precision: str) -> tuple[bool, str]:
 
 
 def machine(backend: Backend, emulated: bool) -> Iterator[str]:
-    """What it runs on."""
+    """A description of the machine."""
     yield f"minibert {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     packages = ("numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
     versions = ((package, facts.installed_version(package)) for package in packages)
@@ -148,7 +148,7 @@ def machine(backend: Backend, emulated: bool) -> Iterator[str]:
 
 
 def device_line(cp: Any) -> str:
-    """The GPU's name and numbers."""
+    """The GPU's name and properties."""
     properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)
     name = properties["name"]
     name = name.decode() if isinstance(name, bytes) else name
@@ -175,7 +175,7 @@ def speeds(backend: Backend, precision: str) -> Iterator[str]:
                 f"speed: {size}, {sequences} x {length} tokens, {precision}: {got.tokens_per_second:,.0f} tokens/s, "
                 f"{got.tflops:.1f} TFLOP/s, {got.utilisation:.0%} of the product{memory}"
             )
-    except Exception as error:  # a card that lacks a type, or the memory
+    except Exception as error:  # a GPU that lacks a type, or memory
         yield f"speed: {precision}: {in_one_line(error)}"
 
 

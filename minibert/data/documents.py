@@ -46,7 +46,7 @@ class DocumentSet:
         return int(self.sentence_counts.sum())
 
     def read(self, index: int) -> np.ndarray:
-        """The token ids of the set's document number `index`; not a copy."""
+        """The token ids of document number `index` of the set; not a copy."""
         start = self.first_tokens[index]
         return self.shards.read(start, start + self.token_counts[index])
 

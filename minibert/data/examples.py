@@ -1,8 +1,8 @@
-"""Examples by number: which tokens make a sequence, and in which order the sequences come.
+"""Examples by number: which tokens make up a sequence, and the order of the sequences.
 
 Nothing is shuffled or planned ahead.  A source of examples has a fixed number S of them; example number n of a
 training phase belongs to epoch n // S, and a permutation of that epoch says which of the S it is.  So any step can
-be computed at once, and a run that resumes needs to know nothing but its step.
+be computed directly, and a resumed run needs to know only its step.
 """
 
 from functools import lru_cache
@@ -17,11 +17,11 @@ FEISTEL_ROUNDS = 4
 
 
 def permute(index: np.ndarray, size: int, seed: int, epoch: int, stream: int = 0) -> np.ndarray:
-    """Where each index of 0 .. size - 1 goes in the order of this epoch; int64, the shape of index.
+    """The image of each index of 0 .. size - 1 under this epoch's permutation; int64, the shape of index.
 
-    A bijection of 0 .. size - 1, computed entry by entry.  The index is written as two digits (left, right) of a
-    system with a = ceil(sqrt(size)) left and b = ceil(size / a) right digits, and in each round one digit is
-    turned by a random amount that depends on the other:
+    A bijection of 0 .. size - 1, computed entry by entry.  The index is written as two digits (left, right), with
+    a = ceil(sqrt(size)) values on the left and b = ceil(size / a) on the right, and in each round one digit is
+    rotated by a random amount that depends on the other:
 
         left = (left + F(right)) mod a        right = (right + F(left)) mod b        ...
 
@@ -70,7 +70,7 @@ class Windows:
     """Sequences without sentence pairs: [CLS], up to length - 2 tokens of one document, [SEP].
 
     In an epoch the windows tile every document: each token is in exactly one of them.  The tiling starts at
-    another place in every epoch, so that a token is not always seen with the same neighbours: a document of n
+    a different place in every epoch, so that a token is not always seen with the same neighbours: a document of n
     tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the spare tokens are
     divided at random between the first and the last of them.  A document of up to w tokens is one window.
     """
@@ -83,13 +83,13 @@ class Windows:
         self.documents = documents
         self.width = length - 2
         counts = np.where(documents.token_counts <= self.width, 1, documents.token_counts // self.width + 1)
-        self.ends = np.cumsum(counts)  # [documents], windows up to and with each document
+        self.ends = np.cumsum(counts)  # [documents], windows up to and including each document
         self.size = int(self.ends[-1]) if len(self.ends) else 0
 
     def parts(
         self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], None]:
-        """Where the windows number index [B] of their epochs lie: [(starts, stops)] int64 [B], and no labels.
+        """Where windows number `index` [B] of their epochs lie: [(starts, stops)] int64 [B], and no labels.
 
         The tiling is a function of (seed, epoch, document); sequence numbers and step do not matter.
         """

@@ -1,6 +1,6 @@
 """Held-out documents: set aside before training, to measure a model on text that it has never seen.
 
-Which ones must depend on nothing that changes between runs: not on the seed, not on the order of files, not on what
+The choice must not depend on anything that changes between runs: not on the seed, the order of files, or what
 else is in the corpus.  So a hash of a group's name decides: the group is held out when it falls in the lowest
 `share` of all hashes.
 """
@@ -16,10 +16,10 @@ FEWEST_DOCUMENTS = 2  # held out, where possible: a sentence pair needs another 
 
 
 def stable_hash(name: str) -> int:
-    """64 bits that depend on the name alone, the same on every machine (Python's own hash differs from run to run).
+    """A 64-bit hash of the name alone, the same on every machine (Python's own hash differs from run to run).
 
-    A name that is a number, a year for one, is multiplied by the golden ratio (Knuth, volume 3, section 6.4): that
-    spreads consecutive numbers evenly, so that the years held out come from all times. Others: their SHA-256.
+    A name that is a number, such as a year, is multiplied by the golden ratio (Knuth, volume 3, section 6.4): that
+    spreads consecutive numbers evenly, so that the held-out years come from all periods.  Others are hashed: SHA-256.
     """
     if name.isascii() and name.isdecimal():
         return int(name) * GOLDEN_RATIO % 2**64
@@ -32,9 +32,9 @@ def held_out_documents(
     """True for each document that is held out; bool [documents].
 
     group_hashes, name_hashes: uint64 [documents], stable_hash of each document's group and name;
-    token_counts: int [documents].  Whole groups are held out.  Where there are few groups and none falls below
-    the share, those with the lowest hashes are taken; where each group is too large for that (one text file, say),
-    single documents.  Raises ValueError when there are fewer than two documents.
+    token_counts: int [documents].  Whole groups are held out.  If there are few groups and none falls below
+    the share, those with the lowest hashes are taken; if every group is too large for that (one text file, say),
+    single documents are held out.  Raises ValueError when there are fewer than two documents.
     """
     if not 0 < share < 1:
         raise ValueError(f"the held-out share must lie between 0 and 1, got {share}")
@@ -51,7 +51,7 @@ def held_out_documents(
 
 
 def _lowest(hashes: np.ndarray, token_counts: np.ndarray, share: float) -> np.ndarray:
-    """Documents whose hash is below the share, or among the lowest while there are fewer than two documents."""
+    """Documents whose hash is below the share, or among the lowest while fewer than two documents are chosen."""
     keys, group_of = np.unique(hashes, return_inverse=True)  # [groups] ascending, [documents]
     tokens = np.bincount(group_of, weights=token_counts)  # [groups]
     documents = np.bincount(group_of)  # [groups]

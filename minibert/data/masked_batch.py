@@ -1,4 +1,4 @@
-"""A batch of pre-training: the tokens that a model reads, and its targets."""
+"""A pre-training batch: the tokens that a model reads, and its targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ IGNORED = -100  # how transformers marks the labels of positions that are not pr
 
 @dataclass(frozen=True, eq=False)
 class MaskedBatch:
-    """N tokens in B sequences; M of them to be predicted; perhaps the next-sentence label of each pair; int32."""
+    """N tokens in B sequences; M of them to be predicted; optionally the next-sentence label of each pair; int32."""
 
     tokens: Batch
     """with some of its token_ids hidden by [MASK]"""
@@ -53,7 +53,7 @@ class MaskedBatch:
         return ids
 
     def take(self, first: int, last: int) -> "MaskedBatch":
-        """The part that holds sequences first to last - 1; numbers and global counts stay."""
+        """Sequences first to last - 1 as a MaskedBatch; numbers and global counts are kept."""
         tokens = self.tokens.take(first, last)
         start, stop = self.tokens.cu_seqlens[first], self.tokens.cu_seqlens[last]
         masked = slice(*np.searchsorted(self.masked_positions, [start, stop]))
@@ -78,10 +78,10 @@ def masked_from_padded(
     labels: Sequence | np.ndarray | None = None,
     next_sentence_label: Sequence | np.ndarray | None = None,
 ) -> MaskedBatch:
-    """The MaskedBatch of a padded one: the arguments of transformers' BertForPreTraining.
+    """The MaskedBatch of a padded batch: the arguments of transformers' BertForPreTraining.
 
-    labels [B, T]: the original ids where they are to be predicted and -100 elsewhere; next_sentence_label [B].  Left
-    out, there is nothing to predict, and no pairs.  The others, and errors, as in `from_padded`.
+    labels [B, T]: the original ids where they are to be predicted and -100 elsewhere; next_sentence_label [B].  By
+    default nothing is predicted and there are no pairs.  Other arguments and errors as in `from_padded`.
     """
     tokens = from_padded(input_ids, attention_mask, token_type_ids)
     input_ids = np.asarray(input_ids)

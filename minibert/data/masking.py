@@ -6,11 +6,11 @@ Devlin et al. 2019, section 3.1: 15 % of the word pieces are chosen to be predic
     10 %   become a random piece,
     10 %   stay as they are.
 
-[MASK] never occurs in fine-tuning.  The random and the unchanged pieces keep the model from leaning on it: it
-must make a prediction from context at *every* position, as it cannot know which of the pieces it sees are true.
+[MASK] never occurs in fine-tuning.  The random and the unchanged pieces keep the model from relying on it: it
+must predict from context at *every* position, as it cannot know which of the pieces it sees are the original ones.
 
 The authors' release draws ten masked versions of the corpus in advance, each with round(15 %) of a sequence's
-pieces.  Here every piece tosses its own coin, anew at every step.  The coin is a function of (seed, step, number
+pieces.  Here a coin is tossed for every piece, at every step.  The coin is a function of (seed, step, number
 of the sequence in the global batch, position in the sequence), so it falls the same way however the batch is
 split among micro-batches or processes.
 """
@@ -22,8 +22,8 @@ import numpy as np
 from minibert.base.philox import SITE_MASKING, happens, integer_below, philox4x32
 from minibert.text import Tokenizer
 
-MASK_SHARE = 0.8  # of the chosen tokens, become [MASK]
-RANDOM_SHARE = 0.1  # of the chosen tokens, become a random one; the rest stays
+MASK_SHARE = 0.8  # share of the chosen tokens that become [MASK]
+RANDOM_SHARE = 0.1  # share of the chosen tokens that become a random one; the rest stay
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class MaskingIds:
 
     mask_id: int
     special: np.ndarray
-    """bool [V], True for [CLS], [SEP], [PAD], [UNK], [MASK]: never chosen and never put in."""
+    """bool [V], True for [CLS], [SEP], [PAD], [UNK], [MASK]: never chosen, and never used as a replacement."""
     continuation: np.ndarray
     """bool [V], True for pieces that continue a word (##ing)."""
     ordinary: np.ndarray
@@ -95,7 +95,7 @@ def first_pieces(token_ids: np.ndarray, ids: MaskingIds) -> np.ndarray:
 
     A word starts at each piece without ##, and after a special token: a window may begin inside a word.
     With whole-word masking all pieces share that first piece's coin: they are chosen together or not at all.
-    What each of them becomes is still drawn for itself, as in the authors' release.
+    What each of them becomes is still drawn separately, as in the authors' release.
     """
     starts = ~ids.continuation[token_ids]
     starts[0] = True

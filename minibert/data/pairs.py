@@ -2,12 +2,12 @@
 
 Devlin et al. 2019, section 3.1 and appendix A.2; the authors' create_pretraining_data.py.  As there:
 
-- A and B are spans of text: sentences in a row, gathered until they fill the sequence, and divided into A and B
+- A and B are spans of text: consecutive sentences, gathered until they fill the sequence, and divided into A and B
   between two sentences at random;
-- in one example of ten a shorter length is drawn, since later tasks have short inputs too;
+- in one example in ten a shorter length is drawn, since downstream tasks have short inputs too;
 - in half of the examples, B is replaced by text from *another* document.
 
-A model takes every hint that it can get.  If a random B were longer, or more often ended with a full stop, or were
+A model exploits every cue.  If a random B were longer, or more often ended with a full stop, or were
 more often the first sentence of a document, the label could be guessed without reading A.  So all but the text of B
 is settled *before* the coin is tossed: the true B and a random candidate are both laid out, both begin with
 a sentence that is not its document's first, both get the same number of tokens, and both end inside a sentence.
@@ -15,8 +15,8 @@ a sentence that is not its document's first, both get the same number of tokens,
 Two more differences from the release.  It shortens a pair that is too long at random ends of the longer part,
 which often removes the words on either side of the seam; here A loses its beginning and B its end, so that what
 meets at the seam is really the end of one sentence and the beginning of the next.  And it makes every
-example whose text has just one sentence a random one, so that less than half are true; here each start is
-a sentence with a follower.
+example whose text has just one sentence a random one, so that less than half are true; here each example
+starts at a sentence that is followed by another.
 """
 
 from collections.abc import Sequence
@@ -26,18 +26,18 @@ import numpy as np
 from minibert.base.philox import SITE_PAIR, happens, integer_below, philox4x32
 from minibert.data.documents import DocumentSet
 
-SHORT_SHARE = 0.1  # of the examples get a random shorter length
-RANDOM_SHARE = 0.5  # of the examples get a random B
+SHORT_SHARE = 0.1  # share of the examples that get a random shorter length
+RANDOM_SHARE = 0.5  # share of the examples that get a random B
 CANDIDATES = 4  # places tried for a random B, until one has enough text after it
 
 FOLLOWS, RANDOM = 0, 1  # the labels, as in transformers
 
 
 class Pairs:
-    """One example for each sentence that another one follows in its document: A begins there.
+    """One example for each sentence that is followed by another in its document: A begins there.
 
     An epoch is one pass over these beginnings.  As an example spans several sentences, each token is seen several
-    times in an epoch, in other company each time.
+    times in an epoch, in a different context each time.
     """
 
     SHORTEST = 5  # tokens
@@ -48,7 +48,7 @@ class Pairs:
         self.documents = documents
         self.budget = length - 3  # tokens of A and B together
         counts = documents.sentence_counts - 1
-        self.ends = np.cumsum(counts)  # [documents], beginnings up to and with each document
+        self.ends = np.cumsum(counts)  # [documents], beginnings up to and including each document
         self.size = int(self.ends[-1]) if len(self.ends) else 0
         if np.count_nonzero(counts) < 2:
             raise ValueError(
@@ -59,9 +59,9 @@ class Pairs:
     def parts(
         self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-        """Where A and B of the examples number index [B] lie, and the labels.
+        """Where A and B of examples number `index` [B] lie, and the labels.
 
-        All decisions are functions of (seed, step, sequence number), so an epoch brings new ones of itself.
+        All decisions are functions of (seed, step, sequence number), so every epoch makes new ones.
         Returns [(starts, stops) of A, of B], addresses int64 [B], and labels int32 [B], 0 true and 1 random.
         """
         document, sentence = self._locate(index)  # [B], [B]
@@ -97,7 +97,7 @@ class Pairs:
         return [(a_stop - a_length, a_stop), (b_start, b_start + b_length)], labels
 
     def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Document (within the set) and sentence (within the shards) at which example number index begins."""
+        """Document (within the set) and sentence (within the shards) at which example number `index` begins."""
         document = np.searchsorted(self.ends, index, side="right")
         documents = self.documents
         before = self.ends[document] - (documents.sentence_counts[document] - 1)
@@ -112,13 +112,13 @@ class Pairs:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The beginning of a sentence of another document, and the number of tokens from there to its end.
 
-        Any sentence but the first of each document is as likely.  Of several candidates, the first that has the
+        All sentences but the first of each document are equally likely.  Of several candidates, the first that has the
         wanted number of tokens after it is taken; if none has, the one with the most.
         """
         starts = self.documents.shards.sentence_starts
         own = self.documents.sentence_counts[document] - 1  # [B]
         first_own = self.ends[document] - own
-        index = integer_below(np.stack(draws), self.size - own)  # [candidates, B], the own document left out
+        index = integer_below(np.stack(draws), self.size - own)  # [candidates, B], A's own document left out
         index = np.where(index < first_own, index, index + own)
         other, sentence = self._locate(index)
         start = starts[sentence + 1]

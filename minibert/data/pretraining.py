@@ -19,7 +19,7 @@ from minibert.data.pairs import Pairs
 from minibert.data.shards import Shards
 from minibert.text import Tokenizer
 
-TRAINING, EVALUATION = 0, 1  # streams (even and odd): the one never makes the other's random decisions
+TRAINING, EVALUATION = 0, 1  # streams (even and odd), which never share random decisions
 EVALUATION_SEED = 0
 
 
@@ -50,7 +50,7 @@ def parse_phases(text: str) -> list[LengthPhase]:
 
 
 def check_phases(phases: Sequence[LengthPhase]) -> list[LengthPhase]:
-    """The phases as a list; ValueError when there are none, or a share or a mask rate makes no sense."""
+    """The phases as a list; ValueError if there are none, or a share or a mask rate is invalid."""
     for phase in phases:
         if phase.mask_rate is not None and not 0 < phase.mask_rate <= 1:
             raise ValueError(f"mask_rate must be above 0 and at most 1, got {phase.mask_rate} at length {phase.length}")
@@ -69,7 +69,7 @@ def phase_ends(phases: Sequence[LengthPhase], steps: int) -> list[int]:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What the batches of a pre-training are like."""
+    """Options for pre-training batches."""
 
     batch_tokens: int
     """Tokens of a global batch: it has batch_tokens // length sequences of up to that length."""
@@ -102,8 +102,8 @@ class PretrainingData:
     ) -> None:
         """documents: the DocumentSet to train on, in shards that `tokenizer` made.
 
-        phases, steps: the lengths, and the number of steps that their shares divide.
-        Raises ValueError for options that make no sense and for a corpus too small for one batch.
+        phases, steps: the phases, and the total number of steps that their shares divide.
+        Raises ValueError for invalid options and for a corpus too small for one batch.
         """
         if steps < 1:
             raise ValueError(f"training needs at least 1 step, got {steps}")
@@ -207,14 +207,14 @@ class SequenceMaker:
         mask_rate: float,
         positions: int | None = None,
     ) -> MaskedBatch:
-        """examples int64 [B]: their numbers since the phase began; positions: how many a sequence may start in."""
+        """examples int64 [B]: their numbers since the phase began; positions: how many to place sequences among."""
         numbers = np.arange(len(examples))  # [B], within the global batch
         index, epochs = in_epoch_order(examples, source.size, seed, stream)  # [B], [B]
         parts, nsp_labels = source.parts(index, epochs, numbers, seed, step, stream)
         token_ids, segment_ids, lengths = self.lay_out(parts)
         cu_seqlens = running_sum(lengths)
 
-        offsets = -cu_seqlens[:-1].astype(np.int64)  # [B], from place in the batch to place in the sequence
+        offsets = -cu_seqlens[:-1].astype(np.int64)  # [B], from index in the batch to position in the sequence
         if positions is not None:
             draws, *_ = philox4x32((seed, step), (0, numbers, stream, SITE_POSITION))
             offsets += integer_below(draws, positions - lengths + 1)
@@ -234,7 +234,7 @@ class SequenceMaker:
         )
 
     def lay_out(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """[CLS] first part [SEP] second part [SEP], of one sequence after the other.
+        """[CLS] first part [SEP] second part [SEP], for one sequence after the other.
 
         parts: (starts, stops) int64 [B] of each part, one or two.
         Returns token_ids int32 [N], segment_ids int32 [N] (the number of the part) and lengths int64 [B].

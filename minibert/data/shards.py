@@ -3,13 +3,13 @@
     manifest.json         what is in the folder: vocabulary, counts, the size and SHA-256 of each other file
     tokens-00000.bin ...  the token ids of all sentences of all documents, end to end; uint16, or uint32
                           when the vocabulary has more than 65,536 entries; a document lies within one shard
-    sentences.bin         int64, where each sentence starts: its address in the run of all tokens; and the end
+    sentences.bin         int64, where each sentence starts: its address among all tokens end to end; and the end
     documents.bin         int64, the number of each document's first sentence; and the end
     hashes.bin            uint64 [documents, 2], the hashes of group and name that decide what is held out
     documents.jsonl       name, group and metadata of each document
 
 All numbers are little-endian.  A folder is complete or it does not exist: it is written under another name, and
-renamed once every byte is on the disk.
+renamed once every byte is on disk.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ class Shards:
     """A folder of token shards, opened for reading.  Data is read on demand."""
 
     def __init__(self, folder: str | Path, tokenizer: Tokenizer | None = None, *, verify: bool = True) -> None:
-        """folder: as write_shards made it; tokenizer: refuse shards of another one; verify: compare checksums.
+        """folder: as write_shards made it; tokenizer: refuse shards made with another; verify: compare checksums.
 
-        Raises FileNotFoundError when there are no shards, ValueError when they are damaged or another
-        tokenizer's.
+        Raises FileNotFoundError when there are no shards, ValueError when they are damaged or made with
+        another tokenizer.
         """
         self.folder = Path(folder)
         self.manifest = _read_manifest(self.folder)
@@ -123,7 +123,7 @@ def write_shards(
 ) -> Shards:
     """Tokenise documents into a new folder of shards, and open it.
 
-    processes: how many tokenise (None: one per core); the files are the same at any number.
+    processes: the number of processes (None: one per core); the files do not depend on it.
     progress: called after each document with its number of characters.
     Raises FileExistsError when the folder exists, ValueError when the documents hold no text, OSError when the
     disk is full.  Whatever happens, the folder is complete or absent.
@@ -147,7 +147,7 @@ def write_shards(
 
 
 def describe_vocabulary(tokenizer: Tokenizer) -> dict:
-    """What ids mean: shards can only be used with a tokenizer of the same description."""
+    """What the ids mean: shards can only be used with a tokenizer of the same description."""
     text = "\n".join(tokenizer.vocabulary).encode("utf-8", "surrogatepass")
     options = ("lowercase", "strip_accents", "tokenize_chinese_chars")
     return {
@@ -185,7 +185,7 @@ def _write(
 
 
 class _Files:
-    """Files of one folder, opened when first written to; sizes and checksums are taken on the way."""
+    """Files of one folder, opened when first written to; sizes and checksums are computed along the way."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._open, self._hashes = folder, {}, {}
@@ -210,7 +210,7 @@ class _Files:
 
     def __exit__(self, *_: object) -> None:
         for file in self._open.values():
-            with suppress(OSError):  # a full disk was reported when it was met
+            with suppress(OSError):  # a full disk has already been reported
                 file.close()
 
 
@@ -230,6 +230,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _manifest_sha256(manifest: dict[str, Any]) -> str:
-    """Of everything in the manifest but this checksum."""
+    """The SHA-256 of everything in the manifest but this checksum."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A batch of a task: tokens laid end to end, the rows that a head reads, and the labels."""
+"""A batch for a task: tokens laid end to end, the rows that a head reads, and the labels."""
 
 from dataclasses import dataclass, replace
 
@@ -15,10 +15,10 @@ class TaskBatch:
     sentence, pair   each sequence's [CLS], R = B       int32 [B], the class; or float32 [B], the number to predict
     tokens           the first piece of each word       int32 [R], the class
     span             all tokens, R = N                  int32 [B, 2], first and last token of the answer, counted from
-                                                        the sequence's [CLS]; 0, 0 where there is none
+                                                        the sequence's [CLS]; 0, 0 if there is none
     choice           each sequence's [CLS], R = B       int32 [B / choices], which of the sequences is right
 
-    Raises ValueError where the parts do not fit together.
+    Raises ValueError if the parts are inconsistent.
     """
 
     tokens: Batch
@@ -26,7 +26,7 @@ class TaskBatch:
     rows: np.ndarray
     """int32 [R]: ascending indices in the flat batch"""
     labels: np.ndarray | None
-    """see above; None where the answers are not known"""
+    """see above; None if the answers are not known"""
     count: int
     """how many labels the global batch has: losses are sums divided by it, so that the parts' losses add up"""
     choices: int = 1

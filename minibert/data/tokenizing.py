@@ -25,9 +25,9 @@ def tokenize_documents(
 ) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
     """For each document in order: the document, its token ids uint32 [tokens], its sentence lengths int64.
 
-    processes: how many tokenise; None for one per core, or for this process alone when the corpus is small.  What
-    comes out does not depend on it.  Only a few chunks are in memory at any time.
-    A document without a token is left out, and so is a sentence without one.
+    processes: the number of processes; None for one per core, or for this process alone when the corpus is small.  The
+    result does not depend on it.  Only a few chunks are in memory at any time.
+    Documents and sentences without tokens are left out.
     """
     if processes is not None and processes < 1:
         raise ValueError(f"at least 1 process is needed to tokenise, got {processes}")
@@ -71,7 +71,7 @@ def _tokenize(texts: Iterable[str], tokenizer: Tokenizer) -> list[tuple[np.ndarr
 
 
 def _in_processes(chunks: Iterable[list[Document]], tokenizer: Tokenizer, processes: int) -> Iterator:
-    """The same as calling _tokenize for each chunk; at most two chunks per process are under way."""
+    """The same as calling _tokenize for each chunk; at most two chunks per process are in flight."""
     pool = ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_begin_process, initargs=(tokenizer,)
     )
@@ -97,10 +97,10 @@ _tokenizer_of_this_process: Tokenizer
 
 
 def _begin_process(tokenizer: Tokenizer) -> None:
-    """Runs once in each new process: keep the tokenizer, and end with the process that started this one."""
+    """Runs once in each new process: keep the tokenizer, and exit when the parent process does."""
     global _tokenizer_of_this_process
     _tokenizer_of_this_process = tokenizer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that one, which then ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and then ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

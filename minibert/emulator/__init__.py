@@ -1,4 +1,4 @@
-"""Runs CUDA kernels on the CPU.  Three lines compile one, launch it on NumPy arrays, and give numbers or a diagnosis.
+"""Runs CUDA kernels on the CPU.  Three lines compile one, launch it on NumPy arrays, and give results or a diagnosis.
 
     from minibert import emulator
 
@@ -13,12 +13,12 @@
 
 Without `if (i < n)` the last line raises OutOfBoundsError, which names the file, line, block and thread.
 
-Nothing is compiled, and no compiler looked for, before a kernel is first used.
+Nothing is compiled, and no compiler is looked for, until a kernel is first used.
 
 What a GPU may do and the emulator does not: run threads at the same time (it tries orders instead, and check mode
-reasons about those that it does not try), compute __expf and its like with errors of its own, flush small numbers to
-zero, keep writes from other blocks back for a while, run streams beside each other, run out of registers.  After a
-__syncwarp of some lanes only, a race between the others can be missed.  memcpy and memset in a kernel are not watched.
+reasons about those that it does not try), compute __expf and the like with its own rounding errors, flush denormals to
+zero, delay writes from other blocks, run streams concurrently, run out of registers.  After a
+__syncwarp of only some lanes, a race between the others can be missed.  memcpy and memset in a kernel are not watched.
 A __device__ variable keeps its value from launch to launch, but there is one for fast mode and one for check mode.
 """
 

@@ -1,7 +1,7 @@
-"""What a kernel's parameters are, and whether what is given for them fits.
+"""A kernel's parameters, and checks that the arguments match them.
 
-The rules are those of CuPy, where they are rules at all: CuPy would pass on a wrong type or a strided array, and the
-kernel would compute nonsense.  Here each is an error.
+The rules are CuPy's where CuPy has any: it would pass on a wrong type or a strided array, and the
+kernel would compute nonsense.  Here each of these is an error.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from minibert.emulator.staging import Argument
 
 @dataclass(frozen=True)
 class Parameter:
-    """type: as C++ writes it; dtype: of a number, or of what a pointer points to, None for other types."""
+    """type: as C++ writes it; dtype: of a number, or of what a pointer points to; None for other types."""
 
     type: str
     bytes: int
@@ -55,18 +55,18 @@ def find_dtype(name: str) -> np.dtype | None:
         return np.dtype(name)
     try:
         from ml_dtypes import bfloat16
-    except ImportError:  # without it there can be no such array
+    except ImportError:  # without it there are no such arrays
         return None
     return np.dtype(bfloat16)
 
 
 class Fitting:
-    """Fits the arguments of one launch to the parameters of a kernel."""
+    """Matches the arguments of one launch to the parameters of a kernel."""
 
     def __init__(self, kernel: str, parameters: list[Parameter], arguments: tuple):
         self.kernel = kernel
         self.arrays: list[Argument] = []
-        self.values: list[np.ndarray] = []  # what each parameter is given, as bytes
+        self.values: list[np.ndarray] = []  # the value of each parameter
         if len(arguments) != len(parameters):
             declared = ", ".join(parameter.type for parameter in parameters)
             raise ArgumentError(
@@ -101,7 +101,7 @@ class Fitting:
         if not parameter.is_constant and not argument.flags.writeable:
             raise self.error(number, parameter, "the array is read-only, and the parameter is no pointer to constants")
         self.arrays.append(Argument(number, argument, parameter.is_constant))
-        self.values.append(np.zeros(1, np.uintp))  # the address is filled in when the array has its place
+        self.values.append(np.zeros(1, np.uintp))  # the address is filled in when the array has been placed
 
     def fit_value(self, number: int, parameter: Parameter, argument: Any) -> None:
         if isinstance(argument, np.ndarray):

@@ -1,7 +1,7 @@
-"""Builds libraries with a C++ compiler (see toolchains.py), and keeps them.
+"""Builds libraries with a C++ compiler (see toolchains.py), and caches them.
 
-A library is kept under a name that is a hash of everything it is made of: the source, the emulator's own headers and
-runtime, the compiler and its options, this file.  After any change there is another name: an old library never runs.
+A library is cached under a name that is a hash of everything it is built from: the source, the emulator's own headers
+and runtime, the compiler and its options, this file.  Any change gives a new name: a stale library never runs.
 """
 
 import atexit
@@ -23,15 +23,15 @@ __all__ = ["build_library", "compiler_status", "find_compiler"]
 
 RUNTIME = Path(__file__).parent / "runtime"
 HEADER = RUNTIME / "cuda_emulator.h"
-DAYS_KEPT = 30  # that a library stays in the cache without being used
-MESSAGE_LINES = 40  # of the compiler's, in an error
+DAYS_KEPT = 30  # days that an unused library stays in the cache
+MESSAGE_LINES = 40  # lines of the compiler's output in an error
 
 
 # ------------------------------------------------------------------------------------------------------- building
 
 
 def build_library(source: str, checked: bool) -> Path:
-    """The shared library for a source that has been translated (see source.py), compiled unless it is kept already."""
+    """The shared library for a translated source (see source.py), compiled unless it is already cached."""
     compiler = find_compiler()
     runtime = build_runtime(compiler, checked)
     options = compiler.options(checked)
@@ -42,24 +42,24 @@ def build_library(source: str, checked: bool) -> Path:
         arguments = [*options, "-I", str(RUNTIME), "-c", str(text), "-o", str(compiled), "-include"]
         try:
             run(compiler, [*arguments, str(read_header(compiler, options))])
-        except CompileError:  # with the header itself, in case that what was made of it is the reason
+        except CompileError:  # with the header itself, in case the precompiled one is the reason
             run(compiler, [*arguments, str(HEADER)])
-        # linked without -fsanitize: the functions it asks for are in our runtime
+        # linked without -fsanitize: the functions that it calls are in our runtime
         run(compiler, [*compiler.link_options(), str(compiled), str(runtime), "-o", str(target)])
 
     return kept("kernels", ".so", compile_kernels, compiler, options, compiler.link_options(), runtime.name, source)
 
 
 def runtime_files() -> str:
-    """All files of the runtime: what is made of them is made again when one changes."""
+    """The contents of all files of the runtime: what is built from them is rebuilt when one changes."""
     return "".join(f"{path}\0{path.read_text(encoding='utf-8')}\0" for path in sorted(RUNTIME.glob("*.*")))
 
 
 def read_header(compiler: Compiler, options: list[str]) -> Path:
-    """The header to include before a kernel, such that it need not be read each time: that is half of the time.
+    """The header to include before a kernel, precompiled if possible: parsing it takes half of the compile time.
 
-    GCC, when it includes some.h, takes some.h.gch instead, in which it has written down what it knew after reading
-    some.h; if it finds it to be of use.
+    When GCC includes some.h, it uses the precompiled header some.h.gch instead, if there is one and it is
+    valid.
     """
     if compiler.is_clang:
         return HEADER
@@ -101,7 +101,7 @@ def run(compiler: Compiler, arguments: list[str]) -> None:
 
 
 def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any) -> Path:
-    """The file made of these parts.  `make` writes it where there is none yet: make(folder for its own use, target)."""
+    """The file built from these parts.  `make` writes it if it does not exist yet: make(a temporary folder, target)."""
     made_of = (Path(__file__).read_text(encoding="utf-8"), compiler.command, compiler.version, parts)
     digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:24]
     folder = cache_folder()
@@ -113,7 +113,7 @@ def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any
         target = folder / f"{name}-{digest}.{os.getpid()}{suffix}"
         try:
             make(Path(own), target)
-            os.replace(target, path)  # at once: another process sees all of it or nothing
+            os.replace(target, path)  # atomically: another process sees all of it or nothing
         finally:
             target.unlink(missing_ok=True)
     forget_old(folder)
@@ -121,7 +121,7 @@ def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any
 
 
 def cache_folder() -> Path:
-    """Where libraries are kept: below MINIBERT_CACHE or the user's folder for caches, or else a temporary folder."""
+    """Where libraries are cached: under MINIBERT_CACHE or the user's cache folder, or else a temporary folder."""
     return writable_folder(os.environ.get("MINIBERT_CACHE") or os.environ.get("XDG_CACHE_HOME", ""))
 
 
@@ -145,11 +145,11 @@ def cache_root() -> Path:
 
 
 def mark_used(path: Path) -> None:
-    """Sets the time of last use, once a day."""
+    """Updates the time of last use, at most once a day."""
     try:
         if time.time() - path.stat().st_mtime > 86_400:
             os.utime(path)
-    except OSError:  # a cache that can only be read
+    except OSError:  # a read-only cache
         pass
 
 

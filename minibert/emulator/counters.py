@@ -1,12 +1,12 @@
-"""What decides how fast a kernel's memory accesses are on a GPU, counted per line of the source.
+"""Counts, for each source line, what determines the speed of a kernel's memory accesses on a GPU.
 
     with emulator.counting() as counts:
         kernel(grid, block, arguments)
     counts["scale"].sectors, counts["scale"].least_sectors, counts["scale"].bank_conflicts
     print(counts)
 
-Global memory is read and written in sectors of 32 bytes.  A kernel whose warps touch as few sectors as their bytes fill
-is called coalesced.  Shared memory serves a warp in one turn (two for eight bytes per lane, four for sixteen) if its
+Global memory is read and written in sectors of 32 bytes.  Accesses are coalesced if a warp touches no more sectors than
+its bytes fill.  Shared memory serves a warp in one turn (two for eight bytes per lane, four for sixteen) if its
 lanes use different banks, or the same word; each further turn is a bank conflict.
 """
 
@@ -32,7 +32,7 @@ class Count(ctypes.Structure):
 class LineCount:
     """What one line does to global or shared memory.
 
-    accesses: of whole warps; transfers: sectors or turns; least: how few they could be.
+    accesses: of whole warps; transfers: sectors or turns; least: their minimum.
     """
 
     file: str | None
@@ -60,12 +60,12 @@ class KernelCounts:
 
     @property
     def sectors(self) -> int:
-        """Sectors of global memory touched, each once for each access of a warp."""
+        """Sectors of global memory touched, each counted once per access of a warp."""
         return self.total("global", "transfers")
 
     @property
     def least_sectors(self) -> int:
-        """How few sectors the same bytes fill."""
+        """The minimum number of sectors for the same bytes."""
         return self.total("global", "least")
 
     @property
@@ -75,20 +75,20 @@ class KernelCounts:
 
     @property
     def least_turns(self) -> int:
-        """How few it takes where no two lanes want different words of a bank."""
+        """The minimum, if no two lanes want different words of a bank."""
         return self.total("shared", "least")
 
     @property
     def bank_conflicts(self) -> int:
-        """Turns of shared memory beyond those."""
+        """Turns of shared memory beyond that minimum."""
         return self.turns - self.least_turns
 
 
 class Counts(dict):
-    """KernelCounts by the kernels' names."""
+    """KernelCounts by kernel name."""
 
     def add(self, kernel: str, counts: Sequence[Count], lines: dict[int, list[tuple[str, int]]]) -> None:
-        """Adds a launch.  counts: those of its instructions; lines: counter -> [(file, line), ...]."""
+        """Adds a launch.  counts: of its instructions; lines: counter -> [(file, line), ...]."""
         total = self.setdefault(kernel, KernelCounts())
         total.launches += 1
         for count in counts:

@@ -1,8 +1,8 @@
-"""What can be wrong with a kernel or its launch."""
+"""The errors that a kernel or its launch can cause."""
 
 
 class CudaError(RuntimeError):
-    """A kernel did, or was asked to do, what it must not.
+    """A kernel did, or was asked to do, something it must not.
 
     kernel  its name
     kind    in a word or two: "race", "out of bounds" ...
@@ -27,13 +27,13 @@ class CudaError(RuntimeError):
 
 
 class RaceError(CudaError):
-    """Two threads used the same memory, at least one wrote, and no barrier settles which came first."""
+    """A data race: two threads accessed the same memory, at least one wrote, and no barrier orders the accesses."""
 
     kind = "race"
 
 
 class OutOfBoundsError(CudaError):
-    """Memory was used that belongs to none of the arrays that the kernel was given."""
+    """An access was outside all arrays that the kernel was given."""
 
     kind = "out of bounds"
 
@@ -45,7 +45,7 @@ class UninitialisedError(CudaError):
 
 
 class DivergenceError(CudaError):
-    """Threads of a block, or lanes of a warp, do not come to the same barrier, shuffle or vote."""
+    """Threads of a block, or lanes of a warp, did not reach the same barrier, shuffle or vote."""
 
     kind = "divergence"
 
@@ -69,17 +69,17 @@ class EndlessError(CudaError):
 
 
 class LaunchError(CudaError):
-    """The grid, the block, the arguments or the shared memory are not what the kernel or a device can take."""
+    """The grid, the block, the arguments or the shared memory are not valid for the kernel or for any device."""
 
     kind = "launch"
 
 
 class ArgumentError(LaunchError, TypeError):
-    """The arguments are not those that the kernel declares."""
+    """The arguments do not match the kernel's parameters."""
 
 
 class SourceError(CudaError, ValueError):
-    """The source has what the emulator cannot translate."""
+    """The source contains something that the emulator cannot translate."""
 
     kind = "source"
 

@@ -1,4 +1,4 @@
-"""The door to the runtime: the structures of runtime/state.h, and the call that runs a kernel."""
+"""The interface to the runtime: the structures of runtime/state.h, and the call that runs a kernel."""
 
 import ctypes
 import threading
@@ -80,7 +80,7 @@ class Report(ctypes.Structure):
     ]
 
 
-# the kinds of runtime/warps.h, in their order
+# the kinds of runtime/warps.h, in the same order
 KINDS = [
     None,
     errors.RaceError,
@@ -99,7 +99,7 @@ class Library:
     """A loaded library of kernels."""
 
     one_at_a_time = threading.Lock()  # threads of Python take turns: a library has one scheduler
-    stacks = None  # of the kernels' threads, the same for all libraries
+    stacks = None  # of the kernels' threads, shared by all libraries
 
     def __init__(self, path: Path):
         self.path = path
@@ -113,11 +113,11 @@ class Library:
             self.entries[entry.name.decode()] = entry
 
     def source_lines(self, counter: int) -> list[tuple[str, int]]:
-        """Where in the source a counter is: the line, and the lines of the calls that led there."""
+        """The source lines of a program counter: the line itself, then those of the inlined calls that led there."""
         return look_up(self.path, [counter]).get(counter, [])
 
     def run(self, launch: Launch, mode: Mode) -> "Outcome":
-        """Runs what `launch` says in the order and time that the mode says."""
+        """Runs a launch in the order, and within the time limit, of the mode."""
         launch.order, launch.seed, launch.seconds = ORDERS.index(mode.order), mode.seed % 2**32, mode.seconds
         with Library.one_at_a_time:
             if Library.stacks is None:
@@ -133,7 +133,7 @@ class Library:
             )
 
     def copy_list(self, function: str, structure: Any) -> list:
-        """What the launch has left in the library, where the next one would overwrite it."""
+        """A copy of what the launch has left in the library, before the next one overwrites it."""
         count, call = ctypes.c_size_t(), getattr(self.loaded, function)
         call.restype = ctypes.POINTER(structure)
         first = call(ctypes.byref(count))
@@ -161,7 +161,7 @@ def raise_report(report: Report, kernel: str, lines: Callable, describe_argument
     """Raises the error that a report describes, if there is one.
 
     lines: function that looks up a program counter of the library, see source_lines.py
-    describe_argument: function that names the argument of a number
+    describe_argument: function that names an argument, given its number
     """
     if report.kind == 0:
         return

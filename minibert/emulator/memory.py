@@ -1,7 +1,7 @@
-"""Arrays as they lie in a GPU's memory: aligned, guarded, and full of nonsense until something is written.
+"""Arrays as in a GPU's memory: aligned, guarded, and full of garbage until something is written.
 
-`empty` makes such an array; of those, check mode knows which elements were written.  Any other NumPy array can be given
-to a kernel too: it counts as written, and is copied for the launch to where it is guarded (see staging.py).
+`empty` makes such an array; for these, check mode knows which elements were written.  Any other NumPy array can be
+passed to a kernel too: it counts as written, and is copied to a guarded buffer for the launch (see staging.py).
 """
 
 import bisect
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-ALIGNMENT = 256  # of allocations, as cudaMalloc's
-GUARD = 1024  # bytes before and after, which belong to no array
-POISON = 0xFF  # fills what was not written: NaN in floating point numbers, -1 in integers
+ALIGNMENT = 256  # of allocations, as with cudaMalloc
+GUARD = 1024  # bytes before and after each array, which belong to none
+POISON = 0xFF  # fills uninitialised memory: NaN in floating-point types, -1 in integers
 
 
 @dataclass
 class Allocation:
     begin: int  # its address
     bytes: int
-    written: np.ndarray | None  # bool [bytes]: which were written; None when all were
+    written: np.ndarray | None  # bool [bytes]: which were written; None if all were
 
     @property
     def end(self) -> int:
@@ -36,7 +36,7 @@ class Registry:
         self.allocations: dict[int, Allocation] = {}
 
     def add(self, owner: np.ndarray, begin: int, size: int) -> None:
-        """owner: the array that holds the memory; with it goes the allocation."""
+        """owner: the array that holds the memory; the allocation is removed when it is freed."""
         self.allocations[begin] = Allocation(begin, size, np.zeros(size, np.bool_))
         bisect.insort(self.begins, begin)
         weakref.finalize(owner, self.remove, begin).atexit = False
@@ -46,7 +46,7 @@ class Registry:
         self.begins.remove(begin)
 
     def find(self, address: int) -> Allocation | None:
-        """The allocation that an address lies in."""
+        """The allocation that contains an address."""
         number = bisect.bisect_right(self.begins, address) - 1
         if number < 0:
             return None
@@ -73,14 +73,14 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = np.float32) -> np.nda
 
 
 def find_allocation(array: np.ndarray) -> Allocation | None:
-    """The allocation that an array, or a view, lies in; None if it was not made by `empty`."""
+    """The allocation that contains an array or a view; None if it was not made by `empty`."""
     return registry.find(address_of(array)) if array.size else None
 
 
 def written_bytes(array: np.ndarray) -> np.ndarray | None:
     """bool [bytes of the array]: which were written.  A view; None if all were, or the array is not registered.
 
-    The array is contiguous.
+    The array must be contiguous.
     """
     allocation = find_allocation(array)
     if allocation is None or allocation.written is None:
@@ -90,7 +90,7 @@ def written_bytes(array: np.ndarray) -> np.ndarray | None:
 
 
 def mark_initialised(array: np.ndarray) -> None:
-    """Notes that all elements of an array were written, by something else than a checked kernel."""
+    """Records that all elements of an array were written, by something other than a checked kernel."""
     allocation = find_allocation(array)
     if allocation is None or allocation.written is None:
         return
@@ -109,7 +109,7 @@ def mark_initialised(array: np.ndarray) -> None:
 
 
 def is_initialised(array: np.ndarray) -> np.ndarray:
-    """bool, of the array's shape: which elements were written; all of those of an array that is not registered."""
+    """bool, of the array's shape: which elements were written; all of them if the array is not registered."""
     allocation = find_allocation(array)
     if allocation is None or allocation.written is None:
         return np.ones(array.shape, np.bool_)

@@ -2,10 +2,10 @@
 
     with checking():                    watch every access: races, bounds, uninitialised memory ...
     with ordered("reverse"):            the last thread first
-    with counting() as counts:          what decides speed on a GPU: sectors and bank conflicts
+    with counting() as counts:          what determines speed on a GPU: sectors and bank conflicts
     with time_limit(seconds):           stop a launch that does not end
 
-They can be nested; each holds for all launches inside.
+They can be nested; each applies to all launches inside.
 """
 
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ class Mode:
     checked: bool = False
     order: str = "forward"  # of threads and blocks
     seed: int = 0  # of the random order
-    seconds: int = 600  # of computing time that a launch may take; 0: no limit
-    counts: Counts | None = None  # where to count
+    seconds: int = 600  # of CPU time that a launch may take; 0: no limit
+    counts: Counts | None = None  # where counts are added
 
 
-mode = Mode()  # the one that holds
+mode = Mode()  # the current one
 
 
 def current() -> Mode:
@@ -47,7 +47,7 @@ def changed(**fields: Any) -> Iterator[Any]:
 
 
 def checking(on: bool = True) -> AbstractContextManager:
-    """Watch every read and write of the kernels launched inside, and raise an error at the first mistake.
+    """Watch every read and write of the kernels launched inside, and raise an error at the first bug.
 
     Several times slower.  The errors are the subclasses of CudaError.
     """
@@ -55,9 +55,9 @@ def checking(on: bool = True) -> AbstractContextManager:
 
 
 def ordered(order: str, seed: int = 0) -> AbstractContextManager:
-    """Run the threads and blocks "forward", in "reverse", or in a "random" order that the seed decides.
+    """Run the threads and blocks in "forward", "reverse", or "random" order, the last determined by the seed.
 
-    A right kernel gives the same result in each order.  Raises ValueError for another word.
+    A correct kernel gives the same result in each order.  Raises ValueError for any other order.
     """
     if order not in ORDERS:
         raise ValueError(f"order {order!r}: expected one of {', '.join(ORDERS)}")
@@ -65,10 +65,10 @@ def ordered(order: str, seed: int = 0) -> AbstractContextManager:
 
 
 def time_limit(seconds: int) -> AbstractContextManager:
-    """Stop launches that take more seconds of computing time with an EndlessError; 0: never."""
+    """Stop launches that take more than `seconds` of CPU time with an EndlessError; 0: never."""
     return changed(seconds=seconds)
 
 
 def counting() -> AbstractContextManager:
-    """Count what decides speed on a GPU, of all kernels launched inside, which are checked as well: see counters.py."""
+    """Count what determines speed on a GPU, for all kernels launched inside, which are checked too: see counters.py."""
     return changed(checked=True, counts=Counts())

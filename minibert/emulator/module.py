@@ -1,4 +1,4 @@
-"""Kernels as Python sees them: a Module is a compiled source, a Kernel one of its __global__ functions."""
+"""The Python side of kernels: a Module is compiled source, a Kernel one of its __global__ functions."""
 
 import ctypes
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from minibert.emulator.staging import Argument, Stage
 from minibert.emulator.trace import MOST_RECORDS, Access, read_records
 
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking for more
-MOST_SHARED = 227 * 1024  # that it can ask for, on the largest devices
+MOST_SHARED = 227 * 1024  # that it can request, on the largest devices
 MOST_THREADS = 1024  # in a block
 MOST_BLOCK = (1024, 1024, 64)  # threads along x, y and z
 MOST_GRID = (2**31 - 1, 65535, 65535)  # blocks along x, y and z
@@ -30,13 +30,13 @@ class Module:
     """CUDA source, compiled when one of its kernels is first used.
 
     source   the text, or the Path of a file
-    names    the kernels that are wanted, instances of templates among them: ["scale<float>"]; if None, all that are no
+    names    the kernels that are wanted, including template instances: ["scale<float>"]; if None, all that are not
              templates
     include  folders with the source's own headers
-    file     what errors call the source
+    file     the name of the source in errors
 
-    Raises SourceError where the source cannot be translated; CompileError, when a kernel is first used, where the
-    compiler refuses it; NoCompilerError where there is none.
+    Raises SourceError if the source cannot be translated; when a kernel is first used, CompileError if the
+    compiler rejects it, NoCompilerError if there is none.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Module:
         return self.kernels[name]
 
     def library(self, checked: bool) -> Library:
-        """The compiled kernels for one of the two modes.  What the compiler has refused once is not tried again."""
+        """The compiled kernels for one of the two modes.  Source that the compiler has rejected is not tried again."""
         if checked in self.refused:
             raise self.refused[checked]
         if checked not in self.libraries:
@@ -110,7 +110,7 @@ class Kernel:
 
     @cached_property
     def parameters(self) -> list[Parameter]:
-        """(C++ type, size in bytes, is it a pointer, dtype of the number or of what it points to) of each."""
+        """(C++ type, size in bytes, is it a pointer, dtype of the number or of what it points to) for each."""
         compiled = next(iter(self.module.libraries.values()), None)
         library = compiled or self.module.library(modes.current().checked)
         return read_parameters(library.entries[self.name])
@@ -155,7 +155,7 @@ class Kernel:
         mode: Mode,
         tracing: int = 0,
     ) -> tuple[Library, Outcome]:
-        """Check what is given, run the kernel, and raise its error if there is one."""
+        """Check the arguments, run the kernel, and raise its error if there is one."""
         grid = self.size_of("grid", "blocks", grid, MOST_GRID)
         block = self.size_of("block", "threads", block, MOST_BLOCK)
         self.check_threads(block)

@@ -1,21 +1,21 @@
-"""`__shared__` declarations as C++: see runtime/shared_memory.h for what they become.
+"""Translates `__shared__` declarations to C++: see runtime/shared_memory.h for what they become.
 
     [extern | volatile] __shared__ [__align__(n)] type name[size]..., name[size]...;
 
-A declaration is not taken apart further than it must be: its type and sizes go into a struct, where the compiler reads
+A declaration is parsed no further than necessary: its type and sizes go into a struct, where the compiler reads
 them, whatever they are.
 """
 
 import re
 
 ALIGNMENT = re.compile(r"(?:__align__|alignas)\s*\([^)]*\)")
-DECLARATOR = re.compile(r"([\s*]*)\b(\w+)\s*((?:\[.*\])?)\s*$")  # of `float *name[3][4]`, what begins with the star
+DECLARATOR = re.compile(r"([\s*]*)\b(\w+)\s*((?:\[.*\])?)\s*$")  # for `float *name[3][4]`, the part from the star on
 
 
 def translate_declaration(before: str, declaration: str) -> str:
-    """One declaration, with what stands `before` __shared__ and what follows it up to the semicolon.
+    """Translate one declaration, given what comes `before` __shared__ and what follows it up to the semicolon.
 
-    Raises ValueError for what is not understood.
+    Raises ValueError if it cannot be parsed.
     """
     before, declaration = " ".join(before.split()), " ".join(declaration.split())
     words = ALIGNMENT.sub("", before).split()
@@ -46,7 +46,7 @@ def dynamic_array(base: str, declarators: list[str]) -> str:
 
 
 def static_array(base: str, declarator: str) -> str:
-    """A struct with the declaration as its only member, and a reference to where that lies."""
+    """A struct with the declaration as its only member, and a reference to that member."""
     match = DECLARATOR.match(declarator)
     if match is None or "[]" in declarator.replace(" ", ""):
         raise ValueError(f"cannot read `{declarator.strip()}` in a __shared__ declaration: expected name[size]")
@@ -61,7 +61,7 @@ def static_array(base: str, declarator: str) -> str:
 def split_at_commas(text: str) -> list[str]:
     """`Pair<A, B> a[4], b[f(2, 3)]` -> `Pair<A, B> a[4]`, `b[f(2, 3)]`: at commas outside of brackets."""
     plain, parts, start = outside_of_brackets(text), [], 0
-    depth = 0  # of < and >, which are brackets outside of sizes
+    depth = 0  # of < and >, which act as brackets outside of sizes
     for index, character in enumerate(plain):
         depth += (character == "<") - (character == ">")
         if character == "," and depth == 0:
@@ -71,7 +71,7 @@ def split_at_commas(text: str) -> list[str]:
 
 
 def outside_of_brackets(text: str) -> str:
-    """The text with dots for what stands in [] and (), and for these."""
+    """The text with [] and () and their contents replaced by dots."""
     while (shorter := re.sub(r"[\[(][^\[\]()]*[\])]", lambda match: "." * len(match[0]), text)) != text:
         text = shorter
     return text

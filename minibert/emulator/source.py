@@ -1,13 +1,13 @@
-"""Turns a file of CUDA into C++ that g++ and clang++ compile.
+"""Turns a CUDA file into C++ that g++ and clang++ can compile.
 
-Most of CUDA C++ is C++ already, and what is not is defined in runtime/cuda_emulator.h.  Left for here:
+Most of CUDA C++ is already C++, and most of the rest is defined in runtime/cuda_emulator.h.  What remains:
 
-    #include "header.cuh"                   is replaced by the header, so that what follows holds for it too
+    #include "header.cuh"                   is replaced by the header, so that the following applies to it too
     __shared__ float tile[32][33];          becomes a reference into the shared memory of the block
     extern __shared__ float scratch[];      becomes a pointer to it
     __global__ void scale(...)              is found, for the table of kernels at the end
 
-Lines stay where they are, so that errors name those of the reader's file.
+Line numbers are preserved, so that errors refer to the user's file.
 """
 
 import re
@@ -37,7 +37,7 @@ class KernelName:
 class Source:
     """CUDA source with its headers in place.
 
-    text: what the reader wrote; code: the same with comments and strings blanked out, character by character.
+    text: what the user wrote; code: the same with comments and strings blanked out, character by character.
     """
 
     text: str
@@ -57,7 +57,7 @@ class Source:
 
 
 def read_source(text: str, file: str = "kernel.cu", include: tuple = ()) -> Source:
-    """The source with its own headers, looked for in the folders `include`, put in their place."""
+    """The source with its own headers, looked for in the folders `include`, inserted in place."""
     text = expand(f'#line 1 "{file}"\n{text}\n', file, [Path(folder) for folder in include], set())
     return Source(text, blank(text))
 
@@ -81,7 +81,7 @@ def expand(text: str, file: str, folders: list[Path], seen: set[Path]) -> str:
 
 
 def blank(text: str) -> str:
-    """The same text with spaces for comments, strings and lines of the preprocessor: code only, in its places."""
+    """The same text with comments, strings and preprocessor lines replaced by spaces: positions are preserved."""
 
     def spaces(match: re.Match) -> str:
         return re.sub(r"[^\n]", " ", match[0])
@@ -93,7 +93,7 @@ def blank(text: str) -> str:
 
 
 def find_kernels(source: Source) -> list[KernelName]:
-    """The __global__ functions of a source, in their order."""
+    """The __global__ functions of a source, in order."""
     kernels = {}
     for match in KERNEL.finditer(source.code):
         name = "::".join([*namespaces(source.code, match.start()), match[1]])
@@ -102,8 +102,8 @@ def find_kernels(source: Source) -> list[KernelName]:
 
 
 def namespaces(code: str, position: int) -> list[str]:
-    """The named namespaces that a position lies in, the outermost first."""
-    braces = []  # that are open: the name of a namespace, or "" for others
+    """The named namespaces that enclose a position, the outermost first."""
+    braces = []  # open braces: the name of a namespace, or "" for others
     for match in BRACE.finditer(code, 0, position):
         if match[0] == "}":
             braces = braces[:-1]
@@ -113,7 +113,7 @@ def namespaces(code: str, position: int) -> list[str]:
 
 
 def beginning(code: str, position: int) -> str:
-    """What stands before `position` in its statement."""
+    """What comes before `position` in its statement."""
     return code[max(code.rfind(mark, 0, position) for mark in ";{}") + 1 : position].strip()
 
 
@@ -123,7 +123,7 @@ def beginning(code: str, position: int) -> str:
 def translate(source: Source, names: list[str]) -> str:
     """The C++ that is compiled, with a table of the kernels `names`.
 
-    Raises SourceError, with file and line, where a `__shared__` declaration is not understood.
+    Raises SourceError, with file and line, if a `__shared__` declaration cannot be parsed.
     """
     check_macros(source)
     pieces, end = [], 0
@@ -150,6 +150,6 @@ def check_macros(source: Source) -> None:
 
 
 def kernel_table(names: list[str]) -> str:
-    """The lines at the end of the source by which the launcher finds its kernels."""
+    """The lines at the end of the source through which the launcher finds its kernels."""
     entries = ", ".join(f'emulator::describe("{name}", &{name})' for name in names)
     return f'\n#line 1 "table of kernels"\nEMULATOR_KERNELS({entries})\n'

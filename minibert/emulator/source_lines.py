@@ -1,4 +1,4 @@
-"""Which line of the source an address in a compiled library comes from."""
+"""Maps addresses in a compiled library to source lines."""
 
 import shutil
 import subprocess
@@ -10,10 +10,10 @@ RUNTIME = str(Path(__file__).parent / "runtime")
 
 
 def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int]]]:
-    """For each counter (an address as distance from the library's beginning) its source lines (file, line).
+    """For each counter (an address as an offset into the library), its source lines (file, line).
 
-    The first is the line itself; if it lies in a function that the compiler has put into its caller, the line of the
-    call follows, and so on.  Places in the emulator's own headers are left out.  An empty list where nothing is known.
+    The first is the line itself; if it is in a function that the compiler has inlined, the line of the
+    call follows, and so on.  Places in the emulator's own headers are left out.  An empty list if nothing is known.
     """
     tool = find_tool()
     counters = [counter for counter in set(counters) if counter]
@@ -35,7 +35,7 @@ def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int
 
 
 def shown(file: str) -> str:
-    """The name given in a #line directive, of which the debugger's tables make a whole path."""
+    """The name given in a #line directive, which the debug information turns into a full path."""
     return Path(file).name
 
 

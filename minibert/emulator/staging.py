@@ -1,10 +1,10 @@
 """Where a kernel finds the arrays it is given.
 
-On a GPU each allocation begins at a multiple of 256 bytes, and what lies beyond it is another's.  NumPy's memory keeps
-neither promise.  So an array is copied, for the launch, to a buffer that does: as far from a multiple of 256 as it is
-from the beginning of the array that owns its memory, and with a guard around.  In check mode even neighbouring views of
-one array are parted that way: whoever leaves the one must not get into the other unseen.  Views that overlap stay
-together.  Arrays made by memory.empty are used where they are, unless they are checked.
+On a GPU each allocation begins at a multiple of 256 bytes, and memory beyond it is not the array's.  NumPy's memory
+guarantees neither.  So an array is copied, for the launch, to a buffer that does: as far from a multiple of 256 as it
+is from the beginning of the array that owns its memory, and with guards around it.  In check mode even neighbouring
+views of one array are separated in this way: an overrun of one must not go unnoticed because it reaches the other.
+Views that overlap stay together.  Arrays made by memory.empty are used in place, except in check mode.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from minibert.emulator.memory import (
 
 @dataclass
 class Argument:
-    """An array that is handed over for parameter `number`."""
+    """An array that is passed for parameter `number`."""
 
     number: int
     array: np.ndarray
@@ -95,7 +95,7 @@ class Stage:
             if not argument.is_constant:
                 bytes_of(argument.array)[...] = self.copy_of(argument)
         if self.checked:
-            return  # the runtime has noted what was written, byte by byte
+            return  # the runtime has recorded what was written, byte by byte
         for argument in self.arguments:
             if not argument.is_constant and argument.array.size:
                 mark_initialised(argument.array)
@@ -118,7 +118,7 @@ def group_overlapping(arguments: list[Argument]) -> list[Group]:
 
 
 def offset_in_owner(group: Group) -> int:
-    """How far a group lies from the beginning of the allocation, or of the array that owns the memory."""
+    """The offset of a group from the beginning of the allocation, or of the array that owns the memory."""
     array = group.arguments[0].array
     allocation = find_allocation(array)
     if allocation is not None:

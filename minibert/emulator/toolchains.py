@@ -1,4 +1,4 @@
-"""The C++ compilers that kernels are emulated with: g++, clang++, and the one in the Python package ziglang."""
+"""The C++ compilers that kernels can be compiled with: g++, clang++, and the one in the Python package ziglang."""
 
 import importlib.util
 import os
@@ -16,31 +16,31 @@ CANDIDATES = ("g++", "clang++", "c++")
 
 # No trapping or errno: CUDA has neither.
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math"]
-# No warnings; and of debugging information the lines and functions, which turn addresses into lines of the source
-# (in version 4 of its format: in 5, GCC mixes up the names that #line gives).
+# No warnings; and only lines and functions as debug information, to map addresses to source lines
+# (in DWARF version 4: in version 5, GCC mixes up the file names that #line gives).
 COMMON += ["-w", "-g1", "-gdwarf-4"]
-# A thread with too many local variables must touch the page below its stack, and not jump over it.
+# A thread with too many local variables must touch the guard page below its stack, and not skip it.
 COMMON += ["-fstack-clash-protection"] if sys.platform == "linux" else []
 COMMON += ["-fno-threadsafe-statics"]  # all threads of a kernel are fibers of one thread of the CPU
 
 # Fast mode.
 FAST = ["-O2"]
 
-# Check mode.  The compiler calls the runtime at each access to memory (it instruments for races, but is linked to our
-# runtime and not to its own), and before each overflow, misaligned access or index that is too large.
+# Check mode.  The compiled code calls the runtime at each memory access (it is instrumented for races, but linked to
+# our runtime and not to the compiler's), and before each overflow, misaligned access or out-of-bounds index.
 CHECKS = "alignment,bounds,signed-integer-overflow,integer-divide-by-zero,shift,return,unreachable"
 CHECKED = ["-O1", "-fsanitize=thread", f"-fsanitize={CHECKS}", "-fno-sanitize-recover=all"]
-# A vector that is read at once must stay one access, and not become one for each of its elements.
+# A vector load must stay one access, and not be split into one per element.
 GCC_CHECKED = ["-fsanitize=bounds-strict", "--param=tsan-instrument-func-entry-exit=0"]
 GCC_CHECKED += ["-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-fre", "-fno-tree-pre", "-fno-tree-dominator-opts"]
-# What is read, changed and written back is to be seen as a read too; and a function that is called last must return to
-# its caller, by which one knows the line.
+# A read-modify-write must count as a read too; and there must be no tail calls, since the return address
+# gives the line.
 CLANG_CHECKED = ["-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-instrument-read-before-write=1"]
 CLANG_CHECKED += ["-fno-optimize-sibling-calls"]
 
 # ziglang is clang with the sources of its libraries, which it would compile when it first links with them; that takes
-# minutes.  Kernels need little of them: the system's C library, which Python has loaded already, and what
-# runtime/without_library.h has.
+# minutes.  Kernels need little of them: the system's C library, which Python has already loaded, and what
+# runtime/without_library.h provides.
 ZIG = ["-fno-stack-protector", "-fno-sanitize-trap=all", "-DEMULATOR_WITHOUT_LIBRARY"]
 ZIG += ["-D_LIBCPP_VERBOSE_ABORT(...)=__builtin_abort()"]
 ZIG_LINKED = ["-nostdlib"]
@@ -49,7 +49,7 @@ ZIG_LINKED = ["-nostdlib"]
 @dataclass(frozen=True)
 class Compiler:
     command: tuple[str, ...]
-    version: str  # what it says of itself
+    version: str  # what --version prints
 
     @property
     def is_clang(self) -> bool:
@@ -73,7 +73,7 @@ class Compiler:
             return self.common() + FAST
         if not self.is_clang:
             return self.common() + CHECKED + GCC_CHECKED
-        # from version 16 on, the bounds of an array at the end of a struct are checked only with this option
+        # since version 16, the bounds of an array at the end of a struct are checked only with this option
         arrays = ["-fstrict-flex-arrays=3"] if self.clang_version >= 16 else []
         return self.common() + CHECKED + CLANG_CHECKED + arrays
 
@@ -90,7 +90,7 @@ def find_compiler() -> Compiler:
 
 
 def candidates() -> list[tuple[str, ...]]:
-    """The commands that are tried, in this order."""
+    """The commands to try, in order."""
     found: list[tuple[str, ...]] = [(name,) for name in CANDIDATES]
     if importlib.util.find_spec("ziglang"):
         found.append((sys.executable, "-m", "ziglang", "c++"))
@@ -113,7 +113,7 @@ def try_compilers(wanted: str) -> Compiler:
 
 
 def compiler_status() -> str | None:
-    """None where kernels can be compiled; otherwise one line that says what is missing and how to get it."""
+    """None if kernels can be compiled; otherwise one line that says what is missing and how to get it."""
     try:
         find_compiler()
     except NoCompilerError as error:

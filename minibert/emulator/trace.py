@@ -1,4 +1,4 @@
-"""What each thread of a small launch reads and writes, as a list."""
+"""A list of what each thread of a small launch reads and writes."""
 
 import ctypes
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Access:
     space          "global" or "shared"
     action         "read" or "write"; an atomic operation is a write
     array          the number of the argument, or the name of the shared array ("dynamic" for dynamic shared memory)
-    element        its index in the array, counted as if it had one dimension; in dynamic shared memory, in units of
+    element        its index in the flattened array; in dynamic shared memory, in units of
                    what was read or written
     line           of the source
     atomic         whether it was an atomic operation
@@ -54,7 +54,7 @@ def read_records(
     block: tuple[int, int, int],
     lines: dict[int, list[tuple[str, int]]],
 ) -> list[Access]:
-    """Accesses in the order in which they happened; one of several elements at once becomes one for each.
+    """Accesses in the order in which they happened; an access to several elements becomes one per element.
 
     lines: counter -> [(file, line), ...]
     """

@@ -45,14 +45,14 @@ __all__ = [
 
 
 def find(name: str) -> Exercise:
-    """Raises ValueError for a name that is no exercise."""
+    """The exercise with that name.  Raises ValueError if there is none."""
     if name not in EXERCISES:
         raise ValueError(f"there is no exercise {name!r}; choose one of {', '.join(EXERCISES)}")
     return EXERCISES[name]
 
 
 def judge(name: str, answer: Any) -> Verdict:
-    """What becomes of an answer.  Raises ValueError for a name that is no exercise."""
+    """The verdict on an answer.  Raises ValueError if there is no such exercise."""
     exercise = find(name)
     if exercise.judge is not None:
         return exercise.judge(exercise, answer)
@@ -62,10 +62,10 @@ def judge(name: str, answer: Any) -> Verdict:
 
 
 def check(name: str, answer: Any) -> None:
-    """Print whether an answer is right; where it is, remember it as done.
+    """Print whether an answer is right; if it is, record it as done.
 
     name: of the exercise; answer: the function, or for a kernel its source.
-    Raises ValueError for a name that is no exercise; never because of the answer.
+    Raises ValueError if there is no such exercise; never because of the answer.
     """
     verdict = judge(name, answer)
     if verdict.right:
@@ -79,7 +79,7 @@ def hints(name: str) -> Shown:
 
 
 def hint(name: str, number: int = 1) -> None:
-    """Print one hint, counted from 1.  Raises ValueError where there is none of that number."""
+    """Print one hint, counted from 1.  Raises ValueError if there is none with that number."""
     steps = find(name).hints
     if not 1 <= number <= len(steps):
         raise ValueError(f"{name} has the hints 1 to {len(steps)}, not {number}")

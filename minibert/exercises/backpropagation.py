@@ -349,7 +349,7 @@ def all_at_once(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
 
 
 def in_place(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
-    """Right, but for the last digits of x."""
+    """Right, except for the last digits of x."""
     slope = np.empty_like(x)
     for place in np.ndindex(x.shape):
         x[place] += step

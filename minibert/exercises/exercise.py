@@ -1,6 +1,6 @@
-"""What an exercise is: a function to write, the cases it is tried on, and the mistakes that we know.
+"""An exercise: a function to write, the cases it is tried on, and the known mistakes.
 
-A diagnosis follows from numbers, never from the text of an answer.  A known mistake is itself a function, the right one
+A diagnosis follows from numbers, never from the text of an answer.  A known mistake is itself a function, the solution
 with that mistake in it; an answer whose results equal that function's on every case has made that mistake, however it
 is written.
 """
@@ -26,7 +26,7 @@ class Mistake:
 class Try:
     """One call of the function to write.
 
-    what       what is special about it, as it is told: "one token", "lengths 5, 3 and 1"
+    what       what is special about it, as it is reported: "one token", "lengths 5, 3 and 1"
     arguments  of the function
     """
 
@@ -47,7 +47,7 @@ class Exercise:
     mistakes   see Mistake; of two that fit, the first one counts
     hints      in steps, from "where to look" to "almost the answer"
     note       what to say when it is right: where the package has it
-    tolerance  what an element may be off, relative to the largest of its array
+    tolerance  the largest allowed error of an element, relative to the largest of its array
     prepare    what is done with an answer's results before they are compared
     judge      for what is not a function of arrays: (exercise, answer) -> Verdict
     """
@@ -69,7 +69,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of an answer: "right", "wrong" or "not done yet", and why."""
+    """The verdict on an answer: "right", "wrong" or "not done yet", and why."""
 
     state: str
     text: str

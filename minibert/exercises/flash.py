@@ -70,7 +70,7 @@ def divided_in_each_tile(query: np.ndarray, key: np.ndarray, value: np.ndarray, 
 
 
 def forgotten_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
-    """The maximum is never kept: each tile takes its own off, as if none had been before."""
+    """The maximum is never kept: each tile subtracts its own, as if it were the first."""
     sums, out = 0.0, np.zeros(value.shape[1])
     for first in range(0, len(key), tile):
         scores = key[first : first + tile] @ query

@@ -1,4 +1,4 @@
-"""Is an answer right, and if not, what does it look like?  Everything is concluded from numbers."""
+"""Whether an answer is right, and a diagnosis if it is not; everything is concluded from numbers."""
 
 import dis
 import traceback
@@ -12,8 +12,8 @@ import numpy as np
 from minibert.base.arrays import Scalar
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Try, Verdict
 
-SAME = 1e-7  # relative: an answer that is so near to a mistake's results has made that mistake
-NEARLY = 1e-4  # relative: what is so near to the right result is no mistake in the formula
+SAME = 1e-7  # relative: an answer this close to a mistake's results has made that mistake
+NEARLY = 1e-4  # relative: a result this close to the right one is not a mistake in the formula
 
 
 NO_RETURN = (
@@ -25,14 +25,14 @@ COMPUTING = ("BINARY", "CALL", "COMPARE", "FOR_ITER", "STORE_SUBSCR", "UNARY")  
 
 @dataclass
 class Outcome:
-    """What one call came to: results, one array for each output, or the error that it ended with."""
+    """The outcome of one call: results, one array for each output, or the error that it ended with."""
 
     results: tuple | None = None
     error: BaseException | None = None
     changed: int | None = None
     """the number of an argument that the function has changed"""
     count: int | None = None
-    """how many results it gave, where that is not the expected number"""
+    """how many results it gave, if that is not the expected number"""
 
 
 def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
@@ -59,20 +59,20 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
 
 
 def outcomes(exercise: Exercise, function: Any) -> tuple[list, list[Try]]:
-    """What a function makes of each case, each time with fresh arguments.  None for a call that is not begun."""
+    """The outcome of each case, each time with fresh arguments.  None if the function is not written yet."""
     tries = list(exercise.tries())
     return [call(exercise, function, one) for one in tries], tries
 
 
 def call(exercise: Exercise, function: Callable, one: Try) -> Outcome | None:
-    """One call.  None where the function is not written yet: it returns nothing, or `...`."""
+    """One call.  None if the function is not written yet: it returns nothing, or `...`."""
     before = [copy_of(argument) for argument in one.arguments]
     try:
         with np.errstate(all="ignore"):
             results = function(*one.arguments)
     except NotImplementedError:
         return None
-    except Exception as error:  # whatever a reader's function raises is to be told, not to be thrown
+    except Exception as error:  # whatever a reader's function raises is reported, not raised
         return Outcome(error=error)
     if results is None or results is Ellipsis:
         return None
@@ -84,7 +84,7 @@ def call(exercise: Exercise, function: Callable, one: Try) -> Outcome | None:
 
 
 def computes(function: Callable) -> bool:
-    """Whether a function does more than to unpack its arguments: someone has begun to write it."""
+    """Whether a function does more than unpack its arguments: someone has begun to write it."""
     code = getattr(function, "__code__", None)
     return code is not None and any(step.opname.startswith(COMPUTING) for step in dis.get_instructions(code))
 
@@ -100,7 +100,7 @@ def copy_of(argument: Scalar) -> Scalar:
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Whether an argument is what it was."""
+    """Whether an argument is unchanged."""
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, tuple | list):
@@ -116,7 +116,7 @@ def is_plain(result: Scalar) -> bool:
 
 
 def as_array(result: Scalar) -> Any:
-    """A result as an array; as it is, where it is none."""
+    """A result as an array; unchanged if it cannot be one."""
     try:
         array = np.asarray(result)
         return array if array.dtype.kind in "fiub" else result
@@ -128,7 +128,7 @@ def as_array(result: Scalar) -> Any:
 
 
 def distance(mine: Any, true: Any) -> float:
-    """The largest difference, relative to the largest number; infinity where the two cannot be compared."""
+    """The largest difference, relative to the largest number; infinity if the two cannot be compared."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         return 0.0 if same_kind(mine, true) and mine == true else np.inf
     if mine.shape != true.shape:
@@ -148,7 +148,7 @@ def distance(mine: Any, true: Any) -> float:
 
 
 def same_kind(mine: Any, true: Any) -> bool:
-    """Whether two results are of one type; any dictionary is as good as another."""
+    """Whether two results are of one type; all kinds of dictionary count as one."""
     return type(mine) is type(true) or (isinstance(mine, dict) and isinstance(true, dict))
 
 
@@ -165,18 +165,18 @@ def known_mistake(exercise: Exercise, right: Sequence[Outcome], given: Sequence[
         for output in wrong
     }
     if not wrong or not all(explained.values()):
-        return None  # some output is wrong in a way that we do not know
+        return None  # some output is wrong in an unknown way
     chosen = dict.fromkeys(numbers[0] for numbers in explained.values())
     return "  ".join(exercise.mistakes[k].hint for k in chosen)
 
 
 def alike(some: Sequence[Outcome], others: Sequence[Outcome], output: int) -> bool:
-    """Whether two functions came to the same in all cases, in one of their outputs."""
+    """Whether two functions gave the same in all cases, in one of their outputs."""
     return all(is_same(a, b, output) for a, b in zip(some, others, strict=True))
 
 
 def is_same(a: Outcome | None, b: Outcome | None, output: int) -> bool:
-    """Whether two calls came to the same, in one of their outputs."""
+    """Whether two calls gave the same, in one of their outputs."""
     if a is None or b is None:
         return a is b
     if a.error is not None or b.error is not None:
@@ -206,7 +206,7 @@ def say_error(exercise: Exercise, tries: list[Try], given: list) -> str | None:
 
 
 def say_number(exercise: Exercise, tries: list[Try], given: list) -> str | None:
-    """The first case with another number of results."""
+    """The first case with the wrong number of results."""
     for outcome in given:
         if outcome.count is not None:
             names = ", ".join(exercise.outputs)
@@ -227,7 +227,7 @@ def say_changed(exercise: Exercise, tries: list[Try], given: list) -> str | None
 
 
 def describe(exercise: Exercise, tries: list[Try], right: list, given: list, errors: list) -> str:
-    """What can be said of an answer whose mistake is not known."""
+    """A description of an answer whose mistake is not known."""
     failed = [k for k, of_try in enumerate(errors) if max(of_try) > exercise.tolerance]
     passed = [one.what for k, one in enumerate(tries) if k not in failed]
     number = failed[0]
@@ -245,7 +245,7 @@ def describe(exercise: Exercise, tries: list[Try], right: list, given: list, err
 
 
 def compare(mine: Any, true: Any) -> str:
-    """How a result, or results, came out that should be another one."""
+    """How a wrong result differs from the right one."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         if is_of_another_type(mine, true):
             return f"is right, but a {type(mine).__name__}; return a {type(true).__name__}"
@@ -296,17 +296,17 @@ def is_of_another_type(mine: Any, true: Any) -> bool:
         return False
     try:
         return type(mine) is not type(true) and len(mine) == len(true) and type(true)(mine) == true
-    except TypeError:  # a set of what has no hash
+    except TypeError:  # a set of unhashable elements
         return False
 
 
 def readable(value: float) -> str:
-    """A number to be read: whole ones in full."""
+    """A readable number: integers in full."""
     return f"{int(value):,}" if np.isfinite(value) and value == int(value) else f"{value:.6g}"
 
 
 def common_ratio(mine: np.ndarray, true: np.ndarray) -> float | None:
-    """What all elements of the right result are multiplied by, if that is one number other than 1."""
+    """The factor by which all elements differ from the right result, if it is one number other than 1."""
     mine, true = mine.astype(float).ravel(), true.astype(float).ravel()
     large = np.abs(true) > 1e-6 * max(np.abs(true).max(initial=0), 1e-30)
     if large.sum() < 2:

@@ -1,6 +1,6 @@
 """Is a CUDA kernel right?  It runs in the emulator's check mode, which finds races, wrong addresses and the like.
 
-The numbers are looked at last: a kernel with a race may give the right ones, today.
+The numbers are compared last: a kernel with a race may happen to give the right ones.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from minibert import emulator
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Verdict
 from minibert.exercises.judging import compare, distance
 
-NOT_BEGUN = "// ..."  # stands in the kernel that a lesson hands out, where the reader's lines belong
+NOT_BEGUN = "// ..."  # marks the place for the reader's lines in the kernel that a lesson hands out
 SECONDS = 20  # of computing time that a launch may take
 
 
@@ -41,7 +41,7 @@ class KernelExercise(Exercise):
 
     kinds: what an error of the emulator means here, by its kind: "race" -> hint.  Races in global memory are kinds of
     their own, "global race" and, between blocks, "block race": there no barrier is missing, but two threads work on one
-    element.  What stands for no block race is taken from the global one.
+    element.  Without a hint for block races, the one for global races is used.
     """
 
     kinds: tuple[tuple[str, str], ...] = ()
@@ -76,7 +76,7 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
 
 
 def kinds_of(error: emulator.CudaError) -> list[str]:
-    """What an error may be called in `kinds`, the narrowest name first."""
+    """What an error may be called in `kinds`, the most specific name first."""
     if error.kind != "race" or "shared memory" in str(error):
         return [error.kind]
     return ["block race", "global race"] if "another block" in str(error) else ["global race"]
@@ -91,7 +91,7 @@ def run(source: str, launch: Launch) -> np.ndarray:
 
 def known_mistake(exercise: KernelExercise, launches: list[Launch], results: list) -> str | None:
     """The hint of the first mistake whose numbers are the same."""
-    near = exercise.tolerance  # in float32, another order of additions gives other last digits
+    near = exercise.tolerance  # in float32, a different order of additions changes the last digits
     for mistake in exercise.mistakes:
         wrong = [run(mistake.function, launch) for launch in launches]  # not checked: only its numbers count
         differs = any(distance(a, launch.expected) > 2 * near for a, launch in zip(wrong, launches, strict=True))

@@ -1,4 +1,4 @@
-"""Exercises of lesson 7: the optimiser, the schedule, and what a number of correct answers says."""
+"""Exercises of lesson 7: the optimiser, the schedule, and the uncertainty of an accuracy."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -158,7 +158,7 @@ def learning_rate(step: int, steps: int, peak: float, rising: int) -> float:
 
 
 class OfOneStep:
-    """Makes an exercise out of a function of one step: it is tried on all of them."""
+    """Makes an exercise out of a function of one step: it is tried on all steps."""
 
     def __init__(self, function: Callable) -> None:
         self.function = function

@@ -1,7 +1,7 @@
 """Which exercises are done: remembered in a small file, from lesson to lesson and day to day.
 
-A broken cell, a killed kernel or a full disk never loses what was there: the file is written beside itself and renamed,
-and where it cannot be written or read, lessons go on without it.
+A broken cell, a killed kernel or a full disk never loses what was there: the file is written under another name and
+renamed, and if it cannot be written or read, lessons go on without it.
 """
 
 import datetime
@@ -15,14 +15,14 @@ VARIABLE = "MINIBERT_PROGRESS"  # names another file
 
 
 def progress_file() -> Path:
-    """MINIBERT_PROGRESS, or progress.json in the user's folder for data."""
+    """MINIBERT_PROGRESS, or progress.json in the user's data folder."""
     if VARIABLE in os.environ:
         return Path(os.environ[VARIABLE])
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "minibert" / "progress.json"
 
 
 def read_progress() -> dict[str, str]:
-    """Exercise -> the day on which it was done.  A file that cannot be understood is set aside, not overwritten."""
+    """Exercise -> the day on which it was done.  An unreadable file is set aside, not overwritten."""
     try:
         done = json.loads(progress_file().read_text(encoding="utf-8"))
         if isinstance(done, dict) and all(isinstance(day, str) for day in done.values()):
@@ -38,7 +38,7 @@ def read_progress() -> dict[str, str]:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file that is no record of progress, so that nothing in it is lost."""
+    """Rename a file that is not a record of progress, so that nothing in it is lost."""
     try:
         path.rename(path.with_suffix(".unreadable"))
     except OSError:

@@ -280,7 +280,7 @@ def backward_with(
 def scores_softened_twice(
     d_context: np.ndarray, query: np.ndarray, key: np.ndarray, value: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gradient of probabilities taken for that of scores."""
+    """The gradient of the probabilities used as that of the scores."""
     return backward_with(softmax_gradient=lambda d, p: d)(d_context, query, key, value)
 
 

@@ -1,4 +1,4 @@
-"""How a lesson shows verdicts, hints and solutions: as text, and in a notebook folded up until it is asked for."""
+"""How a lesson shows verdicts, hints and solutions: as text, and in a notebook folded up until asked for."""
 
 import ast
 import html
@@ -29,7 +29,7 @@ def show_verdict(name: str, verdict: Verdict) -> str:
 
 
 def show_hints(exercise: Exercise) -> Shown:
-    """The hints, one behind the other, and the solution: each hidden until it is asked for."""
+    """The hints, one after the other, and the solution: each hidden until asked for."""
     parts = [(f"Hint {k}", text) for k, text in enumerate(exercise.hints, 1)]
     steps = [f"{title}: {text}" for title, text in parts]
     name, last = repr(exercise.name), len(parts)
@@ -42,7 +42,7 @@ def show_hints(exercise: Exercise) -> Shown:
 
 
 def source_of(exercise: Exercise) -> str:
-    """The solution's source, as it can be pasted into its cell: without annotations, which the cell has none of."""
+    """The solution's source, as it can be pasted into its cell: without annotations, since the cell has none."""
     solution = exercise.solution
     if isinstance(solution, str):
         return solution

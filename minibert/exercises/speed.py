@@ -200,12 +200,12 @@ add(
 
 
 def pieces(length: int, parts: int) -> list[tuple[int, int]]:
-    """Cut 0 .. length - 1 into pieces that differ by at most one.  Returns a list of (first, behind the last)."""
+    """Cut 0 .. length - 1 into pieces that differ by at most one.  Returns a list of (first, after the last)."""
     return [(length * k // parts, length * (k + 1) // parts) for k in range(parts)]
 
 
 def as_pieces(answer: Callable) -> Callable:
-    """Any cut that the task allows becomes the one of `pieces`; another one stays as it is."""
+    """Any cut that the task allows becomes the one of `pieces`; others are left unchanged."""
 
     def wrapped(length, parts):
         cut = answer(length, parts)

@@ -178,7 +178,7 @@ add(
 
 
 def find_entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """tags: a list such as ["B-per", "I-per", "O"].  Returns the set of (type, first word, word behind the last)."""
+    """tags: a list such as ["B-per", "I-per", "O"].  Returns the set of (type, first word, word after the last)."""
     found, begin = set(), None
     for place, tag in enumerate([*tags, "O"]):
         if begin is not None and (tag[0] in "OB" or tag[2:] != tags[begin][2:]):
@@ -190,7 +190,7 @@ def find_entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def one_type_long(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """An I- of any type goes on what is open."""
+    """An I- of any type continues the open entity."""
     found, begin = set(), None
     for place, tag in enumerate([*tags, "O"]):
         if begin is not None and tag[0] in "OB":
@@ -314,7 +314,7 @@ add(
             Try("a model that rarely says 1", ([1, 1, 1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0])),
         ],
         outputs=("the correlation",),
-        tolerance=1e-8,  # who guards the denominator adds as much to it
+        tolerance=1e-8,  # an answer that guards the denominator adds about this much to it
         mistakes=(
             Mistake(
                 "That is the accuracy: 70 % for a model that always says 1, where 70 % are.  A correlation would be 0.",

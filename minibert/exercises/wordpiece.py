@@ -232,7 +232,7 @@ add(
 
 
 def longest_match(word: str, vocabulary: set[str]) -> list[str]:
-    """The pieces of a word, greedily the longest first; ["[UNK]"] where some part of it is in no piece."""
+    """The pieces of a word, greedily the longest first; ["[UNK]"] if some part of it is in no piece."""
     pieces, start = [], 0
     while start < len(word):
         for end in range(len(word), start, -1):

@@ -1,4 +1,4 @@
-"""Using a trained model: filling blanks, vectors of texts, where a model looks."""
+"""Using a trained model: filling blanks, vectors of texts, attention."""
 
 from minibert.inference.encode import encode
 from minibert.inference.fill import fill_mask

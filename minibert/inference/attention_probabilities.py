@@ -1,4 +1,4 @@
-"""Where a model looks: the attention probabilities that training never keeps."""
+"""Attention probabilities, which training never stores."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ BODY_NAMES = "body", "bert"  # what models call their BertBody
 
 
 def attention_probabilities(model: Bert | BertForPreTraining, batch: Batch) -> list[list[np.ndarray]]:
-    """How much each token attends to each other one, in all layers and heads, without dropout.
+    """How much each token attends to every other, in all layers and heads, without dropout.
 
     model: a Bert or one of its models with a head; batch: a minibert.data.Batch.
     Returns for each layer, for each sequence of the batch, float64 [A, T, T]: rows, the queries, add up to 1.
-    It takes memory for [T, T], which the model itself never does: for pictures, not for training.
+    It materialises [T, T] matrices, which the model itself never does: for pictures, not for training.
     Source: Vaswani et al. 2017, eq. 1.
     """
     body = next(getattr(model, name) for name in BODY_NAMES if hasattr(model, name))

@@ -1,4 +1,4 @@
-"""Texts as vectors: of each token, or one for the whole text."""
+"""Texts as vectors: one for each token, or one for the whole text."""
 
 from collections.abc import Sequence
 
@@ -28,8 +28,8 @@ def encode(
     them; layer: whose output, -1 the last one's, 0 the embeddings'; normalise: to length 1; max_length: longer texts
     are truncated to this many tokens, by default to the model's positions.
     Returns float32 [texts, H]; with "tokens" a list of [tokens of the text, H], those of [CLS] and [SEP] included.
-    Texts of about one length are computed together; the order stays.
-    Raises ValueError for another pooling or layer.
+    Texts of similar length are computed together; the order is kept.
+    Raises ValueError for any other pooling or layer.
     """
     layers = model.config.num_hidden_layers
     if pooling not in (MEAN, CLS, TOKENS):

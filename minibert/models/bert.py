@@ -18,10 +18,10 @@ from minibert.ops.dropout import EMBEDDINGS
 class Model:
     """What all models share: a configuration, a backend, parameters in one flat buffer, and files.
 
-    A subclass builds its layers in `build(parameters)`, whose names are those of the class of `transformers` that
+    A subclass builds its layers in `build(parameters)`, with the parameter names of the `transformers` class that
     `huggingface_class` names.
 
-    initialised_afresh      the names of parameters that the folder it was loaded from does not have
+    initialised_afresh      the names of parameters that were missing from the folder it was loaded from
     """
 
     huggingface_class = ""
@@ -40,8 +40,8 @@ class Model:
 
         backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (its
         parameters then have masters in float32: see minibert.nn.parameters); position_init: "normal", as in the
-        paper, or "sinusoids" (positions that start as neighbours: small models learn the order of words far sooner).
-        Raises ValueError for another dtype or position_init.
+        paper, or "sinusoids" (neighbouring positions start out similar: small models learn word order far sooner).
+        Raises ValueError for any other dtype or position_init.
         """
         self.config = config
         self.backend = load_backend(backend) if isinstance(backend, str) else backend
@@ -88,7 +88,7 @@ class BertBody:
     def __init__(
         self, parameters: Parameters, config: BertConfig, prefix: str, position_init: Initializer | None
     ) -> None:
-        """prefix: what the parameters' names begin with, "bert." inside another model."""
+        """prefix: of the parameters' names, "bert." inside another model."""
         self.config, self.backend = config, parameters.backend
         self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init)
         self.encoder = Encoder(parameters, f"{prefix}encoder", config)
@@ -100,7 +100,7 @@ class BertBody:
         """A batch on the device.
 
         rows: None for all tokens, or the ascending indices [R] in the flat batch of the tokens whose output is read
-        (NumPy, on the host): the last layer then computes no others.
+        (NumPy, on the host): the last layer then computes only those.
         Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
         """
         self.check(batch)
@@ -112,9 +112,9 @@ class BertBody:
     ) -> tuple[Array, Cache]:
         """Encode a batch.
 
-        inputs: what `prepare` made of it; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False
-        where no backward pass follows.
-        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None where it is not kept).
+        inputs: the result of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False
+        if no backward pass follows.
+        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None if it is not kept).
         """
         config, dropouts = self.config, NO_DROPOUT
         if dropout_key is not None:
@@ -175,7 +175,7 @@ def check_ids(name: str, ids: np.ndarray, size: int) -> None:
 
 
 class Bert(Model):
-    """BERT without a head, for the features of its tokens and sentences."""
+    """BERT without a head, for token and sentence features."""
 
     huggingface_class = "BertModel"
 

@@ -1,7 +1,7 @@
 """BERT as a source of features: the encoder is frozen, and a small model is trained on its vectors.
 
-Which vectors is a choice: one layer's, the last four side by side, or a sum of all layers with learnt weights.  What
-learns is one output layer, or two layers of a BiLSTM and then the output layer.
+The vectors are one layer's, the last four layers' concatenated, or a sum of all layers with learnt weights.  The
+trained part is one output layer, or a two-layer BiLSTM followed by an output layer.
 Source: BERT paper, section 5.3 and table 7; the weighted sum: Peters et al. 2018 (ELMo), equation 1.
 """
 
@@ -32,7 +32,7 @@ FILE, WEIGHTS = "features.json", "head.safetensors"
 
 
 def layer_numbers(layers: str, count: int) -> list[int]:
-    """Which of the count + 1 hidden states (0: the embeddings) a choice of layers takes.  ValueError for no choice."""
+    """Which of the count + 1 hidden states (0: the embeddings) `layers` selects.  ValueError if it is invalid."""
     if layers == WEIGHTED:
         return list(range(count + 1))
     if layers == LAST_FOUR:
@@ -61,10 +61,10 @@ class FeatureModel:
     """A small model on the vectors of a frozen BERT, with the interface of a TaskModel.
 
     For words (one vector each, of the first piece) and for sentences (the mean of all tokens).  Its parameters are
-    those of the small model alone.  On the backends reference and cpu.
+    those of the small model alone.  It runs on the backends reference and cpu.
     """
 
-    labels_each, predicts_numbers = 1, False  # as of a TaskModel
+    labels_each, predicts_numbers = 1, False  # as in a TaskModel
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class FeatureModel:
         head: str = BILSTM,
         seed: int | None = 0,
     ) -> None:
-        """labels: the classes; tokens: words, not sentences; layers, head: as above.  ValueError for a wrong choice."""
+        """labels: the classes; tokens: words, not sentences; layers, head: as above.  ValueError if one is invalid."""
         if encoder.backend.name == "gpu":
             raise ValueError("features of a frozen model are for the backends cpu and reference")
         if head not in (LINEAR, BILSTM):
@@ -88,7 +88,7 @@ class FeatureModel:
         self.numbers = layer_numbers(layers, self.config.num_hidden_layers)
         width = self.config.hidden_size
         self.parameters = Parameters(self.backend, encoder.parameters.dtype)
-        self.mix: Any = None  # parameters, where the layers are mixed
+        self.mix: Any = None  # parameters, if the layers are mixed
         self.gamma: Any = None
         if layers == WEIGHTED:
             self.mix = self.parameters.add("mix.weights", (len(self.numbers),), zeros, decayed=False)
@@ -146,7 +146,7 @@ class FeatureModel:
         return d_scores
 
     def mix_forward(self, vectors: np.ndarray) -> tuple[Array, Cache]:
-        """vectors [S, R, H] -> gamma times their sum with the weights' softmax, [R, H]; or side by side, [R, S H]."""
+        """vectors [S, R, H] -> gamma times their sum weighted by softmax(mix), [R, H]; or concatenated, [R, S H]."""
         if self.mix is None:
             layers, rows, width = vectors.shape
             return np.ascontiguousarray(vectors.transpose(1, 0, 2)).reshape(rows, layers * width), None
@@ -166,7 +166,7 @@ class FeatureModel:
         self.mix.gradient += shares * (d_shares - shares @ d_shares)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write the encoder as a model folder, and beside it the small model: features.json and head.safetensors."""
+        """Write the encoder as a model folder, and into it the small model: features.json and head.safetensors."""
         folder = Path(folder)
         self.encoder.save_pretrained(folder)
         tensors = self.parameters.tensors(self.parameters.masters)
@@ -183,7 +183,7 @@ class FeatureModel:
         dtype: DTypeLike = "float32",
         report: Callable[[str], None] | None = None,
     ) -> "FeatureModel":
-        """The model of a folder that save_pretrained wrote.  Raises FileNotFoundError or ValueError for another."""
+        """The model in a folder that save_pretrained wrote.  Raises FileNotFoundError or ValueError for any other."""
         folder = Path(folder)
         try:
             values = without_format(json.loads((folder / FILE).read_text(encoding="utf-8")), folder / FILE)

@@ -8,8 +8,8 @@ from minibert.nn.parameters import Parameter, zeros
 class MaskedLMHead:
     """From a masked token's vector to a score for every word piece: transform, then compare with the embeddings.
 
-    The decoder's matrix is the embedding table itself ("tied"): a piece scores high where the transformed vector
-    points the way of its embedding.  Only its bias is new.
+    The decoder's matrix is the embedding table itself ("tied"): a piece scores high if the transformed vector
+    points in the direction of its embedding.  Only its bias is new.
     """
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, embedding: Parameter) -> None:

@@ -12,8 +12,8 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
     """The folder of a model: the one with that name, or the download of a published model.
 
     name: a folder, or a name such as "google-bert/bert-base-uncased"; revision: a branch, tag or commit of a published
-    model.  Raises FileNotFoundError where there is neither, ValueError where a folder is given a revision, or where the
-    published model has no safetensors, ModuleNotFoundError without huggingface_hub, OSError where the download failed.
+    model.  Raises FileNotFoundError if there is neither, ValueError if a folder is given a revision, or if the
+    published model has no safetensors, ModuleNotFoundError without huggingface_hub, OSError if the download fails.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -32,7 +32,7 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
         ) from None
     try:
         folder = Path(snapshot_download(str(name), revision=revision, allow_patterns=[*FILES, *WEIGHTS]))
-    except Exception as error:  # its own kinds of errors differ from version to version
+    except Exception as error:  # its exception types differ from version to version
         reason = " ".join(str(error).split()).split(". ")[0]
         raise OSError(f"there is no folder {name}, and no published model of that name came: {reason}") from None
     if not any(folder.glob("*.safetensors")):

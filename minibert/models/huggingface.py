@@ -1,6 +1,6 @@
-"""Model folders of Hugging Face: what minibert trains, `transformers` loads, and any BERT there loads here.
+"""Hugging Face model folders: `transformers` loads what minibert trains, and any BERT from there loads here.
 
-A folder holds config.json and model.safetensors.  Files differ in small ways, all of them understood here: names with
+A folder holds config.json and model.safetensors.  Files differ in small ways, all of which are handled here: names with
 and without the prefix "bert.", older names and DistilBERT's (naming.py), tensors in float32, float16 or bfloat16, in
 one file or in several, with or without the pooler and the heads.
 """
@@ -43,12 +43,12 @@ def load(
 ) -> Any:
     """A model of `model_class` with the weights of a folder, or of a published model (see minibert.models.hub).
 
-    seed: of what the folder lacks, an output layer say; changes: fields of the BertConfig that shall be others than in
-    the folder, labels above all.
+    seed: for what the folder lacks, such as an output layer; changes: fields of the BertConfig that override those in
+    the folder, above all labels.
     report: a function that gets one line on each tensor group that was initialised afresh or ignored; without one
     they are logged, as a warning and as information.
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when they are pickled, damaged,
-    of another shape, or lack a tensor of the body.
+    of the wrong shape, or lack a tensor of the body.
     """
     folder = find_model(folder, revision)
     config = replace(BertConfig.load(folder), **changes)

@@ -1,7 +1,7 @@
 """A batch in the form that a model takes: its integers on the device, and the indices of the rows that are read.
 
-All of it is worked out on the host and copied at once, so that a GPU need not wait for it: the next batch is prepared
-while the device still computes.
+All of it is computed on the host and copied in one transfer, so that a GPU need not wait: the next batch is prepared
+while the device is still computing.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,13 +40,13 @@ class Prepared(NamedTuple):
     inputs: Any
     """what the model's `forward` takes"""
     targets: dict[str, Any]
-    """what it should answer: the arrays that an objective gave to the model's `prepare`, now of the backend"""
+    """the targets: the arrays that an objective passed to the model's `prepare`, now on the backend"""
     release: Callable[[], None]
-    """to be called after the backward pass: the memory of all these arrays then serves another batch"""
+    """to be called after the backward pass: another batch then reuses the memory of all these arrays"""
 
 
 def upload(backend: Backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Callable[[], None]]:
-    """int32 arrays of the host as arrays of the backend, in one copy: under the same names, and how to release them."""
+    """Copy int32 arrays from host to backend at once: the arrays under the same names, and how to release them."""
     uploaded = backend.upload(list(arrays.values()))
     return dict(zip(arrays, uploaded.arrays, strict=True)), uploaded.release
 
@@ -54,7 +54,7 @@ def upload(backend: Backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, A
 def body_arrays(batch: Batch, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The arrays of a BodyInputs, on the host.
 
-    rows: None, or ascending indices [R] in the flat batch.  Raises ValueError when they are not ascending, or outside.
+    rows: None, or ascending indices [R] in the flat batch.  Raises ValueError if not ascending or out of range.
     """
     sequences = batch.cu_seqlens, batch.sequence_numbers
     arrays = {"token_ids": batch.token_ids, "position_ids": batch.position_ids, "segment_ids": batch.segment_ids}
@@ -70,7 +70,7 @@ def layout_arrays(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarr
 
 
 def body_inputs(arrays: dict[str, Any]) -> BodyInputs:
-    """The BodyInputs of the arrays of `body_arrays`, once they are the backend's."""
+    """The BodyInputs made from the arrays of `body_arrays`, once they are on the backend."""
 
     def sequences(name: str) -> Sequences:
         return Sequences(*(arrays[f"{name}.{field}"] for field in Sequences.FIELDS))

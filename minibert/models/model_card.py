@@ -1,7 +1,7 @@
 """Model cards: the README.md of a model's folder, as the Hugging Face hub shows it.
 
 Source: Mitchell et al. 2019, "Model Cards for Model Reporting"; the hub reads the block of metadata at the top, among
-it the scores as a `model-index`.  What only the author can know, the licence above all, the card asks for.
+it the scores as a `model-index`.  The card asks for what only the author can know, above all the licence.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ GENERATED = (
 ASK_FOR_LICENCE = (
     "The licence of the weights is not chosen yet: set `license` at the top of this page before you publish the model."
 )
-IN_NUMBERS = ("cross_entropy", "matthews", "pearson", "spearman")  # metrics that are no shares
+IN_NUMBERS = ("cross_entropy", "matthews", "pearson", "spearman")  # metrics that are not fractions
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One measured number of a model: of which metric (`accuracy`, say), and what it is called in words."""
+    """One score of a model: its metric (`accuracy`, say), its value, and its name in words."""
 
     metric: str
     value: float
@@ -33,7 +33,7 @@ class Score:
 
 
 def write_card(folder: Path, card: str) -> None:
-    """Write a model's card, unless its author has taken it over.  Raises OSError where it cannot be written."""
+    """Write a model's card, unless its author has taken it over.  Raises OSError if it cannot be written."""
     path = Path(folder) / FILE
     if path.exists() and GENERATED not in path.read_text(encoding="utf-8", errors="replace"):
         return
@@ -57,7 +57,7 @@ def metadata_of(
 ) -> dict[str, Any]:
     """The block at the top, as the hub defines it.
 
-    name: of the model; pipeline_tag: what the hub offers to try it with; data: `name` and `type` of the data it was
+    name: of the model; pipeline_tag: how the hub lets people try it; data: `name` and `type` of the data it was
     measured on, and `language` if known; task: `type` and `name`; others: further keys.
     """
     dataset = {"name": data["name"], "type": data["type"], "split": "held out"}
@@ -92,7 +92,7 @@ def as_yaml(value: Any, indent: int = 0) -> str:
 
 
 def as_scalar(value: Any) -> str:
-    """As in JSON, but for what YAML reads differently: 1e-07 is a string, unprintable characters are errors."""
+    """As in JSON, except for what YAML reads differently: 1e-07 is a string, unprintable characters are errors."""
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, float):
         return text.replace("e", ".0e") if "." not in text else text
@@ -110,7 +110,7 @@ def in_words(score: Score) -> str:
 
 
 def command_line(command: str, config: Any, defaults: Any, positional: Sequence[str], left_out: Sequence[str]) -> str:
-    """The command that has these options: those that are not the defaults."""
+    """The command line with these options, without those that have their defaults."""
     words = ["minibert", command]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

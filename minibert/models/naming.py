@@ -9,7 +9,7 @@ import numpy as np
 
 OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
-# DistilBERT (Sanh et al. 2019) is a BERT of half the layers without segments and pooler, under names of its own
+# DistilBERT (Sanh et al. 2019) is a BERT with half the layers, without segments and pooler, and with its own names
 IN_ITS_LAYERS = {
     "attention.q_lin": "attention.self.query",
     "attention.k_lin": "attention.self.key",
@@ -44,7 +44,7 @@ def todays_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def of_distilbert(name: str) -> str:
-    """DistilBERT's name of a parameter -> ours; others stay.
+    """DistilBERT's name of a parameter -> ours; other names are unchanged.
 
     >>> of_distilbert("distilbert.transformer.layer.3.attention.q_lin.weight")
     'bert.encoder.layer.3.attention.self.query.weight'

@@ -64,7 +64,7 @@ class BertForPreTraining(Model):
     ) -> tuple[Array, Array | None, Cache]:
         """Logits of both heads, computed only where a loss reads them.
 
-        inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where
+        inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if
         no backward pass follows.
         Returns mlm_logits [M, V] of the masked positions, nsp_logits [B, 2] (None for a batch without pairs), cache.
         """

@@ -1,6 +1,6 @@
 """BERT with one additional output layer, for the kinds of tasks that the paper fine-tunes it on (section 4, figure 4).
 
-All but the output layer is pre-trained.  The output layer is one matrix, and what it reads is a matter of the task:
+All but the output layer is pre-trained.  The output layer is one matrix, and what it reads depends on the task:
 
     sentences and pairs   the pooled [CLS]                    -> a score for each class, or the number itself
     tokens                each word's first piece             -> a score for each class
@@ -55,7 +55,7 @@ class TaskModel(Model):
 
     @property
     def outputs(self) -> int:
-        """Scores that the output layer gives for each row.  ValueError where the configuration names no classes."""
+        """Scores that the output layer gives for each row.  ValueError if the configuration names no classes."""
         if not self.config.labels:
             raise ValueError(f"{type(self).__name__} needs the names of its classes: from_pretrained(…, labels=[…])")
         return len(self.config.labels)
@@ -65,7 +65,7 @@ class TaskModel(Model):
         self.bert.check(batch.tokens)
         rows = None if len(batch.rows) == len(batch.tokens.token_ids) else batch.rows
         packed_rows = self.packed_rows(batch)
-        integers = labels is not None and labels.dtype == np.int32  # numbers do not travel with the integers
+        integers = labels is not None and labels.dtype == np.int32  # floats are not uploaded with the integers
         heads = {"packed_rows": packed_rows, "labels": labels if integers else None}
         given = {name: array for name, array in heads.items() if array is not None}
         arrays, release = upload(self.backend, given | body_arrays(batch.tokens, rows))
@@ -94,7 +94,7 @@ class TaskModel(Model):
     ) -> tuple[Array, Cache]:
         """The scores of a batch.
 
-        inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where
+        inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if
         no backward pass follows.
         Returns logits [R, classes] (see the classes below) and the cache.
         """
@@ -138,7 +138,7 @@ class TaskModel(Model):
 
 
 class BertForSequenceClassification(TaskModel):
-    """Classes of sentences and pairs: logits [B, classes].  With one label only it predicts a number: logits [B, 1]."""
+    """Classes of sentences and pairs: logits [B, classes].  With only one label it predicts a number: logits [B, 1]."""
 
     huggingface_class = "BertForSequenceClassification"
 
@@ -184,7 +184,7 @@ class BertForMultipleChoice(TaskModel):
 
 
 class BertForQuestionAnswering(TaskModel):
-    """Where an answer begins and ends: logits [N, 2], of every token as first and as last one.
+    """Where an answer begins and ends: logits [N, 2], for every token as the first and as the last.
 
     The loss is the mean of two cross-entropies, each over the tokens of a sequence (paper, section 4.2).
     """

@@ -1,4 +1,4 @@
-"""The shape of a BERT: the numbers of `config.json`, under the names that Hugging Face gave them."""
+"""The configuration of a BERT: the numbers in `config.json`, under Hugging Face's names."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # their name -> our op
 
-# DistilBERT's name for a number of the shape -> ours
+# DistilBERT's name for a field -> ours
 OF_DISTILBERT = {
     "dim": "hidden_size",
     "n_layers": "num_hidden_layers",
@@ -109,7 +109,7 @@ class BertConfig:
     def load(cls, folder: Path | str) -> "BertConfig":
         """Read FOLDER/config.json, ours or one that `transformers` wrote; unknown fields are ignored.
 
-        Raises FileNotFoundError without such a file, ValueError when it is no BERT's.
+        Raises FileNotFoundError if there is no such file, ValueError if it is not a BERT's.
         """
         path = Path(folder) / "config.json"
         if not path.is_file():
@@ -136,7 +136,7 @@ class BertConfig:
             raise ValueError(f"{path}: {error}") from None
 
     def save(self, folder: Path | str, architecture: str = "BertForPreTraining") -> None:
-        """Write FOLDER/config.json in the form that `transformers` reads; architecture: its class, by its name."""
+        """Write FOLDER/config.json in the form that `transformers` reads; architecture: the name of its class."""
         values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
         labels = values.pop("labels")
         if labels:
@@ -155,7 +155,7 @@ class BertConfig:
 
 
 def read_labels(values: dict) -> tuple[str, ...]:
-    """The names of the classes in a config.json, in the order of their numbers; () where it has none."""
+    """The names of the classes in a config.json, in the order of their numbers; () if it has none."""
     names = values.get("id2label") or {}
     try:
         numbered = sorted((int(number), str(name)) for number, name in names.items())

@@ -1,6 +1,6 @@
 """The small layers.  `forward` returns the output and a cache, `backward` takes that cache and adds to the gradients.
 
-A layer keeps nothing between calls but its parameters, so one layer can run several batches before it goes back.
+A layer keeps no state between calls but its parameters, so it can run several batches before any backward pass.
 """
 
 from minibert.base.arrays import Array, Cache
@@ -22,7 +22,7 @@ class Linear:
         return self.ops.linear_forward(x, self.weight.value, self.bias.value)
 
     def backward(self, d_y: Array, cache: Cache, accumulate_into: Array | None = None) -> Array:
-        """d_y [N, out] -> d_x [N, in], added to the array that is given, in place, if one is."""
+        """d_y [N, out] -> d_x [N, in], added in place to `accumulate_into` if that is given."""
         into = accumulate_into, self.weight.gradient, self.bias.gradient
         return self.ops.linear_backward(d_y, cache, accumulate_into=into)[0]
 
@@ -65,7 +65,7 @@ class Embeddings:
     def __init__(
         self, parameters: Parameters, name: str, config: BertConfig, position_init: Initializer | None = None
     ) -> None:
-        """position_init: how position embeddings begin; None: as the others."""
+        """position_init: initializer of the position embeddings; None: the same as for the others."""
         self.ops, width = parameters.backend, config.hidden_size
         init = truncated_normal(config.initializer_range)
         positions = config.max_position_embeddings, width

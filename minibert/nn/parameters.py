@@ -2,8 +2,8 @@
 
 So the optimiser is one kernel, the gradient's norm one dot product, and a checkpoint one pass over memory.
 
-Numbers of 16 bits are too coarse to learn in: a step of a thousandth of a weight is lost when it is added.  So with
-float16 and bfloat16 there is a second buffer, the masters, in float32: the optimiser changes those, and rounds them
+16-bit weights are too coarse to update: a step of a thousandth of a weight is lost when it is added.  So with
+float16 and bfloat16 there is a second buffer, the masters, in float32: the optimiser updates those, and rounds them
 into the values that the layers compute with.  (Micikevicius et al. 2018, "Mixed precision training", section 3.1.)
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from minibert.base.arrays import Array, DTypeLike
 from minibert.ops.backend import Backend
 
-ALIGNMENT = 64  # numbers: each parameter begins at such a multiple, where a GPU reads best
+ALIGNMENT = 64  # elements: each parameter begins at a multiple of this, where GPU reads are fastest
 HALF_PRECISION = "float16", "bfloat16"
 Initializer: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 """Makes the initial values of a parameter, from a generator and its shape."""
@@ -26,8 +26,8 @@ class Parameter:
 
     name        as in the Hugging Face file, "encoder.layer.0.output.dense.weight"
     shape       its shape
-    decayed     True where weight decay applies: weights, but no biases and no layer norms
-    init       how it begins: a function of (random generator, shape) that returns a float64 NumPy array
+    decayed     True where weight decay applies: weights, but not biases or layer norms
+    init        its initializer: a function of (random generator, shape) that returns a float64 NumPy array
     value, gradient   views into the flat buffers, once `Parameters.allocate` has run
     """
 
@@ -44,19 +44,19 @@ class Parameter:
 
 
 class Parameters:
-    """The parameters of one model, in the order in which its layers asked for them.
+    """The parameters of one model, in the order in which its layers added them.
 
     Layers call `add` while they are built; then `allocate` makes the buffers, and `initialise` fills them.
 
     backend     the minibert.ops.Backend that computes
     values      [P], all parameters end to end, layer by layer, with small gaps; what the layers compute with
-    masters     [P], the same in float32 where values have 16 bits, otherwise `values` itself
-    gradients   [P], where the backward passes add what they find; `zero_gradients` before each step; never of 16 bits
+    masters     [P], the same in float32 if values have 16 bits, otherwise `values` itself
+    gradients   [P], to which backward passes add; reset by `zero_gradients` before each step; never 16-bit
     decayed     bool [P], the mask of weight decay
     """
 
     def __init__(self, backend: Backend, dtype: DTypeLike = "float32") -> None:
-        """dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16".  Raises ValueError for another one."""
+        """dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16".  Raises ValueError for any other."""
         self.backend = backend
         choices = "float32", "float64", *(HALF_PRECISION if backend.has_half_precision else ())
         if str(dtype) not in choices and not any(dtype == np.dtype(name) for name in ("float32", "float64")):
@@ -114,18 +114,18 @@ class Parameters:
         self.round()
 
     def tensors(self, flat: Array) -> dict[str, np.ndarray]:
-        """The parts of a flat buffer [P] under the parameters' names, on the host: the inverse of `assign`."""
+        """The parts of a flat buffer [P] by parameter name, on the host: the inverse of `assign`."""
         host = self.backend.numpy(flat)
         return {parameter.name: host[span].reshape(parameter.shape) for parameter, span in self.spans()}
 
     def round(self) -> None:
-        """Make the values equal to the masters, in the values' type."""
+        """Round the masters into the values, in the values' dtype."""
         if self.values is not self.masters:
             self.values[...] = self.masters.astype(self.dtype)
 
     @property
     def count(self) -> int:
-        """The number of all parameters' elements."""
+        """The total number of elements of all parameters."""
         return sum(parameter.size for parameter in self.all.values())
 
     def zero_gradients(self) -> None:
@@ -139,7 +139,7 @@ class Parameters:
 
 
 def as_dtype(name: DTypeLike) -> np.dtype:
-    """The dtype of that name; bfloat16 too, which NumPy does not have by itself."""
+    """The dtype with that name, including bfloat16, which NumPy itself lacks."""
     if str(name) == "bfloat16":
         import ml_dtypes
 
@@ -166,7 +166,7 @@ def ones(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def truncated_normal(std: float) -> Initializer:
-    """A normal distribution of that standard deviation, truncated at two of them (BERT's release)."""
+    """A normal distribution with that standard deviation, truncated at two of them (as in BERT's release)."""
 
     def init(random, shape):
         values = random.standard_normal(shape)
@@ -178,9 +178,9 @@ def truncated_normal(std: float) -> Initializer:
 
 
 def sinusoids(std: float) -> Initializer:
-    """Sines and cosines of falling frequency, scaled to that root mean square: neighbours begin similar.
+    """Sines and cosines of falling frequency, scaled to that root mean square: neighbours start out similar.
 
-    Source: Vaswani et al. 2017, section 3.5 (there fixed; here only where training starts).
+    Source: Vaswani et al. 2017, section 3.5 (fixed there; only the initial values here).
     """
 
     def init(_random, shape):

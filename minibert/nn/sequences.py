@@ -1,4 +1,4 @@
-"""Where the tokens of a flat batch belong: the integers that every layer needs, computed once a batch on the host."""
+"""The layout of a flat batch's tokens: the integers that every layer needs, computed once per batch on the host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Sequences:
     """The layout of rows that stand for tokens: all tokens of a batch, or some chosen ones.
 
     cu_seqlens          int32 [B + 1]: where each sequence's rows begin and end
-    sequence_numbers    int32 [B]: each sequence's number in the global batch (dropout counts with it)
+    sequence_numbers    int32 [B]: each sequence's number in the global batch (a counter for dropout)
     row_sequences       int32 [rows]: the number of the sequence that each row belongs to
     positions           int32 [rows]: each row's position in its sequence
     """

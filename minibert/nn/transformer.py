@@ -19,7 +19,7 @@ class SelfAttention:
     """Project to queries, keys and values; attend; project back; add and normalise."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
-        """number: of the layer, from 0; dropout counts by it."""
+        """number: of the layer, from 0; a counter for dropout."""
         width, std = config.hidden_size, config.initializer_range
         self.ops, self.heads, self.number = parameters.backend, config.num_attention_heads, number
         self.query = Linear(parameters, f"{name}.self.query", width, width, std)
@@ -37,7 +37,7 @@ class SelfAttention:
         causal: bool = False,
         dropouts: Dropouts = NO_DROPOUT,
     ) -> tuple[Array, Cache]:
-        """x [N, H], all tokens, give keys and values; x_q [Nq, H], the tokens that ask, are x itself or some of it.
+        """x [N, H], all tokens, give keys and values; x_q [Nq, H], the query tokens, are x itself or some of it.
 
         tokens, queries: the Sequences of x and of x_q; causal: no token sees a later one.
         Returns y [Nq, H] and the cache.
@@ -74,10 +74,10 @@ class SelfAttention:
 
 
 class FeedForward:
-    """Two linear layers with an activation between them, applied to each token alone; add and normalise."""
+    """Two linear layers with an activation between them, applied to each token independently; add and normalise."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
-        """number: of the layer, from 0; dropout counts by it."""
+        """number: of the layer, from 0; a counter for dropout."""
         width, inner, std = config.hidden_size, config.intermediate_size, config.initializer_range
         self.ops, self.number = parameters.backend, number
         self.up = Linear(parameters, f"{name}.intermediate.dense", width, inner, std)
@@ -101,14 +101,14 @@ class FeedForward:
         d_down, d_residual = self.norm.add_backward(d_y, norm_cache)  # [N, H] both
         d_activated = self.down.backward(d_down, down_cache)  # [N, F]
         d_up = self.activate_backward(d_activated, activation_cache)  # [N, F]
-        return self.up.backward(d_up, up_cache, accumulate_into=d_residual)  # x reaches y both ways
+        return self.up.backward(d_up, up_cache, accumulate_into=d_residual)  # x reaches y by both paths
 
 
 class EncoderLayer:
     """Self-attention, then the feed-forward network."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int, norm: str = "post"):
-        """number: of the layer, from 0; norm: "post", LayerNorm(x + f(x)) as in BERT.  ValueError for another."""
+        """number: of the layer, from 0; norm: "post", LayerNorm(x + f(x)) as in BERT.  ValueError for any other."""
         if norm != "post":
             raise ValueError(f"norm is {norm!r}; expected 'post', the one that BERT and GPT (2018) have")
         self.ops = parameters.backend
@@ -125,7 +125,7 @@ class EncoderLayer:
     ) -> tuple[Array, Cache]:
         """x [N, H] -> y [N, H], or y [R, H] for the R chosen rows.
 
-        tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), when only those rows are read.
+        tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), if only those rows are read.
         """
         rows, queries = chosen or (None, tokens)
         x_q, gather_cache = (x, None) if rows is None else self.ops.gather_rows_forward(x, rows)
@@ -148,7 +148,7 @@ class Encoder:
     """A stack of encoder layers.
 
     The last layer computes only the rows that are read later: keys and values need every token, but queries, output
-    projection and feed-forward network only those tokens whose output a loss or the pooler takes.  That is exact.
+    projection and feed-forward network only those tokens whose output a loss or the pooler reads.  The result is exact.
     """
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig):
@@ -167,7 +167,7 @@ class Encoder:
         """x [N, H] -> y [N, H], or [R, H] for the chosen rows; and the cache.
 
         tokens: the Sequences of x; chosen: None or (rows [R], their Sequences);
-        keep_cache: False where no backward pass follows: the memory of a layer then serves the next one.
+        keep_cache: False if no backward pass follows: each layer's memory is then reused by the next.
         """
         caches = []
         for number, layer in enumerate(self.layers):

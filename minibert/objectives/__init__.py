@@ -1,7 +1,7 @@
 """Objectives: what a training step asks of a model.
 
-An objective knows a model, and what it should answer: it turns a batch into inputs and targets on the device, computes
-the losses, and sends their gradients back through the model.  The training loop knows nothing else of either.
+An objective knows a model and its targets: it turns a batch into inputs and targets on the device, computes
+the losses, and propagates their gradients back through the model.  The training loop knows nothing else about either.
 """
 
 from minibert.objectives.objective import Objective, losses_of

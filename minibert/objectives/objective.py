@@ -1,4 +1,4 @@
-"""What every objective has."""
+"""The interface of every objective."""
 
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ class Objective(Protocol):
     def losses(self, prepared: Any, dropout_key: DropoutKey | None = None, keep_cache: bool = True) -> tuple[Any, Any]:
         """The losses of what `prepare` made, 0-d arrays of the backend with a `total`, and the cache.
 
-        dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where no backward pass follows.
+        dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if no backward pass follows.
         """
 
     def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
@@ -37,4 +37,4 @@ class Objective(Protocol):
         """
 
     def figures(self, parts: list, losses: list) -> dict[str, float | None]:
-        """What to record of a step, from its micro-batches and their losses; on a GPU this waits for the device."""
+        """What to record for a step, from its micro-batches and their losses; on a GPU this waits for the device."""

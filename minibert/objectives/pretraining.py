@@ -9,7 +9,7 @@ from minibert.models.pretraining import BertForPreTraining, PretrainingInputs
 
 
 class PretrainingTargets(NamedTuple):
-    """Inputs and answers of a batch on the device.  Arrays of the backend, int32."""
+    """Inputs and targets of a batch on the device.  Arrays of the backend, int32."""
 
     inputs: PretrainingInputs
     masked_labels: Any
@@ -29,7 +29,7 @@ class Losses(NamedTuple):
 
     total           mlm + nsp, what training minimises
     mlm, nsp        cross-entropies in nats, each divided by its count in the global batch; nsp 0 without pairs
-    mlm_correct     masked tokens whose most probable piece is the right one
+    mlm_correct     masked tokens whose most probable piece is the correct one
     nsp_correct     pairs classified correctly
     """
 
@@ -82,7 +82,7 @@ class MaskedLmAndNextSentence:
         self.model.backward(d_mlm_logits, d_nsp_logits, cache)
 
     def figures(self, parts: list[MaskedBatch], losses: list[Losses]) -> dict[str, float | None]:
-        """Losses and accuracies of the global batch that these are the parts of: reads them from the device."""
+        """Losses and accuracies of the global batch made of these parts, read from the device."""
         masked, pairs = parts[0].mlm_count, parts[0].nsp_count
         return dict(
             mlm_loss=sum(float(part.mlm) for part in losses),

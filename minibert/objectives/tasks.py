@@ -9,13 +9,13 @@ from minibert.models.tasks import TaskModel
 
 
 class TaskTargets(NamedTuple):
-    """Inputs and answers of a batch on the device."""
+    """Inputs and targets of a batch on the device."""
 
     inputs: Any
     """what the model's `forward` takes"""
     labels: Any
     """as in TaskBatch, flat: int32, or for numbers [B, 1] in the model's type"""
-    count: int  # type: ignore[assignment]  # hides a method of tuples that nobody needs here
+    count: int  # type: ignore[assignment]  # shadows a tuple method that is not used here
     """labels of the global batch"""
     release: Any
     """see minibert.models.inputs.Prepared"""
@@ -31,7 +31,7 @@ class TaskLoss(NamedTuple):
 
 
 class TaskObjective:
-    """The objective of a TaskModel or a FeatureModel: cross-entropy, or the squared error where it predicts numbers."""
+    """The objective of a TaskModel or a FeatureModel: cross-entropy, or the squared error if it predicts numbers."""
 
     def __init__(self, model: TaskModel | FeatureModel) -> None:
         self.model, self.ops = model, model.backend
@@ -62,5 +62,5 @@ class TaskObjective:
         self.model.backward(self.model.scores_for_loss_backward(d_scores, scores_cache), cache)
 
     def figures(self, parts: list[TaskBatch], losses: list[TaskLoss]) -> dict[str, float | None]:
-        """The loss of the global batch that these are the parts of: reads it from the device."""
+        """The loss of the global batch made of these parts, read from the device."""
         return {"loss": sum(float(self.ops.numpy(part.total)) for part in losses)}

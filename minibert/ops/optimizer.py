@@ -1,4 +1,4 @@
-"""The settings of one step of the optimiser, which all backends take."""
+"""The settings of one step of the optimiser, for all backends."""
 
 from typing import NamedTuple
 
@@ -19,4 +19,4 @@ class AdamWStep(NamedTuple):
     correction2: float = 1.0
     """likewise the second moment"""
     max_norm: float | None = None
-    """gradients are scaled by max_norm / gradient_norm where their norm is larger; None: never"""
+    """gradients are scaled by max_norm / gradient_norm if their norm is larger; None: never"""

@@ -1,4 +1,4 @@
-"""Every op, a row each: what it is called, and what measuring and checking it takes.
+"""The table of ops, one row each: the op's name, and what it takes to check and measure it.
 
 To add an op, write `x_forward` and `x_backward` in reference/, cpu/ and gpu/, a row here, and in examples.py the
 arguments that its gradients are checked on.
@@ -24,19 +24,19 @@ class Op:
     """One op.
 
     name            a pair is called name_forward and name_backward
-    examples        what its gradients are checked on; None for an op without a gradient
+    examples        the arguments for its gradient check; None for an op without a gradient
     pair            False for an op without a gradient
-    on_every_gpu    False where a GPU's backend may lack it
-    loss            True where the result is a loss: it stays in float32 when activations have 16 bits
-    activations     how many of its gradients, the first ones, are those of activations; None for all
-    products        the operations of its matrix products, from its arguments by name: a product of [n, k] and [k, m]
-                    takes 2 n k m; None for no products
+    on_every_gpu    False if a GPU backend may lack it
+    loss            True if the result is a loss, which stays in float32 when activations are 16-bit
+    activations     how many of its gradients, counted from the first, are those of activations; None for all
+    products        the FLOPs of its matrix products, from its arguments by name: a product of [n, k] and [k, m]
+                    takes 2 n k m; None if it has no matrix products
     backward        the backward pass's products, as a multiple of the forward pass's
-    operations      other arithmetic, forward and backward: operations for each number of the larger of input and
+    operations      other arithmetic, forward and backward: operations per element of the larger of input and
                     output, counted in the reference's formulas, with exp, erf, tanh and sqrt as one each (rough)
-    rows_moved      for ops that touch a few rows of a large table, forward and backward: how many rows move for each
+    rows_moved      for ops that touch a few rows of a large table, forward and backward: how many rows are moved per
                     row of the result, or of its gradient
-    warm_up         the arguments of a small call that compiles what a training step needs; None for what it does not
+    warm_up         the arguments of a small call that compiles what a training step needs; None for other ops
     """
 
     name: str
@@ -69,11 +69,11 @@ def arguments_of_adamw() -> tuple:
 
 
 TABLE = (
-    # d_x = d_y @ weight and d_weight = d_y.T @ x, for the one product of the forward pass
+    # d_x = d_y @ weight and d_weight = d_y.T @ x: two products, against one in the forward pass
     Op(
         "linear", examples.linear, activations=1, products=products_of_linear, backward=2.0, warm_up=lambda: (X, X, ROW)
     ),
-    # three rows are read, their sum is written; one is read, and added to rows of three tables
+    # forward, three rows are read and their sum is written; backward, one is read and added to rows of three tables
     Op("embedding", examples.embedding, activations=0, rows_moved=(4, 7), warm_up=lambda: (IDS, IDS, IDS, X, X, X)),
     Op("layernorm", examples.layernorm, activations=1, operations=(8, 11)),
     # with the residual and dropout
@@ -88,7 +88,7 @@ TABLE = (
     Op("gelu_tanh", examples.activation, operations=(9, 15)),
     Op("tanh", examples.activation, operations=(1, 3), warm_up=lambda: (X,)),
     Op("dropout", examples.dropout, operations=(1, 1), warm_up=lambda: (X, Dropout(0.5, (0, 0), 0, IDS, IDS))),
-    # five products for two: scores (again, since they were not kept), d_p, d_v, d_q, d_k
+    # five products, against two: scores (recomputed, since they were not kept), d_p, d_v, d_q, d_k
     Op(
         "attention",
         examples.attention,
@@ -112,11 +112,11 @@ PAIRS = tuple(op.name for op in TABLE if op.pair)
 SINGLE = tuple(op.name for op in TABLE if not op.pair)
 OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + SINGLE
 OPTIONAL = tuple(f"{op.name}_{way}" for op in TABLE if not op.on_every_gpu for way in ("forward", "backward"))
-FOR_HALF_PRECISION = ("update_scale",)  # what only a backend with 16-bit numbers has
+FOR_HALF_PRECISION = ("update_scale",)  # only in backends with 16-bit dtypes
 
 
 def row_of(name: str) -> tuple[Op | None, int]:
-    """The row of "linear_backward", and 1, the backward pass; (None, 0) for a name that is no op's."""
+    """The row of an op, and 1 if the name is that of its backward pass, else 0; (None, 0) for an unknown name."""
     for way, ending in enumerate(("_forward", "_backward")):
         if name.endswith(ending) and name.removesuffix(ending) in PAIRS:
             return BY_NAME[name.removesuffix(ending)], way

@@ -1,4 +1,4 @@
-"""How many threads the ops use: one number for Numba's threads and for those of NumPy's BLAS."""
+"""The number of threads that ops use, the same for Numba and for NumPy's BLAS."""
 
 from minibert.ops.blas import find_blas
 
@@ -10,7 +10,7 @@ def use_threads(count: int | None) -> None:
     """
     if count is None:
         return
-    import numba  # here, since the reference backend does without
+    import numba  # imported here, since the reference backend does not need it
 
     if not 1 <= count <= numba.config.NUMBA_NUM_THREADS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Ragged sequences in the order of time, for ops that go through them token by token.  Shared by all backends."""
+"""Ragged sequences by time step, for ops that process them token by token.  Shared by all backends."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ def time_steps(cu_seqlens: Any, reverse: bool = False) -> list[np.ndarray]:
     """The rows of each time step: the first tokens of all sequences, then the second ones, and so on.
 
     cu_seqlens integers [B + 1], no sequence empty; reverse: from each sequence's last token to its first.
-    Returns T arrays int64 [alive]: the longest sequences come first, so that those that go on in the next step are the
-    first of this one.  Raises ValueError for an empty sequence.
+    Returns T arrays int64 [alive]: the longest sequences come first, so that those that continue in the next step are
+    the first ones of this step.  Raises ValueError for an empty sequence.
     """
     cu_seqlens = np.asarray(cu_seqlens).astype(np.int64)
     lengths = np.diff(cu_seqlens)  # [B]

@@ -22,7 +22,7 @@ MOST_TOKENS = 128  # that a picture can show
 
 
 def look(model: Bert | BertForPreTraining, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndarray]:
-    """The tokens of a text, and float64 [L, A, T, T]: how much each looks at each other one.
+    """The tokens of a text, and float64 [L, A, T, T]: how much each attends to every other.
 
     Raises ValueError for a text that is too long for the model or for a picture.
     """
@@ -50,7 +50,7 @@ def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = "") ->
 
 
 def draw(axes: "Axes", tokens: list[str], matrix: np.ndarray, title: str) -> None:
-    """One head: rows ask, columns are looked at."""
+    """One head: rows are queries, columns are keys."""
     axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=max(matrix.max(), 1e-9))
     axes.set_title(title)
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
@@ -62,7 +62,7 @@ PAGE = Path(__file__).with_name("attention.html")
 
 
 def attention_page(tokens: list[str], probabilities: np.ndarray, title: str) -> str:
-    """A page of HTML that needs nothing else: choose a layer and a head, point at a token.
+    """A self-contained HTML page: choose a layer and a head, point at a token.
 
     probabilities [L, A, T, T].
     """
@@ -73,7 +73,7 @@ def attention_page(tokens: list[str], probabilities: np.ndarray, title: str) -> 
 
 
 class AttentionView:
-    """What a notebook shows as an interactive view; the pictures of `plot_heads` are for pages that cannot."""
+    """An interactive view for notebooks; `plot_heads` makes pictures for pages that cannot show it."""
 
     def __init__(self, tokens: list[str], probabilities: np.ndarray, title: str):
         self.page, self.height = attention_page(tokens, probabilities, title), 230 + 28 * len(tokens)
@@ -85,7 +85,7 @@ class AttentionView:
         return self.text
 
     def _repr_html_(self) -> str:
-        # what a notebook shows before its cells are run has no <iframe> and no <style>: only then the line is seen
+        # before its cells are run, a notebook shows no <iframe> and applies no <style>: only then is the line visible
         return (
             f'<div class="not-run">{html.escape(self.text)}. Run this cell to see them.</div>'
             "<style>.not-run {display: none}</style>"

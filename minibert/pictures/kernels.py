@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = None, most: int = 64) -> "Figure":
     """A dot for each element that a thread read or wrote: threads upwards, memory to the right.
 
-    accesses: of `Kernel.trace`; names: what to call an array, by its number or the name of the shared array; most: how
-    many elements of an array to show.  Returns a matplotlib figure.
+    accesses: from `Kernel.trace`; names: what to call an array, by its number or the name of the shared array; most:
+    how many elements of an array to show.  Returns a matplotlib figure.
     """
     arrays = list(dict.fromkeys((a.space, a.array) for a in accesses))
     made, axes = figure(1, len(arrays), width=min(2 + 3.2 * len(arrays), 12), height=3.6, squeeze=False)

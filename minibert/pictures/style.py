@@ -1,4 +1,4 @@
-"""How all pictures look: colours that everyone can distinguish, sizes that are readable on a web page."""
+"""The style of all pictures: colours that everyone can distinguish, sizes that are readable on a web page."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000",
 )  # fmt: skip
 COLOURS = BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, BLACK
-SEQUENTIAL = "cividis"  # from dark blue to yellow, as even for colour-blind readers as for others
+SEQUENTIAL = "cividis"  # from dark blue to yellow, perceptually uniform for colour-blind readers, too
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """matplotlib with these settings, as long as the block lasts."""
+    """matplotlib with these settings, inside the block."""
     import matplotlib
     from cycler import cycler
 
@@ -40,7 +40,7 @@ def style() -> Iterator[None]:
 def figure(
     rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.5, **options: Any
 ) -> tuple["Figure", Any]:
-    """A figure and its axes, made with `style`, without a window.  size in inches."""
+    """A figure and its axes, made with `style`, without a window.  Sizes are in inches."""
     from matplotlib.figure import Figure
 
     with style():

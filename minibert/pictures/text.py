@@ -19,7 +19,7 @@ FACES = {KEPT: "0.93", MASKED: ORANGE, RANDOM: RED, SAME: GREEN}
 def plot_masking(
     tokens: Sequence[str], seen: Sequence[str], chosen: Sequence[bool], title: str, wide: int = 12
 ) -> "Figure":
-    """A sentence before masking, in small letters, and what the model sees of it, in boxes.
+    """A sentence before masking, in small print, and what the model sees of it, in boxes.
 
     tokens: the original pieces; seen: what the model sees; chosen: is it to be predicted?  wide: pieces in a line.
     Returns a matplotlib figure.
@@ -89,7 +89,7 @@ def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, take
         if not any(box.overlaps(other) for other in taken) or offset == OFFSETS[-1]:
             break
         text.remove()
-    if abs(offset[1]) > 12:  # so far that a line must say where it belongs
+    if abs(offset[1]) > 12:  # so far away that a line must show where it belongs
         axes.annotate("", point, offset, textcoords="offset points", arrowprops={"arrowstyle": "-", "color": colour})
     return box
 

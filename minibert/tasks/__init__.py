@@ -1,1 +1,1 @@
-"""Tasks: their data in its standard formats, the field's own metrics, fine-tuning and features."""
+"""Tasks: data in standard formats, standard metrics, fine-tuning and features."""

@@ -1,6 +1,6 @@
 """From examples to features, and from a model's scores back to answers: one codec for each kind of task.
 
-A codec knows the classes, how long a sequence may be, and where in an example a feature lies; nothing of models.
+A codec knows the classes, how long a sequence may be, and where in an example a feature lies; nothing about models.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
 from minibert.text import Tokenizer
 from minibert.text.tokenizer import longest_first
 
-LEAST_CONTEXT = 8  # least number of context tokens beside a long question
+LEAST_CONTEXT = 8  # least number of context tokens with a long question
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class SpanCodec(Codec):
     """Answers in texts, as in the paper's sections 4.2 and 4.3.
 
     A text that is too long is read in windows, each `stride` tokens after the previous one.  The answer is the
-    span with the highest sum of scores, as first and as last token, over all windows.  Where texts may have no answer,
-    that is scored at [CLS]: it wins where it exceeds the best span's score by more than `null_threshold`.
+    span with the highest sum of scores, as first and as last token, over all windows.  If texts may have no answer,
+    that is scored at [CLS]: it wins if it exceeds the best span's score by more than `null_threshold`.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class SpanCodec(Codec):
 
     @staticmethod
     def answer_tokens(example: SpanExample, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-        """First and last token of the first answer; None where there is none, or no token of it."""
+        """First and last token of the first answer; None if there is none, or if it has no token."""
         if not example.answers:
             return None
         answer = example.answers[0]
@@ -226,7 +226,7 @@ class SpanCodec(Codec):
         return found
 
     def choose(self, example: SpanExample, spans: list[tuple[float, int, int]], nothing: float) -> Prediction:
-        """The answer among the spans of all windows, and no answer."""
+        """The best answer among the spans of all windows and "no answer"."""
         texts: dict[str, float] = {}
         for score, begin, end in spans:
             texts.setdefault(example.context[begin:end], score)
@@ -266,7 +266,7 @@ CODECS = {
 def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tuple[str, ...]:
     """The classes of a task: those that the task names, or those of its examples, sorted.
 
-    Raises ValueError where an example has none, or where all have the same.
+    Raises ValueError if an example has none, or if all have the same.
     """
     if kind in (SPAN, CHOICE):
         return ()

@@ -1,4 +1,4 @@
-"""Examples: what a line, a sentence or a question of a task's file says, before any tokenizer has seen it."""
+"""Examples: the content of a line, a sentence or a question in a task's file, before tokenization."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ class SentenceExample:
     pair: str | None = None
     """the second sentence of a pair"""
     label: str | float | None = None
-    """a class by its name, or a number to predict; None where it is not known"""
+    """a class by its name, or a number to predict; None if it is not known"""
     where: str | None = field(default=None, compare=False)
     """file and line that it was read from"""
 
@@ -22,7 +22,7 @@ class WordsExample:
 
     words: tuple[str, ...]
     labels: tuple[str, ...] | None = None
-    """as many as words; None where they are not known"""
+    """as many as words; None if they are not known"""
     where: str | None = field(default=None, compare=False)
     """file and line of its first word"""
 
@@ -36,20 +36,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class SpanExample:
-    """A question on a context, and the passages of the context that answer it."""
+    """A question about a context, and the passages of the context that answer it."""
 
     identity: str
     question: str
     context: str
     answers: tuple[Answer, ...] = ()
-    """several where several people answered; none where the context has no answer, or where it is not known"""
+    """several if several people answered; none if the context has no answer, or if it is not known"""
 
 
 @dataclass(frozen=True)
 class ChoiceExample:
-    """A beginning, and several endings of which one is right."""
+    """A beginning, and several endings of which one is correct."""
 
     text: str
     endings: tuple[str, ...]
     label: int | None = None
-    """which ending is right, from 0; None where it is not known"""
+    """which ending is correct, from 0; None if it is not known"""

@@ -13,14 +13,14 @@ from minibert.text import Tokenizer
 
 @dataclass(frozen=True, eq=False)
 class Feature:
-    """What a model reads of one example, or of a part of it that is short enough."""
+    """The model input for one example, or for a part of it that is short enough."""
 
     sequences: tuple[tuple[np.ndarray, np.ndarray], ...]
     """(token ids, segment ids), int32 [T] each: one sequence, or one for each candidate of a choice"""
     rows: np.ndarray
     """int32: which tokens the output layer reads, counted through all sequences"""
     labels: np.ndarray | None
-    """what it should answer, see TaskBatch: one or more labels; None where it is not known"""
+    """the targets, see TaskBatch: one or more labels; None if they are not known"""
     example: int
     """the number of the example"""
     location: Any = None
@@ -50,7 +50,7 @@ def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = 
 
 
 def label_count(features: Sequence[Feature]) -> int:
-    """How many labels the features have; 1 where they have none."""
+    """How many labels the features have; 1 if they have none."""
     return max(sum(0 if feature.labels is None else len(feature.labels) for feature in features), 1)
 
 

@@ -1,4 +1,4 @@
-"""The metrics of the field, in plain Python and NumPy, equal to those of scikit-learn, seqeval and SQuAD's script."""
+"""The standard metrics, in plain Python and NumPy, equal to those of scikit-learn, seqeval and SQuAD's script."""
 
 import re
 import string
@@ -19,7 +19,7 @@ def accuracy(truth: Sequence, predicted: Sequence) -> float:
 
 
 def f1_of(truth: Sequence, predicted: Sequence, label: Any) -> float:
-    """Of one class: the harmonic mean of precision and recall; 0 where the class neither occurs nor is predicted."""
+    """F1 of one class: the harmonic mean of precision and recall; 0 if the class neither occurs nor is predicted."""
     hits = sum(t == p == label for t, p in zip(truth, predicted, strict=True))
     mentioned = sum(t == label for t in truth) + sum(p == label for p in predicted)
     return 2 * hits / mentioned if mentioned else 0.0
@@ -31,7 +31,7 @@ def macro_f1(truth: Sequence, predicted: Sequence) -> float:
 
 
 def matthews(truth: Sequence, predicted: Sequence) -> float:
-    """Matthews' correlation of classes (Gorodkin 2004 for more than two); 0 where either side is constant."""
+    """Matthews' correlation of classes (Gorodkin 2004 for more than two); 0 if either side is constant."""
     labels = sorted({*truth, *predicted})
     number = {label: i for i, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)))  # [truth, predicted]
@@ -48,7 +48,7 @@ def matthews(truth: Sequence, predicted: Sequence) -> float:
 
 
 def pearson(truth: Sequence[float] | np.ndarray, predicted: Sequence[float] | np.ndarray) -> float:
-    """Correlation; 0 where one side is constant."""
+    """Correlation; 0 if one side is constant."""
     x, y = (np.asarray(values, np.float64) - np.mean(values, dtype=np.float64) for values in (truth, predicted))
     norm = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / norm) if norm > 0 else 0.0
@@ -141,8 +141,8 @@ def words_f1(truth: list[str], predicted: list[str]) -> float:
 def measure(names: Sequence[str], truth: list, predicted: list, positive: str | None = None) -> dict[str, float]:
     """The metrics with these names.
 
-    truth, predicted: a class or number for each example; of words, a sequence of labels; of spans, the list of answers,
-    and the predicted text.  positive: the class that the F1 of two classes is of.
+    truth, predicted: a class or number for each example; for words, a sequence of labels; for spans, the list of
+    answers, and the predicted text.  positive: the positive class of binary F1.
     """
     flat = [
         [label for labels in side for label in labels] if isinstance(side[0], tuple | list) else side

@@ -1,4 +1,4 @@
-"""Pictures of a fine-tuning: the curves of all seeds, and which classes were taken for which."""
+"""Plots of a fine-tuning run: the curves of all seeds, and the confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from minibert.base.files import write_file
 from minibert.training.finetuning import History
 
-# of Okabe and Ito, which everyone can distinguish
+# from Okabe and Ito's palette, which everyone can distinguish
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MOST_CLASSES = 25  # that fit into a confusion matrix
 WINDOW = 25  # steps that a loss is averaged over
@@ -41,7 +41,7 @@ def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]
 
 
 def plot_confusion(path: Path, title: str, labels: Sequence[str], truth: Sequence[str], said: Sequence[str]) -> None:
-    """How often each class (row) was taken for each (column): counts, coloured by their share of the row."""
+    """How often each class (row) was predicted as each (column): counts, coloured by their share of the row."""
     from matplotlib.figure import Figure
 
     number = {label: i for i, label in enumerate(labels)}

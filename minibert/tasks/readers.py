@@ -20,9 +20,9 @@ BOM = "\ufeff"
 def read_examples(info: TaskInfo, path: Path | str, columns: Columns = STANDARD, labelled: bool = True) -> list:
     """The examples of a file.
 
-    info: the task; columns: of a table of your own (the task's own otherwise); labelled: False where labels may be
-    missing, for prediction.  The ending decides: .tsv and .txt have tabs and no quotes, .csv commas and quotes, .jsonl
-    an object in each line, .json is SQuAD's, .conll and .bio have a word in each line.
+    info: the task; columns: of a table of your own (the task's own otherwise); labelled: False if labels may be
+    missing, for prediction.  The extension decides: .tsv and .txt have tabs and no quotes, .csv commas and quotes,
+    .jsonl an object in each line, .json is SQuAD's, .conll and .bio have a word in each line.
     Raises FileNotFoundError, and ValueError, with file and line, for malformed input.
     """
     path = Path(path)
@@ -53,7 +53,7 @@ def parse_examples(info: TaskInfo, lines: list[str], path: Path, columns: Column
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file in UTF-8, without a byte order mark and without their ends."""
+    """The lines of a file in UTF-8, without a byte order mark and without line ends."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8")
@@ -175,7 +175,7 @@ def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsEx
 
 
 def check_tag(tag: str, where: str) -> None:
-    """A tag that looks like BIO must be valid BIO; other schemes, such as parts of speech, are taken as they are."""
+    """A tag that looks like BIO must be valid BIO; other schemes, such as parts of speech, are accepted as they are."""
     if tag[:2] in ("B-", "I-") and len(tag) == 2:
         raise ValueError(f"{where}: the tag {tag!r} names no type; expected such as B-person")
 

@@ -1,4 +1,4 @@
-"""The tasks that minibert knows by name: what kind each is, how its file looks, what it is measured by."""
+"""The tasks that minibert knows by name: the kind, the file format and the metrics of each."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ SENTENCE, REGRESSION, TOKENS, SPAN, CHOICE = "sentence", "regression", "tokens",
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table hold what: names from its first line, or numbers where it has no such line."""
+    """The columns of a table: names from its header line, or numbers if it has none."""
 
     text: str | int
     pair: str | int | None
@@ -78,7 +78,7 @@ TASKS = {
     # words, one in each line, with a tag in BIO at its end
     "conll": TaskInfo(TOKENS, "named entities (CoNLL-2003)", ENTITIES),
     "wnut": TaskInfo(TOKENS, "rare entities (WNUT-17)", ENTITIES),
-    # questions on a text
+    # questions about a text
     "squad": TaskInfo(SPAN, "question answering (SQuAD 1.1)", ("span f1", "exact match")),
     "squad2": TaskInfo(SPAN, "question answering (SQuAD 2.0)", ("span f1", "exact match")),
     "swag": TaskInfo(CHOICE, "what comes next? (SWAG)", ACCURACY),
@@ -98,7 +98,7 @@ TASKS = {
 
 
 def task_info(name: str) -> TaskInfo:
-    """Raises ValueError for a name that is no task."""
+    """The task with that name.  Raises ValueError if there is none."""
     if name not in TASKS:
         raise ValueError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
     return TASKS[name]

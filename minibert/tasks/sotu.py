@@ -2,15 +2,15 @@
 
 Their labels come with the text, so nothing was annotated by hand:
 
-    sotu-era          sentence   in which of four times was this said?
+    sotu-era          sentence   in which of four periods was this said?
     sotu-party        sentence   by a Democrat or by a Republican?
-    sotu-order        pair       do these two sentences stand in this order, or were they swapped?
+    sotu-order        pair       are these two sentences in their order, or were they swapped?
     sotu-punctuation  tokens     which mark followed each word?  What follows a word matters, too
     sotu-inserted     span       which sentence of this passage comes from another address?
 
 Nothing leaks.  The addresses to be measured on are those that pre-training held out (by year), so a model from
-`minibert pretrain` has never seen a word of them, with or without labels.  For sotu-party, a president who is measured
-on does not speak in the training part at all: otherwise a model could learn who speaks instead of for which party.
+`minibert pretrain` has never seen a word of them, with or without labels.  For sotu-party, no president of the dev
+part occurs in the training part: otherwise a model could learn who is speaking instead of for which party.
 Every choice is a function of the address alone, so the examples are the same on every machine.
 """
 
@@ -39,7 +39,7 @@ PAIR_WORDS = 5, 50  # fewest and most words of a sentence in a pair
 
 NO_MARK = "O"
 MARKS = {",": ",", ".": ".", "!": ".", "?": "?", ";": ";", ":": ":"}  # a mark -> its label
-AROUND_WORDS = "".join(MARKS) + "\"'“”‘’`()[]<>*_-—–…/&"  # what is no part of a word at its ends
+AROUND_WORDS = "".join(MARKS) + "\"'“”‘’`()[]<>*_-—–…/&"  # characters that are stripped from the ends of a word
 WINDOW_WORDS = 64  # of a text whose marks are to be restored; it begins and ends anywhere
 
 QUESTION = "Which sentence was inserted?"
@@ -51,7 +51,7 @@ def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, li
     """The examples of a task to learn from, and those to measure on.
 
     task: one of SOTU_TASKS; held_out: the share that pre-training held out.
-    Raises ValueError for another task, ModuleNotFoundError without the package sotu.
+    Raises ValueError for any other task, ModuleNotFoundError without the package sotu.
     """
     if task not in SOTU_TASKS:
         raise ValueError(f"there is no task {task!r}; choose one of {', '.join(SOTU_TASKS)}")
@@ -63,7 +63,7 @@ def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, li
     dev: Any
     train, dev = ([list(make(document, random_of(document), part)) for document in part] for part in parts)
     if task == "sotu-party":
-        train, dev = balanced(train), balanced(dev)  # otherwise who always says "Republican" is right too often
+        train, dev = balanced(train), balanced(dev)  # otherwise always saying "Republican" would be right too often
     return limited(train, TRAIN_EXAMPLES), limited(dev, DEV_EXAMPLES)
 
 
@@ -82,7 +82,7 @@ def split_documents(documents: list[Document], held_out: float) -> tuple[list[Do
 def split_by_president(train: list[Document], dev: list[Document]) -> tuple[list[Document], list[Document]]:
     """The same two parts, without the parties of the early republic, and without presidents of dev in train.
 
-    A surname stands for a president, so that two Bushes, say, count as one.
+    Presidents are identified by surname, so that the two Bushes, say, count as one.
     """
 
     def of_two_parties(documents):
@@ -113,7 +113,7 @@ def balanced(by_document: list[list[SentenceExample]]) -> list[list[SentenceExam
 
 
 def limited(by_document: list[list], most: int) -> list:
-    """All examples, or `most` of them: every so-manyth, so that each document keeps its share."""
+    """All examples, or `most` of them: evenly spaced, so that each document keeps its share."""
     examples = [example for examples in by_document for example in examples]
     if len(examples) <= most:
         return examples
@@ -124,7 +124,7 @@ def limited(by_document: list[list], most: int) -> list:
 
 
 def passages(document: Document) -> Iterator[str]:
-    """The text of a document in pieces of whole sentences; sentences that are too long alone are left out."""
+    """The text of a document in pieces of whole sentences; sentences that are too long by themselves are left out."""
     words: list[str] = []
     for sentence in split_sentences(document.text):
         more = sentence.split()
@@ -152,7 +152,7 @@ def party(document: Document, _random: np.random.Generator, _others: Sequence[Do
 
 
 def order(document: Document, random: np.random.Generator, _others: Sequence[Document]) -> Iterator[SentenceExample]:
-    """Neighbouring sentences, each sentence in one pair at most; a coin decides which way round."""
+    """Neighbouring sentences, each sentence in one pair at most; a coin toss decides their order."""
     least, most = PAIR_WORDS
     sentences = split_sentences(document.text)
     for first, second in zip(sentences[::2], sentences[1::2], strict=False):
@@ -170,7 +170,7 @@ def order(document: Document, random: np.random.Generator, _others: Sequence[Doc
 def punctuation(
     document: Document, _random: np.random.Generator, _others: Sequence[Document]
 ) -> Iterator[WordsExample]:
-    """Runs of words in small letters and without marks: neither capitals nor the ends of runs give the marks away."""
+    """Runs of words in lower case and without marks: neither capitals nor the ends of runs give the marks away."""
     words, labels = words_and_marks(document.text)
     for begin in range(0, len(words) - WINDOW_WORDS + 1, WINDOW_WORDS):
         window = slice(begin, begin + WINDOW_WORDS)
@@ -178,10 +178,10 @@ def punctuation(
 
 
 def words_and_marks(text: str) -> tuple[list[str], list[str]]:
-    """The words of a text in small letters, and the mark that followed each.
+    """The words of a text in lower case, and the mark that followed each.
 
-    Of several marks the last one that has a label counts.  What holds no letter and no digit is no word: a dash between
-    blanks is left out.
+    Of several marks the last one that has a label counts.  A piece without letters or digits is not a word: a dash
+    between spaces is left out.
 
     >>> words_and_marks('"Why," he asked -- "not now?"')
     (['why', 'he', 'asked', 'not', 'now'], [',', 'O', 'O', 'O', '?'])
@@ -207,7 +207,7 @@ def words_and_marks(text: str) -> tuple[list[str], list[str]]:
 
 
 def inserted(document: Document, random: np.random.Generator, others: list[Document]) -> Iterator[SpanExample]:
-    """Passages with a sentence from an address of another year; it never comes first, nor last."""
+    """Passages with a sentence from an address of another year; it never comes first or last."""
     strangers = [other for other in others if other.group != document.group]
     if not strangers:
         return
@@ -226,7 +226,7 @@ def inserted(document: Document, random: np.random.Generator, others: list[Docum
 
 @lru_cache(maxsize=512)
 def sentences_of(text: str) -> list[str]:
-    """The sentences of an address, each in one line; kept, since every address lends its own to many others."""
+    """The sentences of an address, each in one line; cached, since every address supplies many others."""
     return [" ".join(sentence.split()) for sentence in split_sentences(text)]
 
 

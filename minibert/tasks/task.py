@@ -38,7 +38,7 @@ TOKENS_AT_A_TIME = 4096  # in evaluation
 
 @dataclass(frozen=True)
 class Task:
-    """Everything about a fine-tuned model but its weights."""
+    """Everything about a fine-tuned model except its weights."""
 
     name: str
     labels: tuple[str, ...]
@@ -46,7 +46,7 @@ class Task:
     pairs: bool = False
     """the examples are pairs of sentences"""
     columns: tuple[str | None, str | None, str | None] = (None, None, None)
-    """names of the columns of text, pair and label, where they are not the task's defaults"""
+    """names of the columns of text, pair and label, if they are not the task's defaults"""
     stride: int = 128
     max_answer: int = 30
     n_best: int = 20
@@ -104,7 +104,7 @@ class Task:
 def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> list[np.ndarray]:
     """The model's scores of each feature, in order: the rows that the feature names, [R, classes].
 
-    Sequences of about one length are computed together, without dropout.
+    Sequences of similar length are computed together, without dropout.
     """
     order = sorted(range(len(features)), key=lambda number: -features[number].tokens)
     logits: list[np.ndarray] = [np.empty(0)] * len(features)  # in the order of the features
@@ -133,7 +133,7 @@ def predictions_of(
 
 
 def scores_by_name(task: Task, codec: Codec, examples: Sequence, predictions: Sequence[Prediction]) -> dict[str, float]:
-    """The task's metrics of some predictions."""
+    """The task's metrics for some predictions."""
     truth = [codec.truth(example) for example in examples]
     answers = [prediction.answer for prediction in predictions]
     positive = task.labels[-1] if task.labels else None

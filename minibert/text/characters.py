@@ -1,6 +1,6 @@
 """What BERT's normaliser needs to know about single characters.
 
-Python's own tables cannot be asked: they grow with every Python version, and they differ from the tables of
+Python's own tables cannot be used: they grow with every Python version, and they differ from the tables of
 `tokenizers` on about 500 characters.  The sets below are frozen in unicode_tables.py instead.  Two questions
 still go to Python's `unicodedata`, and only for characters in a frozen set: how a character decomposes, and its
 combining class.  Unicode's stability policy promises that neither answer ever changes once it has been given.
@@ -58,7 +58,7 @@ def clean(character: str) -> str:
 
 
 def spread_chinese(character: str) -> str:
-    """Chinese is written without spaces: put one on either side, so that each character is a word.
+    """Put a space on either side of a Chinese character, so that each is a word: Chinese is written without spaces.
 
     >>> spread_chinese("国"), spread_chinese("a")
     (' 国 ', 'a')
@@ -86,7 +86,7 @@ def is_accent(character: str) -> bool:
 
 
 def lower(character: str) -> str:
-    """Lower-casing of one character, without a look at its neighbours: the Greek capital sigma is always σ.
+    """Lower-casing of one character, without looking at its neighbours: the Greek capital sigma is always σ.
 
     >>> lower("É"), lower("Σ"), lower("ß"), len(lower("İ"))
     ('é', 'σ', 'ß', 2)

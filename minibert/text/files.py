@@ -6,8 +6,8 @@
 
 minibert writes the first two.  It reads the vocabulary from vocab.txt or, where there is none, from tokenizer.json
 (which is what transformers writes today), and each setting from the first of tokenizer_config.json, tokenizer.json
-and the defaults of transformers that has it.  (A config that names no BERT class, but one of the generic ones, lets
-tokenizer.json go first, as transformers does.)
+and the defaults of transformers that has it.  (With a config that names a generic class instead of a BERT class,
+tokenizer.json takes precedence, as in transformers.)
 """
 
 import json
@@ -65,7 +65,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Writes vocab.txt and tokenizer_config.json into the folder, which is made if need be.
+    """Writes vocab.txt and tokenizer_config.json into the folder, which is created if needed.
 
     Each file is replaced in one step: it is the old one or the new one, never half of it.
     Raises FileExistsError if the folder holds a tokenizer.json, which transformers would read instead.
@@ -97,8 +97,8 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
 def read_vocabulary(path: str | Path) -> list[str]:
     """The tokens of a vocab.txt.
 
-    Raises ValueError, naming file and line, for bytes that are not UTF-8, an empty line, or a token that is there
-    twice; FileNotFoundError if there is no such file.
+    Raises ValueError, naming file and line, for bytes that are not UTF-8, an empty line, or a duplicate
+    token; FileNotFoundError if there is no such file.
     """
     lines = [line.rstrip(" \t\r") for line in _read_text(Path(path)).split("\n")]  # splitlines would cut at U+2028
     if lines[-1] == "":
@@ -149,7 +149,7 @@ def _vocabulary_of(whole: dict, path: Path) -> list[str]:
 
 
 def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | None]:
-    """The tokens that are looked for in a text before anything else: token -> its id, or None if only named."""
+    """The tokens that are matched in a text before anything else: token -> its id, or None if only named."""
     entries = [{**entry, "id": int(i)} for i, entry in (config.get("added_tokens_decoder") or {}).items()]
     entries += whole.get("added_tokens") or []
     for entry in entries:

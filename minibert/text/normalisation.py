@@ -2,7 +2,7 @@
 
 Four steps, as in google-research/bert's tokenization.py (class BasicTokenizer): clean up, put spaces around
 Chinese characters, strip accents, lower-case.  Every step looks at one character at a time, with one exception
-(the order of accents, below), so the whole of it is a table from a character to what becomes of it, and the
+(the order of accents, below), so normalisation is a table from each character to its replacement, and the
 origin of each normalised character is the position of the one that it was made from.
 """
 
@@ -22,7 +22,7 @@ from minibert.text.characters import (
 
 
 class _Memo(dict):
-    """character -> what becomes of it, worked out when it is first asked for."""
+    """character -> its normalised form, computed on first use."""
 
     def __init__(self, rule: Callable) -> None:
         self.rule = rule
@@ -36,7 +36,7 @@ class Normaliser:
     """BERT's normalisation of text; `tokenizers` calls it BertNormalizer.
 
     lowercase: whether to lower-case (an "uncased" model).
-    strip_accents: whether to remove accents; None means "as lowercase says", as in the original BERT.
+    strip_accents: whether to remove accents; None means the same as lowercase, as in the original BERT.
     tokenize_chinese_chars: whether each Chinese character becomes a word of its own.
 
     >>> Normaliser().normalise("Ça  va?")[0]
@@ -82,11 +82,11 @@ class Normaliser:
         return "".join(map(lower, text)) if self.lowercase else text
 
     def _normalise_with_order(self, text: str) -> tuple[str, list[int]]:
-        """The same, for text in which the order of accents shows.
+        """The same, for text in which the order of accents matters.
 
-        NFD sorts the marks on a letter by their combining class.  Nobody sees that, as all of them are removed,
-        but for some 140 marks that `tokenizers`' table of accents does not know.  It also decides the origins:
-        the library gives the n-th part that starts a character to the n-th character, in the sorted order.
+        NFD sorts the marks on a letter by their combining class.  That has no effect, as all of them are removed,
+        except for some 140 marks that `tokenizers`' table of accents does not contain.  It also decides the origins:
+        the library assigns the n-th part that starts a character to the n-th character, in the sorted order.
         """
         origins_before = []  # one for each character that is left after the clean-up
         parts = []  # (part, whether it is the first that its character decomposes into)

@@ -1,14 +1,14 @@
-"""Prose to sentences, by rules.
+"""Rule-based sentence splitting for prose.
 
-Good for edited English prose: speeches, news, books.  What it gets wrong, knowingly: a sentence that ends in a
-title or an initial ("Plan B. We ..." stays whole), one that begins with a small letter ("iPhones sell." joins
+Good for edited English prose: speeches, news, books.  Known errors: a sentence that ends in a
+title or an initial ("Plan B. We ..." is not split), one that begins with a lower-case letter ("iPhones sell." joins
 the sentence before), a full stop without a space after it, and languages without `.`, `!` or `?`.
 """
 
 import re
 
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")  # an empty line
-# A mark that may end a sentence, the quotes and brackets that it closes, white space, and a peek at what follows
+# A mark that may end a sentence, any closing quotes and brackets, white space, and a lookahead at what follows
 _END = re.compile(
     r"""(?P<mark> [.!?…]+ ) ["'”’»)\]]* \s+ (?= [-"'“‘«(\[•–—\s]* (?P<next> \w+ (?: ['’]\w+ )? ) )""", re.VERBOSE
 )
@@ -19,7 +19,7 @@ _TITLES = frozenset(
     """mr mrs ms messrs mme mlle dr prof hon rev fr st ste mt ft gen col capt cpt lt maj sgt cpl pvt adm brig cmdr
     gov sen rep pres supt insp amb atty no nos art sec secs fig vol pp dept univ""".split()
 )
-_JOINERS = frozenset(["v", "vs", "viz", "cf", "ca", "approx"])  # never, and always in small letters
+_JOINERS = frozenset(["v", "vs", "viz", "cf", "ca", "approx"])  # never either; always lower-case
 # The end of a sentence only if a word follows that often begins one, as in "by the U.S. The ..."
 _SHORT = frozenset(
     """jr sr esq co cos inc corp ltd bros etc al ed eds assn ave blvd rd jan feb mar apr jun jul aug sept sep oct
@@ -38,7 +38,7 @@ _ENUMERATOR = re.compile(r"[\W_]*(?:\d{1,3}|[a-zA-Z]|[ivxIVX]+)[.)]+", re.ASCII)
 def split_sentences(text: str) -> list[str]:
     """The sentences of a text, in order, without the white space around them.
 
-    An empty line always ends a sentence, so headings stand alone; a single line break is mere white space.
+    An empty line always ends a sentence, so headings stand alone; a single line break counts as white space.
 
     >>> split_sentences('Mr. Adams met John Q. Public at 3.30 p.m. in St. Louis. "Why?" he asked. Nobody knew!')
     ['Mr. Adams met John Q. Public at 3.30 p.m. in St. Louis.', '"Why?" he asked.', 'Nobody knew!']

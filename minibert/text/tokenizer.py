@@ -17,7 +17,7 @@ from minibert.text.wordpiece import CONTINUATION, chunk_pattern, split_into_piec
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _CACHE_LIMIT = 200_000  # distinct chunks of text whose tokens are remembered: some 100 MB at most,
-_CACHED_LENGTH = 40  # as longer ones (Chinese, say, which has no spaces) seldom come back and are not kept
+_CACHED_LENGTH = 40  # as longer ones (Chinese, say, which has no spaces) seldom recur and are not kept
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -48,8 +48,8 @@ class Tokenizer:
 
     vocabulary: the tokens in the order of their ids; the special tokens must be among them.
     lowercase, strip_accents, tokenize_chinese_chars: see Normaliser.
-    model_max_length: tokens that the model has positions for; written to tokenizer_config.json, enforced nowhere.
-    special_tokens: the five tokens that play the parts of [PAD], [UNK], [CLS], [SEP] and [MASK], in this order.
+    model_max_length: number of positions of the model; written to tokenizer_config.json, but not enforced.
+    special_tokens: the five tokens that serve as [PAD], [UNK], [CLS], [SEP] and [MASK], in this order.
     extra_special_tokens: more tokens of the vocabulary that are never split when they are written in a text.
     Raises ValueError if the vocabulary holds a token twice or lacks a special token.
 
@@ -84,7 +84,7 @@ class Tokenizer:
             self.id_of[token] for token in special_tokens
         )
         self.special_ids = tuple(sorted({self.id_of[token] for token in (*special_tokens, *extra_special_tokens)}))
-        # [V] bool: True where the piece continues a word, as whole-word masking needs to know
+        # [V] bool: True if the piece continues a word, for whole-word masking
         self.continuation = np.array([token.startswith(CONTINUATION) for token in self.vocabulary])
 
         self._longest = max(map(len, self.vocabulary))
@@ -180,7 +180,7 @@ class Tokenizer:
     def _tokenize_chunk(self, chunk: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
         """Ids and offsets of a chunk of text without white space.
 
-        Nothing that happens to a chunk depends on what surrounds it, so a chunk is worked out once and remembered.
+        The tokens of a chunk do not depend on what surrounds it, so they are computed once and cached.
         """
         found = self._known.get(chunk)
         if found is not None:
@@ -195,15 +195,15 @@ class Tokenizer:
                 spans.append((origins[first], origins[last] + 1))
         if len(self._known) >= _CACHE_LIMIT:
             self._known.clear()
-        found = tuple(ids), tuple(spans)  # tuples, unlike lists, are soon left alone by the garbage collector
+        found = tuple(ids), tuple(spans)  # the garbage collector soon stops tracking tuples, unlike lists
         if len(chunk) <= _CACHED_LENGTH:
             self._known[chunk] = found
         return found
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
-        """Token ids to text: pieces are joined to words, words by spaces, and `.`, `,`, `!`, `?` to the word before.
+        """Token ids to text: pieces are joined into words, words by spaces, and `.`, `,`, `!`, `?` to the word before.
 
-        Case, accents and the exact white space are gone.  Raises ValueError for an id outside the vocabulary.
+        Case, accents and the exact white space are lost.  Raises ValueError for an id outside the vocabulary.
         """
         ids = [int(token_id) for token_id in ids]
         if skip_special_tokens:
@@ -255,7 +255,7 @@ def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
 
 
 def check_text(text: str) -> None:
-    """Raises TypeError if text is no string, ValueError if it holds half of a surrogate pair."""
+    """Raises TypeError if text is not a string, ValueError if it holds half of a surrogate pair."""
     if not isinstance(text, str):
         raise TypeError(f"expected text as a str, got {type(text).__name__}")
     if text.isascii():

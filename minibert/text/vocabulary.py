@@ -3,7 +3,7 @@
 The algorithm is the one of `tokenizers`' WordPieceTrainer, which is byte-pair encoding (Sennrich et al. 2016,
 arXiv 1508.07909, algorithm 1) with the pieces spelled as BERT spells them: `##` before a piece that does not
 begin a word.  (Google never published the trainer of BERT's own vocabulary; Schuster and Nakajima 2012 choose
-the pair whose merge raises the likelihood of a language model most, which counts of pairs stand in for.)
+the pair whose merge raises the likelihood of a language model most; here the count of a pair stands in for that.)
 """
 
 import heapq
@@ -28,11 +28,11 @@ def learn_vocabulary(
     limit_alphabet: int = 1000,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """The vocabulary of `size` entries that suits the texts: special tokens, characters, then merged pieces.
+    """Learn a vocabulary of `size` entries from the texts: special tokens, characters, then merged pieces.
 
-    texts: read once, so a generator over a large corpus will do; only the counts of words are kept.
+    texts: read once, so it may be a generator over a large corpus; only the counts of words are kept.
     lowercase, strip_accents, tokenize_chinese_chars: see Normaliser; the Tokenizer must be given the same.
-    min_frequency: pairs that are rarer are not merged, so the vocabulary of a small corpus may stay below `size`.
+    min_frequency: rarer pairs are not merged, so the vocabulary of a small corpus may stay below `size`.
     limit_alphabet: how many characters, the most frequent ones, are kept.
     progress: called with (entries so far, size) after each merge.
     Raises ValueError if the texts hold no word, or if `size` is too small for the special tokens and characters.
@@ -119,8 +119,8 @@ def merge_pairs(
             pair_counts[pair] += counts[index]
             where[pair].add(index)
 
-    # A heap gives the largest count at once.  Counts change while their entries lie in it, so an entry is checked
-    # when it is taken, and put back with the count of the day if that has changed.
+    # A heap gives the largest count at once.  Counts change while their entries are in it, so an entry is checked
+    # when it is popped, and pushed back with the current count if that has changed.
     heap = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(heap)
     while len(vocabulary) < size and heap:
@@ -135,7 +135,7 @@ def merge_pairs(
 
         first, second = pair
         piece = vocabulary[first] + vocabulary[second].removeprefix(CONTINUATION)
-        if piece not in id_of:  # the same piece may come of two pairs: ##ab + ##c, and ##a + ##bc
+        if piece not in id_of:  # two pairs may form the same piece: ##ab + ##c, and ##a + ##bc
             id_of[piece] = len(vocabulary)
             vocabulary.append(piece)
 

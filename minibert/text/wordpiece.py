@@ -1,4 +1,4 @@
-"""WordPiece: a word becomes the longest pieces that the vocabulary holds, from left to right.
+"""WordPiece: split a word into the longest pieces that are in the vocabulary, from left to right.
 
 Source: google-research/bert, tokenization.py, class WordpieceTokenizer; the pieces come from Schuster and
 Nakajima 2012 and Wu et al. 2016 (arXiv 1609.08144, section 4.1).
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from minibert.text.characters import character_set
 
 CONTINUATION = "##"  # how a piece is spelled in the vocabulary when it does not begin a word
-MAX_WORD_LENGTH = 100  # characters; a longer "word" is no word, and becomes [UNK] whole
+MAX_WORD_LENGTH = 100  # characters; a longer "word" becomes a single [UNK]
 
 
 def chunk_pattern() -> re.Pattern[str]:
@@ -23,7 +23,7 @@ def chunk_pattern() -> re.Pattern[str]:
 
 
 def word_pattern() -> re.Pattern[str]:
-    """Matches each word of a normalised text: a punctuation mark alone, or a run without spaces and punctuation.
+    """Matches each word of a normalised text: a punctuation mark alone, or a run without spaces or punctuation.
 
     >>> word_pattern().findall("don't stop (now).")
     ['don', "'", 't', 'stop', '(', 'now', ')', '.']
@@ -37,9 +37,9 @@ def split_into_pieces(
 ) -> list[tuple[int, int, int]] | None:
     """Greedy longest-match-first.
 
-    word: a non-empty word; ids: piece -> id; longest: length of the longest piece, beyond which none is looked for.
-    Returns a list of (id, start, end), the pieces word[start:end] in order, or None if some part of the word is
-    in no piece: then the whole word is unknown.
+    word: a non-empty word; ids: piece -> id; longest: length of the longest piece to look for.
+    Returns a list of (id, start, end), the pieces word[start:end] in order, or None if some part of the word
+    matches no piece: then the whole word is unknown.
 
     >>> ids = {"un": 0, "##aff": 1, "##able": 2, "##a": 3}
     >>> split_into_pieces("unaffable", ids)

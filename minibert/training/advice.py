@@ -1,4 +1,4 @@
-"""What to tell the user when a training cannot go on: what happened, and which option to change."""
+"""What to tell the user when training cannot continue: what happened, and which option to change."""
 
 from pathlib import Path
 

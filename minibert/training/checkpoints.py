@@ -1,13 +1,13 @@
 """Checkpoints: complete or absent, whatever happens while one is written.
 
-A checkpoint is a folder that is written under a temporary name, flushed to the disk, and renamed at the end:
+A checkpoint is a folder that is written under a temporary name, flushed to disk, and renamed at the end:
 
     checkpoints/step-00001000/
         model.safetensors        the parameters
         optimizer.safetensors    both moments of AdamW
         state.json               step, the checksum of the two others, and in float16 the loss scale
 
-There is no state of a random generator to keep: randomness is counted by (seed, step).
+There is no random generator state to keep: random numbers are a function of (seed, step).
 """
 
 import json
@@ -32,10 +32,10 @@ FILES = ("model.safetensors", "optimizer.safetensors")
 def save_checkpoint(run: Path, step: int, model: Any, optimizer: AdamW, keep: int) -> Path:
     """Write the checkpoint of a step (steps done so far), and remove all but the newest `keep`.
 
-    Raises OSError (a full disk, say); the checkpoints that were there before stay as they were.
+    Raises OSError (a full disk, say); existing checkpoints are then left unchanged.
     """
     folder = run / FOLDER / folder_name(step)
-    with new_folder(folder, replace=True) as partial:  # a run that was resumed from an earlier step comes here again
+    with new_folder(folder, replace=True) as partial:  # a run resumed from an earlier step writes it again
         files = {"model.safetensors": model.parameters.tensors(model.parameters.masters)}
         files["optimizer.safetensors"] = {
             f"{moment}.{name}": tensor
@@ -102,7 +102,7 @@ def damaged(folder: Path, what: str) -> ValueError:
 
 
 def fill(parameters: Parameters, flat: Array, tensors: dict[str, np.ndarray], folder: Path) -> None:
-    """Copy tensors into a flat buffer [P].  Raises ValueError where one is missing or of another shape."""
+    """Copy tensors into a flat buffer [P].  Raises ValueError if one is missing or has another shape."""
     for parameter, span in parameters.spans():
         tensor = tensors.get(parameter.name)
         if tensor is None or tensor.shape != parameter.shape:

@@ -13,17 +13,17 @@ from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.ops.backend import CANNOT_EMULATE
 
-OPTIONS = "pretrain.json"  # the file in a run's folder that remembers them
+OPTIONS = "pretrain.json"  # the file in a run's folder that stores them
 RENAMED = {"position_start": "position_init"}  # an option's old name in that file -> its name today
-HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that are not part of what a run is
+HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that do not define a run
 
-# What --preset stands for: other defaults.  The three for GPUs learn the same; they differ in how much of a batch is on
+# The defaults that --preset sets.  The three for GPUs train the same model; they differ in how much of a batch is on
 # the device at a time (minibert/training/footprint.py computes the memory, tests/training/test_footprint.py compares).
 BASE_ON_A_GPU = dict(
     backend="gpu",
     precision="bfloat16",
     size="base",
-    vocab_size=30_528,  # a multiple of 64: rows of logits begin where a GPU reads best
+    vocab_size=30_528,  # a multiple of 64: rows of logits begin where GPU reads are fastest
     batch_tokens=98_304,
     lengths=("128:0.9", "512:0.1"),
     nsp_from=128,
@@ -188,7 +188,7 @@ class PretrainConfig:
             raise ValueError("--resume needs --out with the folder of the run to continue")
 
     def save(self, folder: Path | str) -> None:
-        """Remember the options in the run's folder."""
+        """Save the options in the run's folder."""
         values = dataclasses.asdict(self)
         for name in HOW_IT_WAS_CALLED:
             del values[name]
@@ -196,7 +196,7 @@ class PretrainConfig:
 
     @classmethod
     def load(cls, folder: Path | str) -> "PretrainConfig":
-        """The options of the run in a folder.  Raises FileNotFoundError where there is no run."""
+        """The options of the run in a folder.  Raises FileNotFoundError if there is no run."""
         path = Path(folder) / OPTIONS
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no pre-training run to resume (there is no {path})")
@@ -212,7 +212,7 @@ class PretrainConfig:
 
     @classmethod
     def defaults(cls, words: Iterable[str]) -> "PretrainConfig":
-        """What options that are not on the command line are: those of the run to resume, otherwise the usual ones."""
+        """The values of options not on the command line: those of the run to resume, otherwise the usual defaults."""
         words = list(words)
         out = value_of("--out", words)
         if "--resume" in words and out is not None:
@@ -222,7 +222,7 @@ class PretrainConfig:
         return cls(**others)
 
     def check_same_as(self, stored: "PretrainConfig") -> None:
-        """Raise ValueError when this call would continue a run with other options than it was started with."""
+        """Raise ValueError if this call would continue a run with options other than those it was started with."""
         for field in dataclasses.fields(self):
             here, there = getattr(self, field.name), getattr(stored, field.name)
             if field.name not in HOW_IT_WAS_CALLED and here != there:

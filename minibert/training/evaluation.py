@@ -1,4 +1,4 @@
-"""How well a model fills masked tokens and classifies sentence pairs, on documents that it was not trained on."""
+"""Evaluation of masked tokens and sentence pairs, on documents that the model was not trained on."""
 
 import math
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ class Evaluation:
     mlm_loss: float
     """cross-entropy of the masked tokens, in nats"""
     mlm_accuracy: float
-    """share of the masked tokens whose likeliest piece is the right one"""
+    """share of the masked tokens whose likeliest piece is the correct one"""
     nsp_loss: float | None
     """cross-entropy of the pairs, in nats; None without pairs"""
     nsp_accuracy: float | None
@@ -27,12 +27,12 @@ class Evaluation:
 
     @property
     def figures(self) -> dict[str, float | None]:
-        """Losses and accuracies by name, as the objective's own are called."""
+        """Losses and accuracies, under the same names as the objective's."""
         return {name: getattr(self, name) for name in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")}
 
     @property
     def perplexity(self) -> float:
-        """exp(mlm_loss): among how many equally likely pieces the model still hesitates."""
+        """exp(mlm_loss): how many equally likely pieces the model effectively chooses among."""
         return math.exp(min(self.mlm_loss, 700))
 
 

@@ -1,8 +1,8 @@
 """Fine-tuning: a schedule of epochs for the loop, and its evaluations on a dev set.
 
 Source: BERT paper, section 4.1 and appendix A.3: a few epochs, small batches, a rate that rises and falls linearly, the
-checkpoint that is best on the dev set.  With bias correction in Adam, which the paper's release left out: without it
-training on small data fails often (Mosbach et al. 2021).
+checkpoint that is best on the dev set.  Adam has bias correction, which the paper's release left out: without it
+training on small data often fails (Mosbach et al. 2021).
 """
 
 import math
@@ -19,12 +19,12 @@ from minibert.training.advice import when_finetuning_diverged
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 
-LOOK_EVERY = 20  # steps, at most, until losses are read
+LOOK_EVERY = 20  # steps between readings of the losses, at most
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast to learn."""
+    """The hyperparameters of a fine-tuning."""
 
     epochs: int = 3
     batch_size: int = 32
@@ -46,7 +46,7 @@ class Recipe:
 
 @dataclass
 class History:
-    """What happened."""
+    """The record of a fine-tuning."""
 
     losses: list[tuple[int, float]] = field(default_factory=list)
     """(step, training loss) of every step"""
@@ -63,7 +63,7 @@ def order_of(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def steps_of(count: int, recipe: Recipe) -> int:
-    """The number of steps of a training on that many features."""
+    """The number of steps to train on that many features."""
     return recipe.epochs * math.ceil(count / recipe.batch_size)
 
 
@@ -80,7 +80,7 @@ def fine_tune(
     """Train a model, and leave it with the weights that were best on the dev set.
 
     features: what it learns from; make_batch(features of a part, number of the first, the whole batch) -> TaskBatch;
-    evaluate() -> scores by name, of which the first one counts, the higher the better;
+    evaluate() -> scores by name, of which the first decides, the higher the better;
     on_step, on_evaluation: called after each step, with the last loss that was read, and after each evaluation.
     Raises FloatingPointError if a loss is NaN or infinite.
     """
@@ -108,7 +108,7 @@ def fine_tune(
 
 
 class FineTuningWatch(Observer):
-    """Reads losses, measures some times in each epoch, remembers the best weights, and stops when patience ends."""
+    """Reads losses, evaluates in each epoch, remembers the best weights, and stops when patience runs out."""
 
     def __init__(
         self,
@@ -158,6 +158,6 @@ class FineTuningWatch(Observer):
 
 
 def cut(batch: list, make_batch: Callable, recipe: Recipe) -> Iterator[Any]:
-    """The parts of a batch, which are learnt from one after the other."""
+    """The micro-batches of a batch, processed one after the other."""
     for first, last in parts_of(len(batch), min(recipe.accumulate, len(batch))):
         yield make_batch(batch[first:last], first, batch)

@@ -12,13 +12,13 @@ import numpy as np
 from minibert.models import BertConfig
 from minibert.nn.parameters import as_dtype
 
-SUMS = 4  # bytes of a number in float32: master weights, gradients, moments, and what kernels add up
+SUMS = 4  # bytes of a number in float32: master weights, gradients, moments, and what kernels accumulate
 MASK_RATE = 0.15
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes."""
+    """Memory, in bytes."""
 
     parameters: int
     """values, masters, gradients, both moments, and the mask of weight decay"""
@@ -27,7 +27,7 @@ class Footprint:
     logits: int
     """of the masked tokens, and their gradients"""
     working: int
-    """the most that a backward pass needs beside all that"""
+    """the most that a backward pass needs on top of that"""
 
     @property
     def total(self) -> int:
@@ -37,9 +37,9 @@ class Footprint:
 def footprint(
     config: BertConfig, parameters: int, sequences: int, length: int, precision: str, mask_rate: float = MASK_RATE
 ) -> Footprint:
-    """Of one training step of BertForPreTraining.
+    """The memory of one training step of BertForPreTraining.
 
-    parameters: how many numbers they are; sequences, length: of a micro-batch, mask_rate of whose tokens are to be
+    parameters: how many there are; sequences, length: of a micro-batch, mask_rate of whose tokens are to be
     predicted; precision: float32, tf32, bfloat16 or float16.
     """
     size = as_dtype("float32" if precision == "tf32" else precision).itemsize

@@ -1,4 +1,4 @@
-"""What a run is measured on: documents that it does not learn from, and guesses that it has to beat."""
+"""What a run is measured on: documents that it does not learn from, and baselines that it has to beat."""
 
 from minibert.base.progress import say, write_line
 from minibert.data.baselines import baselines
@@ -21,7 +21,7 @@ BLANKS_ON_THE_WAY, BLANKS_AT_THE_END = 2, 6
 
 
 class HeldOut:
-    """Held-out documents, cut into batches at the length of the last phase; pairs where the training has them."""
+    """Held-out documents, cut into batches at the length of the last phase; pairs if training has them."""
 
     def __init__(self, config: PretrainConfig, documents: DocumentSet, tokenizer: Tokenizer, length: int):
         self.config, self.documents, self.tokenizer, self.length = config, documents, tokenizer, length
@@ -49,7 +49,7 @@ class HeldOut:
 
     @property
     def named_baselines(self) -> dict[str, float]:
-        """The same accuracies, by what each baseline answers."""
+        """The same accuracies, by a description of each baseline."""
         return {BASELINE_NAMES[name]: accuracy for name, accuracy in self.baselines.items()}
 
     def measure(self, objective: MaskedLmAndNextSentence, step: int, last: bool) -> Evaluation:

@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: a run that is asked to stop saves first, and says how to go on."""
+"""Ctrl-C and SIGTERM: a run that is asked to stop saves first, and says how to resume."""
 
 import signal
 from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that had nothing to save was stopped; exit_code: what a shell reports of a program that a signal ended."""
+    """A run that had nothing to save was stopped; exit_code: what a shell reports for a program ended by a signal."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
@@ -13,9 +13,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """While entered, notes SIGINT and SIGTERM instead of dying of them.
+    """While entered, records SIGINT and SIGTERM instead of ending the process.
 
-    signal      None, or the number of the signal that came
+    signal      None, or the number of the signal that arrived
     urgent      True while nothing needs saving: a signal then raises Stopped at once
 
     A second Ctrl-C always raises Stopped.
@@ -46,5 +46,5 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports of a program that a signal ended."""
+        """What a shell reports for a program ended by a signal."""
         return 128 + (self.signal or 0)

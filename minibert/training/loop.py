@@ -1,4 +1,4 @@
-"""The loop: steps, and what happens between two of them.  Pre-training and fine-tuning are both this loop."""
+"""The loop: steps, and what happens between them.  Pre-training and fine-tuning share this loop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from minibert.training.step import prepared, train_step
 
 @dataclass(frozen=True)
 class TakenStep:
-    """A step that was taken, its losses not read yet: on a GPU, reading waits for the device."""
+    """A completed step whose losses have not been read yet: on a GPU, reading waits for the device."""
 
     number: int
     """counted from 1"""
@@ -25,9 +25,9 @@ class TakenStep:
 
 
 class Observer:
-    """What a training does beside its steps.  Each method does nothing until a subclass overrides it.
+    """What training does besides its steps.  Each method does nothing until a subclass overrides it.
 
-    The real ones are PretrainingWatch in pretraining.py and FineTuningWatch in finetuning.py.
+    The implementations are PretrainingWatch in pretraining.py and FineTuningWatch in finetuning.py.
     """
 
     def reads_losses(self, step: int, waiting: int) -> bool:
@@ -35,7 +35,7 @@ class Observer:
         return False
 
     def read_losses(self, steps: list[TakenStep]) -> None:
-        """Read and record the losses of some steps.  Raises FloatingPointError for a loss that is NaN or infinite."""
+        """Read and record the losses of some steps.  Raises FloatingPointError if a loss is NaN or infinite."""
 
     def took_step(self, step: int) -> None:
         """After each step: a progress bar, say."""
@@ -53,16 +53,16 @@ class Observer:
         return False
 
     def save(self, step: int) -> None:
-        """Save the model, and what it takes to resume."""
+        """Save the model and what is needed to resume."""
 
     def out_of_memory(self, step: int, batch: list) -> str:
-        """What to tell the user when step (counted from 0) doesn't fit into memory."""
+        """What to tell the user when a step (counted from 0) does not fit into memory."""
         return "a micro-batch does not fit into memory"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which steps there are, and what each learns from, at what rate."""
+    """The steps of a training, with the batch and the learning rate of each."""
 
     steps: int
     """in all"""
@@ -73,7 +73,7 @@ class Schedule:
     learning_rate: Callable[[int], float]
     """step (from 0) -> its learning rate"""
     first: int = 0
-    """steps that were taken before: a run that is resumed"""
+    """steps already taken, in a resumed run"""
 
 
 def train(
@@ -83,9 +83,9 @@ def train(
     observer: Observer,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Take all steps, or as many as there are until the observer or a request stops them; returns how many were taken.
+    """Take all steps, unless the observer or a request stops them early; returns how many were taken.
 
-    Each step is a function of its number alone, so a training that is resumed continues bit for bit.
+    Each step is a function of its number alone, so a resumed training continues bit for bit.
     """
     step, waiting = schedule.first, []
 
@@ -103,10 +103,10 @@ def train(
             raise MemoryError(observer.out_of_memory(step, batch)) from None
         step += 1
         if step < schedule.steps:
-            upcoming = next_batch()  # a GPU still works on the step: nothing above waits for it
+            upcoming = next_batch()  # a GPU is still working on the step: nothing above waits for it
 
         waiting.append(TakenStep(step, batch, losses, rate, norm))
-        stopping = asked_to_stop()  # asked once: a signal that comes from here on is the next step's
+        stopping = asked_to_stop()  # asked once: a later signal is handled in the next step
         evaluates, saves = observer.evaluates(step), observer.saves(step, stopping)
         if evaluates or saves or step == schedule.steps or observer.reads_losses(step, len(waiting)):
             observer.read_losses(waiting)  # also: a model whose loss is NaN is not saved

@@ -4,20 +4,20 @@ import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
-LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc takes no larger one
+LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc accepts no larger one
 NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc not to return large buffers to the system whenever NumPy frees one; True where that worked.
+    """Tell glibc not to return large buffers to the system whenever NumPy frees one; True if that worked.
 
     By default every activation of every step is mapped afresh and paid for in page faults: GELU and layer norm take
-    twice as long. Elsewhere than on Linux with glibc nothing happens.
+    twice as long. On systems other than Linux with glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library, musl for one
+    except (OSError, AttributeError):  # another C library, such as musl
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD) and mallopt(M_TRIM_THRESHOLD, NEVER))

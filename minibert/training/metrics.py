@@ -1,4 +1,4 @@
-"""The record of a run: metrics.jsonl, one JSON object a line, and its picture, loss.png.
+"""The record of a run: metrics.jsonl, one JSON object a line, and its plot, loss.png.
 
 A line is of kind "train" (one training step) or "evaluation" (held-out text).
 """
@@ -21,7 +21,7 @@ class Metrics:
     """Appends to a run's metrics.jsonl."""
 
     def __init__(self, run: Path, step: int):
-        """step: steps done so far; lines of later steps, written before a crash, are dropped, they will come again."""
+        """step: steps done so far; lines of later steps, written before a crash, are dropped: they will come again."""
         self.path = run / FILE
         if self.path.exists():
             kept = [record for record in read_metrics(run) if record["step"] <= step]
@@ -32,7 +32,7 @@ class Metrics:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
     def flush(self) -> None:
-        """Have the operating system put the record on the disk."""
+        """Have the operating system flush the record to disk."""
         flush_to_disk(self.path)
 
 
@@ -105,7 +105,7 @@ def points(records: Sequence[dict], key: str, scale: float) -> tuple[list[float]
 
 
 def averaged(steps: Sequence[float], values: Sequence[float], width: int) -> tuple[list[float], list[float]]:
-    """Means of each `width` points in a row."""
+    """The mean of every `width` consecutive points."""
     starts = range(0, len(values), width)
     return [mean(steps[i : i + width]) for i in starts], [mean(values[i : i + width]) for i in starts]
 

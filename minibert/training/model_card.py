@@ -46,8 +46,8 @@ def pretraining_card(
     """The card after a step.
 
     name: of the run; documents: those it learns from, and those held out; evaluation: the figures of the latest
-    evaluation and its `step`, None before the first; baselines: accuracies of counting on the same masked tokens, by
-    their names.
+    evaluation and its `step`, None before the first; baselines: accuracies of the count-based baselines on the same
+    masked tokens, by name.
     """
     data = ADDRESSES if config.corpus in ((), (DEFAULT_CORPUS,)) else {"name": "text of your own", "type": "text"}
     scores = scores_of(evaluation)
@@ -87,7 +87,7 @@ def describe_model(model: Model, tokenizer: Tokenizer) -> str:
 
 
 def describe_data(config: PretrainConfig, learnt_from: DocumentSet, held_out: DocumentSet) -> str:
-    """Sources, sizes, what is held out, and the licence where it is known."""
+    """Sources, sizes, what is held out, and the licence if it is known."""
     names = names_of(config.corpus) or (DEFAULT_CORPUS,)
     groups: Sequence[str] = held_out.groups
     some = ", ".join(groups[:16]) + (", …" if len(groups) > 16 else "")
@@ -100,7 +100,7 @@ def describe_data(config: PretrainConfig, learnt_from: DocumentSet, held_out: Do
 
 
 def names_of(sources: Sequence[str]) -> tuple[str, ...]:
-    """What files and folders are called, without the path that they have on this machine."""
+    """The names of files and folders, without their paths on this machine."""
     return tuple(Path(source).name or source for source in sources)
 
 
@@ -123,7 +123,7 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
 def describe_scores(
     evaluation: Mapping[str, Any] | None, scores: Sequence[Score], baselines: Mapping[str, float]
 ) -> str:
-    """Held-out scores, and what counting scores on the same tokens."""
+    """Held-out scores, and those of the count-based baselines on the same tokens."""
     if not scores or evaluation is None:
         return score_table(())
     counted = [

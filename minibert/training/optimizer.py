@@ -1,4 +1,4 @@
-"""AdamW as BERT has it, over the flat buffer of a model's parameters, and the learning rate's schedule."""
+"""AdamW as in BERT, over the flat buffer of a model's parameters, and the learning rate schedule."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from minibert.ops.backend import Backend
 
 @dataclass(frozen=True)
 class AdamWSettings:
-    """What stays the same from step to step."""
+    """The hyperparameters that stay the same from step to step."""
 
     beta1: float = 0.9
     """decay of the first moment"""
@@ -27,10 +27,10 @@ class AdamWSettings:
 
 
 class LossScale:
-    """What a loss is multiplied by in float16, so that its gradients are not too small for sixteen bits.
+    """The factor that a float16 loss is multiplied by, so that its gradients are not too small for 16 bits.
 
     It lives on the device, and so do the decisions: a step whose gradients overflow changes no parameter and halves the
-    scale; after `interval` good steps in a row the scale doubles.  The host never waits for it.
+    scale; after `interval` consecutive good steps the scale doubles.  The host never waits for it.
     Source: Micikevicius et al. 2018, "Mixed precision training", section 3.2.
 
     value         float32 (0-d array)
@@ -45,11 +45,11 @@ class LossScale:
         self.good_steps = backend.array(np.array(0, np.int32))
 
     def update(self, norm: Array) -> None:
-        """After a step, whose gradients, scaled, had this norm (0-d array)."""
+        """Adjust the scale after a step whose scaled gradients had this norm (0-d array)."""
         self.backend.update_scale(self.value, self.good_steps, norm, self.interval)
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint keeps of it."""
+        """The state that a checkpoint stores."""
         return {
             "value": float(self.backend.numpy(self.value)),
             "good_steps": int(self.backend.numpy(self.good_steps)),
@@ -62,7 +62,7 @@ class LossScale:
 
 
 class AdamW:
-    """The moments of one model, and a step.
+    """AdamW's moments for one model, and its step.
 
     loss_scale: the LossScale of a model in float16, whose gradients are those of `loss_scale.value * loss`; else None.
     """
@@ -72,7 +72,7 @@ class AdamW:
         self.first_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.second_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.loss_scale = LossScale(parameters.backend) if parameters.dtype == np.float16 else None
-        self.half_precision = {}  # what the op takes beside the usual: the rounded copy, and the scale of the gradients
+        self.half_precision = {}  # further arguments of the op: the rounded copy, and the scale of the gradients
         if parameters.values is not parameters.masters:
             self.half_precision["copy"] = parameters.values
         if self.loss_scale is not None:
@@ -81,7 +81,7 @@ class AdamW:
     def step(self, number: int, learning_rate: float) -> Scalar:
         """Update the parameters from their gradients.  number counts from 1.
 
-        Returns the gradients' norm (0-d array); with a loss scale, infinity or nan where the step was left out.
+        Returns the gradients' norm (0-d array); with a loss scale, infinity or nan if the step was skipped.
         """
         parameters, ops, settings = self.parameters, self.parameters.backend, self.settings
         norm = ops.global_norm(parameters.gradients)

@@ -151,7 +151,7 @@ def byte_bar(name: str) -> "tqdm":
 def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest: int) -> list[tuple[str, str]]:
     """Held-out sentences with one word replaced by [MASK], and that word: the same ones at every evaluation.
 
-    Sentences of 8 to 20 pieces that fit in `longest` tokens; the word is one piece, no punctuation, and of four letters
+    Sentences of 8 to 20 pieces that fit in `longest` tokens; the word is one piece, not punctuation, of four letters
     or more.
     """
     random = np.random.default_rng(1)

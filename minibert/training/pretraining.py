@@ -53,13 +53,13 @@ def pretrain(config: PretrainConfig) -> int:
             pretraining = Pretraining(config, run)
         except Exception:
             if not config.resume:
-                discard(run, made)  # a mistake in the corpus, say: no half-made run stays behind
+                discard(run, made)  # a mistake in the corpus, say: leave no half-made run behind
             raise
         return pretraining.train(stop)
 
 
 class Pretraining:
-    """One run: what it learns from, what learns, and what it is measured on."""
+    """One run: its training data, its model, and what it is measured on."""
 
     def __init__(self, config: PretrainConfig, run: Path):
         self.config, self.run = config, run
@@ -85,7 +85,7 @@ class Pretraining:
         self.held_out.count_baselines(learnt_from)
 
     def train(self, stop: StopRequest) -> int:
-        """Take the steps that are left.  A run that is resumed goes through the same steps with the same numbers."""
+        """Take the remaining steps.  A resumed run goes through the same steps with the same numbers."""
         config = self.config
         first = self.load_last_checkpoint() if config.resume else 0
         schedule = Schedule(
@@ -99,7 +99,7 @@ class Pretraining:
         )
         metrics = Metrics(self.run, first)
         stop.urgent = False
-        # an overflow is no warning of NumPy's: a loss that is NaN or infinite is reported by the watch
+        # no NumPy warnings for overflows: the watch reports a loss that is NaN or infinite
         with StepBar(config.steps, first) as bar, np.errstate(all="ignore"):
             watch = PretrainingWatch(self, metrics, bar)
             step = train(self.objective, self.optimizer, schedule, watch, lambda: stop.signal is not None)
@@ -123,7 +123,7 @@ class Pretraining:
         )
 
     def load_last_checkpoint(self) -> int:
-        """Go on from the newest checkpoint; returns the number of steps done, 0 where there is none."""
+        """Continue from the newest checkpoint; returns the number of steps done, 0 if there is none."""
         checkpoints = list_checkpoints(self.run)
         step = load_checkpoint(checkpoints[-1], self.model, self.optimizer) if checkpoints else 0
         say("resume", f"from step {step:,} of {self.config.steps:,}")
@@ -152,7 +152,7 @@ class PretrainingWatch(Observer):
             values |= self.pretraining.objective.figures(step.batch, step.losses)
             values |= dict(learning_rate=step.learning_rate, gradient_norm=float(step.gradient_norm))
             if optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
-                values["gradient_norm"] = None  # sixteen bits overflowed: the step was left out, the loss scale halved
+                values["gradient_norm"] = None  # float16 overflowed: the step was skipped, the loss scale halved
             if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + (values["gradient_norm"] or 0)):
                 raise FloatingPointError(when_pretraining_diverged(self.run, step.number, self.config.learning_rate))
             self.metrics.write("train", step.number, **values, tokens_per_second=round(speed))
@@ -177,7 +177,7 @@ class PretrainingWatch(Observer):
         return step % self.config.save_every == 0 or step == self.config.steps or stopping
 
     def save(self, step: int) -> None:
-        """First the model for `minibert fill` and others, then the checkpoint, from which the run may be resumed."""
+        """Save the model first, for `minibert fill` and others, then the checkpoint for resuming the run."""
         model = self.pretraining.model
         self.metrics.flush()
         model.save_pretrained(self.run)
@@ -199,7 +199,7 @@ def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
 
 
 def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase]) -> None:
-    """Print the shape of the model; on a GPU, also the memory of the step that takes the most of it."""
+    """Print the shape of the model; on a GPU, also the memory of the step that needs the most."""
     shape = model.config
     say(
         "model",

@@ -17,8 +17,8 @@ RUNS = "runs"  # default parent folder of runs
 def open_run(config: PretrainConfig) -> tuple[Path, bool]:
     """The run's folder, new or that of the run to resume, and whether it was just made.
 
-    Raises FileExistsError when --out holds something already, FileNotFoundError or ValueError when there is no such run
-    to resume, or its options were others.
+    Raises FileExistsError when --out is not empty, FileNotFoundError or ValueError when there is no such run
+    to resume, or its options were different.
     """
     if config.resume and config.out is not None:
         run = Path(config.out)
@@ -43,7 +43,7 @@ def open_run(config: PretrainConfig) -> tuple[Path, bool]:
 def locked(run: Path) -> Iterator[None]:
     """Lock a run's folder.  Raises RuntimeError if another process holds the lock.
 
-    The system lets go of the lock when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
     """
     handle = os.open(run, os.O_RDONLY)
     try:
@@ -79,7 +79,7 @@ def discard(run: Path, made: bool) -> None:
 
 
 def sweep(run: Path) -> None:
-    """Remove half-written files that a killed run left."""
+    """Remove half-written files that a killed run left behind."""
     for folder in (run, run / FOLDER):
         if folder.is_dir():
             for path in filter(is_leftover, folder.iterdir()):

@@ -24,7 +24,7 @@ def train_step(
     parts: the micro-batches of the global batch, `prepared`; their gradients add up to those of the
     whole.  number: of the step, counted from 1; dropout_key: (seed, step), or None for no dropout.
     Returns the losses of each part, and the gradient's norm (0-d arrays of the backend: reading them on a GPU waits for
-    it; of the norm see AdamW.step).
+    it; for the norm, see AdamW.step).
     """
     objective.model.parameters.zero_gradients()
     losses = [add_gradients(objective, optimizer, part, dropout_key) for part in parts]

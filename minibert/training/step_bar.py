@@ -1,4 +1,4 @@
-"""How fast a training goes: the bar on the terminal, and tokens per second."""
+"""Training speed: the bar on the terminal, and tokens per second."""
 
 import time
 
@@ -6,7 +6,7 @@ from minibert.base.progress import progress_bar
 
 
 class StepBar:
-    """A progress bar over the steps, and a clock that leaves out what is not training.  A context manager."""
+    """A progress bar over the steps, and a clock that leaves out everything but training.  A context manager."""
 
     def __init__(self, steps: int, first: int):
         """steps: in all; first: how many were taken before."""
@@ -20,11 +20,11 @@ class StepBar:
         self.bar.close()
 
     def restart_clock(self) -> None:
-        """Leave out the time since the last steps: it went into saving or evaluating."""
+        """Leave out the time since the last steps, which was spent saving or evaluating."""
         self.since = time.perf_counter()
 
     def speed(self, tokens: int) -> float:
-        """Tokens per second, when that many were processed since the clock was started."""
+        """Tokens per second, if this many were processed since the clock was started."""
         before, self.since = self.since, time.perf_counter()
         return tokens / (self.since - before)
 

@@ -1,15 +1,15 @@
 """A stand-in for the part of CuPy that minibert uses, for machines without a GPU: `from minibert.emulator import cupy`.
 
-Arrays are NumPy's inside, kernels run on the emulator, and so the launch code of minibert.ops.gpu runs as it is.  What
-CuPy refuses is refused here: arrays of host and device together, an implicit conversion.  And so is what
-CuPy lets pass, but is a mistake in our code: an array that is not contiguous given to a kernel, a number of the wrong
-type, products of more than two dimensions, reading what was never written (in check mode).  Whatever is not listed here
+Arrays are NumPy arrays inside and kernels run on the emulator, so the launch code of minibert.ops.gpu runs unchanged.
+What CuPy rejects is rejected here: mixing host and device arrays, implicit conversions.  And so is what
+CuPy accepts but would be a mistake in our code: passing a non-contiguous array to a kernel, a number of the wrong
+type, products of more than two dimensions, reading uninitialised memory (in check mode).  Whatever is not listed here
 does not exist: look it up in CuPy's documentation, then add it.
 
-Not part of CuPy are these names, for tests:
+These names are not part of CuPy, but for tests:
     launches               the last kernels launched: name, grid, block, shared memory
-    synchronisations       how often the host would have waited for the device, by the name of what was called
-    no_synchronisation     `with` it, waiting is an error, SynchronisationError
+    synchronisations       how often the host would have waited for the device, by the name of the call
+    no_synchronisation     a context manager in which waiting raises SynchronisationError
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The array of the stand-in: `cupy.ndarray`, as far as minibert uses it, and no more tolerant than CuPy's.
+"""The array of the stand-in: `cupy.ndarray`, as far as minibert uses it, and as strict as CuPy's.
 
 Each name here is one of CuPy's, except those that begin with an underscore.
 """
@@ -25,10 +25,10 @@ class Pointer:
 
 
 class ndarray(Operators):
-    """An array on the device.  Its numbers are to be had by .get() only, and it is combined with others of its kind."""
+    """An array on the device.  Only .get() copies it to the host, and it combines only with arrays of its kind."""
 
     __slots__ = ("_numbers", "__weakref__")
-    __array_ufunc__ = None  # NumPy's scalars leave operators to us; its arrays and functions are refused
+    __array_ufunc__ = None  # NumPy scalars defer to our operators; NumPy arrays and functions are rejected
 
     def __init__(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> None:
         self._numbers = allocate(shape, dtype)
@@ -60,11 +60,11 @@ class ndarray(Operators):
     # ------------------------------------------------------------------------------- between host and device
 
     def get(self, stream: Any = None) -> np.ndarray:
-        """Its numbers, on the host, which waits for them."""
+        """A copy on the host, which waits for it."""
         return read_back(self, "get")
 
     def set(self, arr: np.ndarray, stream: Any = None) -> None:
-        """Copies numbers of the host to here.  From memory that is not pinned, the copy may wait for the device."""
+        """Copies a host array into this one.  From memory that is not pinned, the copy may wait for the device."""
         if not isinstance(arr, np.ndarray):
             raise TypeError(f"only a numpy.ndarray can be set, got {type(arr).__name__}")
         if arr.dtype != self.dtype:
@@ -140,7 +140,7 @@ class ndarray(Operators):
     # -------------------------------------------------------------------------------- reductions and operators
 
     def sum(self, axis: Any = None, dtype: DTypeLike | None = None, *, keepdims: bool = False) -> "ndarray":
-        """The sum, a 0-d array where NumPy gives a number; of 16-bit numbers in float32, and rounded once."""
+        """The sum, a 0-d array where NumPy gives a number; of 16-bit numbers, in float32 and rounded once."""
         wanted = sum_dtype(self.dtype) if dtype is None else np.dtype(dtype)
         adding = np.dtype(np.float32) if wanted.itemsize == 2 else wanted
         sums = readable(self._numbers).sum(axis=axis, dtype=adding, keepdims=keepdims)
@@ -159,7 +159,7 @@ class ndarray(Operators):
 
     @staticmethod
     def _combine(function: Callable, *operands: Any, out: Any = None) -> "ndarray":
-        """A function of NumPy, element by element."""
+        """Applies a NumPy function element by element."""
         refuse_doubtful(*operands)
         with np.errstate(all="ignore"):  # the device does not warn
             values = [operand(each) for each in operands]
@@ -171,21 +171,21 @@ class ndarray(Operators):
 
 
 def view(numbers: np.ndarray) -> ndarray:
-    """Device numbers as an array, in the same memory."""
+    """A device array that shares memory with these numbers."""
     array = ndarray.__new__(ndarray)
     array._numbers = numbers
     return array
 
 
 def fresh(numbers: np.ndarray) -> ndarray:
-    """A device array of its own with these numbers."""
+    """A new device array with a copy of these numbers."""
     array = ndarray(numbers.shape, numbers.dtype)
     write(array._numbers, numbers)
     return array
 
 
 def write(target: np.ndarray, values: Any) -> None:
-    """Device memory gets these values, and counts as written."""
+    """Writes values to device memory, and marks it as written."""
     with np.errstate(all="ignore"):
         target[...] = values
     memory.mark_initialised(target)
@@ -198,7 +198,7 @@ def read_back(array: ndarray, operation: str) -> np.ndarray:
 
 
 def operand(value: Any) -> Any:
-    """What may stand beside a device array, as NumPy computes with it: another one, or a number."""
+    """What can be combined with a device array, in the form NumPy computes with: another one, or a number."""
     if isinstance(value, ndarray):
         return readable(value._numbers)
     if is_number(value):
@@ -214,17 +214,17 @@ def sum_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def is_plain(part: Any) -> bool:
-    """Whether indexing by it gives a view."""
+    """Whether indexing with it gives a view."""
     return part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) and not isinstance(part, bool)
 
 
 def as_views(parts: tuple) -> tuple:
-    """The same index, by which NumPy gives a view even of one element."""
+    """The same index, in a form for which NumPy gives a view even of one element."""
     return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
 
 def index_numbers(part: Any) -> np.ndarray:
-    """One part of an index as NumPy takes it.  A mask has as many results as it has ones: the host waits for that."""
+    """One part of an index as NumPy takes it.  The result size of a mask depends on its values: the host waits."""
     if is_plain(part):
         return part
     if not isinstance(part, ndarray):

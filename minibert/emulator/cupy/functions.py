@@ -1,4 +1,4 @@
-"""The functions of the stand-in.  What they are given is on the device, except for asarray and array."""
+"""The functions of the stand-in.  Their arguments are on the device, except for asarray and array."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from minibert.emulator.cupy.storage import is_number, readable
 
 
 def array(obj: Any, dtype: DTypeLike | None = None, copy: bool = True) -> ndarray:
-    """A device array from numbers, nested lists of them, or an array of the host or device.
+    """A device array from numbers, nested lists of them, or an array on the host or device.
 
-    From the host it comes by pinned memory, which CuPy keeps for that; nobody waits.
+    Copies from the host go through pinned memory that CuPy keeps for this purpose; nothing waits.
     """
     if isinstance(obj, ndarray):
         return obj.astype(obj.dtype if dtype is None else dtype, copy=copy)
@@ -80,12 +80,12 @@ def sort(a: Any, axis: int = -1) -> ndarray:
 
 
 def argsort(a: Any, axis: int = -1) -> ndarray:
-    """int64; equal ones stay in their order."""
+    """int64; the sort is stable."""
     return fresh(np.argsort(sortable(a), axis=axis, kind="stable").astype(np.int64))
 
 
 def sortable(a: Any) -> np.ndarray:
-    """Numbers that can be sorted.  CuPy's library for it, Thrust, knows neither bfloat16 nor strides."""
+    """Numbers that can be sorted.  Thrust, which CuPy uses for it, supports neither bfloat16 nor strides."""
     if on_device(a).ndim == 0 or a.dtype.name == "bfloat16":
         raise TypeError(f"a {a.ndim}-d array of {a.dtype} cannot be sorted")
     if not a.flags.c_contiguous:
@@ -101,7 +101,7 @@ def searchsorted(a: Any, v: Any, side: Any = "left") -> ndarray:
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: DTypeLike | None = None) -> ndarray:
-    """Of integers only: with floats, CuPy's order of adding up differs from run to run."""
+    """For integers only: with floats, CuPy's order of summation differs from run to run."""
     if on_device(a).dtype.kind not in "biu" or dtype is not None and np.dtype(dtype).kind not in "iu":
         raise TypeError(f"cumsum of {a.dtype}: its bits would differ from run to run")
     return fresh(np.cumsum(readable(a._numbers), axis=axis, dtype=dtype))
@@ -112,7 +112,7 @@ def concatenate(tup: Sequence, axis: int = 0) -> ndarray:
 
 
 def where(condition: Any, x: Any, y: Any) -> ndarray:
-    """All three needed: with a condition alone the host would wait, to learn how many places there are."""
+    """All three arguments are required: with only a condition, the host would wait for the size of the result."""
     return ndarray._combine(np.where, on_device(condition), x, y)
 
 
@@ -158,7 +158,7 @@ def min(a: Any, axis: Any = None, *, keepdims: bool = False) -> ndarray:
 
 
 def on_device(a: Any) -> ndarray:
-    """The same; TypeError if it is not a device array."""
+    """The argument itself; raises TypeError if it is not a device array."""
     if not isinstance(a, ndarray):
         raise TypeError(f"Unsupported type {type(a)}: a device array is expected")
     return a

@@ -26,8 +26,8 @@ launches: deque[Launch] = deque(maxlen=100_000)  # the last ones, for tests
 class RawModule:
     """Kernels of one source, compiled when the first of them is launched.
 
-    code: the source; options: as for NVRTC, of which only --std=c++17 has a meaning here; name_expressions: the
-    instances of templates that are wanted.
+    code: the source; options: as for NVRTC, of which only --std=c++17 is meaningful here; name_expressions: the
+    template instances that are wanted.
     """
 
     def __init__(

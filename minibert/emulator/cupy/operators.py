@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Operators:
-    """What `_combine(function, *operands, out)` of the class that inherits makes of +, -, ..."""
+    """Implements +, -, ... through `_combine(function, *operands, out)` of the subclass."""
 
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]  # arrays change

@@ -30,8 +30,8 @@ def get_compute_type(dtype: DTypeLike) -> int:
 def matmul(x1: Any, x2: Any, /, out: Any = None) -> ndarray:
     """x1 [n, k] @ x2 [k, m] -> [n, m].  Sums are float32, float64 for float64, and are rounded once.
 
-    out: [n, m], contiguous, of the same dtype, and no part of x1 or x2, since CuPy would fill it by way of a copy.
-    Raises TypeError for other arrays than floats of one dtype, ValueError for other shapes.
+    out: [n, m], contiguous, of the same dtype, not overlapping x1 or x2, since CuPy would then compute into a copy.
+    Raises TypeError unless both are floats of one dtype, ValueError for other shapes.
     """
     check_operands(x1, x2, 2)
     shape = x1.shape[0], x2.shape[1]
@@ -47,7 +47,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> ndarray:
 
 
 def dot(a: Any, b: Any) -> ndarray:
-    """a [k] . b [k] -> 0-d; of two matrices the same as matmul."""
+    """a [k] . b [k] -> 0-d; for two matrices the same as matmul."""
     if isinstance(a, ndarray) and a.ndim == 2:
         return matmul(a, b)
     check_operands(a, b, 1)
@@ -67,10 +67,10 @@ def check_operands(a: Any, b: Any, dimensions: int) -> None:
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The numbers of a @ b, in the dtype of the sums or rounded from it."""
+    """The result of a @ b, in the dtype of the sums."""
     with np.errstate(all="ignore"):
         if a.shape[0] == b.shape[1] == 1:
-            # this one CuPy computes itself, and rounds each of the products
+            # CuPy computes this case itself, and rounds each of the products
             return (a.T * b).astype(sum_type(a)).sum(axis=0, keepdims=True)
         if a.dtype == np.float32 and get_compute_type(a.dtype) == COMPUTE_TYPE_TF32:
             a, b = round_to_tf32(a), round_to_tf32(b)
@@ -82,7 +82,7 @@ def sum_type(numbers: np.ndarray) -> type:
 
 
 def round_to_tf32(numbers: np.ndarray) -> np.ndarray:
-    """float32 with the 11 significant bits that tensor cores read: to the nearest, and of two to the even one."""
+    """float32 with the 11 significant bits that tensor cores read: to nearest, ties to even."""
     bits = numbers.view(np.uint32)
     rounded = (bits + np.uint32(0xFFF) + (bits >> np.uint32(13) & np.uint32(1))) & np.uint32(0xFFFFE000)
     return np.where(np.isfinite(numbers), rounded.view(np.float32), numbers)

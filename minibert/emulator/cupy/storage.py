@@ -1,4 +1,4 @@
-"""The memory of device arrays, the pool that it is taken from, and the rules by which arrays may be combined."""
+"""The memory of device arrays, the pool that it comes from, and the rules for combining arrays."""
 
 import weakref
 from typing import Any
@@ -10,7 +10,7 @@ from minibert.emulator import memory, modes
 from minibert.emulator.cupy.cuda.memory import get_default_memory_pool
 from minibert.emulator.errors import UninitialisedError
 
-NUMBERS = bool, int, float  # of Python, that CuPy takes beside arrays
+NUMBERS = bool, int, float  # Python types that CuPy accepts along with arrays
 
 
 def allocate(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
@@ -29,7 +29,7 @@ def allocate(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def readable(numbers: np.ndarray) -> np.ndarray:
-    """The same, looked at: in check mode, reads of uninitialised memory are reported."""
+    """The same numbers, to be read: in check mode, reads of uninitialised memory are reported."""
     if modes.current().checked and not (written := memory.is_initialised(numbers)).all():
         first = tuple(int(index) for index in np.argwhere(~written)[0])
         raise UninitialisedError(f"element {first} of an array {numbers.shape} is read, and nobody has written it")
@@ -37,12 +37,12 @@ def readable(numbers: np.ndarray) -> np.ndarray:
 
 
 def is_number(value: object) -> bool:
-    """Whether CuPy passes it by value: numbers of Python and NumPy, no arrays."""
+    """Whether CuPy passes it by value: Python and NumPy numbers, not arrays."""
     return type(value) in NUMBERS or isinstance(value, np.generic)
 
 
 def refuse_doubtful(*operands: Any) -> None:
-    """TypeError for numbers of Python beside bfloat16: NumPy makes float32 of it, CuPy need not."""
+    """Raises TypeError for a Python float with bfloat16: the result is float32 in NumPy, but maybe not in CuPy."""
     kinds = [getattr(operand, "dtype", None) for operand in operands]
     if any(kind is not None and kind.name == "bfloat16" for kind in kinds) and float in map(type, operands):
         raise TypeError("a bfloat16 array and a Python float: what dtype comes out? use astype, or a NumPy scalar")

@@ -1,8 +1,8 @@
 """When the host waits for the device.
 
-A GPU computes while Python goes on to launch the next kernels.  Whoever reads a number back waits until all that was
-launched is done, and then the device waits for Python.  Nothing waits in the emulator, so it counts instead: see
-`synchronisations`, by the name of what was called, and `no_synchronisation`, inside which it is an error.
+A GPU computes while Python continues to launch kernels.  Reading a value back waits until all launched
+work is done, and then the device waits for Python.  Nothing waits in the emulator, so it counts waits instead: see
+`synchronisations`, by the name of the call, and `no_synchronisation`, inside which waiting is an error.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ class SynchronisationError(RuntimeError):
 
 
 def synchronise(operation: str) -> None:
-    """Notes that in CuPy this operation waits for the device."""
+    """Records that in CuPy this operation waits for the device."""
     if forbidden:
         raise SynchronisationError(
             f"{operation} waits for the device: keep the result there, or read it outside of this step"
@@ -27,13 +27,13 @@ def synchronise(operation: str) -> None:
 
 
 def wait_for_event(operation: str) -> None:
-    """Notes a wait for one event, which is not forbidden: those who wait for an event chose one that is long over."""
+    """Records a wait for one event, which is not forbidden: callers wait only for events that are long past."""
     synchronisations[operation] += 1
 
 
 @contextmanager
 def no_synchronisation() -> Iterator[None]:
-    """What waits for the device inside raises SynchronisationError."""
+    """Inside it, whatever waits for the device raises SynchronisationError."""
     global forbidden
     forbidden += 1
     try:

@@ -6,7 +6,7 @@
 
 namespace emulator {
 
-static Region* last_region;  // accesses come in runs
+static Region* last_region;  // successive accesses tend to be in the same region
 
 inline Region* region_around(char* address) {
     if (last_region != nullptr && last_region->contains(address)) return last_region;
@@ -17,7 +17,7 @@ inline Region* region_around(char* address) {
 
 // ---------------------------------------------------------------------------------------------------- the bounds
 
-// Constants and __device__ variables lie in the library itself.
+// Constants and __device__ variables are in the library itself.
 inline bool in_library(const char* address) {
     if (in_shared_memory(address)) return false;
     Dl_info mine, its;
@@ -25,7 +25,7 @@ inline bool in_library(const char* address) {
     return mine.dli_fbase == its.dli_fbase;
 }
 
-// Which region an access has most likely left: the nearest, if it is near.
+// The region that an out-of-bounds access most likely left: the nearest, if it is close.
 inline const Region* nearest_region(const char* address) {
     const Region* nearest = nullptr;
     size_t least = 64 * 1024;
@@ -71,7 +71,7 @@ inline const Region* nearest_region(const char* address) {
     abandon_thread();
 }
 
-// -------------------------------------------------------------------------------------------- what nobody wrote
+// -------------------------------------------------------------------------------------- uninitialised memory
 
 inline bool all_written(const unsigned char* written, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) {
@@ -80,8 +80,8 @@ inline bool all_written(const unsigned char* written, size_t bytes) {
     return true;
 }
 
-// Perhaps another thread writes there a moment later, and what lacks is a barrier: that would be a race, which tells more.
-// So the kernel goes on, with POISON, to the next barrier of the block.
+// Perhaps another thread writes there a moment later, and a barrier is missing: that would be a data race, which is
+// more informative.  So the kernel continues, with POISON, to the next barrier of the block.
 [[gnu::cold, gnu::noinline]] inline void note_uninitialised(const Region& region, char* address, size_t bytes, const void* counter) {
     if (pending.kind != Kind::NOTHING) return;
     char element[200], text[300];

@@ -1,17 +1,17 @@
-// Atomic operations: reading, computing and writing in one step that no other thread can come between.
+// Atomic operations: a read, a computation and a write in one step that no other thread can interrupt.
 //
 // Threads are fibers of one CPU thread, and none is interrupted between two operations that could wait.  So there is
-// nothing to lock.  But check mode must know which accesses are atomic: only those of plain reads and writes can race.
+// nothing to lock.  But check mode must know which accesses are atomic: atomic operations do not race with each other.
 #pragma once
 #include "warps.h"
 
 #pragma GCC visibility push(hidden)
 namespace emulator {
 
-// Tells check mode of the access.
+// Reports the access to check mode.
 void atomic_access(void* address, size_t bytes, const void* program_counter);
 
-// Tells what came of it.  A thread that tries in vain for a while lets the others go on: it may wait for a lock.
+// Reports the outcome.  A thread that has tried in vain for a while yields to others: it may be waiting for a lock.
 void atomic_changed_nothing();
 void atomic_changed_something();
 
@@ -20,7 +20,7 @@ void memory_fence();
 }  // namespace emulator
 #pragma GCC visibility pop
 
-// Never inlined, so that the return address is the line of the kernel.
+// Never inlined, so that the return address points into the kernel.
 #define EMULATOR_ATOMIC __attribute__((noinline)) EMULATOR_UNCHECKED
 #define EMULATOR_BEGIN_ATOMIC emulator::atomic_access(address, sizeof(T), __builtin_return_address(0))
 

@@ -1,12 +1,12 @@
-// What decides how fast a kernel's memory accesses are on a GPU.
+// Counts what determines the speed of a kernel's memory accesses on a GPU.
 //
-// The 32 lanes of a warp run an instruction together.  What they ask of global memory comes in sectors of 32 bytes: the
-// fewer sectors for the same bytes, the better.  Shared memory has 32 banks, each of which gives one word of four bytes
-// in a turn: lanes that want different words of one bank wait for each other.  A turn serves the whole warp if each lane
+// The 32 lanes of a warp run an instruction together.  Global memory is transferred in sectors of 32 bytes: the fewer
+// sectors for the same bytes, the better.  Shared memory has 32 banks, each of which serves one word of four bytes
+// per turn: lanes that want different words of one bank wait for each other.  A turn serves the whole warp if each lane
 // wants four bytes, half of it for eight bytes and a quarter for sixteen.
 //
-// Here the lanes run one after the other.  What belongs together is found again by the instruction and how often the lane
-// has come to it before.
+// Here the lanes run one after the other.  Accesses that belong together are identified by the instruction and by how
+// often the lane has executed it before.
 #pragma once
 #include <map>
 
@@ -18,17 +18,17 @@ constexpr size_t SECTOR_BYTES = 32, BANK_BYTES = 4, BANKS = 32;
 
 // What all executions of one instruction cost.  Python reads these: counters.py has the same fields in the same order.
 struct Count {
-    uint64_t counter;   // the instruction, as distance from the library's beginning
+    uint64_t counter;   // the instruction, as an offset from the beginning of the library
     uint64_t accesses;  // of whole warps
     uint64_t transfers; // sectors of global memory; turns of shared memory
-    uint64_t least;     // how few it could be for the same bytes, or lanes
+    uint64_t least;     // the minimum for the same bytes, or lanes
     int32_t is_shared, writes;
 };
 
 struct Touch {
     uint32_t instruction, execution;
     uint16_t thread, bytes;
-    uintptr_t address;  // in shared memory: from the beginning of its array
+    uintptr_t address;  // in shared memory: an offset into its array
 };
 
 static std::vector<Count> counts;                              // for each instruction
@@ -54,7 +54,7 @@ inline void count_access(const Region& region, const char* address, size_t bytes
 
 // --------------------------------------------------------------------------------------- one access of a warp
 
-// The bytes from `begin` to `end`, of which each is counted once although several lanes may want it.
+// The bytes from `begin` to `end`; each is counted once, although several lanes may want it.
 struct Span {
     uintptr_t begin, end;
 };
@@ -77,7 +77,7 @@ template <typename Handle> inline void for_each_run(const Touch* begin, const To
 
 inline void count_sectors(Count& count, const Touch* begin, const Touch* end) {
     size_t sectors = 0, bytes = 0;
-    uintptr_t next_sector = 0;  // those before it are counted
+    uintptr_t next_sector = 0;  // those before it have been counted
     for_each_run(begin, end, [&](uintptr_t first, uintptr_t last) {
         bytes += last - first;
         uintptr_t from = std::max(first / SECTOR_BYTES, next_sector), to = (last - 1) / SECTOR_BYTES + 1;
@@ -88,7 +88,7 @@ inline void count_sectors(Count& count, const Touch* begin, const Touch* end) {
     count.least += (bytes + SECTOR_BYTES - 1) / SECTOR_BYTES;
 }
 
-// The turns for lanes that are served together: as many as the busiest bank has different words to give.
+// The turns for lanes that are served together: the number of different words wanted from the busiest bank.
 inline size_t turns_of_part(const Touch* begin, const Touch* end) {
     size_t of_bank[BANKS] = {}, most = 0;
     uintptr_t next_word = 0;
@@ -105,7 +105,7 @@ inline size_t turns_of_part(const Touch* begin, const Touch* end) {
 inline void count_turns(Count& count, const Touch* begin, const Touch* end) {
     size_t bytes = 0;
     for (const Touch* touch = begin; touch < end; touch++) bytes = std::max(bytes, size_t(touch->bytes));
-    unsigned lanes = bytes <= 4 ? 32 : bytes <= 8 ? 16 : 8;  // in a turn
+    unsigned lanes = bytes <= 4 ? 32 : bytes <= 8 ? 16 : 8;  // per turn
     while (begin < end) {
         unsigned part = begin->thread / lanes;
         const Touch* next = begin;

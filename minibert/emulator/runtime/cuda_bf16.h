@@ -1,6 +1,6 @@
 // The type __nv_bfloat16 of CUDA's cuda_bf16.h: the upper sixteen bits of a float.
 //
-// What converts to what, and which operators there are, is as in CUDA: see cuda_fp16.h.
+// Conversions and operators are as in CUDA: see cuda_fp16.h.
 #pragma once
 #include "cuda_fp16.h"
 #include "sixteen_bits.h"
@@ -68,8 +68,8 @@ inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short bits) {
 
 // ------------------------------------------------------------------------------- operators, each rounded once
 
-// A double has more than twice the bits of a bfloat16: its sums, differences, products and quotients round once more
-// to bfloat16 as the exact ones would.
+// A double has more than twice the bits of a bfloat16: rounding its sums, differences, products and quotients again
+// to bfloat16 gives the same as rounding the exact ones.
 inline double __wide(__nv_bfloat16 x) { return float(x); }
 inline __nv_bfloat16 operator+(__nv_bfloat16 a, __nv_bfloat16 b) { return __nv_bfloat16(__wide(a) + __wide(b)); }
 inline __nv_bfloat16 operator-(__nv_bfloat16 a, __nv_bfloat16 b) { return __nv_bfloat16(__wide(a) - __wide(b)); }

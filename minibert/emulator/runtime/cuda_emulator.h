@@ -1,17 +1,17 @@
-// CUDA C++ on a CPU: what is included before a kernel's source, so that g++ and clang++ compile it.
+// CUDA C++ on a CPU: included before a kernel's source, so that g++ and clang++ compile it.
 //
-//     device.h          qualifiers, vector types, threadIdx and its like
-//     warps.h           barriers, shuffles, votes; what headers such as mma.h need of a warp
-//     atomics.h         atomicAdd and its like
+//     device.h          qualifiers, vector types, threadIdx and the like
+//     warps.h           barriers, shuffles, votes; the warp operations that headers such as mma.h need
+//     atomics.h         atomicAdd and the like
 //     shared_memory.h   what a `__shared__` declaration is turned into
-//     numbers.h         functions of numbers that CUDA has and C++ has not
+//     numbers.h         numeric functions that CUDA has and C++ lacks
 //     kernel_table.h    how the launcher finds a kernel and its parameters
 //
 // The names that kernels use are CUDA's; all others are in namespace `emulator`.  The functions that are only declared
 // here are defined in runtime.cpp, which is compiled once and linked to every kernel.
 #pragma once
 
-#define MINIBERT_EMULATOR 1  // for sources that have something else for the emulator: instructions of PTX, say
+#define MINIBERT_EMULATOR 1  // for sources with alternatives for the emulator, to PTX instructions for example
 
 #include "device.h"
 #include "warps.h"

@@ -1,7 +1,7 @@
 // The type __half of CUDA's cuda_fp16.h: a number in sixteen bits, IEEE 754's binary16.
 //
-// What converts to what, and which operators there are, is as in CUDA, so that what its compiler refuses is refused
-// here too: `half + 1.0f` could mean a sum of halves or of floats, and is an error.  Kernels compute in float.
+// Conversions and operators are as in CUDA, so that what nvcc rejects is rejected
+// here too: `half + 1.0f` is ambiguous, a sum of halves or of floats, and is an error.  Kernels compute in float.
 #pragma once
 #include "sixteen_bits.h"
 
@@ -70,8 +70,8 @@ inline __half __ushort_as_half(unsigned short bits) {
 
 // ------------------------------------------------------------------------------- operators, each rounded once
 
-// A double has more than twice the bits of a half: its sums, differences, products and quotients round once more
-// to half as the exact ones would.
+// A double has more than twice the bits of a half: rounding its sums, differences, products and quotients again
+// to half gives the same as rounding the exact ones.
 inline double __wide(__half x) { return float(x); }
 inline __half operator+(__half a, __half b) { return __half(__wide(a) + __wide(b)); }
 inline __half operator-(__half a, __half b) { return __half(__wide(a) - __wide(b)); }

@@ -11,7 +11,7 @@
 #define __host__
 #define __constant__ static const
 #define __forceinline__ inline __attribute__((always_inline))
-#ifndef EMULATOR_RUNTIME  // which includes headers of the standard library that use this word as CUDA does not
+#ifndef EMULATOR_RUNTIME  // which includes standard library headers that use this word differently
 #define __noinline__ __attribute__((noinline))
 #endif
 #define __launch_bounds__(...)
@@ -51,8 +51,8 @@ struct dim3 {
 
 // ------------------------------------------------------------------------------------------ built-in variables
 
-// Constant, as in CUDA: a thread never sees them change, although the emulator sets them anew whenever it lets another
-// thread go on.  runtime.cpp, which does that, does not see these declarations.
+// Constant, as in CUDA: a thread never sees them change, although the emulator sets them whenever it resumes another
+// thread.  runtime.cpp, which does that, does not see these declarations.
 #pragma GCC visibility push(hidden)
 #ifndef EMULATOR_RUNTIME
 extern const uint3 threadIdx, blockIdx;

@@ -1,4 +1,4 @@
-// What is told when the threads of a block wait for each other in vain.
+// The diagnosis when the threads of a block wait for each other in vain.
 #pragma once
 #include "failures.h"
 
@@ -17,7 +17,7 @@ inline bool same_group(const Thread& a, const Thread& b) {
     return same_place(a.place, b.place) && (state != State::AT_WARP_BARRIER || a.mask == b.mask);
 }
 
-constexpr unsigned MOST_GROUPS = 6;  // that are told of
+constexpr unsigned MOST_GROUPS = 6;  // that are reported
 
 inline unsigned find_groups(Group* groups, unsigned from, unsigned to) {
     unsigned count = 0;
@@ -47,7 +47,7 @@ inline int describe_group(char* text, size_t room, const Group& group) {
                              thread.place.file, thread.place.line);
 }
 
-// A warp that waits in vain is told of alone; otherwise the block is.
+// If a warp waits in vain, only that warp is reported; otherwise the block is.
 void explain_divergence() {
     unsigned from = 0, to = thread_count;
     bool in_warp = false;
@@ -64,7 +64,7 @@ void explain_divergence() {
     for (unsigned i = 0; i < count && size_t(length) + 250 < sizeof text; i++) {
         length += describe_group(text + length, sizeof text - size_t(length), groups[i]);
     }
-    const Thread* waiting = nullptr;  // the first one, of those of the warp if it is one that waits
+    const Thread* waiting = nullptr;  // the first one; of the warp, if it is a warp that waits
     for (unsigned i = from; i < to && waiting == nullptr; i++) {
         State state = states[i];
         if (state == State::AT_WARP_BARRIER || (!in_warp && state == State::AT_BLOCK_BARRIER)) waiting = &threads[i];

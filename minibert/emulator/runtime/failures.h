@@ -1,4 +1,4 @@
-// How a launch is ended because of what a kernel did.
+// Ending a launch because of an error in the kernel.
 #pragma once
 #include <dlfcn.h>
 
@@ -6,8 +6,8 @@
 
 namespace emulator {
 
-// Program counters are told as distances from where this library begins, which is what tools look up in the file.
-// A return address is one instruction too far: that of the call is meant.
+// Program counters are reported as offsets from the beginning of this library, which is what tools look up in the file.
+// A return address is one instruction too far, so we subtract one to get an address in the call.
 inline size_t library_offset(const void* counter) {
     Dl_info library;
     if (counter == nullptr || dladdr(counter, &library) == 0) return 0;
@@ -46,7 +46,7 @@ inline void write_text(Kind kind, const void* counter, int argument, const char*
 static Report pending;  // a read of uninitialised memory, which may yet turn out to be a race: see accesses.h
 #endif
 
-// The launch ends with the report that was written.  The first one counts.
+// Ends the launch with the report that was written.  The first one counts.
 inline void stop() {
     stopped = true;
 #ifdef EMULATOR_CHECKS
@@ -54,7 +54,7 @@ inline void stop() {
 #endif
 }
 
-// The current thread is left where it is, for good.
+// Abandons the current thread where it is, for good.
 [[noreturn]] inline void abandon_thread() {
     states[current->number] = State::FINISHED;
     switch_to_scheduler(current->fiber);

@@ -1,8 +1,8 @@
 // Fibers: several call stacks in one CPU thread, and switching from one to another.
 //
 // A CUDA thread that waits at a barrier must remember where it was in the kernel, in whatever function and loop.  So each
-// has a call stack of its own.  To switch is to save the registers that a function call preserves, exchange the stack
-// pointer and load them again: a dozen instructions, where a switch between CPU threads takes some thousand.
+// has its own call stack.  A switch saves the callee-saved registers, exchanges the stack
+// pointer and restores them: a dozen instructions, whereas a switch between CPU threads takes some thousand.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
@@ -18,13 +18,13 @@
 
 namespace emulator {
 
-constexpr size_t STACK_BYTES = 256 * 1024;  // of address space; memory is used as far as a stack grows
+constexpr size_t STACK_BYTES = 256 * 1024;  // of address space; memory is used only as a stack grows
 
-constexpr size_t LOCAL_BYTES = 128 * 1024;  // of them that local variables can count on
+constexpr size_t LOCAL_BYTES = 128 * 1024;  // the part of them that is guaranteed to local variables
 
-constexpr size_t BELOW_STACKS = 64 * 1024 * 1024;  // that belong to nobody: what lies there is not Python's
+constexpr size_t BELOW_STACKS = 64 * 1024 * 1024;  // unused, so that nothing of Python's is there
 
-// Stacks for the threads of the largest block.  The lowest page of each cannot be touched: who needs more is stopped.
+// Stacks for the threads of the largest block.  The lowest page of each is a guard page: an overflow is caught.
 inline char* make_stacks() {
     size_t bytes = BELOW_STACKS + MOST_THREADS * STACK_BYTES;
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -35,8 +35,8 @@ inline char* make_stacks() {
     return stacks;
 }
 
-// Stacks of finished threads are given to new ones, the last one first: it is still in the cache.  A kernel without
-// barriers runs all its threads on one stack.
+// Stacks of finished threads are reused for new ones, the most recent first: it is still in the cache.  A kernel
+// without barriers runs all its threads on one stack.
 static unsigned free_stacks[MOST_THREADS];
 static unsigned free_count;
 
@@ -55,13 +55,13 @@ struct Fiber {
 #endif
 };
 
-// Where a stack begins; it grows downwards.  Not all at multiples of a large power of two: of a cache they would all use
-// the same few lines.
+// Where a stack begins; it grows downwards.  The offsets avoid multiples of a large power of two, which would all map
+// to the same few cache lines.
 inline char* top_of_stack(unsigned number) {
     return launch->stacks + (number + 1) * STACK_BYTES - number % 128 * 576;
 }
 
-void run_thread();  // what a new fiber begins with; it never returns
+void run_thread();  // the entry point of a new fiber; it never returns
 
 #ifdef EMULATOR_UCONTEXT
 
@@ -83,12 +83,12 @@ inline void switch_to_scheduler(Fiber& fiber) { swapcontext(&fiber.context, &sch
 
 static void* scheduler_stack_pointer;
 
-// Saves the registers on the stack that is in use, its pointer in *save, and goes on with the stack `load`.
+// Saves the registers on the current stack and its pointer in *save, and switches to the stack `load`.
 void exchange_stacks(void** save, void* load) asm("emulator_exchange_stacks");
 
 #if defined(__x86_64__)
 constexpr size_t SAVED_REGISTERS = 6;  // words that the function below pushes
-constexpr size_t RETURN_ADDRESS = 6;   // which of the words on a stack is where to go on
+constexpr size_t RETURN_ADDRESS = 6;   // which word on a stack is the address to resume at
 asm(R"(
     .text
     .p2align 4
@@ -109,7 +109,7 @@ emulator_exchange_stacks:
     popq %rbp
     ret
 )");
-constexpr size_t FRAME_WORDS = SAVED_REGISTERS + 2;  // a function finds its stack 8 bytes off a multiple of 16
+constexpr size_t FRAME_WORDS = SAVED_REGISTERS + 2;  // on entry to a function the stack is 8 bytes off a multiple of 16
 #else
 constexpr size_t RETURN_ADDRESS = 11;  // x30
 constexpr size_t FRAME_WORDS = 20;

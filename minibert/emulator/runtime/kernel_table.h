@@ -1,6 +1,6 @@
 // How the launcher finds the kernels of a file, their parameters, and how to call them.
 //
-// source.py writes a table of them at the end of the source:
+// source.py appends a table of them to the source:
 //     EMULATOR_KERNELS(emulator::describe("scale<float>", &scale<float>), ...)
 #pragma once
 #include <type_traits>
@@ -23,8 +23,8 @@ struct Parameter {
 
 struct Kernel {
     const char* name;
-    void (*call)(const Kernel& kernel, void** arguments);  // arguments[i]: where the value of parameter i is kept
-    void (*function)();                                    // of another type: `call` knows which
+    void (*call)(const Kernel& kernel, void** arguments);  // arguments[i]: the address of the value of parameter i
+    void (*function)();                                    // cast from another type, which `call` knows
     int count;
     const Parameter* parameters;
 };
@@ -46,7 +46,7 @@ template <> inline constexpr const char* dtype_of<float> = "float32";
 template <> inline constexpr const char* dtype_of<double> = "float64";
 template <> inline constexpr const char* dtype_of<__half> = "float16";
 template <> inline constexpr const char* dtype_of<__nv_bfloat16> = "bfloat16";
-// vectors: an array of their elements is what one has in Python
+// vectors: in Python, an array of their elements
 template <> inline constexpr const char* dtype_of<float2> = "float32";
 template <> inline constexpr const char* dtype_of<float4> = "float32";
 template <> inline constexpr const char* dtype_of<double2> = "float64";
@@ -55,7 +55,7 @@ template <> inline constexpr const char* dtype_of<int4> = "int32";
 template <> inline constexpr const char* dtype_of<uint2> = "uint32";
 template <> inline constexpr const char* dtype_of<uint4> = "uint32";
 
-// The compiler's text for this function, which has the name of T in it: "... [with T = const float*]".
+// The compiler's name for this function, which contains the name of T: "... [with T = const float*]".
 template <typename T> constexpr const char* type_text() { return __PRETTY_FUNCTION__; }
 
 template <typename P> constexpr Parameter parameter() {
@@ -77,7 +77,7 @@ template <typename... P> struct Entry {
     }
 };
 
-// The kernel is an argument, so that of several functions of its name the one that returns nothing is meant.
+// The kernel is an argument, so that overload resolution picks the function that returns void.
 template <typename... P> Kernel describe(const char* name, void (*kernel)(P...)) {
     return {name, &Entry<P...>::call, reinterpret_cast<void (*)()>(kernel), int(sizeof...(P)), Entry<P...>::parameters};
 }

@@ -2,22 +2,22 @@
 //
 //     D [M, N] = A [M, K] B [K, N] + C [M, N]        M, N, K: 16, 16, 16 or 32, 8, 16 or 8, 32, 16
 //
-// A and B are half or bfloat16, C and D are float (or half, beside half).  A fragment is one lane's share of a matrix.
-// Which elements a lane holds is nobody's business: it differs between GPUs, and here it is a scramble, so that a
-// kernel that counts on some order computes nonsense.  Fragments of the same type share the scramble, so that they can
+// A and B are half or bfloat16, C and D are float (or half, with half).  A fragment is one lane's share of a matrix.
+// Which elements a lane holds is unspecified: it differs between GPUs, and here they are scrambled, so that a
+// kernel that relies on some order computes nonsense.  Fragments of the same type are scrambled alike, so that they can
 // be added, scaled and copied element by element, as CUDA promises.
 //
-// Each operation is one of the whole warp.  What the hardware demands is checked: all 32 lanes come, with the same
-// matrix; it begins at a multiple of 32 bytes; its rows are a multiple of 16 bytes apart.  Loads and stores go through
-// memory in pieces of 16 bytes, eight lanes to eight rows, as the hardware's do, so that races, bounds and bank
-// conflicts are seen as for any other access.  As on a GPU they order nothing: another lane sees what was stored only
-// after __syncwarp() or __syncthreads().
+// Each operation is warp-wide.  The hardware's requirements are checked: all 32 lanes take part, with the same
+// matrix; it begins at a multiple of 32 bytes; its row stride is a multiple of 16 bytes.  Loads and stores access
+// memory in pieces of 16 bytes, eight lanes to eight rows, as the hardware's do, so that races, out-of-bounds accesses
+// and bank conflicts are seen as for any other access.  As on a GPU they do not order memory: another lane sees what
+// was stored only after __syncwarp() or __syncthreads().
 #pragma once
 #include "cuda_bf16.h"
 #include "cuda_emulator.h"
 #include "cuda_fp16.h"
 
-// Check mode compiles kernels with -fsanitize=thread; g++ and clang++ tell it differently.
+// Check mode compiles kernels with -fsanitize=thread, which g++ and clang++ signal differently.
 #define EMULATOR_CHECKED false
 #if defined(__SANITIZE_THREAD__)
 #undef EMULATOR_CHECKED
@@ -31,17 +31,17 @@
 
 namespace emulator::tensor_cores {
 
-// One lane's share of a matrix [ROWS, COLUMNS].  Where 32 lanes have more room than it has elements, some elements are
-// held twice or more.
+// One lane's share of a matrix [ROWS, COLUMNS].  If 32 lanes have room for more elements than it has, some elements are
+// held more than once.
 template <int ROWS, int COLUMNS, typename T, int PER_LANE, unsigned SCRAMBLE> struct Share {
     using element_type = T;
     static constexpr int rows = ROWS, columns = COLUMNS, num_elements = PER_LANE;
     T x[PER_LANE];
 
-    // Nothing is in it yet: NaN, so that a forgotten fill_fragment shows.
+    // Filled with NaN, so that a forgotten fill_fragment shows.
     Share() { std::memset(static_cast<void*>(x), POISON, sizeof x); }
 
-    // Which element of the matrix, counted row by row, a lane holds at x[i].  Each step maps the 2^n places one to one.
+    // Which element of the matrix, in row-major order, a lane holds at x[i].  Each step permutes the 2^n places.
     static unsigned element(unsigned lane, unsigned i) {
         constexpr unsigned PLACES = WARP_SIZE * PER_LANE;
         unsigned place = lane * PER_LANE + i;
@@ -53,13 +53,13 @@ template <int ROWS, int COLUMNS, typename T, int PER_LANE, unsigned SCRAMBLE> st
 
 // ------------------------------------------------------------------------------ what the lanes of a warp share
 
-// What lanes put down for each other during one operation.  A warp has two rooms and uses them in turn: while the last
-// lanes still read from one, the first may be at the next operation already and write to the other.
+// What lanes write for each other during one operation.  A warp has two rooms and uses them in turn: while the last
+// lanes still read from one, the first may already be at the next operation and write to the other.
 struct Room {
     const void* matrix;          // what lane 0 was given; all lanes must be given the same
     unsigned leading_dimension;
-    unsigned arrived;            // lanes that have put down their shares of A and B
-    alignas(16) unsigned char tile[32 * 16 * sizeof(float)];  // a whole matrix, as it lies in memory
+    unsigned arrived;            // lanes that have written their shares of A and B
+    alignas(16) unsigned char tile[32 * 16 * sizeof(float)];  // a whole matrix, as it is laid out in memory
     float a[32 * 16], b[32 * 16], product[32 * 16];
 };
 struct Rooms {
@@ -68,7 +68,7 @@ struct Rooms {
 };
 static_assert(sizeof(Rooms) <= WARP_SCRATCH_BYTES, "a warp's rooms do not fit");
 
-// A lane begins an operation: the room that it is to use.
+// A lane begins an operation; returns the room that it uses.
 EMULATOR_UNCHECKED inline Room& enter(Place place) {
     unsigned threads = blockDim.x * blockDim.y * blockDim.z;
     unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
@@ -97,7 +97,7 @@ EMULATOR_UNCHECKED inline Room& enter(const void* matrix, unsigned leading_dimen
     return room;
 }
 
-// All lanes are here, and with the same matrix.
+// Waits for all lanes, and checks that they have the same matrix.
 EMULATOR_UNCHECKED inline void meet(const Room& room, const void* matrix, unsigned leading_dimension, Place place) {
     warp_barrier(0xffffffffu, place, false);
     if (room.matrix != matrix)
@@ -110,9 +110,9 @@ EMULATOR_UNCHECKED inline void meet(const Room& room, const void* matrix, unsign
 
 // ------------------------------------------------------------------------------------------- load and store
 
-// A matrix in memory is made of lines: its rows or, by columns, its columns.  They are cut into pieces of 16 bytes,
-// counted from line to line first.  Eight neighbouring lanes take eight neighbouring lines, and no lane takes the piece
-// of its own number: what it had written there itself would be in order though nobody waited for the others.
+// A matrix in memory consists of lines: its rows or, if column-major, its columns.  They are split into pieces of 16
+// bytes, numbered across lines first.  Eight neighbouring lanes take eight neighbouring lines, and no lane takes the
+// piece of its own number: its own write there would be in order even if it did not wait for the others.
 using Piece = unsigned __int128;
 template <typename Share>
 constexpr unsigned pieces = Share::rows * Share::columns * sizeof(typename Share::element_type) / 16;
@@ -122,7 +122,7 @@ EMULATOR_UNCHECKED inline unsigned first_piece() {
     return (lane + 8) % 32 / 8 * 8 + (lane + 3) % 8;
 }
 
-// Where a piece lies in a tile that has its lines close together.
+// Where a piece is in a tile, whose lines are packed without gaps.
 template <typename T> EMULATOR_UNCHECKED Piece* in_tile(Room& room, unsigned element) {
     return reinterpret_cast<Piece*>(room.tile + element * sizeof(T));
 }
@@ -130,7 +130,7 @@ template <typename T> EMULATOR_UNCHECKED Piece* in_tile(Room& room, unsigned ele
 EMULATOR_UNCHECKED inline void put(Piece* to, Piece piece) { *to = piece; }
 EMULATOR_UNCHECKED inline Piece take(const Piece* from) { return *from; }
 
-// Where in the tile the element is that this lane holds at x[i].
+// The position in the tile of the element that this lane holds at x[i].
 template <typename Share> EMULATOR_UNCHECKED unsigned place_in_tile(unsigned i, bool by_rows) {
     unsigned element = Share::element(lane_id(), i);
     unsigned row = element / Share::columns, column = element % Share::columns;
@@ -147,8 +147,8 @@ template <typename Share> EMULATOR_UNCHECKED void to_tile(const Share& share, Ro
     for (int i = 0; i < Share::num_elements; i++) tile[place_in_tile<Share>(i, by_rows)] = share.x[i];
 }
 
-// The one line of these two functions that reads or writes the kernel's memory is checked.  It becomes part of the
-// kernel itself (always inlined), so that what is wrong is reported at the kernel's own line.
+// The line of each of these two functions that reads or writes the kernel's memory is checked.  It becomes part of the
+// kernel itself (always inlined), so that errors are reported at the kernel's own line.
 
 template <typename Share, typename T>
 __forceinline__ void load(Share& share, const T* matrix, unsigned leading_dimension, bool by_rows, Place place) {
@@ -192,7 +192,7 @@ EMULATOR_UNCHECKED void demand_filled(const A& a, const B& b, const C& c, Place 
              is_empty(a) ? "a" : is_empty(b) ? "b" : "c");
 }
 
-// product = a b, in float: it holds products of half and bfloat16 exactly, and their sums are rounded.
+// product = a b, in float, which holds products of half and bfloat16 exactly; their sums are rounded.
 template <int M, int N, int K> EMULATOR_UNCHECKED void multiply(Room& room) {
     for (int row = 0; row < M; row++) {
         float sums[N] = {};
@@ -202,7 +202,7 @@ template <int M, int N, int K> EMULATOR_UNCHECKED void multiply(Room& room) {
     }
 }
 
-// d = a b + c.  All lanes put down their shares of A and B; the last one to come finds all there, and multiplies.
+// d = a b + c.  All lanes write their shares of A and B; the last one to arrive multiplies.
 template <int M, int N, int K, typename D, typename A, typename B, typename C>
 EMULATOR_UNCHECKED void multiply_add(D& d, const A& a, const B& b, const C& c, Place place) {
     const unsigned lane = lane_id();
@@ -231,7 +231,7 @@ struct row_major {};
 struct col_major {};
 enum layout_t { mem_row_major, mem_col_major };
 
-// Other uses, shapes and types than these have no definition, and do not compile.
+// Uses, shapes and types other than these have no definition, and do not compile.
 template <typename Use, int M, int N, int K, typename T, typename Layout = void> class fragment;
 
 #define EMULATOR_FRAGMENTS(M, N, K)                                                                                   \

@@ -1,6 +1,6 @@
-// Functions of numbers that CUDA has and C++ has not, and those of <cmath> by their CUDA names.
+// Numeric functions that CUDA has and C++ lacks, and those of <cmath> under their CUDA names.
 //
-// The fast ones (__expf, __fdividef ...) are exact here: how far a GPU is off cannot be seen on the emulator.
+// The fast ones (__expf, __fdividef ...) have full precision here: the emulator does not show a GPU's error.
 #pragma once
 #include <cmath>
 
@@ -72,7 +72,7 @@ inline unsigned __brev(unsigned x) {
 
 // --------------------------------------------------------------------------------------------- smaller, greater
 
-// As in CUDA, where both arguments need not be of the same type: max(x, 0u) and fmaxf-like max(1.0f, x).
+// As in CUDA, where the two arguments need not be of the same type: max(x, 0u) and fmaxf-like max(1.0f, x).
 template <typename A, typename B> inline auto min(A a, B b) -> typename std::common_type<A, B>::type {
     using Result = typename std::common_type<A, B>::type;
     if constexpr (std::is_floating_point<Result>::value) return std::fmin(Result(a), Result(b));

@@ -1,13 +1,13 @@
-// Races: two threads use the same memory, at least one of them writes, and no barrier settles which comes first.
+// Data races: two threads access the same memory, at least one of them writes, and no barrier orders the accesses.
 //
-// The threads run one after the other here, so the numbers may come out right.  But what was done before is known (Cell),
-// and so is what orders it before what is done now:
+// The threads run one after the other here, so the results may be correct.  But earlier accesses are recorded (Cell),
+// and an earlier access is ordered before the current one if:
 //
-//     the same thread did both
-//     the same block, with __syncthreads between: the phase is later
-//     the same warp, with __syncwarp between: the warp's phase is later
+//     the same thread made both
+//     the same block made both, with __syncthreads in between: the phase is later
+//     the same warp made both, with __syncwarp in between: the warp's phase is later
 //
-// Everything else could as well have come in the other order on a GPU.  Atomic operations do not race with each other.
+// Everything else could have happened in the other order on a GPU.  Atomic operations do not race with each other.
 // After a __syncwarp of only some lanes a race between the others can be missed.
 #pragma once
 #include "regions.h"
@@ -22,7 +22,7 @@ inline bool is_ordered_before_now(const Use& use) {
     return use.thread / WARP_SIZE == current->number / WARP_SIZE && use.warp_phase < current->warp_phase;
 }
 
-// Whether there was such a use.  What an earlier block did with shared memory is gone.
+// Whether there was such a use.  Uses of shared memory by earlier blocks do not count.
 inline bool is_there(const Use& use, const Region& region) {
     return use.block != 0 && !(region.is_shared && use.block != uint32_t(block_serial));
 }
@@ -37,7 +37,7 @@ inline Use use_of_now(bool atomic, const void* counter) {
     return use;
 }
 
-// Two uses that nothing orders, as one: what comes later must be ordered after both.
+// Merges two unordered uses into one: later uses must be ordered after both.
 inline Use joined(const Use& earlier, Use now) {
     if (earlier.block != now.block) {
         now.block = SEVERAL_BLOCKS;
@@ -76,14 +76,14 @@ inline size_t library_offset(const Use& use) {
     abandon_thread();
 }
 
-// Whether a read says nothing new: threads of several warps of this block have read in this phase, or this thread has.
+// Whether a read adds no information: several warps of this block have read in this phase, or this thread has.
 inline bool is_known_read(const Use& read) {
     if (read.block != uint32_t(block_serial) || read.phase != phase) return false;
     if (read.several == Several::WARPS) return true;
     return read.several == Several::NO && read.thread == current->number && read.warp_phase == current->warp_phase;
 }
 
-// Compares an access with what was done before to one cell, and notes it there.
+// Compares an access with earlier accesses to one cell, and records it there.
 inline void note_use(const Region& region, Cell& cell, char* address, size_t bytes, bool writes, bool atomic,
                      const void* counter) {
     bool after_write = !is_there(cell.write, region) || is_ordered_before_now(cell.write);

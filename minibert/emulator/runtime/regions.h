@@ -1,4 +1,4 @@
-// The memory that a kernel may use, and what is known of it: which bytes were written, and who used them last.
+// The memory that a kernel may use, and what is known about it: which bytes were written, and who used them last.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -7,15 +7,15 @@
 
 namespace emulator {
 
-// Who used a piece of memory.  `several` tells how many did of which only one can be kept here.
+// Who used a piece of memory.  Only one use is stored; `several` says whether there were others.
 enum class Several : uint8_t { NO, LANES, WARPS };
 struct Use {
-    uint32_t block;       // its serial number; 0: nobody
+    uint32_t block;       // its serial number; 0: none
     uint16_t thread;
     bool atomic;
     Several several;
     uint32_t phase, warp_phase;
-    uint32_t counter;     // the program counter, as distance from the beginning of the library
+    uint32_t counter;     // the program counter, as an offset from the beginning of the library
 };
 constexpr uint32_t SEVERAL_BLOCKS = 0xffffffff;
 
@@ -24,15 +24,15 @@ struct Cell {
     Use write, read;
 };
 
-// A run of addresses with a cell for each `granule` bytes.  The granule is halved, and cells doubled, when something
-// smaller is read or written for the first time: so two threads that use neighbouring numbers never share a cell.
+// A run of addresses with a cell for each `granule` bytes.  The granule is reduced, and cells are split, when something
+// smaller is read or written for the first time: so two threads that use neighbouring elements never share a cell.
 struct Region {
     char* begin;
     size_t bytes;
-    unsigned char* written;     // a byte for each byte: 1 if it was written; null where all were
+    unsigned char* written;     // a byte for each byte: 1 if it was written; null if all were
     const SharedArray* shared;  // null for dynamic shared memory, and for global memory
     bool is_shared;
-    unsigned first_array, array_count;  // of the launch's arrays that lie in it (global memory)
+    unsigned first_array, array_count;  // the launch's arrays that it contains (global memory)
     size_t granule;
     Cell* cells;
 
@@ -42,7 +42,7 @@ struct Region {
 constexpr size_t LARGEST_GRANULE = 16;
 
 inline Cell* new_cells(size_t bytes, size_t granule) {
-    return static_cast<Cell*>(std::calloc(bytes / granule + 1, sizeof(Cell)));  // memory is used where it is written
+    return static_cast<Cell*>(std::calloc(bytes / granule + 1, sizeof(Cell)));  // memory is committed on first write
 }
 
 inline void refine(Region& region, size_t granule) {
@@ -85,14 +85,14 @@ inline void forget_global_regions() {
     global_regions.clear();
 }
 
-// The region that an address lies in, or the last one before it; null if there is none.
+// The region that contains an address, or the last one before it; null if there is none.
 inline Region* global_region_before(const char* address) {
     auto after = std::upper_bound(global_regions.begin(), global_regions.end(), address,
                                   [](const char* wanted, const Region& region) { return wanted < region.begin; });
     return after == global_regions.begin() ? nullptr : &*std::prev(after);
 }
 
-// The array in which an access lies with all its bytes; null if there is none.
+// The array that contains all bytes of an access; null if there is none.
 inline const Array* array_around(const Region& region, const char* address, size_t bytes) {
     for (unsigned i = region.first_array; i < region.first_array + region.array_count; i++) {
         const Array& array = arrays[i];
@@ -104,11 +104,11 @@ inline const Array* array_around(const Region& region, const char* address, size
 // ------------------------------------------------------------------------------------------------ shared memory
 
 static unsigned char shared_written[ARENA_BYTES];
-static std::vector<Region> shared_regions;  // of the block that runs, in their order of appearance
+static std::vector<Region> shared_regions;  // of the current block, in order of appearance
 static unsigned shared_region_count;
 
-// An array of shared memory begins.  Its cells are those that the last block's array left; what is in them is not of
-// this block, and so does not count.
+// An array of shared memory begins.  It reuses the cells of the previous block's array; their contents are not of
+// this block, and so do not count.
 void shared_array_begins(char* begin, size_t bytes, const SharedArray* array) {
     if (array == nullptr) shared_region_count = 0;  // dynamic shared memory, the first of a block
     if (shared_region_count == shared_regions.size()) shared_regions.push_back(Region{});
@@ -137,7 +137,7 @@ inline Region* shared_region_around(const char* address) {
 
 // ------------------------------------------------------------------------------------------------ names of places
 
-// "element 5 of {argument}", "element 5 of shared memory `room`".  Python puts in the argument's name.
+// "element 5 of {argument}", "element 5 of shared memory `room`".  Python fills in the argument's name.
 inline void name_element(char* text, size_t room, const Region& region, const char* address, size_t bytes,
                          int* argument) {
     if (region.is_shared) {

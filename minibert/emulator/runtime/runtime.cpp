@@ -4,16 +4,16 @@
 //     state.h            what Python hands over and gets back
 //     fibers.h           call stacks, and switching between them
 //     scheduler.h        which thread runs when; barriers
-//     divergence.h       what is told when threads wait in vain
-//     failures.h         how a launch is ended by a mistake
+//     divergence.h       the diagnosis when threads wait in vain
+//     failures.h         how an error ends a launch
 //     warp_operations.h  shuffles, votes, atomics
 //     shared_arrays.h    shared memory
-//     signals.h          wrong addresses, Ctrl-C and time limits
+//     signals.h          invalid addresses, Ctrl-C and time limits
 //   and, for check mode,
-//     regions.h          which memory a kernel may use, and what is known of it
+//     regions.h          which memory a kernel may use, and what is known about it
 //     races.h            accesses that no barrier orders
 //     accesses.h         what is done at every access
-//     sanitizer.h        how the compiler tells of accesses and of overflows
+//     sanitizer.h        how the compiler reports accesses and overflows
 //     counters.h         sectors and bank conflicts
 //     trace.h            the list of all accesses
 #include "state.h"
@@ -65,7 +65,7 @@ inline void run_block_number(size_t number) {
     notice_signal();
 }
 
-// The blocks one after the other: forwards, backwards, or in an order of chance.
+// Runs the blocks one after the other: forwards, backwards, or in random order.
 inline void run_grid() {
     size_t count = size_t(gridDim.x) * gridDim.y * gridDim.z;
     unsigned* order = nullptr;
@@ -97,7 +97,7 @@ EMULATOR_API const emulator::Count* emulator_counts(size_t* count) {
 }
 #endif
 
-// Runs a kernel.  What went wrong is in the report; its kind is NOTHING if nothing did.
+// Runs a kernel.  The report says what went wrong; its kind is NOTHING if nothing did.
 EMULATOR_API const emulator::Report* emulator_launch(const emulator::Launch* asked) {
     using namespace emulator;
     prepare(*asked);

@@ -1,6 +1,6 @@
 // How check mode learns what a kernel does: the compiler is told to look for races and undefined behaviour
-// (-fsanitize=thread,...), and puts calls of these functions into the kernel.  Usually they are those of a library that
-// comes with the compiler and watches a whole process; here they are ours, and watch the threads of a kernel.
+// (-fsanitize=thread,...), and inserts calls to these functions into the kernel.  Usually they come from a library that
+// ships with the compiler and watches a whole process; here they are ours, and watch the threads of a kernel.
 #pragma once
 #include "accesses.h"
 
@@ -8,7 +8,7 @@
 
 // ------------------------------------------------------------------------------- -fsanitize=thread: every access
 
-// The frequent ones are compiled for their size.
+// The frequent ones are specialised by size.
 #define EMULATOR_ACCESS(bytes)                                                                              \
     void __tsan_read##bytes(void* address) {                                                                \
         emulator::check_any_access(address, bytes, false, false, EMULATOR_CALL_ADDRESS);                    \
@@ -58,17 +58,17 @@ void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 }
 
-// -------------------------------------------------- -fsanitize=undefined: just before what C++ does not define
+// -------------------------------------------------- -------- -fsanitize=undefined: just before undefined behaviour
 
 namespace emulator {
 
-// What the compiler hands over, in the layout that GCC and clang agree on.
+// What the compiler passes, in the layout that GCC and clang agree on.
 struct SourceLocation {
     const char* file;
     uint32_t line, column;
 };
 struct TypeDescription {
-    uint16_t kind, info;  // kind 0: an integer; info: its lowest bit tells if it is signed, the others the log2 of its bits
+    uint16_t kind, info;  // kind 0: an integer; info: lowest bit 1 if it is signed, the others log2 of its width
     char name[1];
 };
 struct MisalignedData {

@@ -1,46 +1,46 @@
 // Which thread runs when, and barriers.
 //
 // A block's threads run one after the other, each until it waits at a barrier or ends.  The scheduler stays with a warp
-// as long as one of its lanes can go on, then turns to the next warp.  When no thread can go on, all must have ended or
-// wait at the same barrier of the block; anything else is a mistake of the kernel, and told as such.
+// as long as one of its lanes can run, then moves to the next warp.  When no thread can run, all must have ended or
+// wait at the same barrier of the block; anything else is a bug in the kernel, and is reported as such.
 #pragma once
 #include "fibers.h"
 
 namespace emulator {
 
-// What the lanes of a warp do when all are there.
+// What the lanes of a warp do once all have arrived.
 enum class Together : uint8_t { WAIT, EXCHANGE, VOTE, COMPARE };
 
 struct Thread {
     Fiber fiber;
     uint3 index;
     unsigned number;       // in the block, counted x first
-    bool orders_memory;    // of the warp barrier that it waits at
-    Together together;     // likewise: what for
+    bool orders_memory;    // for the warp barrier that it waits at
+    Together together;     // likewise: the purpose
     unsigned mask;         // likewise: the lanes it waits for
     unsigned source;       // EXCHANGE: the lane whose bits it wants
-    uint64_t gives, gets;  // its bits, and those that it gets
+    uint64_t gives, gets;  // its bits, and those that it receives
     Place place;           // where it waits
-    unsigned warp_phase;   // barriers of its warp that order memory and that it passed
+    unsigned warp_phase;   // memory-ordering barriers of its warp that it has passed
 };
 
 static Thread threads[MOST_THREADS];
-static State states[MOST_THREADS];              // of each thread; apart, as all of them are looked at often
+static State states[MOST_THREADS];              // of each thread; kept separately, since all are scanned often
 static unsigned waiting_in_warp[MOST_WARPS];    // lanes that wait at a barrier of the warp
 static unsigned waiting_in_block;               // threads that wait at a barrier of the block
 static Place block_place;                       // where the first of them waits
-static bool elsewhere;                          // and whether another one waits at another place
-static unsigned votes[2];           // threads that said yes at a barrier, in odd and even phases of the block
-static unsigned vain_atomics;       // that changed nothing, since one last did or a thread gave way to others
+static bool elsewhere;                          // whether another one waits at a different place
+static unsigned votes[2];           // threads that voted yes at a barrier, in odd and even phases of the block
+static unsigned vain_atomics;       // that changed nothing, since one last did or a thread yielded
 static bool gave_way;
-static unsigned fruitless_rounds;   // in which threads did nothing but try atomics in vain
+static unsigned fruitless_rounds;   // in which threads only tried atomics in vain
 
 inline void fail_block(Kind kind, Place place, const char* text, ...);
 void explain_divergence();
 inline uint64_t result_for(const Thread& thread, const Thread* warp, unsigned mask);
 void phase_ends();  // at a barrier of the block, and at its end; for check mode
 
-// A generator of random orders (xorshift): the same on every machine for the same seed.
+// A random number generator (xorshift): the same on every machine for the same seed.
 static uint64_t random_state;
 inline unsigned random_below(unsigned limit) {
     random_state ^= random_state << 13;
@@ -64,7 +64,7 @@ void run_thread() {
     launch->kernel->call(*launch->kernel, launch->arguments);
     states[current->number] = State::FINISHED;
     switch_to_scheduler(current->fiber);
-    __builtin_trap();  // nobody switches to a finished thread
+    __builtin_trap();  // a finished thread is never resumed
 }
 
 inline void resume(Thread& thread) {
@@ -125,7 +125,7 @@ inline unsigned lanes_of_warp(unsigned warp) {
     return count >= WARP_SIZE ? 0xffffffffu : (1u << count) - 1;
 }
 
-// Whether all lanes that `thread` waits for wait with it.  Those that the block does not have are not waited for.
+// Whether all lanes that `thread` waits for have arrived.  Lanes that the block does not have are not waited for.
 inline bool warp_is_complete(const Thread& thread, unsigned warp, unsigned mask) {
     for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
         unsigned number = warp * WARP_SIZE + unsigned(__builtin_ctz(lanes));
@@ -136,8 +136,8 @@ inline bool warp_is_complete(const Thread& thread, unsigned warp, unsigned mask)
     return true;
 }
 
-// What the lanes want of each other is settled now, while none has gone on: see warp_operations.h.  After a barrier that
-// orders memory, each of its lanes has a phase that is greater than any of them had before.
+// The lanes exchange their data now, before any of them resumes: see warp_operations.h.  After a barrier that
+// orders memory, each of its lanes has a phase greater than any of them had before.
 inline void release_lanes(Thread* warp, unsigned mask, Together together, bool orders_memory) {
     unsigned last_phase = 0;
     for (unsigned lanes = mask; lanes != 0; lanes &= lanes - 1) {
@@ -183,7 +183,7 @@ inline void release_block() {
 
 // ----------------------------------------------------------------------------------------------- warps and blocks
 
-// Runs the lanes of a warp that can go on.  Returns whether there were any.
+// Runs the lanes of a warp that can run.  Returns whether there were any.
 inline bool run_lanes(unsigned warp) {
     unsigned order[WARP_SIZE], first = warp * WARP_SIZE;
     unsigned count = thread_count - first < WARP_SIZE ? thread_count - first : WARP_SIZE;
@@ -198,7 +198,7 @@ inline bool run_lanes(unsigned warp) {
     return any;
 }
 
-// In random order the warps take turns after each barrier of a warp, otherwise each goes as far as it can.
+// In random order, warps take turns after each warp barrier; otherwise each runs as far as it can.
 inline bool run_warp(unsigned warp) {
     bool any = false;
     do {

@@ -1,7 +1,7 @@
-// Where shared memory lies.
+// The layout of shared memory.
 //
 // Dynamic shared memory begins at a fixed place; the arrays that are declared with a size follow, each at a multiple of
-// 128 bytes and with a gap before it, so that whoever leaves one array does not get into the next.  Nothing of one block
+// 128 bytes and with a gap before it, so that an overrun of one array does not reach the next.  Nothing of one block
 // is left for the next: all of it is filled with POISON again.
 #pragma once
 #include "failures.h"
@@ -15,7 +15,7 @@ alignas(1024) char dynamic_shared[ARENA_BYTES];
 uint64_t block_serial = 0;
 
 constexpr unsigned MOST_SHARED_ARRAYS = 128;
-static SharedArray* shared_arrays[MOST_SHARED_ARRAYS];  // of the block that runs
+static SharedArray* shared_arrays[MOST_SHARED_ARRAYS];  // of the current block
 static unsigned shared_array_count;
 static size_t arena_used, static_bytes;
 

@@ -5,8 +5,8 @@
 //
 //     extern __shared__ float room[];    float* const room = reinterpret_cast<float*>(emulator::dynamic_shared);
 //
-// Each instance of a kernel template has a struct of its own, hence its own array.  All threads of a block find the same
-// array; the next block finds it anew, and filled with POISON.
+// Each instance of a kernel template has its own struct, and so its own array.  All threads of a block get the same
+// array; for the next block it is new, and filled with POISON.
 #pragma once
 #include "warps.h"
 
@@ -15,13 +15,13 @@ namespace emulator {
 
 constexpr size_t SHARED_ALIGNMENT = 128;       // one row of the 32 banks of four bytes
 constexpr size_t MOST_SHARED = 227 * 1024;     // bytes that a block can have on the largest devices
-constexpr size_t MOST_STATIC = 48 * 1024;      // bytes of them that can be declared with a size
+constexpr size_t MOST_STATIC = 48 * 1024;      // bytes of those that can be declared with a size
 
-// One __shared__ declaration, and where it lies in the block that runs.
+// One __shared__ declaration, and its address in the current block.
 struct SharedArray {
     const char* name;
     size_t bytes, element_bytes;
-    uint64_t block;  // the block, as counted by block_serial, for which `address` holds
+    uint64_t block;  // the block, as counted by block_serial, for which `address` is valid
     char* address;
 };
 

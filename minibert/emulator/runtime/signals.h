@@ -1,5 +1,5 @@
-// What the operating system tells while a kernel runs: an address that is not there, a division by zero, Ctrl-C, the end
-// of the time limit.  The thread of the kernel is left where it is and the launch ends with an error; Python goes on.
+// Signals while a kernel runs: an invalid address, a division by zero, Ctrl-C, the end
+// of the time limit.  The kernel's thread is abandoned and the launch ends with an error; Python continues.
 #pragma once
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +11,7 @@ namespace emulator {
 
 constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGINT, SIGVTALRM};
 constexpr unsigned SIGNAL_COUNT = sizeof(SIGNALS) / sizeof(SIGNALS[0]);
-constexpr size_t SIGNAL_STACK_BYTES = 64 * 1024;  // a stack of its own: the thread's may be what has no room left
+constexpr size_t SIGNAL_STACK_BYTES = 64 * 1024;  // a separate stack: the thread's may be the one that overflowed
 
 static struct sigaction earlier_actions[SIGNAL_COUNT];
 static stack_t earlier_stack;
@@ -26,7 +26,7 @@ __attribute__((format(printf, 2, 3))) inline void report_signal(Kind kind, const
     va_end(values);
 }
 
-// Whether an address lies where the current thread's stack has no room left, or not far below.
+// Whether an address is at the guard page of the current thread's stack, or not far below.
 inline bool overflows_stack(const char* address) {
     const char* begin = launch->stacks + current->fiber.stack * STACK_BYTES;
     return address >= begin - 4 * STACK_BYTES && address < begin + 2 * size_t(getpagesize());
@@ -66,13 +66,13 @@ inline void restore_action(int signal) {
 
 void on_signal(int signal, siginfo_t* details, void* context) {
     bool is_request = signal == SIGINT || signal == SIGVTALRM, here = pthread_equal(pthread_self(), launching_thread);
-    if (is_request && !here) {  // another thread of the process got what is meant for the kernel
+    if (is_request && !here) {  // another thread of the process received a signal meant for the kernel
         pthread_kill(launching_thread, signal);
         return;
     }
-    if (!here || current == nullptr) {  // the kernel does not run: the scheduler does, or something else in the process
+    if (!here || current == nullptr) {  // the scheduler is running, or another thread, not the kernel
         if (is_request) interrupted = signal;
-        else restore_action(signal);  // it is no mistake of the kernel: on return it happens again, and is seen
+        else restore_action(signal);  // not the kernel's fault: on return it happens again, with the earlier handler
         return;
     }
     explain_signal(signal, details);
@@ -84,7 +84,7 @@ void on_signal(int signal, siginfo_t* details, void* context) {
 inline void set_timer(unsigned seconds) {
     struct itimerval timer = {};
     timer.it_value.tv_sec = seconds;
-    setitimer(ITIMER_VIRTUAL, &timer, nullptr);  // counts the time that the process computes
+    setitimer(ITIMER_VIRTUAL, &timer, nullptr);  // counts CPU time of the process
 }
 
 inline void catch_signals() {

@@ -1,11 +1,11 @@
-// Rounding to numbers of sixteen bits and back, for cuda_fp16.h and cuda_bf16.h.
+// Rounding to 16-bit numbers and back, for cuda_fp16.h and cuda_bf16.h.
 //
 //                sign  exponent  mantissa   largest      smallest normal   spacing at 1
 //   float           1         8        23   3.4e38       1.2e-38           1.2e-7
 //   half            1         5        10   65504        6.1e-5            9.8e-4
 //   bfloat16        1         8         7   3.4e38       1.2e-38           7.8e-3
 //
-// Everything rounds to nearest, ties to even, and once: also from double and from 64-bit integers.
+// Everything rounds to nearest, ties to even, and only once, even from double and from 64-bit integers.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -30,9 +30,9 @@ inline float float_of(uint32_t bits) {
     return x;
 }
 
-// A double as the float next to it whose last bit is 1, or as itself where it is a float already.  Half and bfloat16
-// have at least two bits less than a float.  A number with an odd last bit is none of them and never half-way between
-// two of them, so rounding it again gives what rounding the double at once would give.
+// Rounds a double to odd: to the adjacent float whose last bit is 1, or exactly if it is a float already.  Half and
+// bfloat16 have at least two bits fewer than a float.  A float with an odd last bit is neither one of them nor halfway
+// between two of them, so rounding it again gives the same as rounding the double directly.
 inline float to_odd(double x) {
     float nearest = static_cast<float>(x);
     uint32_t bits = bits_of(nearest);
@@ -41,8 +41,8 @@ inline float to_odd(double x) {
     return float_of(std::fabs(nearest) < std::fabs(x) ? bits + 1 : bits - 1);
 }
 
-// An integer as a double.  53 bits fit; of a greater one the bits that are cut off leave a mark in the last bit, which
-// is far below what any sixteen-bit number can hold.
+// An integer as a double.  53 bits fit; for larger integers, the bits that are cut off set a sticky last bit, which
+// is far below the precision of any 16-bit number.
 template <typename Integer> double exactly(Integer value) {
     if constexpr (sizeof(Integer) <= 4) return static_cast<double>(value);
     bool negative = value < 0;
@@ -54,7 +54,7 @@ template <typename Integer> double exactly(Integer value) {
     return negative ? -static_cast<double>(magnitude) : static_cast<double>(magnitude);
 }
 
-// Without its last bits: rounded to nearest, ties to even.
+// Drops the last bits: rounds to nearest, ties to even.
 template <int BITS> uint32_t without_last(uint32_t value) {
     uint32_t is_odd = value >> BITS & 1;
     return (value + (1u << (BITS - 1)) - 1 + is_odd) >> BITS;
@@ -62,7 +62,7 @@ template <int BITS> uint32_t without_last(uint32_t value) {
 
 inline uint16_t half_from(float x) {
     uint32_t sign = bits_of(x) >> 16 & 0x8000, magnitude = bits_of(x) & MAGNITUDE;
-    if (magnitude > INFINITE) return 0x7fff;                            // the one NaN that the GPU makes
+    if (magnitude > INFINITE) return 0x7fff;                            // the one NaN that the GPU produces
     if (magnitude >= bits_of(65520.0f)) return sign | 0x7c00;           // would round to 65536: infinity
     if (magnitude < bits_of(6.103515625e-5f)) {                         // below 2^-14 halves are multiples of 2^-24,
         uint32_t shifted = bits_of(float_of(magnitude) + 0.5f);         // and so are the floats just above 0.5
@@ -86,7 +86,7 @@ inline uint16_t bfloat16_from(float x) {
 
 inline float from_bfloat16(uint16_t bfloat16) { return float_of(uint32_t(bfloat16) << 16); }
 
-// A float cut off to an integer as the GPU does it: the nearest that exists where it is too large; NaN gives 0, or, in
+// A float truncated to an integer as on the GPU: saturated if it is out of range; NaN gives 0, or, in
 // 64 bits, the highest bit alone.
 template <typename Integer> Integer cut_to(float x) {
     using Limits = std::numeric_limits<Integer>;

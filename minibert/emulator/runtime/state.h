@@ -1,4 +1,4 @@
-// What the runtime knows of the launch, the block and the thread that run.
+// The state of the current launch, block and thread.
 //
 // Python fills a Launch and reads a Report: launch.py has the same fields in the same order.
 #pragma once
@@ -26,8 +26,8 @@ constexpr unsigned MOST_WARPS = MOST_THREADS / WARP_SIZE;
 
 enum class Order : int { FORWARD, REVERSE, RANDOM };
 
-// An array among the arguments.  initialised: a byte for each of its bytes, 0 while nothing was written; or null.
-// (Only check mode looks at arrays.)
+// An array among the arguments.  initialised: a byte for each of its bytes, 0 until it is written; or null.
+// (Only check mode uses arrays.)
 struct Array {
     char* begin;
     size_t bytes, element_bytes;
@@ -39,11 +39,11 @@ struct Launch {
     const Kernel* kernel;
     void** arguments;
     unsigned grid[3], block[3];
-    size_t dynamic_bytes, most_shared;  // of shared memory: asked for, and allowed together with the static arrays
+    size_t dynamic_bytes, most_shared;  // of shared memory: requested, and the limit including static arrays
     char* stacks;
     Order order;
     unsigned seed;
-    unsigned seconds;  // of computing time, after which the launch is stopped; 0 for no limit
+    unsigned seconds;  // of CPU time, after which the launch is stopped; 0 for no limit
     int array_count;
     const Array* arrays;
     int counting, tracing;
@@ -52,7 +52,7 @@ struct Launch {
 
 // --------------------------------------------------------------------------------------------- what went wrong
 
-// Where: a place, or a program counter (its distance from the beginning of the library), which Python looks up.
+// The location is a place, or a program counter (an offset from the beginning of the library), which Python looks up.
 struct Report {
     Kind kind;
     char text[1024];
@@ -60,8 +60,8 @@ struct Report {
     int line;
     int has_thread;
     unsigned block[3], thread[3];
-    size_t counter, other_counter;  // other: of the access that this one is in conflict with
-    int argument;                   // the array's, where one is concerned, or -1
+    size_t counter, other_counter;  // other: of the access that this one conflicts with
+    int argument;                   // the number of the array concerned, or -1
 };
 
 // ------------------------------------------------------------------------------------------------- the threads
@@ -69,13 +69,13 @@ struct Report {
 enum class State : uint8_t { NEW, READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, FINISHED };
 
 struct Thread;
-static Thread* current = nullptr;  // the thread that runs; null while the scheduler does
+static Thread* current = nullptr;  // the thread that runs; null while the scheduler runs
 static const Launch* launch = nullptr;
 static Report report;
-static bool stopped = false;       // something went wrong: no thread goes on
+static bool stopped = false;       // something went wrong: no thread continues
 static unsigned thread_count, warp_count;
-static size_t block_number;        // the block that runs, counted x first
-static unsigned phase;             // barriers of the whole block that were passed
+static size_t block_number;        // the current block, counted x first
+static unsigned phase;             // block-wide barriers that have been passed
 
 inline uint3 thread_index(unsigned number) {
     return {number % blockDim.x, number / blockDim.x % blockDim.y, number / (blockDim.x * blockDim.y)};

@@ -1,4 +1,4 @@
-// A list of everything that the threads of a launch read and wrote, in the order in which it happened here.
+// A list of all reads and writes by the threads of a launch, in the order in which they happened here.
 #pragma once
 #include "races.h"
 
@@ -10,7 +10,7 @@ struct Record {
     int32_t argument;          // the array's among the arguments; -1 for shared memory
     uint32_t bytes;
     uint64_t offset;           // from the beginning of the array, in bytes
-    uint64_t element_bytes;    // 0 where it is not known (dynamic shared memory)
+    uint64_t element_bytes;    // 0 if unknown (dynamic shared memory)
     uint64_t counter;
     const char* name;          // of a shared array; null for dynamic shared memory and global memory
     int32_t writes, atomic;

@@ -1,15 +1,15 @@
-// Instructions of PTX that warp_mma.cuh asks for, as functions: ldmatrix, mma.sync m16n8k16, cp.async and two others.
+// The PTX instructions that warp_mma.cuh uses, as functions: ldmatrix, mma.sync m16n8k16, cp.async and two others.
 //
-// Which lane holds which element is what the PTX ISA says ("Matrix fragments for mma.m16n8k16").  ldmatrix and mma.sync
-// are operations of the whole warp: all 32 lanes must come, and they order nothing.  A device may do a copy of cp.async
-// at any time from when a thread asks for it until it waits for it.  Here the target is spoilt at once, and receives the
-// data as late as it may: whoever still needed what was there, and whoever reads too early, finds NaN.
+// Which lane holds which element is as specified by the PTX ISA ("Matrix fragments for mma.m16n8k16").  ldmatrix and
+// mma.sync are warp-wide: all 32 lanes must take part, and they do not order memory.  A device may perform a cp.async
+// copy at any time between the request and the wait for it.  Here the target is poisoned at once, and receives the
+// data as late as possible: a thread that still needed the old contents, or that reads too early, finds NaN.
 #pragma once
 #include "mma.h"
 
 namespace emulator::tensor_cores {
 
-// The row of 16 bytes that lane n of the warp has put down for all.
+// One 16-bit element; row n is the 16 bytes that lane n of the warp has written for all.
 EMULATOR_UNCHECKED inline uint16_t element(const Room& room, unsigned row, unsigned column) {
     uint16_t bits;
     std::memcpy(&bits, room.tile + row * 16 + column * 2, sizeof bits);
@@ -66,7 +66,7 @@ struct Copy {
     unsigned group;
 };
 
-// What a thread has asked for and not waited for, in a ring; `group` is the one that is open.  A block starts with none.
+// Copies that a thread has requested and not waited for, in a ring; `group` is the open one.  A block starts with none.
 constexpr unsigned MOST_COPIES = 256, MOST_THREADS = 1024;
 struct Copies {
     uint3 block;

@@ -1,4 +1,4 @@
-// Shuffles, votes and what else the lanes of a warp do together.
+// Shuffles, votes and other warp-wide operations.
 #pragma once
 #include "failures.h"
 
@@ -24,7 +24,7 @@ inline void clear_scratch() {
     scratch_used = false;
 }
 
-// What a lane gets when all lanes in the mask are there.
+// What a lane gets once all lanes in the mask have arrived.
 inline uint64_t result_for(const Thread& thread, const Thread* warp, unsigned mask) {
     if (thread.together == Together::EXCHANGE) return warp[thread.source].gives;
     uint64_t result = 0;
@@ -59,7 +59,7 @@ unsigned lanes_alike(unsigned mask, uint64_t bits, Place place) {
     return unsigned(current->gets);
 }
 
-// The lanes that have not ended.  (On a device it may be fewer: nothing says that those of a warp stay together.)
+// The lanes that have not ended.  (On a device it may be fewer: the lanes of a warp need not stay converged.)
 unsigned active_lanes() {
     unsigned warp = current->number / WARP_SIZE, result = 0;
     for (unsigned lane = 0; lane < WARP_SIZE && warp * WARP_SIZE + lane < thread_count; lane++) {
@@ -82,7 +82,7 @@ void atomic_access(void* address, size_t bytes, const void* counter) {
 #endif
 }
 
-constexpr unsigned VAIN_ATOMICS = 100;  // after which a thread gives way to others
+constexpr unsigned VAIN_ATOMICS = 100;  // after which a thread yields to others
 
 void atomic_changed_nothing() {
     if (++vain_atomics < VAIN_ATOMICS) return;

@@ -7,16 +7,16 @@
 #pragma GCC visibility push(hidden)
 namespace emulator {
 
-constexpr unsigned char POISON = 0xff;  // fills memory that nobody has written: NaN in every float type, -1 in integers
+constexpr unsigned char POISON = 0xff;  // fills uninitialised memory: NaN in every float type, -1 in integers
 constexpr unsigned WARP_SIZE = 32;
 
-// A place in the source.  A function that has `Place place = EMULATOR_CALLER` as its last parameter learns from where it
-// was called.
+// A place in the source.  A function that has `Place place = EMULATOR_CALLER` as its last parameter learns where it
+// was called from.
 struct Place {
     const char* file;
     int line;
 };
-// (By way of a function: of a Place{...} written as a default value g++ tells the place of its declaration.)
+// (Through a function: for a Place{...} written as a default argument, g++ gives the place of the declaration.)
 constexpr Place caller(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 #define EMULATOR_CALLER ::emulator::caller()
 
@@ -28,16 +28,16 @@ enum class Kind : int {
 // Ends the launch with an error in the current thread; text and what follows are as in printf.
 [[noreturn]] void fail(Kind kind, Place place, const char* text, ...) __attribute__((format(printf, 3, 4)));
 
-// ------------------------------------------------------------ what the headers of warp-wide operations are built on
+// ----------------------------------------------------------- primitives for the headers of warp-wide operations
 
 // The number of this thread in its warp.
 unsigned lane_id();
 
-// Waits until all lanes in the mask are here, at the same place in the source.  orders_memory: whether what a lane wrote
-// before it can be read by the others after it (true of __syncwarp, not of shuffles and tensor cores).
+// Waits until all lanes in the mask have arrived at the same place in the source.  orders_memory: whether what a lane
+// wrote before it can be read by the others after it (true of __syncwarp, not of shuffles and tensor cores).
 void warp_barrier(unsigned mask, Place place, bool orders_memory);
 
-// Room that the lanes of a warp share, aligned to 128 bytes and zero when a block begins.  No checks apply to it.
+// Scratch memory that the lanes of a warp share, aligned to 128 bytes, zeroed when a block begins, and not checked.
 constexpr size_t WARP_SCRATCH_BYTES = 32 * 1024;
 void* warp_scratch();
 
@@ -49,10 +49,10 @@ unsigned block_vote(bool yes, Place place);
 // Each lane in the mask hands over eight bytes, and gets those of lane `source`.
 uint64_t exchange(unsigned mask, uint64_t bits, unsigned source, Place place);
 
-// Each lane in the mask says yes or no; all get a bit for each lane that said yes.
+// Each lane in the mask votes yes or no; all get a mask with a bit for each lane that voted yes.
 unsigned vote(unsigned mask, bool yes, Place place);
 
-// The lanes in the mask that gave the same bits as this one.
+// The lanes in the mask that passed the same bits as this one.
 unsigned lanes_alike(unsigned mask, uint64_t bits, Place place);
 
 unsigned active_lanes();
@@ -77,7 +77,7 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, emulator::Place place = EMUL
     emulator::warp_barrier(mask, place, true);
 }
 
-// Shuffles divide a warp into groups of `width` lanes, a power of two; a lane whose source lies outside of its group
+// Shuffles divide a warp into groups of `width` lanes, a power of two; a lane whose source is outside its group
 // gets its own value back.
 
 template <typename T>
@@ -129,7 +129,7 @@ inline unsigned __match_any_sync(unsigned mask, T value, emulator::Place place =
 }
 inline unsigned __activemask() { return emulator::active_lanes(); }
 
-// A barrier that counts the threads of the block that said yes.
+// A barrier that counts the threads of the block that voted yes.
 inline int __syncthreads_count(int yes, emulator::Place place = EMULATOR_CALLER) {
     return int(emulator::block_vote(yes != 0, place));
 }

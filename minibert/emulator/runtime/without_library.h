@@ -1,4 +1,4 @@
-// What the headers of the standard library need at run time, for a compiler that has that library as source only: see
+// What the standard library headers need at run time, for a compiler that has that library only as source: see
 // toolchains.py.
 #pragma once
 #ifdef EMULATOR_WITHOUT_LIBRARY

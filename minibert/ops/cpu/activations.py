@@ -1,4 +1,4 @@
-"""Activations, number by number."""
+"""Elementwise activations."""
 
 import math
 
@@ -11,7 +11,7 @@ from minibert.ops.cpu.memory import empty
 
 
 def gelu_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass computes the distribution again."""
+    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass recomputes the distribution."""
     y = empty(x.shape, x.dtype)
     gelu(x.reshape(-1), y.reshape(-1), threads())
     return y, x
@@ -86,7 +86,7 @@ def gelu_tanh(x, y, parts):
 @helper
 def gelu_tanh_of(x, y):
     for i in range(len(x)):
-        # 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses nothing where tanh is near -1
+        # 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses no precision where tanh is near -1
         twice_u, _ = twice_slope(x[i])
         y[i] = x[i] / (type(x[i])(1) + exponential(-twice_u))
 
@@ -103,7 +103,7 @@ def gelu_tanh_slope_of(d_y, x, d_x):
     for i in range(len(x)):
         one = type(x[i])(1)
         twice_u, d_twice_u = twice_slope(x[i])
-        # y = x * s with s = 1 / (1 + exp(-2 * u)), whose slope is s * (1 - s) times that of 2 * u
+        # y = x * s with s = 1 / (1 + exp(-2 * u)), whose derivative is s * (1 - s) times that of 2 * u
         s = one / (one + exponential(-twice_u))
         d_x[i] = d_y[i] * (s + x[i] * s * (one - s) * d_twice_u)
 

@@ -1,11 +1,11 @@
-"""Multi-head self-attention over a ragged batch: one head of one sequence at a time, from first product to last.
+"""Multi-head self-attention over a ragged batch, one head of one sequence at a time, from first product to last.
 
 A thread takes one head of one sequence and a block of QUERIES queries, whose scores for all T keys fit in its cache.
-Nothing else is stored: memory is linear in the tokens.
+Nothing else is stored: memory is linear in the number of tokens.
 
-Scores stand the other way round than on paper, [T, queries], a row for each key.  Then the maximum and the sum over the
-keys run down the columns, eight queries side by side in a vector, and so does dropout: one call of Philox settles eight
-neighbouring keys of one query.
+Scores are transposed with respect to the paper, [T, queries], a row for each key.  Then the maximum and the sum over
+keys run down the columns, with eight queries side by side in a vector, and so does dropout: one call of Philox decides
+on eight neighbouring keys of one query.
 """
 
 from typing import NamedTuple
@@ -28,13 +28,13 @@ from minibert.ops.cpu.products import (
 from minibert.ops.cpu.random_bits import philox
 from minibert.ops.dropout import Dropout
 
-QUERIES = 128  # in a block, a multiple of LANES
-LANES = 8  # queries that fill a vector of 256 bits in float32
-KEYS_PER_CALL = 8  # whose dropout one call of Philox settles
+QUERIES = 128  # per block; a multiple of LANES
+LANES = 8  # queries in a 256-bit vector of float32
+KEYS_PER_CALL = 8  # keys whose dropout one call of Philox decides
 
 
 class Layout(NamedTuple):
-    """What attention needs to know of a batch beside its numbers: see the reference."""
+    """The layout of a batch, as attention needs it: see the reference."""
 
     heads: int
     cu_seqlens_q: np.ndarray
@@ -49,11 +49,11 @@ class Scratch(NamedTuple):
     matrices: np.ndarray
     """[threads, 1 or 2, T, QUERIES]: the scores, and in the backward pass their gradients"""
     numbers: np.ndarray
-    """[threads, 2, QUERIES]: two numbers for each query"""
+    """[threads, 2, QUERIES]: two values for each query"""
     positions: np.ndarray
-    """uint64 [threads, QUERIES]: the queries' positions, which dropout counts by"""
+    """uint64 [threads, QUERIES]: the queries' positions, which are part of dropout's counter"""
     words: np.ndarray
-    """uint32 [threads, 4, QUERIES]: the random words that settle KEYS_PER_CALL keys of each query"""
+    """uint32 [threads, 4, QUERIES]: the random words that decide on KEYS_PER_CALL keys of each query"""
 
 
 def attention_forward(
@@ -90,12 +90,12 @@ def attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray,
 
 
 def shares(layout: Layout) -> np.ndarray:
-    """Which tasks each thread takes, int64 [threads + 1]: thread p those from shares[p] to shares[p + 1].
+    """How tasks are shared among threads, int64 [threads + 1]: thread p takes those from shares[p] to shares[p + 1].
 
-    Task t is head t // B of sequence t % B.  The cuts divide the work, queries times keys, into equal parts.
+    Task t is head t // B of sequence t % B.  The work, queries times keys, is divided into equal parts.
     """
     lengths_q, lengths_k = np.diff(layout.cu_seqlens_q), np.diff(layout.cu_seqlens_k)
-    work = np.cumsum(np.tile(lengths_q * lengths_k + 1.0, layout.heads))  # [A * B], up to and with each task
+    work = np.cumsum(np.tile(lengths_q * lengths_k + 1.0, layout.heads))  # [A * B], up to and including each task
     cuts = np.searchsorted(work, work[-1] * np.arange(1, threads()) / threads() + 0.5)
     return np.concatenate([[0], cuts, [len(work)]])
 
@@ -147,7 +147,7 @@ def multiply_row(row, factor):
 
 @inlined
 def head_and_sequence(task, query, layout):
-    """A task's head, its sequence, the head's first feature, and how many it has, D."""
+    """A task's head, its sequence, the head's first feature, and its width D."""
     sequences, width = len(layout.cu_seqlens_k) - 1, query.shape[1] // layout.heads
     head = task // sequences
     return head, task % sequences, head * width, width
@@ -155,9 +155,9 @@ def head_and_sequence(task, query, layout):
 
 @inlined
 def prepare(scores, keys, queries, layout, drops, start, positions):
-    """Where causal, hide from each query the keys after its position; note the queries' positions.
+    """If causal, mask the keys after each query's position; store the queries' positions for dropout.
 
-    start: the number of the first query.
+    start: the index of the first query.
     """
     if layout.causal:
         for k in range(keys):
@@ -171,7 +171,7 @@ def prepare(scores, keys, queries, layout, drops, start, positions):
 
 @inlined
 def in_full_vectors(queries):
-    """How many columns are computed: what stands beyond the queries is never read, and costs nothing."""
+    """The number of columns to compute: those beyond the queries are never read, and cost nothing."""
     return (queries + LANES - 1) // LANES * LANES
 
 
@@ -192,10 +192,10 @@ def decision(word, k):
 
 @helper
 def softmax(scores, keys, queries, scale, drops, head, b, scratch, part):
-    """From scores [T, QUERIES] to exp(scale * score - maxima), some of them dropped.
+    """Turn scores [T, QUERIES] into exp(scale * score - maxima), with dropout, in place.
 
-    keys, queries: how many there are.  Writes maxima, the maximum over the keys of scale * score, and the sums of
-    what was not dropped yet, to the thread's numbers.
+    keys, queries: how many there are.  Writes to the thread's numbers the maxima of scale * score over the keys, and
+    the sums of the exponentials before dropout.
     """
     columns, number = in_full_vectors(queries), type(scores[0, 0])
     scale, threshold = number(scale), np.uint32(drops.threshold)
@@ -273,7 +273,7 @@ def attend_backward(
     for start in range(layout.cu_seqlens_q[b], layout.cu_seqlens_q[b + 1], QUERIES):
         queries = min(QUERIES, layout.cu_seqlens_q[b + 1] - start)
         q, d_q, d_out = block(query, start, left), block(d_query, start, left), block(d_context, start, left)
-        multiply_by_transposed(keys, queries, width, one, k, q, zero, s)  # the scores, once more
+        multiply_by_transposed(keys, queries, width, one, k, q, zero, s)  # recompute the scores
         # context = dropped @ v
         multiply_by_transposed(keys, queries, width, one, v, d_out, zero, d_s)
         prepare(scores, keys, queries, layout, drops, start, scratch.positions[part])
@@ -291,11 +291,11 @@ def attend_backward(
 
 @helper
 def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, scratch, part):
-    """From scores and gradients of the dropped probabilities, to those probabilities and gradients of q @ k.T.
+    """Turn scores and gradients of the dropped-out probabilities into those probabilities and gradients of q @ k.T.
 
-    p, d_p [T, QUERIES], both ways.  Reads for each query, from the thread's numbers, the log of its softmax's
-    denominator, and the mean of its d_p under its dropped probabilities: that is d_context . context (Dao et al. 2022,
-    appendix B.4).
+    p, d_p [T, QUERIES], changed in place.  For each query, reads from the thread's numbers the log of its softmax's
+    denominator, and the mean of its d_p under its dropped-out probabilities: that is d_context . context (Dao et al.
+    2022, appendix B.4).
     """
     columns, number = in_full_vectors(queries), type(p[0, 0])
     scale, kept, threshold = number(scale), number(drops.scale), np.uint32(drops.threshold)
@@ -322,7 +322,7 @@ def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, scratch, part):
 
 @summing
 def inner_product(x, y):
-    """Of two rows [D]."""
+    """The inner product of two rows [D]."""
     total = type(x[0])(0)
     for j in range(len(x)):
         total += x[j] * y[j]

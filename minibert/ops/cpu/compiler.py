@@ -1,13 +1,13 @@
 """How the CPU backend's functions are compiled, and where the machine code is kept.
 
-    @kernel     what an op calls from Python: compiled on its first use, its `prange` loops shared among threads
+    @kernel     what an op calls from Python: compiled on its first use, its `prange` loops split among threads
     @helper     what kernels call: compiled into them, never called from Python
     @inlined    the same, for a few lines
     @summing    the same, for sums, whose order does not matter
 
-Numba's own cache watches only the file of the function that was compiled.  A kernel is made of helpers from other
-files too, so an edit there would go unnoticed and yesterday's code would run.  Here the cache is a folder whose name is
-a hash of *all* source files that a kernel may be made of: after any edit there is another folder.
+Numba's own cache watches only the file of the function that was compiled.  A kernel also contains helpers from other
+files, so an edit there would go unnoticed and stale code would run.  Here the cache is a folder whose name is
+a hash of *all* source files that may go into a kernel: any edit leads to a new folder.
 """
 
 import hashlib
@@ -24,23 +24,23 @@ from numba import njit, prange
 
 from minibert.ops.blas import find_blas
 
-# Of the liberties that a compiler may take with floating-point numbers, the kernels allow two.  Neither changes what
-# infinity and NaN do.  "contract": a * b + c in one instruction, with one rounding instead of two.  "reassoc", for
+# The kernels enable two of the compiler's fast-math flags.  Neither changes how infinity and NaN
+# behave.  "contract": a * b + c in one instruction, with one rounding instead of two.  "reassoc", for
 # functions that add up a row (`summing`): partial sums in the lanes of a vector.
 CONTRACT, REASSOCIATE = {"contract"}, {"contract", "reassoc"}
-OPTIONS: dict[str, Any] = dict(nogil=True, error_model="numpy")  # "numpy": x / 0 is no exception, so loops vectorise
+OPTIONS: dict[str, Any] = dict(nogil=True, error_model="numpy")  # "numpy": x / 0 does not raise, so loops vectorise
 WITHIN: dict[str, Any] = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for functions that Python never calls
-INLINED: Any = dict(fastmath=CONTRACT, forceinline=True)  # for `overload`: loops that call do not vectorise
-# only prange is wanted of Numba's parallel transformations; to look for the others takes longer than to compile
+INLINED: Any = dict(fastmath=CONTRACT, forceinline=True)  # for `overload`: loops with calls do not vectorise
+# of Numba's parallel transformations only prange is needed; looking for the others takes longer than compiling
 PRANGE = dict(prange=True, comprehension=False, reduction=False, inplace_binop=False, setitem=False, numpy=False)
 PRANGE |= dict(stencil=False, fusion=False)
-ROWS = 64  # that one thread works on at a time, where sums over rows must not depend on the number of threads
+ROWS = 64  # rows that a thread processes at a time, where sums over rows must not depend on the number of threads
 KEPT = 4  # earlier versions kept in the cache, for switching back and forth between two
-SECONDS = 20  # what compiling the kernels of a training step takes at most on two cores
+SECONDS = 20  # upper bound for compiling the kernels of a training step on two cores
 
 
 def source_hash() -> str:
-    """A hash of every file that these kernels are made of, and of how the BLAS is called."""
+    """A hash of every source file that goes into these kernels, and of how the BLAS is called."""
     ops = Path(__file__).parent.parent
     digest = hashlib.sha256(str(find_blas().bits).encode())
     files = [path for folder in (".", "cpu", "reference") for path in (ops / folder).glob("*.py")]
@@ -50,16 +50,16 @@ def source_hash() -> str:
 
 
 def cache_root() -> Path:
-    """Where compiled kernels are kept: MINIBERT_CACHE, or the user's folder for caches."""
+    """Where compiled kernels are kept: MINIBERT_CACHE, or the user's cache folder."""
     if "MINIBERT_CACHE" in os.environ:
         return Path(os.environ["MINIBERT_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minibert"
 
 
 def open_cache() -> Path | None:
-    """The folder for this version's machine code, made if need be; None, and one warning, where nothing can be written.
+    """The folder for this version's machine code, created if needed; None, with a warning, if it is not writable.
 
-    Folders of versions that have not been used for longest are removed.
+    Removes the folders of the least recently used versions.
     """
     try:
         root = cache_root() / "kernels"
@@ -102,7 +102,7 @@ def summing(function: Callable) -> Callable:
 def kernel(function: Callable) -> Callable:
     """A function that an op calls.  Its arguments are C-contiguous arrays and numbers."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here, and by no one else
+    numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here, and nowhere else
     try:
         return njit(parallel=PRANGE, fastmath=CONTRACT, no_cfunc_wrapper=True, cache=CACHE is not None, **OPTIONS)(
             function
@@ -112,13 +112,13 @@ def kernel(function: Callable) -> Callable:
 
 
 def threads() -> int:
-    """How many threads a kernel's loops are shared among."""
+    """How many threads a kernel's loops are split among."""
     return numba.get_num_threads()
 
 
 @inlined
 def piece(length, part, parts):
-    """Where piece number `part` begins and ends when `length` things are cut into `parts` pieces."""
+    """Where piece number `part` begins and ends when `length` items are split into `parts` pieces."""
     return length * part // parts, length * (part + 1) // parts
 
 

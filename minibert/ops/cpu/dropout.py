@@ -1,4 +1,4 @@
-"""Dropout whose mask is counted, not stored: see minibert.ops.dropout for which bits decide."""
+"""Dropout with a counter-based mask, which is never stored: see minibert.ops.dropout for which bits decide."""
 
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ def dropout_forward(x: np.ndarray, dropout: Dropout) -> tuple[np.ndarray, Cache]
 
 
 def dropout_backward(d_y: np.ndarray, dropout: Dropout) -> np.ndarray:
-    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
+    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, recomputed."""
     d_x = empty(d_y.shape, d_y.dtype)
     drop(d_y, as_drops(dropout), d_x)
     return d_x
@@ -59,7 +59,7 @@ def drop(x, drops, y):
 
 @inlined
 def drop_row(x, drops, i, words, y):
-    """y [H] = row x [H], number i of its array, times its mask."""
+    """y [H] = x [H], row i of its array, times its mask."""
     scale, zero, threshold = type(x[0])(drops.scale), type(x[0])(0), np.uint16(drops.threshold)
     bits = row_bits(drops.key, drops.site, drops.sequences[i], drops.positions[i], len(x), words)
     for j in range(len(x)):

@@ -1,6 +1,6 @@
-"""Exponential and normal distribution for kernels: without branches or tables, so that a loop of them vectorises.
+"""The exponential and the normal distribution for kernels, free of branches and tables, so that loops vectorise.
 
-A call of the C library's `exp` for each number would stop the compiler from working on eight numbers at once.  The
+A call to the C library's `exp` for each number would keep the compiler from processing eight numbers at once.  The
 errors are a few units in the last place: tests/ops/cpu/test_elementary.py measures them.
 """
 
@@ -22,14 +22,14 @@ class Format:
     """What the functions need to know of a floating-point type."""
 
     number: type
-    integer: type  # of as many bits
+    integer: type  # of the same width
     fraction_bits: int
     bias: int  # of the exponent: 2**n is the bit pattern (n + bias) << fraction_bits
-    lowest: float  # below, the exponential rounds to zero
-    largest: float  # above, it overflows to infinity
-    ln2_high: float  # ln 2 in so few bits that its products with an exponent are exact
-    ln2_low: float  # what is missing
-    terms: int  # of the Taylor series, so that the first one left out is below the rounding
+    lowest: float  # below this, the exponential rounds to zero
+    largest: float  # above this, it overflows to infinity
+    ln2_high: float  # ln 2 with so few bits that its products with an exponent are exact
+    ln2_low: float  # the rest of ln 2
+    terms: int  # of the Taylor series, so many that the first omitted one is below the rounding error
 
 
 FLOAT32 = Format(np.float32, np.int32, 23, 127, -105.0, 89.0, 0.693115234375, 3.1946184945309415e-05, 8)
@@ -37,7 +37,7 @@ FLOAT64 = Format(np.float64, np.int64, 52, 1023, -747.0, 710.0, 0.69314718036912
 
 
 def exponential_in(f: Format) -> Callable:
-    """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded; r is at most ln 2 / 2, and a short Taylor series will do."""
+    """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded; r is at most ln 2 / 2, so a short Taylor series suffices."""
     number, integer, fraction_bits, bias = f.number, f.integer, f.fraction_bits, f.bias
     lowest, largest, half, log2_e = number(f.lowest), number(f.largest), number(0.5), number(1 / log(2))
     ln2_high, ln2_low = number(f.ln2_high), number(f.ln2_low)
@@ -45,14 +45,14 @@ def exponential_in(f: Format) -> Callable:
     terms = f.terms
 
     def exponential(x):
-        x = lowest if x < lowest else x  # comparisons with NaN are false: it stays
+        x = lowest if x < lowest else x  # comparisons with NaN are false: NaN passes through
         x = largest if x > largest else x
         n = np.floor(x * log2_e + half)
         r = x - n * ln2_high - n * ln2_low
         p = taylor[0]
         for k in range(1, terms):
             p = p * r + taylor[k]
-        # 2**n as the product of two powers, since near the ends of the range neither infinity nor zero is near enough
+        # 2**n as the product of two powers, since near the ends of the range 2**n itself is not a normal number
         first = integer(n) >> 1
         second = integer(n) - first
         return (
@@ -78,7 +78,7 @@ def _exponential(x):
 
 
 def normal_in(f: Format) -> Callable:
-    """The series of minibert.ops.reference.normal, but in powers of u: their sum is one chain of operations."""
+    """The series of minibert.ops.reference.normal, but in powers of u, evaluated as one chain of operations."""
     number = f.number
     zero, half, one, two, root = number(0), number(0.5), number(1), number(2), number(sqrt(0.5))
     peak = number(sqrt(0.5 / pi))

@@ -49,7 +49,7 @@ def look_up(token_ids, position_ids, segment_ids, token_weight, position_weight,
 
 @kernel
 def scatter_add(rows, ids, table, parts):
-    """Row ids[i] of the table receives rows[i], in the order of i: each thread adds some of the features."""
+    """Add rows[i] to row ids[i] of the table, in the order of i; each thread handles some of the features."""
     for part in prange(parts):
         left, right = piece(table.shape[1], np.int64(part), parts)
         for i in range(len(ids)):

@@ -1,4 +1,4 @@
-"""Layer normalisation, alone and after a residual connection: one pass over memory each way."""
+"""Layer normalisation, alone and after a residual connection: one pass over memory in each direction."""
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def add_layernorm_forward(
 def add_layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
-    Where nothing is dropped, d_x and d_residual are the same array.
+    Without dropout, d_x and d_residual are the same array.
     """
     x_hat, rstd, weight, drops = cache
     d_residual = empty(x_hat.shape, x_hat.dtype)
@@ -65,7 +65,7 @@ def forward(x, residual, weight, bias, eps, drops, y, x_hat, rstd):
 
 @helper
 def normalise(x, residual, weight, bias, eps, drops, y, x_hat, i, words):
-    """Row i of x [N, H], and of residual if there is one, to rows y and x_hat [H]; returns its rstd."""
+    """Normalise row i of x [N, H], plus the residual if there is one, into y and x_hat [H]; returns its rstd."""
     if drops.threshold > 0:
         drop_row(x[i], drops, i, words, x_hat)
     else:
@@ -94,7 +94,7 @@ def backward(d_y, x_hat, rstd, weight, drops, d_x, d_residual, d_weights, d_bias
 
 @helper
 def add_up_parameters(d_y, x_hat, chunk, d_weight, d_bias):
-    """What the rows of one chunk add to d_weight and d_bias [H]."""
+    """The contribution of one chunk's rows to d_weight and d_bias [H]."""
     for j in range(len(d_bias)):
         d_weight[j], d_bias[j] = 0, 0
     for i in rows_of(chunk, d_y):
@@ -115,7 +115,7 @@ def normalise_backward(d_y, x_hat, rstd, weight, d_x):
 
 @summing
 def mean_and_rstd(row, eps):
-    """The mean of a row [H], and one over its standard deviation, eps being added to the variance."""
+    """The mean of a row [H], and the reciprocal of its standard deviation, with eps added to the variance."""
     number = type(row[0])
     total, squares = number(0), number(0)
     for j in range(len(row)):

@@ -1,4 +1,4 @@
-"""The linear layer: matrix products cut among threads.  Nine tenths of BERT's arithmetic is in here."""
+"""The linear layer: matrix products split among threads.  Nine tenths of BERT's arithmetic is in here."""
 
 from collections.abc import Sequence
 
@@ -49,10 +49,10 @@ def forward(x, weight, bias, y, parts):
 
 @helper
 def forward_block(x, weight, bias, y, part, parts):
-    """A block of y [N, out]: some of its rows or, where those are fewer, some of its columns."""
+    """Compute a block of y [N, out]: a range of rows or, if y has more columns than rows, of columns."""
     top, bottom, left, right = block_of(y, part, parts)
     features = bias[left:right]
-    for i in range(top, bottom):  # the product is added to the bias: as quick as adding it to zero
+    for i in range(top, bottom):  # the product is added to the bias: as fast as starting from zero
         row = y[i, left:right]
         for j in range(len(row)):
             row[j] = features[j]
@@ -71,9 +71,9 @@ def backward(d_y, x, weight, d_x, d_weight, d_bias, keep, parts):
 
 @helper
 def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
-    """A block of d_x, a block of d_weight, and some features of d_bias.
+    """Compute a block of d_x, a block of d_weight, and some features of d_bias.
 
-    keep [3]: for each of the three, 1 to add the gradient to the present contents, 0 to overwrite them.
+    keep [3]: for each of the three, 1 to add the gradient to the current contents, 0 to overwrite them.
     """
     # y = x @ weight.T + bias
     one = type(keep[0])(1)

@@ -58,7 +58,7 @@ def log_sum_of_exponentials(row):
 def maximum(row):
     """The largest number of a row [V].
 
-    Kept in LANES columns, so that the loop vectorises: a compiler may not reorder maxima, because of NaN.
+    Keeps one maximum per lane so that the loop vectorises: because of NaN, the compiler may not reorder maxima itself.
     """
     lanes = np.full(LANES, row[0])
     whole = len(row) // LANES * LANES
@@ -83,7 +83,7 @@ def sum_of_exponentials(row, largest):
 
 
 def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
-    """How many rows of logits [M, V] are highest at their label, the first of equals as `argmax` has it; 0-d int."""
+    """How many rows of logits [M, V] are highest at their label, ties going to the first as in `argmax`; 0-d int."""
     correct = np.empty(len(logits), np.int64)
     is_highest(logits, labels, correct)
     return correct.sum()
@@ -131,7 +131,7 @@ def multiple(factor, x, y):
 
 @summing
 def sum_of_squares(x):
-    """In float64, whatever the dtype of x."""
+    """The sum of squares in float64, whatever the dtype of x."""
     total = 0.0
     for i in range(len(x)):
         total += np.float64(x[i]) * np.float64(x[i])
@@ -224,7 +224,7 @@ def cosine_of_rows(x, target, x_norm, target_norm):
 @kernel
 def turn(factor, x, target, norms, cosines, d_x):
     for i in prange(len(x)):
-        # cosine = x_unit . target_unit; only the part of target_unit at right angles to x can turn x
+        # cosine = x_unit . target_unit; only the component of target_unit orthogonal to x matters
         scale = type(cosines[0])(factor) / norms[0, i]
         for j in range(x.shape[1]):
             d_x[i, j] = scale * (x[i, j] / norms[0, i] * cosines[i] - target[i, j] / norms[1, i])

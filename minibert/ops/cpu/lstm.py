@@ -50,7 +50,7 @@ def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray
         rows = steps[step]
         before = steps[step - 1] if step else rows[:0]
         c_before = c[before[: len(rows)]] if step else nothing
-        d_c = np.zeros((len(rows) if not step else len(before), width), h.dtype)  # of the step before
+        d_c = np.zeros((len(rows) if not step else len(before), width), h.dtype)  # of the previous time step
         step_backward(rows, gates, c, c_before, d_h, d_state, d_memory, d_gates, d_c)
         if step:
             h_before[rows] = h[before[: len(rows)]]
@@ -78,7 +78,7 @@ def hyperbolic(x):
 
 @kernel
 def step_forward(rows, gates, recurrent, c_before, c, h):
-    """The gates of some rows; they stay where they were, activated."""
+    """Activate the gates of some rows in place, and compute their c and h."""
     for number in prange(len(rows)):
         n = np.int64(number)
         cell_forward(gates[rows[n]], recurrent[n], c_before[n], c[rows[n]], h[rows[n]])

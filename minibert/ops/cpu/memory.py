@@ -1,7 +1,7 @@
-"""Where the arrays of the CPU backend come from: blocks of memory that are used again once no array refers to them.
+"""The CPU backend's allocator: blocks of memory that are reused once no array refers to them.
 
-A training step asks for the same large arrays as the step before.  The C library would give each of them back to the
-system when it is freed, and pay for it anew in page faults.
+A training step needs the same large arrays as the previous step.  The C library would return each of them to the
+operating system when it is freed, and pay for it with page faults when it is needed again.
 """
 
 import sys
@@ -13,16 +13,16 @@ import numpy as np
 from minibert.base.arrays import DTypeLike
 
 SMALLEST = 1 << 15  # bytes; smaller arrays come from NumPy
-LINE = 64  # bytes: a line of the cache, where every array starts
+LINE = 64  # bytes: a cache line, to which every array is aligned
 MOST_WASTE = 2  # a block serves arrays of at least half its size
 FORGOTTEN = 4096  # requests (a few dozen steps) after which an unused block is freed
 
 
 class Block:
-    """Some memory; every array that is made from it refers to `memory`, which is how we know whether it is free."""
+    """A block of memory; every array made from it refers to `memory`, which is how we know whether it is free."""
 
     def __init__(self, size: int):
-        step = 1 << max(size.bit_length() - 4, 6)  # in few sizes, so that batches of almost the same length share them
+        step = 1 << max(size.bit_length() - 4, 6)  # few distinct sizes, so that batches of similar length share blocks
         self.size = -(-size // step) * step
         self.memory = np.empty(self.size + LINE, np.uint8)
         self.start = -self.memory.ctypes.data % LINE
@@ -30,7 +30,7 @@ class Block:
 
     @property
     def free(self) -> bool:
-        return sys.getrefcount(self.memory) == 2  # this Block's, and the argument of getrefcount
+        return sys.getrefcount(self.memory) == 2  # this Block's reference, and getrefcount's argument
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike, size: int) -> np.ndarray:
         return self.memory[self.start : self.start + size].view(dtype).reshape(shape)
@@ -64,7 +64,7 @@ class Buffers:
         return None
 
     def add(self, size: int) -> Block:
-        """A new block; those that were not wanted for long go."""
+        """Add a new block; free blocks that have not been used for long are dropped."""
         self.blocks = [b for b in self.blocks if b.last_used > self.requests - FORGOTTEN or not b.free]
         block = Block(size)
         self.blocks.append(block)
@@ -73,7 +73,7 @@ class Buffers:
 
     @property
     def nbytes(self) -> int:
-        """All memory that is held, taken or free."""
+        """The total size of all blocks, in use or free."""
         return sum(block.size for block in self.blocks)
 
 
@@ -89,9 +89,9 @@ def zeros(shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
 
 
 def contiguous(*arrays: np.ndarray) -> list[np.ndarray]:
-    """The arrays as the BLAS takes them: rows one after the other, all of one type.
+    """The arrays as the BLAS needs them: C-contiguous, all of one dtype.
 
-    Raises TypeError for types that differ, or are neither float32 nor float64: a kernel would misread them.
+    Raises TypeError for mixed dtypes, or for one that is neither float32 nor float64: a kernel would misread it.
     """
     types = {array.dtype.name for array in arrays}
     if len(types) > 1 or not types <= {"float32", "float64"}:

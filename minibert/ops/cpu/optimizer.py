@@ -7,8 +7,8 @@ from minibert.ops.cpu.compiler import helper, kernel, piece, prange, threads
 from minibert.ops.cpu.losses import sum_of_squares
 from minibert.ops.optimizer import AdamWStep
 
-# Numbers that both halves of an update work on, one after the other: with all five arrays in one loop, the compiler
-# gives up on proving that no two of them overlap, and does not vectorise.
+# Elements that the two loops of an update process in turn: with all five arrays in one loop, the compiler
+# fails to prove that no two of them alias, and does not vectorise.
 IN_CACHE = 1 << 12
 SLICE = 1 << 14  # how many squares are added up at a time, so that the sum is independent of the thread count
 
@@ -41,7 +41,7 @@ def update(values, gradients, first_moment, second_moment, decayed, numbers, par
 
 @helper
 def update_moments(gradients, mean, square, numbers):
-    """The running means of the gradient and of its square.  numbers: the clipping, then the fields of AdamWStep."""
+    """The running means of the gradient and of its square.  numbers: the clipping factor, then AdamWStep's fields."""
     clip, one, beta1, beta2 = numbers[0], type(numbers[0])(1), numbers[2], numbers[3]
     for i in range(len(gradients)):
         gradient = gradients[i] * clip
@@ -51,7 +51,7 @@ def update_moments(gradients, mean, square, numbers):
 
 @helper
 def update_values(values, mean, square, decayed, numbers):
-    """A step against the mean gradient, in units of its root mean square, and the decay."""
+    """A step against the mean gradient, divided by its root mean square, and weight decay."""
     learning_rate, eps, weight_decay, correction1, correction2 = (
         numbers[1], numbers[4], numbers[5], numbers[6], numbers[7],
     )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Matrix products in kernels: the C interface of the BLAS that NumPy brings, called by Numba's threads.
+"""Matrix products in kernels: the C interface of NumPy's BLAS, called from Numba's threads.
 
-Nine tenths of BERT's arithmetic are matrix products, and a good BLAS runs them near the processor's limit.  NumPy calls
-it for whole matrices only, with threads of the BLAS's own.  Kernels call it for *blocks* of a matrix, each from one of
-Numba's threads: so there is one pool of threads and not two that fight over the cores, and attention multiplies the
-small matrices of one head in one thread, which uses them while they are still in its cache.
+Nine tenths of BERT's arithmetic is matrix products, and a good BLAS runs them near the processor's peak.  NumPy calls
+it for whole matrices only, with the BLAS's own threads.  Kernels call it for *blocks* of a matrix, each from one of
+Numba's threads: so there is one thread pool instead of two competing for the cores, and attention multiplies the
+small matrices of one head in one thread, while they are still in its cache.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from numba.extending import overload
 from minibert.ops.blas import GET_THREADS, SET_THREADS, find_blas
 from minibert.ops.cpu.compiler import helper, inlined
 
-ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # of the C interface
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # constants of the C interface
 BLAS = find_blas()
 INTEGER = types.int64 if BLAS.bits == 64 else types.int32
 
 
 def external(name: str, result: Any, *arguments: Any) -> Callable:
-    """A C function that kernels can call; compiled code finds it by name, so that it can be kept on disk."""
+    """A C function that kernels can call; compiled code refers to it by name, so the code can be cached on disk."""
     llvmlite.binding.add_symbol(f"minibert_{name}", BLAS.address(name))
     return types.ExternalFunction(f"minibert_{name}", typing.signature(result, *arguments))
 
@@ -84,7 +84,7 @@ else:
 
 @inlined
 def block(matrix, i, j):
-    """A block of a matrix for the products below: the address of its first number, [i, j], and the length of a row."""
+    """A block of a matrix for the products below: the address of its first element, [i, j], and leading dimension."""
     return matrix.ctypes.data + i * matrix.strides[0] + j * matrix.itemsize, max(matrix.shape[1], 1)
 
 

@@ -1,6 +1,6 @@
-"""Philox4x32-10 in kernels: the same bits as minibert.base.philox, see there for what they are.
+"""Philox4x32-10 in kernels: the same bits as minibert.base.philox, which explains them.
 
-Words of 32 bits are held in numbers of 64, where their products fit: four counters at a time in a vector of 256 bits.
+32-bit words are held in 64-bit integers, which their products fit: four counters at a time in a 256-bit vector.
 """
 
 import numpy as np

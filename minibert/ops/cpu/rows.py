@@ -1,4 +1,4 @@
-"""Choosing rows, and averaging them: from the tokens of a batch to the few that a loss reads."""
+"""Gathering rows and averaging them: from the tokens of a batch to the few that a loss reads."""
 
 import numpy as np
 

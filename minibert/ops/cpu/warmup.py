@@ -1,7 +1,7 @@
-"""Compile the kernels of a training step before they are needed, in several processes, since Numba uses one core.
+"""Compile a training step's kernels before they are needed, in several processes, since Numba compiles on one core.
 
 Each process of `compile_all` runs this file with the names of some ops: it calls each of them once, forward and
-backward, on a few numbers in float32.  What that compiles is kept in the cache, where the process that waits finds it.
+backward, on small float32 arrays.  The compiled code is cached, and the waiting process finds it there.
 """
 
 import importlib
@@ -12,14 +12,14 @@ import sys
 from minibert.ops.cpu import compiler
 from minibert.ops.table import TABLE
 
-DONE = "compiled"  # the file in the cache that says so
-# ops that are compiled in one process, so that all take about equally long; the others are in "numbers"
+DONE = "compiled"  # the marker file in the cache
+# ops compiled by the same process, grouped so that all processes take about equally long; the others are in "numbers"
 TOGETHER = {"attention": ("attention",), "rows": ("add_layernorm", "embedding", "gather_rows")}
 GROUPS = (*TOGETHER, "numbers")
 
 
 def warm(group: str) -> None:
-    """Call each op of a group once, forward and backward, on a few numbers."""
+    """Call each op of a group once, forward and backward, on small arrays."""
     cpu = importlib.import_module("minibert.ops.cpu")
     elsewhere = [name for names in TOGETHER.values() for name in names]
     for op in TABLE:
@@ -33,9 +33,9 @@ def warm(group: str) -> None:
 
 
 def compile_all() -> None:
-    """On the first use of this version: say so, and compile everything that a training step needs in float32.
+    """On the first use of this version, print a message and compile everything that a training step needs in float32.
 
-    Without a cache there is nothing to do ahead: each kernel is compiled where it is first called.
+    Without a cache there is nothing to do in advance: each kernel is compiled when it is first called.
     """
     if compiler.CACHE is None:
         print(f"minibert: compiling the CPU kernels, about {2 * compiler.SECONDS} seconds", file=sys.stderr, flush=True)

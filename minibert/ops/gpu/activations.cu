@@ -1,7 +1,7 @@
-// Activations, number by number.
+// Elementwise activations.
 //
-//   grid, block     any number of blocks of 256 threads: together they walk over all numbers, 16 bytes at a time
-//   bytes moved     a number is read once (backward: it and its gradient) and written once: 4 (6) bytes in 16 bits
+//   grid, block     any number of blocks of 256 threads: a grid-stride loop over all elements, 16 bytes at a time
+//   bytes moved     each element is read once (backward: and its gradient) and written once: 4 (6) bytes in 16 bits
 
 __device__ __forceinline__ float error_function(float x) { return erff(x); }
 __device__ __forceinline__ double error_function(double x) { return erf(x); }
@@ -28,7 +28,7 @@ template <typename T> __global__ void gelu_backward(const T* d_y, const T* x, T*
     });
 }
 
-// 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses nothing where tanh is near -1;
+// 0.5 * (1 + tanh(u)) = 1 / (1 + exp(-2 * u)), which loses no precision where tanh is near -1;
 // u = sqrt(2 / pi) * (x + 0.044715 * x**3)
 template <typename A> __device__ __forceinline__ A gelu_share(A x) {
     A twice_u = A(1.5957691216057308) * (x + A(0.044715) * x * x * x);  // 2 * sqrt(2 / pi)
@@ -42,7 +42,7 @@ template <typename T> __global__ void gelu_tanh_forward(const T* x, T* y, long l
 template <typename T> __global__ void gelu_tanh_backward(const T* d_y, const T* x, T* d_x, long long size) {
     using A = sum_t<T>;
     map(d_y, x, d_x, whole(size), [](long long, A d_y, A x) {
-        // y = x * share with share = 1 / (1 + exp(-2 * u)), whose slope is share * (1 - share) times that of 2 * u
+        // y = x * share with share = 1 / (1 + exp(-2 * u)), whose derivative is share * (1 - share) times that of 2 * u
         A share = gelu_share(x);
         A d_twice_u = A(1.5957691216057308) * (A(1) + A(3 * 0.044715) * x * x);
         return d_y * (share + x * share * (A(1) - share) * d_twice_u);

@@ -1,4 +1,4 @@
-"""Activations, number by number: see activations.cu."""
+"""Elementwise activations: see activations.cu."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ ACTIVATIONS = CudaFile(
 
 
 def gelu_forward(x: Array) -> tuple[Array, Cache]:
-    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass computes the distribution again."""
+    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass recomputes the distribution."""
     (x,) = contiguous(x)
     return launch("gelu_forward<{T}>", x), x
 
@@ -53,7 +53,7 @@ def tanh_backward(d_y: Array, y: Array) -> Array:
 
 
 def launch(name: str, *inputs: Array) -> Array:
-    """A kernel that computes each number of its output from the numbers at the same index of its inputs."""
+    """Launch an elementwise kernel: each output element depends only on the input elements at the same index."""
     x = inputs[0]
     out = cp.empty(x.shape, x.dtype)
     ACTIVATIONS.launch(name, x.dtype, grid_stride_blocks(x.size, x.dtype), THREADS, *inputs, out, np.int64(x.size))

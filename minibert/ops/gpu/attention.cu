@@ -1,20 +1,20 @@
-// Attention on CUDA cores, forward: a plain kernel to read first, then the fast one.  attention_backward.cu has the way
-// back, attention_tensor_cores.cu both ways for 16-bit numbers.
+// Attention on CUDA cores, forward: a plain kernel to read first, then the fast one.  attention_backward.cu has the
+// backward pass, attention_tensor_cores.cu both passes for 16-bit types.
 //
 //     context = softmax(q @ k.T / sqrt(D)) @ v          for each sequence and head
 //
-// The softmax is computed *online* (Milakov and Gimelshein 2018; Dao et al. 2022, algorithm 1): keys come one after
-// another, and what was summed up under an older maximum is multiplied by exp(older maximum - new maximum).  So the
-// scores, T numbers for each query, are never in memory.
+// The softmax is computed *online* (Milakov and Gimelshein 2018; Dao et al. 2022, algorithm 1): keys are processed one
+// after another, and sums under an old maximum are rescaled by exp(old maximum - new maximum).  So the
+// scores, T numbers per query, are never stored in memory.
 
 template <typename A> constexpr A UNSEEN = A(-1e30);  // below every score; it avoids -inf - -inf = NaN
 
 // ------------------------------------------------------------------------------------------------ plain
 
-// A warp for each query and head, key by key; a lane holds every 32nd feature.  Without dropout.
+// One warp per query and head loops over the keys; a lane holds every 32nd feature.  Without dropout.
 //
 //   grid, block     (queries / 4, heads), (32, 4)
-//   bytes moved     each query reads all keys and values of its sequence: 2 * T * D numbers for D results
+//   bytes moved     each query reads all keys and values of its sequence: 2 * T * D elements for D results
 template <typename T, int WIDTH>
 __global__ void attention_forward_plain(const T* query, const T* key, const T* value, T* context,
                                         const int* cu_seqlens_q, const int* cu_seqlens_k, const int* positions_q,
@@ -63,9 +63,9 @@ __global__ void attention_forward_plain(const T* query, const T* key, const T* v
 
 // ------------------------------------------------------------------------------------------------- fast
 
-// Eight scores of a query, of which it sees the first `seen`, turn from products of query and keys into
-// exp(score - maximum).  maximum: of all scores so far; total: of the thread's own weights so far.  The threads that
-// share the query are COLUMNS neighbours.  Returns what sums under the older maximum must be multiplied by.
+// Turns eight scores of a query, of which it sees the first `seen`, from products of query and keys into
+// exp(score - maximum).  maximum: of all scores so far; total: of the thread's own weights so far.  COLUMNS
+// neighbouring threads share the query.  Returns the factor by which sums under the old maximum must be multiplied.
 template <int COLUMNS, typename A>
 __device__ __forceinline__ A soften(A (&weights)[KEYS_EACH], int seen, A scale, A& maximum, A& total) {
     A before = maximum;
@@ -84,12 +84,12 @@ __device__ __forceinline__ A soften(A (&weights)[KEYS_EACH], int seen, A scale, 
 #pragma unroll
     for (int j = 0; j < KEYS_EACH; j++) {
         weights[j] = exponential(weights[j] - maximum);
-        total += weights[j];  // dropout comes after the softmax: the denominator has them all
+        total += weights[j];  // dropout comes after the softmax: the denominator includes all
     }
     return factor;
 }
 
-// What the rows of a thread's sums need, from the threads that have it: number i of the four rows' EACH-th part.
+// Fetches the values for the four rows of a thread's sums from the threads that hold them, EACH rows per thread.
 template <int COLUMNS, int EACH, typename A>
 __device__ __forceinline__ void spread(A (&of_rows)[QUAD], const A (&mine)[EACH]) {
     int first = threadIdx.x % WARP / ROW_THREADS * ROW_THREADS;  // the first of the threads that share the four rows
@@ -136,10 +136,10 @@ attention_forward(const T* query, const T* key, const T* value, T* context, sum_
     }
     for (int first = 0; first < most; first += MET) {
         long long from = offset_of(first_key + first, head, heads, width);
-        __syncthreads();  // all are through with what the tiles held
+        __syncthreads();  // all threads are done with the previous contents of the tiles
         load_tile<MET, WIDTH, true>(key_tile, key + from, keys - first, width, stride);
         load_tile<MET, WIDTH, false>(value_tile, value + from, keys - first, width, stride);
-        __syncthreads();  // the tiles are there, and the queries
+        __syncthreads();  // the tiles are loaded, and so are the queries
         A weights[EACH][KEYS_EACH], factors[EACH];
         multiply_rows<WIDTH, MET>(weights, query_tile + row * pitch<WIDTH>, key_tile + column * pitch<WIDTH>);
         int at = first + column * KEYS_EACH;

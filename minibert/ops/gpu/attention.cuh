@@ -1,13 +1,13 @@
-// Attention over a ragged batch: which rows a block owns, and which keys a query sees.  Both versions share it.
+// Attention over a ragged batch: which rows a block owns, and which keys a query sees.  All versions share this file.
 //
-// The host does not know the sequences' lengths (they lie on the device, and to look at them would stop it).  So the
-// grid has as many blocks as there could be tiles: rows / SIZE + sequences.  Sequence b owns the blocks from
-// cu_seqlens[b] / SIZE + b on, up to those of the next one: always enough, and at most one too many.
+// The host does not know the sequences' lengths (they are on the device, and reading them would stall it).  So the
+// grid has as many blocks as there could be tiles: rows / SIZE + sequences.  Sequence b owns the blocks starting at
+// cu_seqlens[b] / SIZE + b, up to those of the next one: always enough, and at most one too many.
 
 // Which rows of which sequence a block owns.
 struct Owned { int sequence, first, rows; };
 
-// Of all rows, cut sequence by sequence into tiles of SIZE.  A block that is left over gets none.
+// Finds them, with all rows split sequence by sequence into tiles of SIZE.  A surplus block gets none.
 template <int SIZE> __device__ __forceinline__ Owned find_rows(const int* cu_seqlens, int sequences) {
     int low = 0, high = sequences - 1, block = blockIdx.x;
     while (low < high) {
@@ -24,7 +24,7 @@ __device__ __forceinline__ int keys_seen(int query, int end, int keys, const int
     return causal ? min(keys, positions_q[query] + 1) : keys;
 }
 
-// How many keys any query of a block sees.  Each warp asks for all of them, so that all warps get the same.
+// The most keys that any query of a block sees.  Each warp checks all queries, so that all warps get the same result.
 __device__ __forceinline__ int most_keys_seen(int first, int end, int keys, const int* positions_q, int causal) {
     int most = 0;
     for (int query = first + threadIdx.x % WARP; query < end; query += WARP)

@@ -1,4 +1,4 @@
-"""Ragged multi-head attention that never holds [T, T]: on CUDA cores here, on tensor cores where they take the dtype.
+"""Ragged multi-head attention that never stores [T, T]: on CUDA cores here, on tensor cores if they support the dtype.
 
 See attention.cu for the mathematics and for what a block does.
 """
@@ -16,8 +16,8 @@ from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import contiguous, indices
 from minibert.ops.gpu.library import cp
 
-WIDTHS = (32, 64, 128)  # features of a head that kernels are compiled for; others are padded to the next of them
-WARP, WARPS = 32, 4  # threads of a warp, warps of a block in the kernels that have a warp for each query
+WIDTHS = (32, 64, 128)  # head widths that kernels are compiled for; other widths are padded to the next one
+WARP, WARPS = 32, 4  # threads per warp, warps per block in the kernels with one warp per query
 QUAD, ROW_THREADS = 4, 8  # as in attention_tiles.cuh
 HEADERS = ("dropout.cuh", "attention.cuh", "attention_tiles.cuh")
 
@@ -53,7 +53,7 @@ def attention_forward(
 ) -> tuple[Array, Cache]:
     """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments.
 
-    Raises ValueError where the heads do not divide H, or have more than 128 features.
+    Raises ValueError if the heads do not divide H, or have more than 128 features.
     """
     width = head_width(query.shape[1], heads)
     query, key, value = contiguous(query, key, value)
@@ -76,7 +76,7 @@ def attention_backward(d_context: Array, cache: Cache) -> tuple[Array, Array, Ar
 
 
 def head_width(features: int, heads: int) -> int:
-    """Features of a head.  ValueError where there is no such kernel."""
+    """Features of a head.  Raises ValueError if no kernel supports them."""
     if features % heads:
         raise ValueError(f"{heads} heads do not divide {features} features; choose a hidden size that they divide")
     if features // heads > WIDTHS[-1]:
@@ -99,7 +99,7 @@ def delta_of(d_context: Array, context: Array, heads: int) -> Array:
 
 
 def padded(width: int) -> int:
-    """The width of the kernels that compute heads of that width."""
+    """The width of the kernels that are used for heads of that width."""
     return next(w for w in WIDTHS if width <= w)
 
 
@@ -117,7 +117,7 @@ def arguments_of(
     causal: bool,
     dropout: Dropout | None,
 ) -> tuple:
-    """What the kernels take after their tensors."""
+    """The kernels' arguments after their tensors."""
     queries, width = len(query), query.shape[1] // heads
     sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
     scale = sum_type(query.dtype)(width**-0.5)
@@ -135,9 +135,9 @@ def launch(
     arguments: Sequence,
     tensors: tuple,
 ) -> None:
-    """One of the kernels whose blocks own rows, which are cut sequence by sequence.
+    """Launch one of the kernels whose blocks own rows; rows are split into tiles sequence by sequence.
 
-    tensors: how many tiles of what the block owns, and of what it meets, lie in its shared memory.
+    tensors: how many tiles of what the block owns, and of what it loops over, are in its shared memory.
     """
     own = owned_rows(dtype, width)
     met = own // 2
@@ -210,7 +210,7 @@ def forward_plain(
     positions_q: Array,
     causal: bool = False,
 ) -> Array:
-    """The context [Nq, H] as the plain kernel computes it: to read, and to compare with."""
+    """The context [Nq, H] as the plain kernel computes it: for reading, and for comparison."""
     width = head_width(query.shape[1], heads)
     query, key, value = contiguous(query, key, value)
     context = cp.empty(query.shape, query.dtype)

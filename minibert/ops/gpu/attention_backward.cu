@@ -1,18 +1,18 @@
 // Attention on CUDA cores, backward.  See attention.cu for the forward pass.
 //
-// The probabilities are computed again, from the scores and from log_sums, the logarithm of each query's denominator.
+// The probabilities are recomputed from the scores and from log_sums, the logarithm of each query's denominator.
 // delta is the mean of a query's gradients under its own probabilities, d_context . context (Dao et al. 2022, section
-// 3.1 and appendix B.4).  There are two kernels, since sums over queries and sums over keys cannot both stay in a
-// block; and if blocks added to each other's sums in memory, results would depend on their order:
+// 3.1 and appendix B.4).  There are two kernels, since sums over queries and sums over keys cannot both stay within a
+// block; and if blocks added to each other's sums in memory, results would depend on the order of blocks:
 //
-//   attention_d_key_value    a block owns OWN keys and meets all queries of its sequence, MET at a time
-//   attention_d_query        a block owns OWN queries and meets all keys of its sequence, MET at a time
+//   attention_d_key_value    a block owns OWN keys and loops over all queries of its sequence, MET at a time
+//   attention_d_query        a block owns OWN queries and loops over all keys of its sequence, MET at a time
 //
 //   grid, block      (tiles of OWN keys, or queries, heads) blocks of THREADS threads
-//   shared memory    two tiles of what the block owns, two of what it meets, scratch for OWN x MET weights
-//   bytes moved      a block reads its rows once, and two tensors of its sequence whole: T / OWN times each in all
+//   shared memory    two tiles of what the block owns, two of what it loops over, scratch for OWN x MET weights
+//   bytes moved      a block reads its rows once, and two whole tensors of its sequence: T / OWN times each in all
 
-// delta [heads, queries]: a warp for each query and head.  Grid queries * heads / 4, block (32, 4).
+// delta [heads, queries]: one warp per query and head.  Grid queries * heads / 4, block (32, 4).
 template <typename T>
 __global__ void attention_delta(const T* d_context, const T* context, sum_t<T>* delta, int queries, int heads,
                                 int width) {
@@ -26,14 +26,14 @@ __global__ void attention_delta(const T* d_context, const T* context, sum_t<T>* 
     if (threadIdx.x == 0) delta[item % heads * queries + item / heads] = sum;
 }
 
-// A query's scores turn from products into probabilities; it sees the first `seen` of these keys.
+// Turns a query's products with keys into probabilities; it sees the first `seen` of these keys.
 template <typename A>
 __device__ __forceinline__ void recompute(A (&weights)[KEYS_EACH], int seen, A scale, A log_sum) {
 #pragma unroll
     for (int j = 0; j < KEYS_EACH; j++) weights[j] = j < seen ? exponential(weights[j] * scale - log_sum) : A(0);
 }
 
-// From gradients of what dropout made of the probabilities to gradients of the scores, times sqrt(D).
+// Turns gradients of the probabilities after dropout into gradients of the scores, times sqrt(D).
 template <typename A>
 __device__ __forceinline__ void differentiate(A (&d_weights)[KEYS_EACH], const A (&weights)[KEYS_EACH], unsigned kept,
                                               A drop_scale, A mean) {
@@ -79,12 +79,12 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     A d_key_sums[QUAD][QUADS * QUAD] = {}, d_value_sums[QUAD][QUADS * QUAD] = {};
     for (int first = first_query; first < end; first += MET) {
         int stop = min(first + MET, end);
-        if (most_keys_seen(first, stop, keys, positions_q, causal) <= first_key) continue;  // none sees any of them
+        if (most_keys_seen(first, stop, keys, positions_q, causal) <= first_key) continue;  // no query sees any key
         long long from = offset_of(first, head, heads, width);
-        __syncthreads();  // all are through with what the tiles held
+        __syncthreads();  // all threads are done with the previous contents of the tiles
         load_tile<MET, WIDTH, false>(query_tile, query + from, stop - first, width, stride);
         load_tile<MET, WIDTH, false>(d_context_tile, d_context + from, stop - first, width, stride);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are loaded
         A weights[EACH][KEYS_EACH], d_weights[EACH][KEYS_EACH];
         multiply_rows<WIDTH, OWN>(weights, query_tile + row * pitch<WIDTH>, key_tile + column * pitch<WIDTH>);
         // context = dropped @ v
@@ -104,7 +104,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         put_weights<OWN>(mine, weights);
         __syncthreads();  // all weights are in scratch
         add_transposed<OWN, MET, QUADS>(d_value_sums, scratch + rows, d_context_tile + quad);
-        __syncthreads();  // and read
+        __syncthreads();  // and have been read
         put_weights<OWN>(mine, d_weights);
         __syncthreads();  // the scores' gradients are in scratch
         // scores = q @ k.T / sqrt(D)
@@ -158,10 +158,10 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     }
     for (int first = 0; first < most; first += MET) {
         long long from = offset_of(first_key + first, head, heads, width);
-        __syncthreads();  // all are through with what the tiles held
+        __syncthreads();  // all threads are done with the previous contents of the tiles
         load_tile<MET, WIDTH, true>(key_tile, key + from, keys - first, width, stride);
         load_tile<MET, WIDTH, true>(value_tile, value + from, keys - first, width, stride);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are loaded
         A weights[EACH][KEYS_EACH], d_weights[EACH][KEYS_EACH];
         multiply_rows<WIDTH, MET>(weights, query_tile + row * pitch<WIDTH>, key_tile + column * pitch<WIDTH>);
         // context = dropped @ v

@@ -1,23 +1,23 @@
-// Attention for 16-bit numbers with mma.sync: the forward pass.  The backward pass has a file of its own.
+// Attention for 16-bit types with mma.sync: the forward pass.  The backward pass is in a separate file.
 // See warp_mma.cuh for the instructions, attention.cuh for which block does what, attention_tensor_cores.cu for the same
-// with wmma, which is shorter and says less about the device.
+// with wmma, which is shorter and reveals less about the device.
 //
 // context = softmax(q @ k.T / sqrt(D)) @ v, the softmax computed *online* (Milakov and Gimelshein 2018; Dao et al.
-// 2022, algorithm 1; Dao 2023, section 3): keys come tile by tile, and what was summed up under an older maximum is
-// multiplied by exp(older maximum - new maximum).
+// 2022, algorithm 1; Dao 2023, section 3): keys are processed tile by tile, and sums under an old maximum are
+// rescaled by exp(old maximum - new maximum).
 //
-//   grid, block    (tiles of ROWS queries, heads) blocks of four warps, each warp with sixteen queries of its own
-//   registers      a warp's queries, its scores for a tile of keys, its sums: none of them passes through memory
+//   grid, block    (tiles of ROWS queries, heads) blocks of four warps, each warp with its own sixteen queries
+//   registers      a warp's queries, its scores for a tile of keys, its sums: none of them goes through memory
 //   shared memory  two stages, each a tile of keys and one of values: while the warps compute with one stage, the next
 //                  tile is copied into the other.  Before that, the queries pass through it into registers.
 //   bytes moved    a block reads its queries once, and all keys and values of its sequence: T / ROWS times each in all
 
-constexpr int KEYS = 64;        // of a tile
-constexpr float UNSEEN = -1e30f;  // lower than every score; it avoids -inf - -inf = NaN
+constexpr int KEYS = 64;        // per tile
+constexpr float UNSEEN = -1e30f;  // below every score; it avoids -inf - -inf = NaN
 
-// One step of the online softmax: a lane's scores of two queries turn into exp(score - maximum).  maximum: of all scores
-// so far, of each query; totals: of this lane's own weights so far.  What was summed up is multiplied by what the older
-// maximum asks for.  scale: of the scores, times LOG2_E.
+// One step of the online softmax: turns a lane's scores of two queries into exp(score - maximum).  maximum: of all
+// scores so far, for each query; totals: of this lane's own weights so far.  The sums so far are rescaled to the new
+// maximum.  scale: of the scores, times LOG2_E.
 template <int COUNT, int SUMS>
 __device__ __forceinline__ void soften(Sums (&scores)[COUNT], Sums (&sums)[SUMS], float scale, float (&maximum)[2],
                                        float (&totals)[2]) {
@@ -37,15 +37,15 @@ __device__ __forceinline__ void soften(Sums (&scores)[COUNT], Sums (&sums)[SUMS]
 #pragma unroll
             for (int i = 2 * half; i < 2 * half + 2; i++) {
                 scores[j].at[i] = power_of_two(scores[j].at[i] * scale - shift);
-                totals[half] += scores[j].at[i];  // dropout comes after the softmax: the denominator has them all
+                totals[half] += scores[j].at[i];  // dropout comes after the softmax: the denominator includes all
             }
 #pragma unroll
         for (int j = 0; j < SUMS; j++) sums[j].at[2 * half] *= factor, sums[j].at[2 * half + 1] *= factor;
     }
 }
 
-// __launch_bounds__: threads of a block, and how many blocks a multiprocessor shall hold.  That settles how
-// many registers a thread may have: 168 for three blocks, 255 for two.
+// __launch_bounds__: threads per block, and how many blocks should fit on a multiprocessor.  That determines how
+// many registers a thread may use: 168 for three blocks, 255 for two.
 template <typename T, int WIDTH>
 __global__ void __launch_bounds__(WARPS * WARP, WIDTH <= 64 ? 3 : 2)
 attention_forward(const T* query, const T* key, const T* value, T* context, float* log_sums, const int* cu_seqlens_q,
@@ -67,7 +67,7 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
     int seen[2], positions[2] = {0, 0}, sequence = 0;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        // a query that is not there sees one key too, and computes with zeros
+        // a nonexistent query sees one key too, and computes with zeros
         seen[half] = max(keys_seen(mine + 8 * half, end, keys, positions_q, causal), 1);
         if (threshold != 0) positions[half] = mine + 8 * half < end ? drop_positions[mine + 8 * half] : 0;
     }
@@ -83,17 +83,17 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
     fetch_tile<ROWS, WIDTH>(own, query + offset_of(owned.first, head, heads, width), owned.rows, width, stride);
     commit_copies();
     fetch(0, 0);
-    wait_copies<1>();  // this thread's queries are there
-    __syncthreads();   // and everyone's
+    wait_copies<1>();  // this thread's queries have arrived
+    __syncthreads();   // and so have those of the others
     Strip<T, WIDTH, true> strip(own + warp * SIDE * PITCH);
     Sums sums[WIDTH / 8];
     clear(sums);
     float maximum[2] = {UNSEEN, UNSEEN}, totals[2] = {0.0f, 0.0f};
     for (int first = 0, stage = 0; first < most; first += KEYS, stage ^= 1) {
-        __syncthreads();  // all warps are through with what the other stage held
+        __syncthreads();  // all warps are done with the previous contents of the other stage
         if (most > first + KEYS) fetch(stage ^ 1, first + KEYS); else commit_copies();
-        wait_copies<1>();  // this thread's part of the tile is there
-        __syncthreads();   // and everyone's
+        wait_copies<1>();  // this thread's part of the tile has arrived
+        __syncthreads();   // and so have those of the others
         const T* key_tile = stages + stage * STAGE;
         Sums scores[KEYS / 8];
         multiply_by_transposed<KEYS>(scores, strip, key_tile);

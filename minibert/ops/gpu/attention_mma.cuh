@@ -1,9 +1,9 @@
 // What attention with mma.sync does with scores, forward and backward: see attention_mma.cu.
 //
-// Dropout: one call of Philox settles eight neighbouring keys of a query.  No lane holds eight neighbours, so each lane
-// settles another eight, and shuffles tell the lanes that hold them.
+// Dropout: one call of Philox decides on eight neighbouring keys of a query.  No lane holds eight neighbours, so each
+// lane decides on a different eight, and shuffles pass the decisions to the lanes that hold the scores.
 
-constexpr float LOG2_E = 1.4426950408889634f;  // exp(x) = 2 ** (x LOG2_E): what the device computes
+constexpr float LOG2_E = 1.4426950408889634f;  // exp(x) = 2 ** (x LOG2_E), which is how the device computes it
 
 // Which of eight neighbouring keys a query keeps: bit j for key 8 * eight + j.
 __device__ __forceinline__ unsigned eight_kept(const Drops& drops, int eight, int position, int sequence) {
@@ -14,7 +14,7 @@ __device__ __forceinline__ unsigned eight_kept(const Drops& drops, int eight, in
     return bits;
 }
 
-// Rows are queries, columns keys from `first` on: for each of a lane's scores whether it is kept, bit 4 j + i for
+// Rows are queries, columns are keys from `first` on: whether each of a lane's scores is kept, bit 4 j + i for
 // at[i] of sums j.  position0, position1: of the lane's two queries.
 template <int COUNT>
 __device__ __forceinline__ unsigned kept_by_queries(const Drops& drops, int first, int position0, int position1,
@@ -35,7 +35,7 @@ __device__ __forceinline__ unsigned kept_by_queries(const Drops& drops, int firs
     return bits;
 }
 
-// Rows are keys from `first` on, columns queries: the same bits.  position: lane i has that of query i.
+// Rows are keys from `first` on, columns are queries: the same bits.  position: lane i holds that of query i.
 template <int COUNT>
 __device__ __forceinline__ unsigned kept_by_keys(const Drops& drops, int first, int position, int sequence) {
     static_assert(COUNT % 2 == 0 && COUNT <= 4, "32 lanes settle 16 queries and 16 keys; a warp has 32 positions");
@@ -63,7 +63,7 @@ template <int COUNT> __device__ __forceinline__ void drop_scores(Sums (&scores)[
         for (int i = 0; i < 4; i++) scores[j].at[i] = kept >> (4 * j + i) & 1 ? scores[j].at[i] : 0.0f;
 }
 
-// From the gradient of what dropout made of a probability to the gradient of its score.  mean: of the query's gradients
+// From the gradient of a probability after dropout to the gradient of its score.  mean: of the query's gradients
 // under its own probabilities.
 __device__ __forceinline__ float differentiate(float d_dropped, float probability, bool kept, float drop_scale,
                                                float mean) {

@@ -1,35 +1,35 @@
 // The backward pass of attention with mma.sync.  attention_mma.cu has the forward pass, and
-// attention_tensor_cores_backward.cu the mathematics of why there are two kernels:
+// attention_tensor_cores_backward.cu explains why there are two kernels:
 //
-//   attention_d_key_value    a block owns ROWS keys and meets all queries of its sequence, TILE at a time
-//   attention_d_query        a block owns ROWS queries and meets all keys of its sequence, TILE at a time
+//   attention_d_key_value    a block owns ROWS keys and loops over all queries of its sequence, TILE at a time
+//   attention_d_query        a block owns ROWS queries and loops over all keys of its sequence, TILE at a time
 //
-//   grid, block      (tiles of ROWS keys, or queries, heads) blocks of four warps, each with sixteen rows of its own
-//   registers        scores and their gradients, which never are in memory; and what a block owns, as far as there are
-//                    registers for it
-//   shared memory    two stages, each a tile of two tensors: one is copied while the warps compute with the other.  Owned
-//                    rows that are held in registers pass through it first; others have memory of their own.
-//   bytes moved      a block reads its rows once, and two tensors of its sequence whole: T / ROWS times each in all
+//   grid, block      (tiles of ROWS keys, or queries, heads) blocks of four warps, each with its own sixteen rows
+//   registers        scores and their gradients, which are never in memory; and what a block owns, as far as there are
+//                    enough registers
+//   shared memory    two stages, each a tile of two tensors: one is filled while the warps compute with the other.
+//                    Owned rows that are held in registers pass through it first; others have separate memory.
+//   bytes moved      a block reads its rows once, and two whole tensors of its sequence: T / ROWS times each in all
 //
 // Rounding: gradients of scores, like probabilities, are rounded to sixteen bits before the next product.  The factor
-// 1 / sqrt(D) comes after that, in float32.  What lies below 6e-8 is lost in float16: that is why losses are scaled.
+// 1 / sqrt(D) comes after that, in float32.  Values below 6e-8 underflow in float16: that is why losses are scaled.
 
-constexpr int TILE = 32;       // rows that a block meets at a time
-constexpr int MOST_HELD = 64;  // up to this width there are registers enough for what a block owns
+constexpr int TILE = 32;       // rows that a block processes at a time, of those it loops over
+constexpr int MOST_HELD = 64;  // up to this width there are enough registers for what a block owns
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-constexpr int KEY_BLOCKS = 2;  // on Blackwell with three blocks in a multiprocessor the registers spill
+constexpr int KEY_BLOCKS = 2;  // on Blackwell, with three blocks per multiprocessor, registers spill
 #else
 constexpr int KEY_BLOCKS = 3;
 #endif
 
-// A block's rows of two tensors, into shared memory.
+// Copies a block's rows of two tensors into shared memory.
 template <typename T, int WIDTH>
 __device__ __forceinline__ void load_owned(T* to, const T* one, const T* other, int rows, int width, int stride) {
     fetch_tile<ROWS, WIDTH>(to, one, rows, width, stride);
     fetch_tile<ROWS, WIDTH>(to + ROWS * pitch<T, WIDTH>, other, rows, width, stride);
     commit_copies();
-    wait_copies<0>();  // this thread's part is there
-    __syncthreads();   // and everyone's
+    wait_copies<0>();  // this thread's part has arrived
+    __syncthreads();   // and so have those of the others
 }
 
 template <typename T, int WIDTH>
@@ -61,7 +61,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     load_owned<T, WIDTH>(own, key + own_offset, value + own_offset, owned.rows, width, stride);
     Strip<T, WIDTH, KEYS_HELD> key_strip(own + warp * SIDE * PITCH);
     Strip<T, WIDTH, HELD> value_strip(own + (ROWS + warp * SIDE) * PITCH);
-    if constexpr (HELD) __syncthreads();  // all warps have their rows in registers, and the stages can be filled
+    if constexpr (HELD) __syncthreads();  // all warps have their rows in registers, so the stages can be filled
 
     auto fetch = [&](int stage, int first) {
         long long from = offset_of(first, head, heads, width);
@@ -70,7 +70,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         commit_copies();
     };
     int start = first_query;
-    if (causal)  // queries that see no key of the block are at the beginning
+    if (causal)  // queries that see no key of the block come first
         while (start < end && warp_max(keys_seen(start + lane, end, keys, positions_q, causal)) <= first_key)
             start += TILE;
     if (end > start) fetch(0, start);
@@ -79,17 +79,17 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
     clear(d_key_sums);
     clear(d_value_sums);
     for (int first = start, stage = 0; first < end; first += TILE, stage ^= 1) {
-        int mine = first + lane;  // lane i has the numbers of query i
+        int mine = first + lane;  // lane i holds the values of query i
         int seen = keys_seen(mine, end, keys, positions_q, causal);
         long long number = static_cast<long long>(head) * queries + mine;
         float log_sum = mine < end ? log_sums[number] * LOG2_E : 0.0f;
         float mean = mine < end ? delta[number] : 0.0f;
         int position = 0;
         if (threshold != 0) position = mine < end ? drop_positions[mine] : 0;
-        __syncthreads();  // all warps are through with what the other stage held
+        __syncthreads();  // all warps are done with the previous contents of the other stage
         if (end > first + TILE) fetch(stage ^ 1, first + TILE); else commit_copies();
-        wait_copies<1>();  // this thread's part of the tile is there
-        __syncthreads();   // and everyone's
+        wait_copies<1>();  // this thread's part of the tile has arrived
+        __syncthreads();   // and so have those of the others
         const T* query_tile = stages + stage * STAGE;
         const T* d_context_tile = query_tile + TILE * PITCH;
         // scores = q @ k.T / sqrt(D), here transposed: [16 keys, TILE queries]
@@ -180,7 +180,7 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     load_owned<T, WIDTH>(own, query + own_offset, d_context + own_offset, owned.rows, width, stride);
     Strip<T, WIDTH, HELD> query_strip(own + warp * SIDE * PITCH);
     Strip<T, WIDTH, HELD> d_context_strip(own + (ROWS + warp * SIDE) * PITCH);
-    if constexpr (HELD) __syncthreads();  // all warps have their rows in registers, and the stages can be filled
+    if constexpr (HELD) __syncthreads();  // all warps have their rows in registers, so the stages can be filled
 
     auto fetch = [&](int stage, int first) {
         long long from = offset_of(first_key + first, head, heads, width);
@@ -192,10 +192,10 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
     Sums sums[WIDTH / 8];
     clear(sums);
     for (int first = 0, stage = 0; first < most; first += TILE, stage ^= 1) {
-        __syncthreads();  // all warps are through with what the other stage held
+        __syncthreads();  // all warps are done with the previous contents of the other stage
         if (most > first + TILE) fetch(stage ^ 1, first + TILE); else commit_copies();
-        wait_copies<1>();  // this thread's part of the tile is there
-        __syncthreads();   // and everyone's
+        wait_copies<1>();  // this thread's part of the tile has arrived
+        __syncthreads();   // and so have those of the others
         const T* key_tile = stages + stage * STAGE;
         Sums probabilities[TILE / 8], products[TILE / 8];
         multiply_by_transposed<TILE>(probabilities, query_strip, key_tile);

@@ -1,14 +1,14 @@
-// Attention for 16-bit numbers on tensor cores: a first product, and the forward pass.  The backward pass has a file of
-// its own.  See tensor_cores.cuh for fragments, attention.cuh for which block does what, and attention.cu for the same
-// mathematics on CUDA cores.
+// Attention for 16-bit types on tensor cores: a first product, and the forward pass.  The backward pass is in a
+// separate file.  See tensor_cores.cuh for fragments, attention.cuh for which block does what, and attention.cu for the
+// same mathematics on CUDA cores.
 
 // ------------------------------------------------------------------------------------ the smallest product there is
 
 // c [M, N] = a [M, K] b [K, N], M, N and K multiples of 16.
 //
-//   grid, block    (N / 16, M / 16) blocks of one warp, each for a square of 16 x 16 of c
-//   bytes moved    every block reads its rows of a and columns of b from memory, 32 K numbers for 256 results: the
-//                  tensor core waits most of the time.  Below, rows and tiles are kept and used more than once.
+//   grid, block    (N / 16, M / 16) blocks of one warp, each for a 16 x 16 tile of c
+//   bytes moved    every block reads its rows of a and columns of b from memory, 32 K elements for 256 results: the
+//                  tensor core is idle most of the time.  Below, rows and tiles are kept and reused.
 template <typename T> __global__ void wmma_product(const T* a, const T* b, float* c, int columns, int depth) {
     Left<T> left;     // 16 x 16 of a
     Right<T> right;   // 16 x 16 of b
@@ -26,25 +26,25 @@ template <typename T> __global__ void wmma_product(const T* a, const T* b, float
 // ------------------------------------------------------------------------------------------------ flash attention
 
 // context = softmax(q @ k.T / sqrt(D)) @ v, the softmax computed *online* (Milakov and Gimelshein 2018; Dao et al.
-// 2022, algorithm 1): keys come tile by tile, and what was summed up under an older maximum is multiplied by
-// exp(older maximum - new maximum).
+// 2022, algorithm 1): keys are processed tile by tile, and sums under an old maximum are rescaled by
+// exp(old maximum - new maximum).
 //
-//   grid, block    (tiles of ROWS queries, heads) blocks of four warps, each warp with sixteen queries of its own
+//   grid, block    (tiles of ROWS queries, heads) blocks of four warps, each warp with its own sixteen queries
 //   shared memory  a tile of keys and one of values; for each warp scratch for 16 x TILE scores.  Before the first keys
-//                  come, the queries pass through the tiles' memory into registers.
+//                  are loaded, the queries pass through the tiles' memory into registers.
 //   bytes moved    a block reads its queries once, and all keys and values of its sequence: T / ROWS times each in all
 //
-// The sums [16, D] of a warp stay in fragments from the first tile to the last.  Each row has a factor of its own, and
-// which rows a thread's elements belong to is unknown; but fragments of one type are laid out alike.  So the factors
-// are written into scratch as a matrix, each row sixteen times the same number, and loaded as a fragment: sums times
-// factors, element by element, is right on every GPU.  A tile of keys costs 16 x 16 numbers through shared memory; sums
-// kept there instead would cost 16 x D, there and back.  The division at the end needs no fragment: the sums leave the
-// warp through scratch, where each lane knows its row.
-constexpr float UNSEEN = -1e30f;  // lower than every score; it avoids -inf - -inf = NaN
+// The sums [16, D] of a warp stay in fragments from the first tile to the last.  Each row needs its own factor, but it
+// is unknown which rows a thread's elements belong to; only that fragments of one type have the same layout.  So the
+// factors are written to scratch as a matrix, each row sixteen copies of one factor, and loaded as a fragment: the
+// elementwise product of sums and factors is correct on every GPU.  This moves 16 x 16 numbers through shared memory
+// per tile of keys; sums kept there would move 16 x D, both ways.  The division at the end needs no fragment: the sums
+// leave the warp through scratch, where each lane knows its row.
+constexpr float UNSEEN = -1e30f;  // below every score; it avoids -inf - -inf = NaN
 
-// One step of a lane's online softmax: its share, of which the query sees the first `seen` keys, turns from products of
-// query and keys into exp(score - maximum), and into zeros where `kept` says so.  maximum: of all scores so far; total:
-// of the lane's own shares so far.  Returns what sums under the older maximum must be multiplied by.
+// One step of a lane's online softmax: turns its share, of which the query sees the first `seen` keys, from products of
+// query and keys into exp(score - maximum), or zero if not `kept`.  maximum: of all scores so far; total:
+// of the lane's own weights so far.  Returns the factor by which sums under the old maximum must be multiplied.
 __device__ __forceinline__ float soften(float (&share)[SHARE], int seen, float scale, unsigned kept, float& maximum,
                                         float& total) {
     float before = maximum;
@@ -59,21 +59,21 @@ __device__ __forceinline__ float soften(float (&share)[SHARE], int seen, float s
 #pragma unroll
     for (int j = 0; j < SHARE; j++) {
         float weight = exponential(share[j] - maximum);
-        total += weight;  // dropout comes after the softmax: the denominator has them all
+        total += weight;  // dropout comes after the softmax: the denominator includes all
         share[j] = kept >> j & 1 ? weight : 0.0f;
     }
     return factor;
 }
 
-// A lane's half of its row of factors: eight times the same.
+// Writes a lane's half of its row of factors: eight copies of the same.
 __device__ __forceinline__ void put_factor(float* to, float factor) {
     Vec<float> four = {{factor, factor, factor, factor}};
     store(to, four);
     store(to + Vec<float>::size, four);
 }
 
-// __launch_bounds__: threads of a block, and how many blocks a multiprocessor shall hold.  That settles how
-// many registers a thread may have: 168 for three blocks, 255 for two.
+// __launch_bounds__: threads per block, and how many blocks should fit on a multiprocessor.  That determines how
+// many registers a thread may use: 168 for three blocks, 255 for two.
 template <typename T, int WIDTH>
 __global__ void __launch_bounds__(WARPS * WARP, WIDTH <= 64 ? 3 : 2)
 attention_forward(const T* query, const T* key, const T* value, T* context, float* log_sums, const int* cu_seqlens_q,
@@ -99,17 +99,17 @@ attention_forward(const T* query, const T* key, const T* value, T* context, floa
 
     // both tiles together are as large as the block's queries
     load_tile<ROWS, WIDTH>(key_tile, query + offset_of(owned.first, head, heads, width), owned.rows, width, stride);
-    __syncthreads();  // the queries are there
+    __syncthreads();  // the queries are loaded
     Strip<T, WIDTH, true> strip(key_tile + warp * SIDE * PITCH);
     Sums sums[WIDTH / SIDE], scores[TILE / SIDE], factors;
     clear(sums);
     float maximum = UNSEEN, total = 0;
     for (int first = 0; first < most; first += TILE) {
         long long from = offset_of(first_key + first, head, heads, width);
-        __syncthreads();  // all warps are through with what the tiles held
+        __syncthreads();  // all warps are done with the previous contents of the tiles
         load_tile<TILE, WIDTH>(key_tile, key + from, keys - first, width, stride);
         load_tile<TILE, WIDTH>(value_tile, value + from, keys - first, width, stride);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are loaded
         multiply_by_transposed(scores, strip, key_tile);
         put_products<SCRATCH, false>(scratch, scores);
         float share[SHARE];

@@ -1,9 +1,9 @@
 // What attention on tensor cores does with scores, forward and backward: see attention_tensor_cores.cu.
 //
-// A warp's scores leave a product as fragments and are stored in the warp's *scratch*, an area of shared memory with a
-// row for each query, where every element has a known address.  There a lane takes sixteen neighbouring keys of one
-// query, its *share*: 64 bytes of scores, and two calls of Philox settle their dropout.  The weights computed from them,
-// in sixteen bits for the next product, overwrite the scores, at the beginning of each row of scratch.
+// A product leaves a warp's scores in fragments, which are stored in the warp's *scratch*, an area of shared memory
+// with a row for each query, where every element has a known address.  There a lane takes sixteen neighbouring keys of
+// one query, its *share*: 64 bytes of scores, whose dropout two calls of Philox decide.  The weights computed from
+// them, in sixteen bits for the next product, overwrite the scores at the beginning of each row of scratch.
 
 constexpr int SHARE = 16;
 
@@ -31,7 +31,7 @@ __device__ __forceinline__ void take_share(float (&share)[SHARE], const float* f
 
 // A lane writes its share in sixteen bits.
 template <typename T> __device__ __forceinline__ void put_share(T* to, const float (&share)[SHARE]) {
-    __syncwarp();  // all shares are read, and can be overwritten
+    __syncwarp();  // all shares have been read, so they can be overwritten
 #pragma unroll
     for (int j = 0; j < SHARE; j += Vec<T>::size) {
         Vec<T> eight;
@@ -41,7 +41,7 @@ template <typename T> __device__ __forceinline__ void put_share(T* to, const flo
     }
 }
 
-// Dropout of a share whose first `seen` keys the query sees: bit j tells whether key + j is kept.
+// Dropout for a share of which the query sees the first `seen` keys: bit j says whether key + j is kept.
 __device__ __forceinline__ unsigned keys_kept(const Drops& drops, int sequence, int query, int key, int seen) {
     if (drops.threshold == 0 || seen <= 0) return 0xffffu;
     unsigned bits = 0;

@@ -1,7 +1,8 @@
 """Attention of 16-bit tensors on tensor cores: which kernel, how large its grid, how much shared memory.
 
-There are two versions of each kernel: with wmma, from compute capability 7.0 on, and with the instructions beneath it,
-from 8.0 on.  attention.py calls `forward` and `backward` where `use_tensor_cores` allows it, and keeps the cache.
+There are two versions of each kernel: with wmma, for compute capability 7.0 and up, and with the underlying PTX
+instructions, for 8.0 and up.  attention.py calls `forward` and `backward` where `use_tensor_cores` allows it, and keeps
+the cache.
 """
 
 from collections.abc import Callable
@@ -15,24 +16,24 @@ from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile
 from minibert.ops.gpu.library import cp
 
-WIDTHS = (32, 64, 128)  # features of a head that kernels are compiled for; others are padded to the next of them
-WARP, WARPS = 32, 4  # threads of a warp, warps of a block
+WIDTHS = (32, 64, 128)  # head widths that kernels are compiled for; other widths are padded to the next one
+WARP, WARPS = 32, 4  # threads per warp, warps per block
 SIDE, TILE = 16, 32  # as in tensor_cores.cuh and attention_mma_backward.cu
-KEYS = 64  # of a tile, as in attention_mma.cu
+KEYS = 64  # keys per tile, as in attention_mma.cu
 ROWS = WARPS * SIDE  # that a block owns
 HELD = 64  # up to this width the backward pass keeps what a block owns in registers
 
 
 def pitch(numbers: int, size: int) -> int:
-    """Bytes from row to row in shared memory; numbers: in a row, of `size` bytes each.  As in tensor_cores.cuh."""
+    """The row stride in shared memory, in bytes, for `numbers` elements of `size` bytes.  As in tensor_cores.cuh."""
     return numbers * size + 16
 
 
 def wmma_memory(width: int) -> tuple[int, int, int]:
-    """Bytes of a block of attention_forward, attention_d_key_value and attention_d_query, for a width in WIDTHS."""
+    """Bytes per block of attention_forward, attention_d_key_value and attention_d_query, for a width in WIDTHS."""
     tile, owned = TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
     by_queries = WARPS * SIDE * pitch(TILE, 4)  # the scratch of all warps: a row for each query that a warp owns
-    by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it meets
+    by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it loops over
     held = width <= HELD
     d_key_value, d_query = (
         max(owned, rest) if held else owned + rest for rest in (2 * tile + by_keys, 2 * tile + by_queries)
@@ -51,7 +52,7 @@ def mma_memory(width: int) -> tuple[int, int, int]:
 class Version:
     """One set of kernels, a file for each width, so that only what a model uses is compiled.
 
-    shared_memory: bytes of a block of the three kernels, for a width in WIDTHS
+    shared_memory: bytes per block for each of the three kernels, for a width in WIDTHS
     """
 
     forward: dict[int, CudaFile]
@@ -71,7 +72,7 @@ def files(file: str, *kernels: str, headers: tuple[str, ...], first: dict[str, i
     }
 
 
-FIRST = {"float16": 70, "bfloat16": 80}  # the compute capability from which on tensor cores take a dtype
+FIRST = {"float16": 70, "bfloat16": 80}  # the lowest compute capability whose tensor cores support a dtype
 HEADERS = ("dropout.cuh", "attention.cuh", "tensor_cores.cuh", "attention_tensor_cores.cuh")
 PRODUCT = CudaFile("attention_tensor_cores.cu", "wmma_product<{T}>", headers=HEADERS, first=FIRST)
 BACKWARD_KERNELS = "attention_d_key_value", "attention_d_query"
@@ -96,12 +97,12 @@ def use_tensor_cores(dtype: np.dtype, width: int) -> bool:
 
 
 def padded(width: int) -> int:
-    """The width of the kernels that compute heads of that width."""
+    """The width of the kernels that are used for heads of that width."""
     return next(w for w in WIDTHS if width <= w)
 
 
 def best_version(dtype: np.dtype) -> Version:
-    """The faster one of those that the current device has."""
+    """The fastest version that the current device supports."""
     return MMA if MMA.takes(dtype) else WMMA
 
 
@@ -114,7 +115,7 @@ def arguments(
     causal: bool,
     dropout: Dropout | None,
 ) -> tuple:
-    """What all three kernels take after their tensors."""
+    """The arguments of all three kernels after their tensors."""
     queries, width = len(query), query.shape[1] // heads
     sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
     scale = np.float32(width**-0.5)
@@ -122,7 +123,7 @@ def arguments(
 
 
 def grid(rows: int, cu_seqlens: Array, heads: int) -> tuple[int, int]:
-    """Blocks for that many rows, cut into tiles of ROWS within each sequence: see attention.cuh."""
+    """The grid for that many rows, split into tiles of ROWS within each sequence: see attention.cuh."""
     return rows // ROWS + len(cu_seqlens) - 1, heads
 
 
@@ -138,9 +139,9 @@ def forward(
     dropout: Dropout | None,
     version: Version | None = None,
 ) -> tuple[Array, Cache]:
-    """query [Nq, H]; key, value [N, H]: see minibert.ops.reference.attention.  version: the best one where it is None.
+    """query [Nq, H]; key, value [N, H]: see minibert.ops.reference.attention.  version: None for the best.
 
-    All arrays as kernels read them, contiguous, indices int32.  Returns context [Nq, H] and log_sums float32 [A, Nq].
+    All arrays must be contiguous, and indices int32.  Returns context [Nq, H] and log_sums float32 [A, Nq].
     """
     context = cp.empty(query.shape, query.dtype)
     log_sums = cp.empty((heads, len(query)), np.float32)

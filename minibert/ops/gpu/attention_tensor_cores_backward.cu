@@ -1,43 +1,43 @@
 // The backward pass of attention on tensor cores.  attention_tensor_cores.cu has the forward pass.
 //
-// The probabilities are computed again, from the scores and from log_sums, the logarithm of each query's denominator;
+// The probabilities are recomputed from the scores and from log_sums, the logarithm of each query's denominator;
 // delta is the mean of a query's gradients under its own probabilities, d_context . context (Dao et al. 2022, section
-// 3.1 and appendix B.4).  There are two kernels, since sums over queries and sums over keys cannot both stay in a
-// block, and if blocks added to each other's sums in memory, results would depend on their order:
+// 3.1 and appendix B.4).  There are two kernels, since sums over queries and sums over keys cannot both stay within a
+// block, and if blocks added to each other's sums in memory, results would depend on the order of blocks:
 //
-//   attention_d_key_value    a block owns ROWS keys and meets all queries of its sequence, TILE at a time
-//   attention_d_query        a block owns ROWS queries and meets all keys of its sequence, TILE at a time
+//   attention_d_key_value    a block owns ROWS keys and loops over all queries of its sequence, TILE at a time
+//   attention_d_query        a block owns ROWS queries and loops over all keys of its sequence, TILE at a time
 //
-//   grid, block      (tiles of ROWS keys, or queries, heads) blocks of four warps, each with sixteen rows of its own
+//   grid, block      (tiles of ROWS keys, or queries, heads) blocks of four warps, each with its own sixteen rows
 //   shared memory    ROWS rows of two tensors, which the block owns; tiles of two others; scratch for each warp.  Up to
-//                    D = 64 the owned rows are held in registers; tiles and scratch then use their memory.
-//   bytes moved      a block reads its rows once, and two tensors of its sequence whole: T / ROWS times each in all
+//                    D = 64 the owned rows are held in registers; tiles and scratch then reuse their memory.
+//   bytes moved      a block reads its rows once, and two whole tensors of its sequence: T / ROWS times each in all
 //
 // Rounding: gradients of scores, like probabilities, are rounded to sixteen bits before the next product.  The factor
-// 1 / sqrt(D) comes after that, in float32.  What lies below 6e-8 is lost in float16: that is why losses are scaled.
+// 1 / sqrt(D) comes after that, in float32.  Values below 6e-8 underflow in float16: that is why losses are scaled.
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 750
-constexpr int QUERY_BLOCKS = 2;  // Volta's products take more registers: with three blocks in a multiprocessor they spill
+constexpr int QUERY_BLOCKS = 2;  // Volta's products take more registers: with three blocks per SM they spill
 #else
 constexpr int QUERY_BLOCKS = 3;
 #endif
-constexpr int MOST_HELD = 64;  // up to this width there are registers enough for what a block owns
+constexpr int MOST_HELD = 64;  // up to this width there are enough registers for what a block owns
 
-// A block's rows of two tensors, into shared memory.
+// Copies a block's rows of two tensors into shared memory.
 template <typename T, int WIDTH>
 __device__ __forceinline__ void load_owned(T* to, const T* one, const T* other, int rows, int width, int stride) {
     load_tile<ROWS, WIDTH>(to, one, rows, width, stride);
     load_tile<ROWS, WIDTH>(to + ROWS * pitch<T, WIDTH>, other, rows, width, stride);
-    __syncthreads();  // all rows are there
+    __syncthreads();  // all rows are loaded
 }
 
-// A lane's share, of which the query sees the first `seen` keys: from products of query and keys to probabilities.
+// Turns a lane's share, of which the query sees the first `seen` keys, from products into probabilities.
 __device__ __forceinline__ void recompute(float (&share)[SHARE], int seen, float scale, float log_sum) {
 #pragma unroll
     for (int j = 0; j < SHARE; j++) share[j] = j < seen ? exponential(share[j] * scale - log_sum) : 0.0f;
 }
 
-// A lane's share: from gradients of what dropout made of the probabilities to gradients of the scores.
+// Turns a lane's share of gradients of the probabilities after dropout into gradients of the scores.
 __device__ __forceinline__ void differentiate(float (&d_share)[SHARE], const float (&probabilities)[SHARE],
                                               unsigned kept, float drop_scale, float mean) {
 #pragma unroll
@@ -90,10 +90,10 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         float log_sum = mine < end ? log_sums[number] : 0.0f;
         float mean = mine < end ? delta[number] : 0.0f;
         unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
-        __syncthreads();  // all warps are through with what the tiles held
+        __syncthreads();  // all warps are done with the previous contents of the tiles
         load_tile<TILE, WIDTH>(query_tile, query + from, end - first, width, stride);
         load_tile<TILE, WIDTH>(d_context_tile, d_context + from, end - first, width, stride);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are loaded
         float share[SHARE], d_share[SHARE];
         // scores = q @ k.T / sqrt(D), here transposed: [16 keys, TILE queries].  In scratch, each query has a row.
         multiply_by_transposed(products, key_strip, query_tile);
@@ -115,7 +115,7 @@ attention_d_key_value(const T* query, const T* key, const T* value, const T* d_c
         // scores = q @ k.T / sqrt(D)
         add_product<wmma::col_major, WIDTH>(d_key_sums, narrow, 2 * SCRATCH, SIDE * 2 * SCRATCH, query_tile);
     }
-    __syncthreads();  // if the block met no query, warps may still read its rows, where the scratch is
+    __syncthreads();  // if the loop ran for no query, warps may still be reading rows whose memory scratch reuses
     int rows = owned.rows - warp * SIDE;
     long long to = offset_of(owned.first + warp * SIDE, head, heads, width);
     write_sums<SCRATCH, WIDTH>(d_key + to, d_key_sums, scale, scratch, rows, width, stride);
@@ -163,10 +163,10 @@ attention_d_query(const T* query, const T* key, const T* value, const T* d_conte
         long long from = offset_of(first_key + first, head, heads, width);
         int at = first + half * SHARE;  // the share's first key
         unsigned kept = keys_kept(drops, owned.sequence, mine, at, seen - at);
-        __syncthreads();  // all warps are through with what the tiles held
+        __syncthreads();  // all warps are done with the previous contents of the tiles
         load_tile<TILE, WIDTH>(key_tile, key + from, keys - first, width, stride);
         load_tile<TILE, WIDTH>(value_tile, value + from, keys - first, width, stride);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are loaded
         float share[SHARE], d_share[SHARE];
         multiply_by_transposed(products, query_strip, key_tile);
         put_products<SCRATCH, false>(scratch, products);

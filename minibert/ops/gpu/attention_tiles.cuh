@@ -1,21 +1,21 @@
 // What attention on CUDA cores does with tiles in shared memory, forward and backward: see attention.cu.
 //
-// A block owns a tile of rows and meets others tile by tile.  Products run in two phases, each thread with a small tile
-// of results in its registers, so that a number that was read from shared memory is used several times:
+// A block owns a tile of rows and loops over others tile by tile.  Products run in two phases; each thread keeps a
+// small tile of results in registers, so that each value read from shared memory is used several times:
 //
-//   scores    a thread has EACH queries and eight neighbouring keys: one call of Philox settles their dropout
+//   scores    a thread has EACH queries and eight neighbouring keys: one call of Philox decides their dropout per query
 //   sums      a thread has four rows and every (threads of a row)-th quad of columns
 //
-// A block owns OWNED rows, keys or queries, and meets half as many of the others at a time.  Tiles of keys are *dealt*:
-// key k lies in row (k % 8) * (COUNT / 8) + k / 8.  Then threads side by side, whose keys are eight apart, read rows
-// side by side, which lie in different banks.
+// A block owns OWNED rows, keys or queries, and processes half as many of the others at a time.  Tiles of keys are
+// *dealt*: key k is in row (k % 8) * (COUNT / 8) + k / 8.  So adjacent threads, whose keys are eight apart, read
+// adjacent rows, which are in different banks.
 
 constexpr int KEYS_EACH = 8;    // neighbouring keys of a thread, in the scores
-constexpr int QUAD = 4;         // numbers that are read from shared memory at once; rows of a thread, in the sums
+constexpr int QUAD = 4;         // elements that are read from shared memory at once; rows of a thread, in the sums
 constexpr int ROW_THREADS = 8;  // threads that share the sums of four rows: neighbours, in one warp
-constexpr int STEP = ROW_THREADS * QUAD;  // columns from a thread's quad to its next
+constexpr int STEP = ROW_THREADS * QUAD;  // columns from one of a thread's quads to the next
 
-// Rows that a block owns.  Double and wide heads take twice the shared memory and registers for a row: half the rows.
+// Rows that a block owns.  Double and wide heads take twice the shared memory and registers per row, so half the rows.
 template <typename A, int WIDTH> constexpr int OWNED = sizeof(A) == 4 && WIDTH <= 64 ? 64 : 32;
 template <typename A, int WIDTH> constexpr int THREADS = OWNED<A, WIDTH> / QUAD * ROW_THREADS;
 
@@ -25,15 +25,15 @@ template <typename A> __device__ __forceinline__ Quad<A> read_quad(const A* from
     return *reinterpret_cast<const Quad<A>*>(from);
 }
 
-// The distance from row to row of a tile, for rows of NUMBERS numbers: one quad more, against bank conflicts.
+// The row stride of a tile, for rows of NUMBERS elements: padded by one quad to avoid bank conflicts.
 template <int NUMBERS> constexpr int pitch = NUMBERS + QUAD;
 
 template <int COUNT> __device__ __forceinline__ int dealt(int key) {
     return key % KEYS_EACH * (COUNT / KEYS_EACH) + key / KEYS_EACH;
 }
 
-// All threads of a block copy `rows` rows of one head, each of `width` numbers, into a tile [COUNT, WIDTH], dealt or as
-// they come.  What the tile has beyond both is filled with zeros.  stride: numbers from row to row.
+// All threads of a block copy `rows` rows of one head, each of `width` elements, into a tile [COUNT, WIDTH], dealt or in
+// order.  The rest of the tile is filled with zeros.  stride: the row stride in elements.
 template <int COUNT, int WIDTH, bool DEALT, typename A, typename T>
 __device__ __forceinline__ void load_tile(A* tile, const T* from, int rows, int width, int stride) {
     for (int i = threadIdx.x; i < COUNT * WIDTH / QUAD; i += blockDim.x) {
@@ -55,7 +55,7 @@ __device__ __forceinline__ void load_tile(A* tile, const T* from, int rows, int 
     }
 }
 
-// scores = rows of the left tile times rows of the dealt right tile: EACH x 8 inner products of WIDTH numbers.
+// scores = rows of the left tile times rows of the dealt right tile: EACH x 8 inner products of length WIDTH.
 template <int WIDTH, int COUNT, int EACH, typename A>
 __device__ __forceinline__ void multiply_rows(A (&scores)[EACH][KEYS_EACH], const A* left, const A* right) {
 #pragma unroll
@@ -121,7 +121,7 @@ __device__ __forceinline__ void add_rows(A (&sums)[QUAD][QUADS * QUAD], const A*
 }
 
 // sums += the transpose of weights [COUNT, 4 columns] times tile [COUNT, ..]: the rows of sums are columns of scratch,
-// which has rows of SCRATCH numbers.
+// which has rows of SCRATCH elements.
 template <int SCRATCH, int COUNT, int QUADS, typename A>
 __device__ __forceinline__ void add_transposed(A (&sums)[QUAD][QUADS * QUAD], const A* scratch, const A* tile) {
 #pragma unroll(QUADS < 4 ? 2 : 1)
@@ -131,7 +131,7 @@ __device__ __forceinline__ void add_transposed(A (&sums)[QUAD][QUADS * QUAD], co
     }
 }
 
-// A thread writes its sums, row i times factors[i], of which only `rows` rows and `width` columns exist.
+// A thread writes its sums, row i times factors[i]; only `rows` rows and `width` columns exist.
 template <int QUADS, typename A, typename T>
 __device__ __forceinline__ void write_sums(T* to, const A (&sums)[QUAD][QUADS * QUAD], const A (&factors)[QUAD],
                                            int rows, int first_feature, int width, int stride) {
@@ -156,8 +156,8 @@ __device__ __forceinline__ void write_sums(T* to, const A (&sums)[QUAD][QUADS * 
     }
 }
 
-// Dropout of eight neighbouring keys, the first of them number `key`, for one query, which sees `seen` of them: bit j
-// tells whether key + j is kept.
+// Dropout for eight neighbouring keys, starting at `key`, of one query, which sees `seen` of them: bit j
+// says whether key + j is kept.
 __device__ __forceinline__ unsigned keys_kept(const Drops& drops, int sequence, int query, int key, int seen) {
     if (drops.threshold == 0 || seen <= 0) return 0xffu;
     Words words = philox(key / DECISIONS, drops.positions[query], drops.sequences[sequence], drops.site, drops.key0,
@@ -168,7 +168,7 @@ __device__ __forceinline__ unsigned keys_kept(const Drops& drops, int sequence, 
     return bits;
 }
 
-// Zeros for what is dropped.
+// Zeroes what is dropped.
 template <typename A> __device__ __forceinline__ void keep(A (&weights)[KEYS_EACH], unsigned kept) {
 #pragma unroll
     for (int j = 0; j < KEYS_EACH; j++) weights[j] = kept >> j & 1 ? weights[j] : A(0);

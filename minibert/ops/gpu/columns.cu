@@ -2,9 +2,9 @@
 //
 //   grid            (columns / 32 packs, slabs of rows)
 //   block           (32, SLICES)
-//   bytes moved     each number is read once: 2 bytes in 16 bits
+//   bytes moved     each element is read once: 2 bytes in 16 bits
 
-// out [slabs, width] = the sums of x [rows, width] over the rows of each slab; or these sums added to it.
+// out [slabs, width] = the sums of x [rows, width] over the rows of each slab; added to out if `add` is set.
 template <typename T, bool ALIGNED>
 __global__ void column_sums(const T* x, sum_t<T>* out, long long rows, int width, int slab, int add) {
     using A = sum_t<T>;

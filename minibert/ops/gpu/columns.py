@@ -8,13 +8,13 @@ from minibert.ops.gpu.layout import aligned, both, contiguous, given, pack_size,
 from minibert.ops.gpu.library import cp
 
 COLUMNS = CudaFile("columns.cu", *both("column_sums"), headers=("packs.cuh", "columns.cuh"))
-GROUP = (32, 8)  # threads of a block: (WARP, SLICES) of columns.cuh
-SLAB = 64  # rows, or more where there would be too many slabs
+GROUP = (32, 8)  # threads per block: (WARP, SLICES) of columns.cuh
+SLAB = 64  # rows, or more if there would be too many slabs
 MOST_SLABS = 512
 
 
 def column_sums(x: Array, out: Array | None = None) -> Array:
-    """x [N, H] -> the sum of its rows [H], in float32 for 16-bit tensors; added to `out` where that is given."""
+    """x [N, H] -> the sum of its rows [H], in float32 for 16-bit tensors; added to `out` if given."""
     (x,) = contiguous(x)
     rows, width = x.shape
     slabs, slab = slabs_of(rows)
@@ -22,7 +22,7 @@ def column_sums(x: Array, out: Array | None = None) -> Array:
         partial = cp.empty((slabs, width), sum_type(x.dtype))  # [slabs, H]
         launch(x, partial, slabs, slab, add=False)
         return column_sums(partial, out)
-    # of no rows the sums are zero
+    # with no rows, the sums are zero
     add = out is not None
     out = cp.empty(width, sum_type(x.dtype)) if out is None else given(out, (width,), sum_type(x.dtype))
     launch(x, out, 1, slab, add)
@@ -42,6 +42,6 @@ def column_groups(width: int, dtype: np.dtype) -> int:
 
 
 def slabs_of(rows: int) -> tuple[int, int]:
-    """How many slabs the rows are cut into, and the rows of a slab: functions of the rows alone, like the sums."""
+    """How many slabs the rows are split into, and the rows per slab: both depend on the number of rows alone."""
     slab = max(SLAB, blocks_for(rows, MOST_SLABS))
     return blocks_for(rows, slab), slab

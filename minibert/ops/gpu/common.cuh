@@ -1,7 +1,7 @@
-// What every kernel file begins with: types, vectors, sums over warps and blocks, and Philox.
+// Included first in every kernel file: types, vectors, sums over warps and blocks, and Philox.
 //
 //   T           the type in which a tensor is stored: __half, __nv_bfloat16, float or double
-//   sum_t<T>    the type in which one computes with it: double for double, float for all others
+//   sum_t<T>    the type in which kernels compute with it: double for double, float for all others
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -15,7 +15,7 @@ constexpr unsigned ALL_LANES = 0xffffffffu;
 
 // ---------------------------------------------------------------------------------------------- vectors
 
-// Sixteen bytes: what a thread reads or writes best at once.  The address must be a multiple of sixteen.
+// Sixteen bytes: the most efficient access for one thread.  The address must be a multiple of sixteen.
 template <typename T> struct alignas(16) Vec {
     static constexpr int size = 16 / sizeof(T);
     T at[size];
@@ -42,7 +42,7 @@ __device__ __forceinline__ double square_root(double x) { return sqrt(x); }
 
 // ------------------------------------------------------------------------------------- sums and maxima
 
-// Every lane of the warp gets the sum.  All 32 lanes must come here.
+// Every lane of the warp gets the sum.  All 32 lanes must take part.
 template <typename A> __device__ __forceinline__ A warp_sum(A value) {
     for (int distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
     return value;
@@ -75,9 +75,9 @@ __device__ __forceinline__ Words philox(unsigned c0, unsigned c1, unsigned c2, u
     return {{c0, c1, c2, c3}};
 }
 
-constexpr int DECISIONS = 8;  // sixteen bits settle one dropout, so one call of Philox settles eight neighbours
+constexpr int DECISIONS = 8;  // a decision takes sixteen bits, so one call of Philox decides on eight neighbours
 
-// Word n, chosen by comparing: an index that is known only at run time would move the words to slow local memory.
+// Word n, selected by comparisons: an index known only at run time would put the words in slow local memory.
 __device__ __forceinline__ unsigned word(const Words& words, int n) {
     return n < 2 ? (n == 0 ? words.at[0] : words.at[1]) : (n == 2 ? words.at[2] : words.at[3]);
 }

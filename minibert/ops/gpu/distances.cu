@@ -8,9 +8,9 @@
 //   cosine_forward           rows / 4              128          2 * 2, twice
 //   cosine_backward          rows / 4              128          3 * 2
 //
-// share = 1 / count, and what else a loss is scaled by; d_loss lies in device memory.
+// share = 1 / count, times any other factor of the loss; d_loss is in device memory.
 
-// partial [blocks]: what each block's numbers add to the sum of (prediction - target)**2.
+// partial [blocks]: each block's contribution to the sum of (prediction - target)**2.
 template <typename T>
 __global__ void squared_errors(const T* prediction, const T* target, sum_t<T>* partial, long long size) {
     using A = sum_t<T>;
@@ -75,7 +75,7 @@ __global__ void kl_divergence_backward(const T* student, const T* teacher, const
     });
 }
 
-// A warp for each row: its loss 1 - cosine, the two norms, and the cosine.
+// One warp per row computes its loss 1 - cosine, the two norms, and the cosine.
 template <typename T>
 __global__ void cosine_forward(const T* x, const T* target, sum_t<T>* losses, sum_t<T>* x_norms, sum_t<T>* target_norms,
                                sum_t<T>* cosines, long long rows, int width) {
@@ -89,7 +89,7 @@ __global__ void cosine_forward(const T* x, const T* target, sum_t<T>* losses, su
         target_squares += wanted * wanted;
     });
     A x_norm = square_root(warp_sum(x_squares)), target_norm = square_root(warp_sum(target_squares));
-    // the row again, from the cache: the product of two norms could overflow where their quotients do not
+    // read the row again, from the cache: the product of two norms could overflow where their quotients do not
     A cosine = 0;
     each(x, target, share, [&](long long, A x, A wanted) { cosine += (x / x_norm) * (wanted / target_norm); });
     cosine = warp_sum(cosine);
@@ -110,7 +110,7 @@ __global__ void cosine_backward(const T* x, const T* target, const sum_t<T>* x_n
     if (row >= rows) return;
     A x_norm = x_norms[row], target_norm = target_norms[row], cosine = cosines[row];
     A scale = *d_loss * share / x_norm;
-    // cosine = x_unit . target_unit; only the part of target_unit at right angles to x can turn x
+    // cosine = x_unit . target_unit; only the component of target_unit orthogonal to x matters
     map(x, target, d_x, row_of_warp(row, width),
         [&](long long, A x, A wanted) { return scale * (x / x_norm * cosine - wanted / target_norm); });
 }

@@ -18,7 +18,7 @@ DISTANCES = CudaFile(
     "cosine_backward<{T}>",
     headers=("grid_stride.cuh", "sums.cuh", "logsum.cuh"),
 )
-WARPS = 4  # rows that a block works on, where a warp has one
+WARPS = 4  # rows per block, where each warp processes one
 
 
 def mse_forward(prediction: Array, target: Array, count: int) -> tuple[Scalar, Cache]:

@@ -1,7 +1,7 @@
-// Dropout, forward and backward alike: y = x * mask, where the mask is computed, never stored.
+// Dropout, forward and backward alike: y = x * mask, where the mask is computed and never stored.
 //
 //   grid, block     as many threads as packs in the matrix, in blocks of 256
-//   bytes moved     a number is read and written once: 4 bytes in 16 bits.  For packs of less than eight numbers
+//   bytes moved     each element is read and written once: 4 bytes in 16 bits.  For packs of fewer than eight elements
 //                   neighbouring threads compute the same random words; that is cheaper than uncoalesced access.
 
 template <typename T, bool ALIGNED>

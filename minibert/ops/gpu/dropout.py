@@ -1,4 +1,4 @@
-"""Dropout whose mask is counted, not stored: see minibert.ops.dropout for which bits decide."""
+"""Dropout with a counter-based mask, which is never stored: see minibert.ops.dropout for which bits decide."""
 
 from functools import cache
 
@@ -20,7 +20,7 @@ def dropout_forward(x: Array, dropout: Dropout) -> tuple[Array, Cache]:
 
 
 def dropout_backward(d_y: Array, dropout: Dropout) -> Array:
-    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
+    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, recomputed."""
     # y = x * mask
     return drop(d_y, dropout)
 

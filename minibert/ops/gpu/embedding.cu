@@ -1,4 +1,4 @@
-// The input of BERT: for each token the sum of three rows, of three tables.
+// The input of BERT: for each token the sum of three rows, one from each of three tables.
 //
 //   grid, block     as many threads as packs in y, in blocks of 256
 //   bytes moved     4 * 2 per element of y in 16 bits: three rows are read, one is written.  The positions' and the

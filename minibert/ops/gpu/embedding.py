@@ -37,7 +37,7 @@ def embedding_backward(
 ) -> tuple[Array, Array, Array]:
     """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference.
 
-    For 16-bit tensors they are float32.
+    For 16-bit tensors, the gradients are float32.
     """
     *ids, shapes = cache
     tables = [given(buffer, shape, sum_type(d_y.dtype)) for buffer, shape in zip(accumulate_into, shapes, strict=True)]

@@ -1,13 +1,13 @@
-// Walking over numbers that many threads share: sixteen bytes at a time, and single numbers at both ends.
+// Grid-stride loops: threads process an array sixteen bytes at a time, and single elements at both ends.
 //
 // A matrix starts at a multiple of sixteen bytes, but its rows may not (a vocabulary of 30,522 in 16 bits: each row
-// starts four bytes further than a multiple).  So a row is cut in three: single numbers up to the first multiple,
-// whole vectors, single numbers to the end.
+// starts four bytes further from a multiple).  So a row is split in three: single elements up to the first multiple,
+// whole vectors, single elements to the end.
 
-// What one thread shares with others: elements first .. last of an array, and which of the threads it is.
+// The work that a thread shares with others: elements first .. last of an array, and which of the threads it is.
 struct Share {
     long long first, last;
-    unsigned thread, threads;  // at least as many threads as a vector has numbers
+    unsigned thread, threads;  // at least as many threads as a vector has elements
 };
 
 // All elements of an array, for all threads of a grid.
@@ -25,11 +25,11 @@ __device__ __forceinline__ Share row_of_warp(long long row, int width) {
     return {row * width, (row + 1) * width, threadIdx.x % WARP, WARP};
 }
 
-// Calls visit_vector(i) for the vectors of this thread, visit_number(i) for its single numbers.
+// Calls visit_vector(i) for the vectors of this thread, visit_number(i) for its single elements.
 template <typename T, typename VisitVector, typename VisitNumber>
 __device__ __forceinline__ void grid_stride(const Share& share, VisitVector visit_vector, VisitNumber visit_number) {
     constexpr int size = Vec<T>::size;
-    long long start = (share.first + size - 1) / size * size;  // the first multiple in the row, if it gets that far
+    long long start = (share.first + size - 1) / size * size;  // the first multiple in the row, if there is one
     if (start > share.last) start = share.last;
     long long stop = start + (share.last - start) / size * size;
     long long stride = static_cast<long long>(share.threads) * size;

@@ -1,4 +1,4 @@
-"""From a file of CUDA source to kernels that can be launched, for each dtype on first use."""
+"""Compile files of CUDA source into kernels that can be launched, for each dtype on first use."""
 
 import importlib.util
 import os
@@ -16,15 +16,15 @@ from minibert.ops.gpu.library import cp, emulated
 FOLDER = Path(__file__).parent
 COMMON = "common.cuh"
 
-# how CUDA calls the dtypes of tensors
+# CUDA's names for the dtypes of tensors
 TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double"}
 OPTIONS = ("--std=c++17",)
 
 # the compute capabilities that kernels are compiled for, 80 for 8.0; 70 with CUDA 12 only
 CAPABILITIES = 70, 75, 80, 86, 89, 90, 100, 120
-# KiB of shared memory that a block may ask for (CUDA C++ Programming Guide, "Technical specifications")
+# KiB of shared memory that a block may request (CUDA C++ Programming Guide, "Technical specifications")
 MOST_SHARED = {70: 96, 75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
-UNASKED = 48  # and that it has unasked
+UNASKED = 48  # KiB that it gets by default
 EVERYWHERE = dict.fromkeys(TYPES, CAPABILITIES[0])
 
 
@@ -32,8 +32,8 @@ class CudaFile:
     """One .cu file: its kernels, compiled together for a dtype when one of them is first launched.
 
     file    its name in this folder
-    names   its kernels as C++ writes their instances, with {T} for the tensors' type: "gelu_forward<{T}>"
-    first   the compute capability from which on there are kernels for a dtype; for one that is missing there are none
+    names   its kernels, as C++ template instances with {T} for the tensors' type: "gelu_forward<{T}>"
+    first   the lowest compute capability that has kernels for a dtype; a dtype that is missing has none
     """
 
     def __init__(self, file: str, *names: str, headers: tuple[str, ...] = (), first: Mapping[str, int] = EVERYWHERE):
@@ -45,9 +45,9 @@ class CudaFile:
         return name in self.first and capability >= self.first[name]
 
     def source(self) -> str:
-        """The text that is compiled: headers and file joined, since CuPy's cache does not look into headers.
+        """The text that is compiled: headers and file joined, since CuPy's cache does not track headers.
 
-        #line directives let the compiler's messages, and the emulator's, name the file and line that a reader sees.
+        #line directives make the messages of the compiler and the emulator name the original file and line.
         """
         files = (COMMON, *self.headers, self.file)
         return "".join(f'#line 1 "{name}"\n{self.read(name)}\n' for name in files)
@@ -92,7 +92,7 @@ class CudaFile:
         name as in `names`; dtype of the tensors; grid, block: how many blocks, and threads in a block, int or tuple of
         up to three; arguments: arrays, and NumPy scalars of exactly the types that the kernel declares (a Python float
         would be passed as a double); shared: bytes of dynamic shared memory.  An empty grid launches nothing.
-        Raises TypeError for a dtype, ValueError for more shared memory, that this device does not have.
+        Raises TypeError for a dtype that this device does not support, ValueError for more shared memory than it has.
         """
         grid, block = as_tuple(grid), as_tuple(block)
         if 0 in grid:
@@ -130,17 +130,17 @@ def blocks_for(items: int, each: int) -> int:
 
 
 def nvidia_folders() -> list[Path]:
-    """Where NVIDIA's wheels lie: the folders of the package `nvidia`."""
+    """Where NVIDIA's wheels are installed: the folders of the package `nvidia`."""
     package = importlib.util.find_spec("nvidia")
     return [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
 
 
 def header_folders(cuda: int) -> list[Path]:
-    """What to add to the compiler's search, so that it finds crt/mma.h, which <mma.h> includes.
+    """Folders to add to the compiler's include path, so that it finds crt/mma.h, which <mma.h> includes.
 
     CuPy looks in NVIDIA's wheels.  Those of CUDA 13 have crt/mma.h only with nvidia-cuda-crt; those of CUDA 12 keep it
     in nvidia-cuda-nvcc-cu12, where CuPy does not look.  So we look there, and in toolkits: $CUDA_PATH, $CUDA_HOME,
-    beside nvcc, /usr/local/cuda.  cuda: the compiler's major version.  Empty where there is no crt/mma.h to be read.
+    next to nvcc, /usr/local/cuda.  cuda: the compiler's major version.  Empty if there is no readable crt/mma.h.
     """
     wheels = [folder / name for folder in nvidia_folders() for name in (f"cu{cuda}", *["cuda_nvcc"] * (cuda == 12))]
     toolkits = [Path(value) for name in ("CUDA_PATH", "CUDA_HOME") if (value := os.environ.get(name))]

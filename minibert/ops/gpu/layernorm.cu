@@ -8,12 +8,12 @@
 //   layernorm_backward        rows / warps                (32, warps)       2 * 2 (d_y, x_hat), 2 * 2 (d_residual, d_x)
 //   layernorm_parameters      (columns / 32 packs, slabs) (32, SLICES)      2 * 2 (d_y, x_hat)
 //
-// Kept for the backward pass: x_hat and rstd.  x is not needed then, so that costs no memory.
+// Kept for the backward pass: x_hat and rstd.  x is not needed then, so this costs no extra memory.
 
 // ------------------------------------------------------------------------------------------------ plain
 
-// One thread for each row, three passes.  Right, and slow: at any time the 32 threads of a warp read 32 numbers that
-// lie `width` apart, from 32 parts of memory; and a batch of 4,096 tokens keeps few warps of a multiprocessor busy.
+// One thread per row, three passes.  Correct, but slow: the 32 threads of a warp read 32 elements at a time that
+// are `width` apart, so access is not coalesced; and a batch of 4,096 tokens keeps few warps per multiprocessor busy.
 template <typename T>
 __global__ void layernorm_forward_plain(const T* x, const T* weight, const T* bias, T* y, long long rows, int width,
                                         sum_t<T> eps) {
@@ -31,7 +31,7 @@ __global__ void layernorm_forward_plain(const T* x, const T* weight, const T* bi
 
 // ------------------------------------------------------------------------------------------------- fast
 
-// A warp for each row: neighbouring threads read neighbouring packs.  The sums stay in shared memory in full precision,
+// One warp per row: neighbouring threads read neighbouring packs.  The sums stay in shared memory in full precision,
 // so that the row is read once; each thread reads back only what it wrote itself, and no barrier is needed.
 template <typename T, bool ALIGNED>
 __global__ void layernorm_forward(const T* x, const T* residual, const T* weight, const T* bias, T* y, T* x_hat,
@@ -45,7 +45,7 @@ __global__ void layernorm_forward(const T* x, const T* residual, const T* weight
     long long row = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
     if (row >= rows) return;
     int first = threadIdx.x * N, stride = WARP * N, steps = (width + stride - 1) / stride;
-    A* mine = reinterpret_cast<A*>(scratch) + threadIdx.y * steps * stride + threadIdx.x;  // every 32nd number
+    A* mine = reinterpret_cast<A*>(scratch) + threadIdx.y * steps * stride + threadIdx.x;  // every 32nd element
     long long start = row * width;
 
     A sum = 0;
@@ -68,7 +68,7 @@ __global__ void layernorm_forward(const T* x, const T* residual, const T* weight
     }
     A mean = warp_sum(sum) / A(width);
 
-    // the variance in a second pass: as a difference, mean(x * x) - mean * mean, it could lose all digits
+    // the variance takes a second pass: as a difference, mean(x * x) - mean * mean, it could lose all digits
     A squares = 0;
     for (int j = first, step = 0; j < width; j += stride, step++) {
 #pragma unroll
@@ -93,7 +93,7 @@ __global__ void layernorm_forward(const T* x, const T* residual, const T* weight
     if (threadIdx.x == 0) rstds[row] = rstd;
 }
 
-// d_y -> d_residual, and d_x where something was dropped.  A warp for each row, which it reads twice; the second time
+// d_y -> d_residual, and d_x if there is dropout.  One warp per row reads the row twice, the second time
 // from the cache.
 template <typename T, bool ALIGNED>
 __global__ void layernorm_backward(const T* d_y, const T* x_hat, const sum_t<T>* rstds, const T* weight, T* d_residual,
@@ -145,8 +145,8 @@ __global__ void layernorm_backward(const T* d_y, const T* x_hat, const sum_t<T>*
     }
 }
 
-// What the rows of one slab add to d_weight and d_bias: partial [slabs, 2 * width], d_weight first.  The slabs are
-// added up by columns.cu: two stages in a fixed order, where atomics would add in a different one each time.
+// Each slab's contribution to d_weight and d_bias: partial [slabs, 2 * width], d_weight first.  columns.cu adds up
+// the slabs: two stages in a fixed order, whereas atomics would add in a different order each time.
 template <typename T, bool ALIGNED>
 __global__ void layernorm_parameters(const T* d_y, const T* x_hat, sum_t<T>* partial, long long rows, int width,
                                      int slab) {

@@ -11,7 +11,7 @@ from minibert.ops.gpu.layout import aligned, both, contiguous, pack_size, varian
 from minibert.ops.gpu.library import cp
 
 WARP = 32  # threads
-WARPS = 4  # of a block, where the rows that they keep fit into its shared memory
+WARPS = 4  # per block, if the rows that they keep fit in its shared memory
 SHARED = 48 * 1024  # bytes of shared memory that a block may have on every GPU
 
 LAYERNORM = CudaFile(
@@ -45,7 +45,7 @@ def add_layernorm_forward(
 def add_layernorm_backward(d_y: Array, cache: Cache) -> tuple[Array, Array, Array, Array]:
     """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
-    Where nothing is dropped, d_x and d_residual are the same array.  For 16-bit tensors
+    Without dropout, d_x and d_residual are the same array.  For 16-bit tensors
     d_weight and d_bias are float32.
     """
     x_hat, rstd, weight, dropout = cache
@@ -105,8 +105,8 @@ def normalised(
 
 
 def warps_and_scratch(width: int, dtype: np.dtype) -> tuple[int, int]:
-    """How many rows a block works on, and the bytes of shared memory in which it keeps them."""
-    of_warp = WARP * pack_size(width, dtype)  # numbers that a warp reads at once
+    """How many rows a block processes, and the bytes of shared memory in which it keeps them."""
+    of_warp = WARP * pack_size(width, dtype)  # elements that a warp reads at once
     row = blocks_for(width, of_warp) * of_warp * np.dtype(sum_type(dtype)).itemsize  # bytes
     warps = max(1, min(WARPS, SHARED // row))
     return warps, warps * row

@@ -1,4 +1,4 @@
-"""How arrays lie in memory, as kernels need to know it: contiguous, and starting at a multiple of sixteen bytes."""
+"""The memory layout that kernels need: arrays that are contiguous and aligned to sixteen bytes."""
 
 from functools import cache
 from typing import Any
@@ -9,15 +9,15 @@ from minibert.base.arrays import Array
 from minibert.ops.gpu.kernels import TYPES, blocks_for
 from minibert.ops.gpu.library import cp
 
-VECTOR = 16  # bytes that a thread reads or writes best at once: Vec in common.cuh
-THREADS = 256  # of a block, where a kernel walks over an array
-MOST_BLOCKS = 4096  # more than a GPU runs at a time; so each thread has more to do, not the grid more blocks
+VECTOR = 16  # bytes: the most efficient size of an access by one thread, Vec in common.cuh
+THREADS = 256  # per block, in kernels that walk over an array
+MOST_BLOCKS = 4096  # more than a GPU runs at a time; beyond that, threads do more work instead
 
 
 def contiguous(*arrays: Array) -> list[Array]:
-    """The arrays as kernels read them; a copy of those that are not contiguous or start between two vectors.
+    """The arrays as kernels need them: those that are not contiguous or not aligned to a vector are copied.
 
-    Raises TypeError for arrays of several dtypes, or of one that no kernel takes.
+    Raises TypeError for arrays of mixed dtypes, or of one that no kernel supports.
     """
     dtype = arrays[0].dtype
     if not is_real(dtype) or any(array.dtype != dtype for array in arrays):
@@ -28,7 +28,7 @@ def contiguous(*arrays: Array) -> list[Array]:
 
 @cache
 def is_real(dtype: Any) -> bool:
-    """Whether kernels take tensors of that dtype.  (Its name, which NumPy puts together anew each time, is slow.)"""
+    """Whether kernels take tensors of that dtype.  (Cached, since NumPy builds a dtype's name anew each time.)"""
     return dtype.name in TYPES
 
 
@@ -38,12 +38,12 @@ def starts_at_vector(array: Array, size: int = VECTOR) -> bool:
 
 
 def indices(array: Array) -> Array:
-    """An array of integers as kernels read it: int32, contiguous."""
+    """An array of integers as kernels need it: int32, contiguous."""
     return cp.ascontiguousarray(array if array.dtype == np.int32 else array.astype(np.int32))
 
 
 def given(array: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
-    """A buffer that a gradient is added to in place, checked; or zeros, where it is None.
+    """Check a buffer to which a gradient is added in place, and return it; zeros if it is None.
 
     Raises ValueError or TypeError for a buffer of another shape or dtype, or one that is not contiguous.
     """
@@ -57,22 +57,22 @@ def given(array: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def vector_size(dtype: Any) -> int:
-    """How many numbers make sixteen bytes: Vec<T>::size."""
+    """How many elements fit in sixteen bytes: Vec<T>::size."""
     return VECTOR // np.dtype(dtype).itemsize
 
 
 def aligned(width: int, dtype: Any, *arrays: Array) -> bool:
-    """Whether all rows of that width start at a vector, given that the arrays do: ALIGNED in packs.cuh."""
+    """Whether all rows of that width are aligned to a vector, given that the arrays are: ALIGNED in packs.cuh."""
     return width % vector_size(dtype) == 0 and all(starts_at_vector(array) for array in arrays)
 
 
 def pack_size(width: int, dtype: Any) -> int:
-    """How many neighbours a thread works on at once, in a matrix of that width."""
+    """How many neighbouring elements a thread processes at once, in a matrix of that width."""
     return vector_size(dtype) if aligned(width, dtype) else 1
 
 
 def both(kernel: str) -> tuple[str, str]:
-    """The names of a kernel's two instances: for aligned rows, and for any."""
+    """The names of a kernel's two instances: for aligned rows, and for any rows."""
     return variant(kernel, True), variant(kernel, False)
 
 
@@ -82,5 +82,5 @@ def variant(kernel: str, is_aligned: bool, types: str = "{T}") -> str:
 
 
 def grid_stride_blocks(size: int, dtype: Any) -> int:
-    """How many blocks of THREADS walk over an array of that size."""
+    """How many blocks of THREADS threads to use for a grid-stride loop over an array of that size."""
     return min(blocks_for(size, THREADS * vector_size(dtype)), MOST_BLOCKS)

@@ -1,6 +1,6 @@
-"""The array library of this backend: CuPy, or the emulator's stand-in for it where there is no GPU.
+"""The array library of this backend: CuPy, or the emulator's stand-in for it if there is no GPU.
 
-Which one is settled once in a process, when this module is first imported (see minibert.ops.devices).  Everything else
+Which one is decided once per process, when this module is first imported (see minibert.ops.devices).  Everything else
 in this folder says `from minibert.ops.gpu.library import cp`.
 """
 

@@ -1,4 +1,4 @@
-// What the linear layer does beside its products, which are cuBLAS's.
+// What the linear layer does apart from its products, which cuBLAS computes.
 //
 //                grid, block                                       bytes moved per element, in 16 bits
 //   add_bias     as many threads as packs in y, in blocks of 256   2 * 2 (y)

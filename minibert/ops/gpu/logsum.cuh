@@ -4,7 +4,7 @@ __device__ __forceinline__ float lowest(float) { return -3.4028234663852886e38f;
 __device__ __forceinline__ double lowest(double) { return -1.7976931348623157e308; }
 
 // The numbers seen so far: their maximum, and the sum of exp(x - maximum).  When a higher number comes, the sum is
-// scaled to the new maximum.  It begins with the lowest finite number, which avoids -inf - -inf = NaN.
+// rescaled to the new maximum, which starts as the lowest finite number to avoid -inf - -inf = NaN.
 template <typename A> struct LogSum {
     A maximum = lowest(A(0)), sum = 0;
 
@@ -18,7 +18,7 @@ template <typename A> struct LogSum {
 };
 
 // Every thread of a one-dimensional block gets the log-sum of what all of them saw.  max_scratch, sum_scratch: shared
-// memory, one number for each warp, used for nothing else.
+// memory, one element per warp, used for nothing else.
 template <typename A>
 __device__ __forceinline__ A block_log_sum(const LogSum<A>& mine, A* max_scratch, A* sum_scratch) {
     unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;

@@ -6,12 +6,12 @@
 //   cross_entropy_backward         rows          32 or 256         2 * 2 (logits, d_logits)
 //   correct_rows                   rows          32 or 256         2
 //
-// Logits of a vocabulary are the largest array of a model, and nothing of their size is kept for the backward pass: it
-// computes the probabilities again from the logits and one number a row, the log of the sum of exponentials.
+// The logits over the vocabulary are the largest array of a model, so nothing else of their size is kept for the
+// backward pass: it recomputes the probabilities from the logits and one number per row, the log-sum-exp.
 
 // ------------------------------------------------------------------------------------------------ plain
 
-// One thread for each row, which it reads twice: for the largest logit, which keeps exp from overflowing, and then for
+// One thread per row reads the row twice: for the largest logit, which keeps exp from overflowing, and then for
 // the sum.
 template <typename T>
 __global__ void cross_entropy_forward_plain(const T* logits, const int* labels, sum_t<T>* losses, sum_t<T>* log_sums,
@@ -29,7 +29,7 @@ __global__ void cross_entropy_forward_plain(const T* logits, const int* labels, 
 
 // ------------------------------------------------------------------------------------------------- fast
 
-// A block for each row, which it reads once: see LogSum.  losses [rows]: log_sum - logits[label].
+// One block per row reads the row once: see LogSum.  losses [rows]: log_sum - logits[label].
 template <typename T>
 __global__ void cross_entropy_forward(const T* logits, const int* labels, sum_t<T>* losses, sum_t<T>* log_sums,
                                       int size) {
@@ -59,7 +59,7 @@ __global__ void cross_entropy_backward(const T* logits, const int* labels, const
     });
 }
 
-// correct [rows]: 1 where no logit is higher than the label's, and none before it as high: as argmax has it.
+// correct [rows]: 1 where no logit is higher than the label's, and none before it equal, as in argmax.
 template <typename T>
 __global__ void correct_rows(const T* logits, const int* labels, int* correct, int size) {
     using A = sum_t<T>;

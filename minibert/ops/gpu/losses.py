@@ -16,7 +16,7 @@ LOSSES = CudaFile(
     "add_losses<sum_t<{T}>>",
     headers=("grid_stride.cuh", "sums.cuh", "logsum.cuh"),
 )
-SHORT = 1024  # rows up to this length are a matter for one warp
+SHORT = 1024  # rows up to this length are processed by one warp
 
 
 def cross_entropy_forward(logits: Array, labels: Array, count: int) -> tuple[Scalar, Cache]:
@@ -44,7 +44,7 @@ def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> Array:
 
 
 def count_correct(logits: Array, labels: Array) -> Array:
-    """How many rows of logits [M, V] are highest at their label, the first of equals as `argmax` has it; 0-d int."""
+    """How many rows of logits [M, V] are highest at their label, ties going to the first as in `argmax`; 0-d int."""
     (logits,), labels = contiguous(logits), indices(labels)
     rows, size = logits.shape
     correct = cp.empty(rows, np.int32)  # [M]
@@ -53,7 +53,7 @@ def count_correct(logits: Array, labels: Array) -> Array:
 
 
 def total(losses: Array, share: float, dtype: np.dtype) -> Array:
-    """share * the sum of losses [M], 0-d, added up in the same order each time; dtype of the tensors."""
+    """share * the sum of losses [M], 0-d, always added up in the same order; dtype: of the tensors."""
     loss = cp.empty((), losses.dtype)
     sizes = np.int32(len(losses)), losses.dtype.type(share)
     LOSSES.launch("add_losses<sum_t<{T}>>", dtype, 1, THREADS, losses, loss, *sizes)
@@ -61,7 +61,7 @@ def total(losses: Array, share: float, dtype: np.dtype) -> Array:
 
 
 def on_device(d_loss: Scalar, dtype: np.dtype) -> Array:
-    """d_loss, a number or 0-d array, as a 0-d array: kernels read it there, and the host need not wait for it."""
+    """d_loss, a number or 0-d array, as a 0-d array: kernels read it on the device, so the host need not wait."""
     number = sum_type(dtype)
     if isinstance(d_loss, cp.ndarray):
         return d_loss if d_loss.dtype == number else d_loss.astype(number)
@@ -69,7 +69,7 @@ def on_device(d_loss: Scalar, dtype: np.dtype) -> Array:
 
 
 def scales(d_loss: Scalar, share: float, dtype: np.dtype) -> tuple[Array, float]:
-    """What a gradient is scaled by, as kernels take it: d_loss on the device, and a number."""
+    """The factors of a gradient, as kernels take them: d_loss on the device, and a number."""
     return on_device(d_loss, dtype), sum_type(dtype)(share)
 
 

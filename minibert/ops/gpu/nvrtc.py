@@ -3,7 +3,7 @@
     compiler = find_compilers()[0]
     compiled = compiler.compile(file.source(), file.instances(np.float32), 80)
 
-Tests and scripts use it, to see each kernel in each dtype accepted for each architecture; training does not.
+Tests and scripts use it to check that each kernel compiles in each dtype for each architecture; training does not.
 """
 
 import ctypes
@@ -41,9 +41,9 @@ class NvrtcError(RuntimeError):
 
 @dataclass(frozen=True)
 class Usage:
-    """What a thread of a kernel uses: registers, bytes of local memory, and of those the spilled ones.
+    """The resources of a kernel's thread: registers, bytes of local memory, and how many of those are spilled.
 
-    shared: bytes of a block's shared memory that the source declares with their size
+    shared: bytes of shared memory per block that the source declares statically
     """
 
     registers: int
@@ -54,7 +54,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Compiled:
-    """cubin: the machine code; usage: by the names that were asked for."""
+    """cubin: the machine code; usage: by the requested names."""
 
     cubin: bytes
     usage: dict[str, Usage]
@@ -75,7 +75,7 @@ class Compiler:
 
     @cached_property
     def version(self) -> tuple[int, int]:
-        """12, 9 or the like."""
+        """For example (12, 9)."""
         major, minor = ctypes.c_int(), ctypes.c_int()
         self.check(self.library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
         return major.value, minor.value
@@ -88,7 +88,7 @@ class Compiler:
         return capability in known
 
     def compile(self, source: str, names: list[str], capability: int) -> Compiled:
-        """names: kernels, as C++ writes their instances; capability: 80 for 8.0.  Raises NvrtcError."""
+        """names: kernels, as C++ template instances; capability: 80 for 8.0.  Raises NvrtcError."""
         options = [*OPTIONS, *(f"-I{folder}" for folder in self.headers), *CUPY_OPTIONS]
         options += [f"-arch=sm_{capability}", "--ptxas-options=-v"]
         program = ctypes.c_void_p()
@@ -129,7 +129,7 @@ class Compiler:
 def read_usage(log: str, lowered: dict[str, str]) -> dict[str, Usage]:
     """What ptxas -v reports, by the names in the source.  Raises NvrtcError if a kernel is missing from its report.
 
-    lowered: the name in the machine code for each; instances that turn out to be the same have the same.
+    lowered: the name in the machine code for each; identical instances share one.
     """
     reported = {}
     for match in USAGE.finditer(log):
@@ -143,7 +143,7 @@ def read_usage(log: str, lowered: dict[str, str]) -> dict[str, Usage]:
 
 
 def find_compilers() -> list[Compiler]:
-    """NVRTC of each version of CUDA that is installed, from wheels or a toolkit; an empty list without one."""
+    """NVRTC of each installed version of CUDA, from wheels or a toolkit; an empty list if there is none."""
     found: dict[int, Compiler] = {}
     for pattern, headers in (("cu*/lib/libnvrtc.so.*", "../include"), ("cuda_nvrtc/lib/libnvrtc.so.*", None)):
         for folder in nvidia_folders():
@@ -157,7 +157,7 @@ def find_compilers() -> list[Compiler]:
 
 
 def add_compiler(found: dict[int, Compiler], path: Path, folders: Sequence[Path | None]) -> None:
-    """Unless there is one of that version already, or its headers are missing."""
+    """Add a compiler, unless there is one of that version already or its headers are missing."""
     known = tuple(folder.resolve() for folder in folders if folder is not None)
     if any((folder / "crt" / "mma.h").exists() for folder in known):
         compiler = Compiler(path, known)
@@ -165,14 +165,14 @@ def add_compiler(found: dict[int, Compiler], path: Path, folders: Sequence[Path 
 
 
 def compiler_status() -> str | None:
-    """None where the kernels can be compiled for GPUs; otherwise what is missing, in one line."""
+    """None if the kernels can be compiled for GPUs; otherwise what is missing, in one line."""
     if find_compilers():
         return None
     return "NVRTC, or CUDA's headers for it, are not installed: pip install -e '.[cuda-check]'"
 
 
 def dtypes(file: CudaFile, capability: int) -> list[np.dtype]:
-    """Those in which a file's kernels exist on a device of that compute capability."""
+    """The dtypes in which a file's kernels exist on a device of that compute capability."""
     from ml_dtypes import bfloat16
 
     known = (np.dtype(bfloat16 if name == "bfloat16" else name) for name in file.first)

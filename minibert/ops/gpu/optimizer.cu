@@ -7,14 +7,14 @@
 //   finish_norm      1                256
 //   update_scale     1                1
 //
-// T is the type of the 16-bit copy; where there is none it is the type of the values, sum_t<T>.
+// T is the type of the 16-bit copy; if there is none, it is the type of the values, sum_t<T>.
 
-// What a step needs to know beside the arrays.
+// The scalars of a step.
 template <typename A> struct Step {
     A factor, learning_rate, keep1, keep2, eps, weight_decay, correction1, correction2;
 };
 
-// One step for N neighbouring parameters from number i on.
+// One step for N neighbouring parameters, starting at index i.
 template <typename T, int N>
 __device__ __forceinline__ void update(sum_t<T>* values, const sum_t<T>* gradients, sum_t<T>* first_moment,
                                        sum_t<T>* second_moment, const bool* decayed, T* copy,
@@ -42,8 +42,8 @@ __device__ __forceinline__ void update(sum_t<T>* values, const sum_t<T>* gradien
 
 template <typename A> __device__ __forceinline__ bool is_finite(A x) { return x - x == A(0); }
 
-// norm, scale: numbers in device memory; skip: 1 where a norm that is not finite means no step; wide: 1 where all arrays
-// start at vectors.  keep1 = 1 - beta1, keep2 = 1 - beta2.
+// norm, scale: numbers in device memory; skip: 1 if the step is skipped when the norm is not finite; wide: 1 if all
+// arrays are aligned to vectors.  keep1 = 1 - beta1, keep2 = 1 - beta2.
 template <typename T>
 __global__ void adamw(sum_t<T>* values, const sum_t<T>* gradients, sum_t<T>* first_moment, sum_t<T>* second_moment,
                       const bool* decayed, T* copy, long long size, const sum_t<T>* norm,
@@ -64,7 +64,7 @@ __global__ void adamw(sum_t<T>* values, const sum_t<T>* gradients, sum_t<T>* fir
         update<T, 1>(values, gradients, first_moment, second_moment, decayed, copy, step, i);
 }
 
-// partial [blocks]: the squares of each block's share of x [size], added up.
+// partial [blocks]: the sum of squares of each block's share of x [size].
 template <typename A> __global__ void squares_of_part(const A* x, A* partial, long long size) {
     __shared__ A scratch[MOST_WARPS];
     A sum = 0;
@@ -80,8 +80,8 @@ template <typename A> __global__ void finish_norm(const A* partial, A* norm, int
     if (threadIdx.x == 0) *norm = square_root(total);
 }
 
-// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2), one thread: half the scale after a step with a gradient
-// that is no finite number, twice the scale after `interval` good steps in a row.
+// Dynamic loss scaling (Micikevicius et al. 2018, section 3.2), one thread: halves the scale after a step with a
+// gradient that is not finite, doubles it after `interval` good steps in a row.
 __global__ void update_scale(float* scale, int* good_steps, const float* norm, int interval, float lowest,
                              float most) {
     if (!is_finite(*norm)) {

@@ -31,10 +31,10 @@ def adamw(
     copy: Array | None = None,
     gradient_scale: Array | None = None,
 ) -> None:
-    """One step of AdamW, in place: see minibert.ops.reference.optimizer.  And two more for 16-bit training:
+    """One step of AdamW, in place: see minibert.ops.reference.optimizer.  Two arguments are for 16-bit training:
 
-    copy: 16-bit array [P] that receives the new values, rounded; gradient_scale: 0-d, what the loss was multiplied by,
-    and the gradients are divided by.  gradient_norm is that of the gradients as they lie there, not yet divided; where
+    copy: 16-bit array [P] that receives the new values, rounded; gradient_scale: 0-d, the factor by which
+    the loss was multiplied and the gradients are divided.  gradient_norm is their norm before that division; if
     a scale is given and the norm is not finite, nothing changes (`update_scale` then lowers the scale).
     Raises TypeError and ValueError for buffers that do not match.
     """
@@ -77,14 +77,14 @@ def adamw(
 
 
 def check_buffers(*buffers: Array) -> None:
-    """ValueError unless they are contiguous vectors of one length."""
+    """Raise ValueError unless the buffers are contiguous vectors of the same length."""
     if any(b.shape != (buffers[0].size,) or not b.flags.c_contiguous for b in buffers):
         shapes = ", ".join(str(buffer.shape) for buffer in buffers)
         raise ValueError(f"adamw works on contiguous vectors of one length, got shapes {shapes}")
 
 
 def global_norm(gradients: Array) -> Scalar:
-    """The Euclidean norm of all gradients together, added up in the same order each time.  gradients [P] -> 0-d."""
+    """The Euclidean norm of all gradients together, always added up in the same order.  gradients [P] -> 0-d."""
     (gradients,) = contiguous(gradients)
     dtype = gradients.dtype
     blocks = grid_stride_blocks(gradients.size, dtype)
@@ -105,7 +105,7 @@ def update_scale(
 ) -> None:
     """Dynamic loss scaling, in place, without waiting for the device; call it after `adamw`.
 
-    gradient_scale: 0-d float32, what the loss is multiplied by; good_steps: 0-d int32, steps since it last changed;
+    gradient_scale: 0-d float32, the factor on the loss; good_steps: 0-d int32, steps since it last changed;
     gradient_norm: 0-d float32.  A norm that is not finite halves the scale (not below `lowest`), growth_interval good
     steps in a row double it (not above `most`).  Source: Micikevicius et al. 2018, section 3.2.
     """

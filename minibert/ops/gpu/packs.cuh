@@ -1,8 +1,8 @@
-// Packs: neighbours in a row that one thread reads and writes at once.
+// Packs: neighbouring elements of a row that one thread reads and writes at once.
 //
-// Kernels that work column by column cannot cut a row where they like (grid_stride.cuh does): all rows must start at a
+// Kernels that work column by column cannot split a row anywhere, as grid_stride.cuh does: all rows must start at a
 // multiple of sixteen bytes.  So there are two instances of each: ALIGNED, for widths that are a multiple of a vector's
-// size, with packs of sixteen bytes; and the other, for all widths, with packs of one number.
+// size, with packs of sixteen bytes; and the other, for all widths, with packs of one element.
 
 template <typename T, bool ALIGNED> constexpr int pack_size = ALIGNED ? Vec<T>::size : 1;
 

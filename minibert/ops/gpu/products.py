@@ -2,11 +2,11 @@
 
 Products are 2-D.  In 16 bits they use the tensor cores; sums are float32, or float64 for float64.  cublasGemmEx is
 called directly, not through cupy.matmul, because it can do what matmul cannot: add the product to what `out` holds
-(beta = 1), and write a float32 result of 16-bit matrices.  So a gradient that accumulates needs no pass of its own over
-memory, and is rounded once, not twice.
+(beta = 1), and write a float32 result of 16-bit matrices.  So accumulating a gradient needs no extra pass over
+memory, and rounds once, not twice.
 
-Source: cuBLAS library documentation, cublasGemmEx.  It counts by columns: what lies row by row in memory is, to cuBLAS,
-the transpose; out = a @ b is computed as out.T = b.T @ a.T.
+Source: cuBLAS library documentation, cublasGemmEx.  It is column-major: to cuBLAS, a row-major matrix is
+its transpose, so out = a @ b is computed as out.T = b.T @ a.T.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from minibert.ops.gpu.kernels import sum_type
 from minibert.ops.gpu.library import cp
 
 DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
-COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77  # cublasComputeType_t: in what sums are added up
+COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77  # cublasComputeType_t: the type of the sums
 NORMAL, TRANSPOSED = 0, 1  # cublasOperation_t
 BEST = -1  # CUBLAS_GEMM_DEFAULT: cuBLAS chooses the algorithm
 
@@ -29,14 +29,14 @@ ADDRESSES = {
     for number, scalars in ((0, ZERO), (1, ONE))
     for size, scalar in zip((4, 8), scalars, strict=True)
 }
-compute_type = {4: COMPUTE_32F, 8: COMPUTE_64F}  # by the bytes of a sum; `use_tf32` changes the first
+compute_type = {4: COMPUTE_32F, 8: COMPUTE_64F}  # by the size of a sum in bytes; `use_tf32` changes the first
 
 
 def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
     """a [n, k] @ b [k, m] -> out [n, m]; with k = 0, zeros.
 
     a, b: of one dtype, each contiguous or the transpose of a contiguous matrix.  out: contiguous, of their dtype or in
-    the type of the sums; a new array of their dtype where it is None.  add: add the product to what `out` holds.
+    the type of the sums; if None, a new array of their dtype.  add: add the product to what `out` holds.
     Raises ValueError for other layouts or shapes.
     """
     (rows, depth), columns = a.shape, b.shape[1]
@@ -67,7 +67,7 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
 
 @cache
 def of_dtype(dtype: np.dtype) -> tuple[int, int]:
-    """What cuBLAS calls a dtype, and the bytes of the sums of its products."""
+    """cuBLAS's code for a dtype, and the size in bytes of the sums of its products."""
     return DATA_TYPES[dtype.name], np.dtype(sum_type(dtype)).itemsize
 
 
@@ -82,7 +82,7 @@ def layout(matrix: Array) -> tuple[int, int]:
 
 
 def use_tf32(wanted: bool) -> None:
-    """Let tensor cores multiply float32 matrices, from inputs rounded to 11 bits; sums stay float32."""
+    """Let tensor cores multiply float32 matrices, with inputs rounded to 11 bits; sums stay float32."""
     compute_type[4] = COMPUTE_32F_FAST_TF32 if wanted else COMPUTE_32F
     types = cp._core._routines_linalg
     cp._core.set_compute_type(np.float32, types.COMPUTE_TYPE_TF32 if wanted else types.COMPUTE_TYPE_DEFAULT)

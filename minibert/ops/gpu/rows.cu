@@ -1,4 +1,4 @@
-// Choosing rows, and averaging them.
+// Gathering rows and averaging them.
 //
 //                         grid                             block           bytes moved per element, in 16 bits
 //   gather_rows           packs in y / 256                 256             2 * 2 (x, y)

@@ -1,4 +1,4 @@
-"""Choosing rows, and averaging them: from the tokens of a batch to the few that a loss reads."""
+"""Gathering rows and averaging them: from the tokens of a batch to the few that a loss reads."""
 
 import numpy as np
 
@@ -41,8 +41,8 @@ def gather_rows_backward(d_y: Array, cache: Cache, accumulate_into: Array | None
 def mean_pool_forward(x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
     """y = the mean of each sequence's rows: see minibert.ops.reference.rows.
 
-    Where the others raise ValueError for a sequence without tokens, its mean is NaN here: the lengths lie on the
-    device, and to look at them would stop the host until the device has come so far.
+    Other backends raise ValueError for a sequence without tokens; here its mean is NaN: the lengths are on the
+    device, and reading them would stall the host until the device catches up.
     """
     (x,), cu_seqlens = contiguous(x), indices(cu_seqlens)
     y = cp.empty((len(cu_seqlens) - 1, x.shape[1]), x.dtype)  # [B, H]
@@ -61,7 +61,7 @@ def mean_pool_backward(d_y: Array, cache: Cache) -> Array:
 
 
 def pool(kernel: str, source: Array, cu_seqlens: Array, out: Array) -> None:
-    """A block for some columns of each sequence."""
+    """Launch a kernel with a block for some columns of each sequence."""
     width, dtype = source.shape[1], source.dtype
     grid = len(cu_seqlens) - 1, column_groups(width, dtype)
     ROWS.launch(variant(kernel, aligned(width, dtype)), dtype, grid, GROUP, source, cu_seqlens, out, np.int32(width))

@@ -1,32 +1,32 @@
 // Scatter-add: table[ids[i]] += rows[i] for every i, in an order that is always the same.
 //
-// Atomic additions would come in any order, and a sum of rounded numbers depends on its order.  So the positions i are
-// sorted by their id, and by i where ids are equal: then all rows of an id are neighbours, a *run*, and are added up
-// one after the other.  A run may be long (a batch knows two segments only), so the sorted positions are cut in chunks
-// of equal size, and each block adds up one of them:
+// Atomic additions would happen in any order, and a floating-point sum depends on its order.  So the positions i are
+// sorted by id, and by i where ids are equal: then all rows of an id are neighbours, a *run*, and are added up
+// one after the other.  A run may be long (a batch has only two segments), so the sorted positions are split into
+// chunks of equal size, and each block adds up one chunk:
 //
 //     chunk       0        1        2        3
 //     ids     3 3 3 5 | 5 5 7 7 | 7 7 7 7 | 7 9 9 9
 //             ~~~~~           a run that lies in one chunk: its sum goes straight into the table
-//                   - | ===     sums of parts of runs are put down: one that begins earlier as the chunk's first,
-//                         --- | ======= | =              any other as its second
+//                   - | ===     sums of parts of runs are stored: if the run began earlier, as the chunk's first,
+//                         --- | ======= | =              otherwise as its second
 //
-// and a second kernel finishes the runs that go on beyond a chunk: a thread for each adds up its parts in their order.
+// and a second kernel finishes the runs that extend beyond a chunk: a thread for each adds up its parts in order.
 //
 //                grid                       block                  bytes moved per element, in 16 bits
 //   make_keys    count / 256                256                    few: once for each row
 //   split_keys   count / 256                256
-//   add_chunks   (chunks, packs / threads)  up to 128 threads      2 (rows), and 2 * 4 for each row of the table once
+//   add_chunks   (chunks, packs / threads)  up to 128 threads      2 (rows), and 2 * 4 once for each row of the table
 //   add_parts    (chunks, packs / threads)  up to 128 threads      few: once for each chunk
 
-// key = id * count + position: all different, so that any way of sorting gives the same.
+// key = id * count + position: all distinct, so that any sorting algorithm gives the same result.
 __global__ void make_keys(const int* ids, long long* keys, int count) {
     int position = blockIdx.x * blockDim.x + threadIdx.x;
     if (position >= count) return;
     keys[position] = static_cast<long long>(ids[position]) * count + position;
 }
 
-// The sorted keys taken apart again.
+// Splits the sorted keys again.
 __global__ void split_keys(const long long* keys, int* ids, int* positions, int count) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count) return;
@@ -78,7 +78,7 @@ __global__ void add_chunks(const T* rows, const int* ids, const int* positions, 
     }
 }
 
-// The block of a chunk in which a run begins that goes on in the next one adds up all parts of that run.
+// If a run begins in a chunk and continues in the next one, the chunk's block adds up all parts of that run.
 template <typename T, typename To, bool ALIGNED>
 __global__ void add_parts(const int* ids, const sum_t<T>* parts, To* table, int count, int width, int chunk) {
     using A = sum_t<T>;
@@ -88,7 +88,7 @@ __global__ void add_parts(const int* ids, const sum_t<T>* parts, To* table, int 
     int begin = blockIdx.x * chunk, next = begin + chunk;
     if (next >= count) return;
     int id = ids[next];
-    if (ids[next - 1] != id) return;                  // no run goes on
+    if (ids[next - 1] != id) return;                  // no run continues
     if (begin > 0 && ids[begin - 1] == id) return;    // it began before this chunk
     const A* part = parts + static_cast<long long>(blockIdx.x) * 2 * width + column;
     Pack<A, N> sums = load_pack<N>(part + width);

@@ -1,4 +1,4 @@
-"""Adding many rows to a few, the same bits each time: sort, and add up runs.  See scatter.cu."""
+"""Deterministic scatter-add: sort the ids, then add up runs of equal ones.  See scatter.cu."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, aligned, contiguous, indices, variant, vector_size
 from minibert.ops.gpu.library import cp
 
-SAME, SUMS = "{T}, {T}", "{T}, sum_t<{T}>"  # the table is of the rows' dtype, or of the one in which sums are computed
+SAME, SUMS = "{T}, {T}", "{T}, sum_t<{T}>"  # the table has the rows' dtype, or the one in which sums are computed
 
 SCATTER = CudaFile(
     "scatter.cu",
@@ -22,7 +22,7 @@ SCATTER = CudaFile(
     headers=("packs.cuh",),
 )
 CHUNK = 64  # sorted positions that a block adds up
-MOST_COLUMNS = 128  # threads of a block
+MOST_COLUMNS = 128  # threads per block
 
 
 def scatter_add(rows: Array, ids: Array, table: Array, chunk: int = CHUNK) -> None:
@@ -49,7 +49,7 @@ def scatter_add(rows: Array, ids: Array, table: Array, chunk: int = CHUNK) -> No
 
 
 def sorted_positions(ids: Array, dtype: np.dtype) -> tuple[Array, Array]:
-    """ids int32 [N] -> the same sorted, and the position where each of them was; both int32 [N]."""
+    """ids int32 [N] -> the ids sorted, and the original position of each; both int32 [N]."""
     count = len(ids)
     keys = cp.empty(count, np.int64)  # [N]
     SCATTER.launch("make_keys", dtype, blocks_for(count, THREADS), THREADS, ids, keys, np.int32(count))
@@ -60,7 +60,7 @@ def sorted_positions(ids: Array, dtype: np.dtype) -> tuple[Array, Array]:
 
 
 def column_blocks(width: int, dtype: np.dtype, is_aligned: bool) -> tuple[int, int]:
-    """Threads of a block, and how many blocks it takes, where each thread has one pack of columns."""
+    """Threads per block, and how many blocks it takes, with one pack of columns per thread."""
     packs = width // (vector_size(dtype) if is_aligned else 1)
     threads = min(blocks_for(packs, 32) * 32, MOST_COLUMNS)
     return threads, blocks_for(packs, threads)

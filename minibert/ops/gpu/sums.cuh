@@ -1,9 +1,9 @@
-// Sums over a one-dimensional block.  Each use needs its own scratch in shared memory, one number for each warp: then no
+// Sums over a one-dimensional block.  Each use needs its own scratch in shared memory, one element per warp: then no
 // second barrier is needed to keep a fast warp from overwriting what a slow one has not read yet.
 
-constexpr unsigned MOST_WARPS = 32;  // of a block
+constexpr unsigned MOST_WARPS = 32;  // per block
 
-// Every thread gets the sum of `value` over the block, added up in the same order each time.
+// Every thread gets the sum of `value` over the block, always added up in the same order.
 template <typename A> __device__ __forceinline__ A block_sum(A value, A* scratch) {
     unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     value = warp_sum(value);

@@ -1,22 +1,22 @@
 // Tensor cores through nvcuda::wmma, and the tiles in shared memory that feed them.
 //
-// A tensor core multiplies small matrices of 16-bit numbers and adds up in float32.  The 32 threads of a warp ask for
+// A tensor core multiplies small matrices of 16-bit numbers and accumulates in float32.  The 32 threads of a warp issue
 // such a product together: each holds a part of every matrix in its registers, a *fragment*.  Which elements a thread
-// holds is not told, and differs from one GPU to the next.  So what goes in and comes out passes through memory, where
-// elements have known addresses; only what is done alike to all elements may be done in the fragment itself.
+// holds is unspecified, and differs from one GPU to the next.  So inputs and outputs pass through memory, where
+// elements have known addresses; only operations that treat all elements alike may work on the fragment itself.
 //
-// What wmma asks of that memory: a matrix starts at a multiple of 32 bytes, and so do its neighbours at 16 columns'
-// distance; the distance from row to row is a multiple of 16 bytes.  We make that distance an odd multiple of 16 bytes:
-// then eight rows' 16 bytes lie in 32 different banks, and are read in one turn.
+// What wmma requires of that memory: a matrix starts at a multiple of 32 bytes, and so do its neighbours 16 columns
+// away; the row stride is a multiple of 16 bytes.  We make the row stride an odd multiple of 16 bytes:
+// then 16 bytes from each of eight rows fall in 32 different banks, and are read without conflicts.
 
 #include <mma.h>
 
 namespace wmma = nvcuda::wmma;
 
 constexpr int SIDE = 16;   // fragments are SIDE x SIDE
-constexpr int WARPS = 4;   // in a block
+constexpr int WARPS = 4;   // per block
 constexpr int ROWS = WARPS * SIDE;  // that a block owns: sixteen for each warp
-constexpr int TILE = 32;   // rows that it meets at a time
+constexpr int TILE = 32;   // rows that it processes at a time, of those it loops over
 
 template <typename T, typename Order = wmma::row_major>
 using Left = wmma::fragment<wmma::matrix_a, SIDE, SIDE, SIDE, T, Order>;
@@ -24,14 +24,14 @@ template <typename T, typename Order = wmma::row_major>
 using Right = wmma::fragment<wmma::matrix_b, SIDE, SIDE, SIDE, T, Order>;
 using Sums = wmma::fragment<wmma::accumulator, SIDE, SIDE, SIDE, float>;
 
-// The distance from row to row of a tile in shared memory, for rows of NUMBERS numbers.
+// The row stride of a tile in shared memory, for rows of NUMBERS elements.
 template <typename T, int NUMBERS> constexpr int pitch = NUMBERS + 16 / int(sizeof(T));
 
 // ------------------------------------------------------------------------------------- global <-> shared memory
 
-// All threads of a block copy `rows` rows of one head, each of `width` numbers, into a tile [COUNT, WIDTH].  What the
-// tile has beyond both is filled with zeros.  stride: numbers from row to row.  Sixteen bytes at a time where a row's
-// beginning allows it, otherwise number by number, neighbours by neighbouring threads.
+// All threads of a block copy `rows` rows of one head, each of `width` elements, into a tile [COUNT, WIDTH].  The
+// rest of the tile is filled with zeros.  stride: the row stride in elements.  Sixteen bytes at a time if the
+// alignment of rows allows it, otherwise element by element, with coalesced access.
 template <int COUNT, int WIDTH, typename T>
 __device__ __forceinline__ void load_tile(T* tile, const T* from, int rows, int width, int stride) {
     constexpr int SIZE = Vec<T>::size;
@@ -75,7 +75,7 @@ __device__ __forceinline__ void write_square(T* to, const float* scratch, float 
     }
 }
 
-// A warp writes its sums [16, WIDTH]: see write_square.  Lanes i and i + 16 give the factor of row i.
+// A warp writes its sums [16, WIDTH]: see write_square.  Lanes i and i + 16 provide the factor of row i.
 template <int SCRATCH, int WIDTH, typename T>
 __device__ __forceinline__ void write_sums(T* to, const Sums (&sums)[WIDTH / SIDE], float factor, float* scratch,
                                            int rows, int width, int stride) {
@@ -91,8 +91,8 @@ __device__ __forceinline__ void write_sums(T* to, const Sums (&sums)[WIDTH / SID
 
 // --------------------------------------------------------------------------------------------------- products
 
-// A warp's sixteen rows [16, WIDTH], as left factors.  HELD: kept in registers from the start.  Otherwise, where there
-// are not registers enough, they stay in shared memory and are read for each product.
+// A warp's sixteen rows [16, WIDTH], as left factors.  HELD: kept in registers from the start.  Otherwise, if there
+// are not enough registers, they stay in shared memory and are read for each product.
 template <typename T, int WIDTH, bool HELD> struct Strip {
     static constexpr int PARTS = HELD ? WIDTH / SIDE : 1;
     const T* rows;
@@ -116,7 +116,7 @@ template <int COUNT> __device__ __forceinline__ void clear(Sums (&sums)[COUNT]) 
     for (int i = 0; i < COUNT; i++) wmma::fill_fragment(sums[i], 0.0f);
 }
 
-// Each of the sums times the factors, element by element: all are laid out alike, whatever that layout is.
+// Each of the sums times the factors, element by element: all have the same layout, whatever it is.
 template <int COUNT> __device__ __forceinline__ void multiply_elements(Sums (&sums)[COUNT], const Sums& factors) {
 #pragma unroll
     for (int k = 0; k < COUNT; k++)
@@ -141,12 +141,12 @@ __device__ __forceinline__ void multiply_by_transposed(Sums (&sums)[TILE / SIDE]
     }
 }
 
-// sums [16, WIDTH] += left [16, TILE] times tile [TILE, WIDTH].  Order: whether left lies in memory by rows or by
-// columns, `distance` apart; `step` leads from its first sixteen columns to the next.
+// sums [16, WIDTH] += left [16, TILE] times tile [TILE, WIDTH].  Order: whether left is row-major or
+// column-major, with stride `distance`; `step` is the offset from its first sixteen columns to the next.
 template <typename Order, int WIDTH, typename T>
 __device__ __forceinline__ void add_product(Sums (&sums)[WIDTH / SIDE], const T* left, int distance, int step,
                                             const T* tile) {
-#pragma unroll(WIDTH <= 32 ? TILE / SIDE : 1)  // unrolled, wider ones would load more than registers hold
+#pragma unroll(WIDTH <= 32 ? TILE / SIDE : 1)  // if unrolled, wider ones would need more registers than there are
     for (int k = 0; k < TILE / SIDE; k++) {
         Left<T, Order> part;
         wmma::load_matrix_sync(part, left + k * step, distance);

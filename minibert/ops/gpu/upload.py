@@ -1,10 +1,10 @@
-"""From the host to the device while the device computes: all integers of a batch in one copy, on a stream of its own.
+"""Uploads that overlap with computation: all integers of a batch in one copy, on a separate stream.
 
-A copy runs beside the kernels only if it starts in pinned memory, which the system never moves, and if it waits for
-nothing that they have yet to do.  So its target must not be memory that a queued kernel still reads.  Memory that
-CuPy's pool hands out may be: the pool knows the order of one stream only.  Therefore a `Slot`, its memory on both
-sides, is used again only after its owner has called `release`, and the copy waits for what was queued until then, no
-more.
+A copy overlaps with kernels only if its source is pinned memory, which the system never moves, and if it does not wait
+for kernels that have yet to run.  So its target must not be memory that a queued kernel still reads.  Memory from
+CuPy's pool may be: the pool tracks the order of one stream only.  Therefore a `Slot`, with its memory on both
+sides, is reused only after its owner has called `release`, and the copy waits for what was queued before that and
+nothing else.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ import numpy as np
 from minibert.ops.backend import Upload
 from minibert.ops.gpu.library import cp
 
-STEP = 64  # numbers: each array begins at such a multiple, 256 bytes
+STEP = 64  # elements: each array begins at a multiple of this, 256 bytes
 
 
 class Slot:
-    """Buffers for one upload: int32 [size] on the host, pinned, and as much on the device."""
+    """Buffers for one upload: int32 [size] on the host, pinned, and the same on the device."""
 
     def __init__(self, size: int):
         self.size = size
@@ -28,18 +28,18 @@ class Slot:
         self.device = cp.empty(size, dtype=np.int32)
         # the device memory may just have been freed by kernels that are still queued: the first copy waits for them
         self.free = cp.cuda.get_current_stream().record()
-        self.copied: Any = None  # an event, once something was copied
+        self.copied: Any = None  # an event, once something has been copied
 
 
 class Uploader:
-    """The stream of the copies, and the slots that are free."""
+    """The stream for copies, and the free slots."""
 
     def __init__(self):
         self.stream = cp.cuda.Stream(non_blocking=True)
         self.slots: list[Slot] = []
 
     def upload(self, arrays: Sequence[np.ndarray]) -> Upload:
-        """int32 arrays of the host, of any shapes -> an Upload with the same on the device, in this order."""
+        """int32 arrays on the host, of any shapes -> an Upload with the same arrays on the device, in this order."""
         spans, size = [], 0
         for array in arrays:
             spans.append(slice(size, size + array.size))
@@ -61,12 +61,12 @@ class Uploader:
         for slot in sorted(self.slots, key=lambda slot: slot.size):
             if slot.size >= size:
                 self.slots.remove(slot)
-                slot.copied.synchronize()  # over long ago; the host must not write what is still being copied
+                slot.copied.synchronize()  # done long ago; the host must not overwrite what is still being copied
                 return slot
         return Slot(1 << (size - 1).bit_length())
 
     def give_back(self, slot: Slot) -> None:
-        """Nothing that reads the slot will be launched any more."""
+        """Free a slot: nothing more that reads it will be launched."""
         slot.free = cp.cuda.get_current_stream().record()
         self.slots.append(slot)
 
@@ -75,7 +75,7 @@ uploaders: dict[int, Uploader] = {}
 
 
 def upload(arrays: Sequence[np.ndarray]) -> Upload:
-    """int32 arrays of the host on the current device: see Uploader.upload."""
+    """Copy int32 arrays from the host to the current device: see Uploader.upload."""
     device = cp.cuda.Device().id
     if device not in uploaders:
         uploaders[device] = Uploader()

@@ -1,22 +1,22 @@
-// Tensor cores by their own instructions: mma.sync and ldmatrix of PTX, from compute capability 8.0 on.
+// Tensor cores through PTX instructions: mma.sync and ldmatrix, for compute capability 8.0 and up.
 //
 // wmma (tensor_cores.cuh) does not say which lane holds which element of a matrix, so every score passes through shared
-// memory.  These instructions do say it (PTX ISA, "Matrix fragments for mma.m16n8k16"), and what a product leaves in
-// the registers is just what the next product takes as its left factor.  With g = lane / 4 and t = lane % 4 a lane holds
+// memory.  These instructions do specify it (PTX ISA, "Matrix fragments for mma.m16n8k16"), and a product leaves its
+// result in registers just as the next product takes its left factor.  With g = lane / 4 and t = lane % 4 a lane holds
 //
 //     Sums [16, 8], float32      at[0], at[1]: row g, columns 2t and 2t + 1       at[2], at[3]: the same of row g + 8
 //     Left [16, 16], 16 bits     at[0]: row g, columns 2t and 2t + 1, packed      at[1]: the same of row g + 8
 //                                at[2], at[3]: the same, eight columns to the right
 //     right factor [16, 8]       two registers: rows 2t and 2t + 1 of column g, and eight rows below
 //
-// A matrix in shared memory lies row by row, and rows are an odd multiple of 16 bytes apart: then eight rows' 16 bytes
-// lie in 32 different banks, and ldmatrix reads them in one turn.
+// A matrix in shared memory is row-major, with a row stride of an odd multiple of 16 bytes: then 16 bytes from each of
+// eight rows fall in 32 different banks, and ldmatrix reads them without conflicts.
 
 constexpr int SIDE = 16;            // rows of a warp's fragments
-constexpr int WARPS = 4;            // in a block
+constexpr int WARPS = 4;            // per block
 constexpr int ROWS = WARPS * SIDE;  // that a block owns: sixteen for each warp
 
-// The distance from row to row of a tile in shared memory, for rows of NUMBERS numbers.
+// The row stride of a tile in shared memory, for rows of NUMBERS elements.
 template <typename T, int NUMBERS> constexpr int pitch = NUMBERS + 16 / int(sizeof(T));
 
 struct Sums { float at[4]; };
@@ -25,10 +25,10 @@ struct Left { unsigned at[4]; };
 // -------------------------------------------------------------------------------------------------- instructions
 
 #ifdef MINIBERT_EMULATOR
-#include <warp_mma_instructions.h>  // the emulator has them as functions of the same names
+#include <warp_mma_instructions.h>  // the emulator implements them as functions of the same names
 #else
 
-// Four matrices [8, 8] of 16-bit numbers from shared memory: lanes 8 i to 8 i + 7 name the rows of matrix i.  A lane
+// Four matrices [8, 8] of 16-bit numbers from shared memory: lanes 8 i to 8 i + 7 give the addresses of matrix i's rows.  A lane
 // gets columns 2t and 2t + 1 of row g of each; of the transpose, if TRANSPOSED.
 template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row) {
     unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
@@ -40,7 +40,7 @@ template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(unsigne
                      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
 }
 
-// sums [16, 8] += left [16, 16] times the right factor [16, 8].  The last argument only tells the type.
+// sums [16, 8] += left [16, 16] times the right factor [16, 8].  The last argument only selects the type.
 __device__ __forceinline__ void multiply_add(Sums& sums, const Left& left, unsigned right0, unsigned right1, __half) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
@@ -69,8 +69,8 @@ __device__ __forceinline__ unsigned packed(float first, float second, __nv_bfloa
     return both;
 }
 
-// Sixteen bytes from global to shared memory, past the registers: zeros where `from` is null.  They are there after
-// wait_copies, for this thread, and after __syncthreads for others.
+// Copies sixteen bytes from global to shared memory, bypassing registers: zeros if `from` is null.  They are visible
+// to this thread after wait_copies, and to others after __syncthreads.
 __device__ __forceinline__ void copy_async(void* to, const void* from) {
     unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to)), bytes = from == nullptr ? 0 : 16;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address),
@@ -80,7 +80,7 @@ __device__ __forceinline__ void copy_async(void* to, const void* from) {
 // Closes a group of copies, which may be empty.
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// Waits until all groups but the last REMAINING are there.
+// Waits until all groups but the last REMAINING have arrived.
 template <int REMAINING> __device__ __forceinline__ void wait_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(REMAINING) : "memory");
 }
@@ -95,9 +95,9 @@ __device__ __forceinline__ float power_of_two(float x) {
 
 // ----------------------------------------------------------------------------------------- global -> shared memory
 
-// All threads of a block ask for `rows` rows of one head, each of `width` numbers, into a tile [COUNT, WIDTH].  What the
-// tile has beyond both is filled with zeros.  stride: numbers from row to row.  Sixteen bytes at a time where a row's
-// beginning allows it, and then without waiting; otherwise number by number.
+// All threads of a block fetch `rows` rows of one head, each of `width` elements, into a tile [COUNT, WIDTH].  The
+// rest of the tile is filled with zeros.  stride: the row stride in elements.  Sixteen bytes at a time if the
+// alignment of rows allows it, and then asynchronously; otherwise element by element.
 template <int COUNT, int WIDTH, typename T>
 __device__ __forceinline__ void fetch_tile(T* tile, const T* from, int rows, int width, int stride) {
     constexpr int SIZE = Vec<T>::size;
@@ -122,8 +122,8 @@ __device__ __forceinline__ void fetch_tile(T* tile, const T* from, int rows, int
 
 // ------------------------------------------------------------------------------------------------------ products
 
-// A warp's sixteen rows [16, WIDTH], as left factors.  HELD: kept in registers from the start.  Otherwise, where there
-// are not registers enough, they stay in shared memory and are read for each product.
+// A warp's sixteen rows [16, WIDTH], as left factors.  HELD: kept in registers from the start.  Otherwise, if there
+// are not enough registers, they stay in shared memory and are read for each product.
 template <typename T, int WIDTH, bool HELD> struct Strip {
     static constexpr int PARTS = HELD ? WIDTH / SIDE : 1;
     const T* rows;
@@ -186,7 +186,7 @@ __device__ __forceinline__ void add_product(Sums (&sums)[WIDTH / 8], const Left 
     }
 }
 
-// Sums [16, COUNT] rounded to 16 bits, as left factors: no number leaves its lane.
+// Sums [16, COUNT] rounded to 16 bits, as left factors: no element leaves its lane.
 template <typename T, int COUNT>
 __device__ __forceinline__ void as_left(Left (&left)[COUNT / 2], const Sums (&sums)[COUNT]) {
 #pragma unroll
@@ -197,11 +197,11 @@ __device__ __forceinline__ void as_left(Left (&left)[COUNT / 2], const Sums (&su
     }
 }
 
-// Which of a lane's two rows, as a type: what it chooses is known when the kernel is compiled.
+// Which of a lane's two rows, as a type: the choice is made at compile time.
 template <int NUMBER> struct Half { static constexpr int value = NUMBER; };
 
 // Four lanes hold a row in pairs of neighbours, each lane one pair of every eight.  They exchange pairs, so that lane t
-// gets all four of eight number t: sixteen bytes.  In round k, lane t gives to lane t ^ k, and takes from it.
+// gets all four pairs of the t-th eight: sixteen bytes.  In round k, lane t exchanges a pair with lane t ^ k.
 __device__ __forceinline__ Vec<unsigned> exchange_pairs(const Vec<unsigned>& pairs) {
     int t = threadIdx.x % 4;
     Vec<unsigned> eight = {};
@@ -216,8 +216,8 @@ __device__ __forceinline__ Vec<unsigned> exchange_pairs(const Vec<unsigned>& pai
     return eight;
 }
 
-// A lane's row of its warp's sums [16, WIDTH], times a factor, to memory, if it is there: of its two rows the one whose
-// sums are at[0] and at[1] (HALF = 0), or at[2] and at[3] (HALF = 1).
+// Writes a lane's row of its warp's sums [16, WIDTH], times a factor, to memory, if it exists: of its two rows, the one
+// whose sums are at[0] and at[1] (HALF = 0), or at[2] and at[3] (HALF = 1).
 template <int HALF, int WIDTH, typename T>
 __device__ __forceinline__ void write_row(T* to, const Sums (&sums)[WIDTH / 8], float factor, int width, bool there) {
     int t = threadIdx.x % 4;
@@ -234,7 +234,7 @@ __device__ __forceinline__ void write_row(T* to, const Sums (&sums)[WIDTH / 8], 
         }
         return;
     }
-    bool pairs = width % 2 == 0;  // then a pair of neighbours begins at a multiple of four bytes
+    bool pairs = width % 2 == 0;  // then each pair of neighbours is aligned to four bytes
 #pragma unroll
     for (int j = 0; j < WIDTH / 8; j++) {
         int feature = 8 * j + 2 * t;

@@ -1,4 +1,4 @@
-"""Multi-head self-attention over a ragged batch: the one place where the tokens of a sequence meet.
+"""Multi-head self-attention over a ragged batch: the only op in which the tokens of a sequence interact.
 
 lessons/04-attention.ipynb derives the gradients.
 """
@@ -14,7 +14,7 @@ from minibert.ops.reference.dropout import dropout_mask
 
 
 def plain_attention_forward(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """Attention as the paper has it: one sequence, every query takes a weighted mean of all values.  Read this first.
+    """Attention as in the paper, for one sequence: every query takes a weighted mean of all values.  Read this first.
 
     q, k, v [A, T, D], A heads -> context [A, T, D], and the cache that plain_attention_backward takes.
     Source: Vaswani et al. 2017, equation 1: softmax(q @ k.T / sqrt(D)) @ v.
@@ -34,7 +34,7 @@ def plain_attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.nd
 
 
 def attention_scores(q: np.ndarray, k: np.ndarray, positions_q: Any = None, causal: bool = False) -> np.ndarray:
-    """q [A, Tq, D], k [A, Tk, D], positions_q [Tq] -> q @ k.T / sqrt(D), [A, Tq, Tk]; minus infinity where unseen."""
+    """q [A, Tq, D], k [A, Tk, D], positions_q [Tq] -> q @ k.T / sqrt(D), [A, Tq, Tk]; -inf where masked."""
     scores = (q @ k.transpose(0, 2, 1)) * q.shape[2] ** -0.5
     if causal:
         unseen = np.arange(k.shape[1])[None, :] > positions_q[:, None]  # [Tq, Tk]
@@ -54,7 +54,7 @@ def attention_weights_backward(
     d_weights: np.ndarray, weights: np.ndarray, q: np.ndarray, k: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """d_weights, weights [A, Tq, Tk] -> d_q [A, Tq, D], d_k [A, Tk, D]."""
-    # weights = softmax(scores): a row's gradients, less their mean under the row's own weights
+    # weights = softmax(scores): from each row's gradients subtract their mean, weighted by that row's weights
     mean = (weights * d_weights).sum(axis=2, keepdims=True)  # [A, Tq, 1]
     d_scores = weights * (d_weights - mean)  # [A, Tq, Tk]
     # scores = q @ k.T / sqrt(D)
@@ -73,16 +73,16 @@ def attention_forward(
     causal: bool = False,
     dropout: Dropout | None = None,
 ) -> tuple[np.ndarray, Cache]:
-    """The same for a ragged batch, with what training needs beside: dropout, a causal mask, fewer queries than keys.
+    """The same for a ragged batch, with what training also needs: dropout, a causal mask, fewer queries than keys.
 
     query [Nq, H]; key, value [N, H]; H = heads * D, head a owning features a * D .. (a + 1) * D;
     cu_seqlens_q, cu_seqlens_k integers [B + 1]: where each sequence's queries, and its keys, begin and end;
     positions_q integers [Nq]: position of each query in its sequence (all tokens need keys, but the last layer
     needs queries only for the tokens that a loss reads); causal: a query sees no key after its own position;
     dropout: a minibert.ops.Dropout on the weights with `sequences` [B] and `positions` [Nq], or None.
-    Returns context [Nq, H] and the cache that attention_backward takes, its memory linear in the tokens: the
-    weights, [T, T] for a head, are not kept; one number a row, the log of the softmax's denominator, is
-    enough to compute them again.
+    Returns context [Nq, H] and the cache that attention_backward takes, whose memory is linear in the token count:
+    the weights, [T, T] per head, are not kept; one number per row, the log of the softmax's denominator, is
+    enough to recompute them.
     Sources: Vaswani et al. 2017, section 3.2; Dao et al. 2022, section 3.1.
     """
     context = np.empty_like(query)  # [Nq, H]
@@ -137,7 +137,7 @@ def probabilities_mask(dropout: Dropout, sequence: int, queries: slice, weights:
 
 
 def spans(cu_seqlens_q: np.ndarray, cu_seqlens_k: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """For each sequence the slice of its queries and the slice of its keys."""
+    """For each sequence, the slice of its queries and the slice of its keys."""
     for b in range(len(cu_seqlens_k) - 1):
         yield slice(cu_seqlens_q[b], cu_seqlens_q[b + 1]), slice(cu_seqlens_k[b], cu_seqlens_k[b + 1])
 

@@ -1,4 +1,4 @@
-"""Dropout whose mask is counted, not stored: see minibert.ops.dropout for which bits decide."""
+"""Dropout with a counter-based mask, which is never stored: see minibert.ops.dropout for which bits decide."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from minibert.ops.dropout import Dropout
 
 
 def dropout_forward(x: np.ndarray, dropout: Dropout) -> tuple[np.ndarray, Cache]:
-    """Set a share of the values to zero, and scale the others so that the expectation stays.
+    """Set a fraction of the values to zero, and scale the others to preserve the expectation.
 
     x [N, H]; dropout a minibert.ops.Dropout with `sequences` and `positions` [N].
     Returns y [N, H] and the cache that dropout_backward takes.  Source: Srivastava et al. 2014; BERT, appendix A.2.
@@ -17,7 +17,7 @@ def dropout_forward(x: np.ndarray, dropout: Dropout) -> tuple[np.ndarray, Cache]
 
 
 def dropout_backward(d_y: np.ndarray, dropout: Dropout) -> np.ndarray:
-    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, computed again."""
+    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, recomputed."""
     # y = x * mask
     return d_y * dropout_mask(dropout, d_y.shape[1], d_y.dtype)
 
@@ -35,7 +35,7 @@ def dropout_mask(dropout: Dropout, features: int, dtype: DTypeLike) -> np.ndarra
             np.uint32(dropout.site),
         ),
     )  # four of [rows, groups]
-    # a word is two decisions, its low half first
+    # a word holds two decisions, the low half first
     bits = np.stack(words, axis=-1).astype("<u4").view("<u2").reshape(rows, groups * 8)  # [rows, groups * 8]
     kept = bits[:, :features] >= dropout.threshold
     return kept * np.asarray(dropout.scale, dtype=dtype)

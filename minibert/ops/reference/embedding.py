@@ -32,7 +32,7 @@ def embedding_backward(
     """d_y [N, H] -> d_token_weight [V, H], d_position_weight [positions, H], d_segment_weight [segments, H].
 
     A row that was looked up k times receives the sum of k gradients: a scatter-add.  accumulate_into: for each of
-    the three an array that its gradient is added to, in place, and that is returned; or None.
+    the three, an array to which its gradient is added in place and which is returned; or None.
     """
     token_ids, position_ids, segment_ids, (token_shape, position_shape, segment_shape) = cache
     # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
@@ -45,7 +45,7 @@ def embedding_backward(
 
 
 def scatter_add(rows: np.ndarray, ids: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
-    """Add rows[i] to row ids[i] of a matrix, for every i: of `out`, in place, or of zeros.
+    """Add rows[i] to row ids[i] of a matrix, for every i: to `out` in place if given, otherwise to zeros.
 
     rows [N, H]; ids integers [N]; shape of the result.  (`out[ids] += rows` would keep only the last of equal ids.)
     """

@@ -56,7 +56,7 @@ def add_layernorm_forward(
 def add_layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
-    Where nothing is dropped, d_x and d_residual are the same array.
+    Without dropout, d_x and d_residual are the same array.
     """
     norm_cache, dropout_cache = cache
     # y = layernorm(residual + dropout(x)): a sum hands its gradient to both of its terms

@@ -21,8 +21,8 @@ def linear_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
 
-    accumulate_into: for each of the three an array that its gradient is added to, in place, and that is returned; or
-    None.  A parameter that is used twice has the sum of two gradients.
+    accumulate_into: for each of the three, an array to which its gradient is added in place and which is returned; or
+    None.  The gradient of a parameter that is used twice is the sum of two.
     """
     x, weight = cache
     d_x, d_weight, d_bias = accumulate_into
@@ -35,7 +35,7 @@ def linear_backward(
 
 
 def add_to(given: np.ndarray | None, gradient: np.ndarray) -> np.ndarray:
-    """The gradient, or where another is given already, that one, to which it is added."""
+    """The gradient or, if an array is given, that array with the gradient added in place."""
     if given is None:
         return gradient
     given += gradient

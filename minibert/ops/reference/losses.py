@@ -39,7 +39,7 @@ def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
 def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
     """How many rows have their highest logit at their label.
 
-    logits [M, V]; labels integers [M].  Of equal logits the first counts as the highest.  Returns an integer (0-d).
+    logits [M, V]; labels integers [M].  If logits tie, the first counts as the highest.  Returns an integer (0-d).
     """
     return (logits.argmax(axis=1) == labels).sum()
 
@@ -47,7 +47,7 @@ def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
 def mse_forward(prediction: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """Squared error, summed and divided by count.
 
-    prediction, target [...] of one shape; count: number of values in the global batch.
+    prediction, target [...] of the same shape; count: number of values in the global batch.
     Returns the loss (0-d) and the cache that mse_backward takes.
     """
     difference = prediction - target
@@ -87,7 +87,7 @@ def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
 def cosine_forward(x: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
     """One minus the cosine between each row of x and of the target, summed and divided by count.
 
-    x, target [M, H], no row zero; count: number of rows in the global batch.
+    x, target [M, H], with no all-zero row; count: number of rows in the global batch.
     Returns the loss (0-d) and the cache that cosine_backward takes.  Source: DistilBERT, section 2.
     """
     x_norm = np.sqrt((x * x).sum(axis=1, keepdims=True))  # [M, 1]
@@ -100,5 +100,5 @@ def cosine_forward(x: np.ndarray, target: np.ndarray, count: int) -> tuple[Scala
 def cosine_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
     """d_loss (0-d) -> d_x [M, H].  The target is frozen and gets no gradient."""
     x_unit, target_unit, x_norm, cosine, count = cache
-    # cosine = x_unit . target_unit; only the part of target_unit at right angles to x can turn x
+    # cosine = x_unit . target_unit; only the component of target_unit orthogonal to x matters
     return (x_unit * cosine - target_unit) / x_norm * (d_loss / count)

@@ -14,19 +14,19 @@ def lstm_forward(
     cu_seqlens: np.ndarray,
     reverse: bool = False,
 ) -> tuple[np.ndarray, Cache]:
-    """Go through each sequence token by token, with a state h and a memory c that begin as zeros.
+    """Process each sequence token by token, with a hidden state h and a cell state c that start at zero.
 
     x [N, I]; weight_input [4 K, I], weight_hidden [4 K, K], bias [4 K], the gates in the order input, forget,
-    candidate, output, as in PyTorch (whose two biases are added up here); cu_seqlens integers [B + 1]; reverse: from
-    the last token to the first.
+    candidate, output, as in PyTorch (whose two biases are summed into one here); cu_seqlens integers [B + 1]; reverse:
+    from the last token to the first.
     Returns h [N, K], the state after each token, and the cache that lstm_backward takes.
     Source: Hochreiter and Schmidhuber 1997; with the forget gate of Gers et al. 2000.
     """
     tokens, width = len(x), weight_hidden.shape[1]
     steps = time_steps(cu_seqlens, reverse)
-    gates = x @ weight_input.T + bias  # [N, 4 K], before the states are added
+    gates = x @ weight_input.T + bias  # [N, 4 K], before the recurrent term is added
     h, c = (np.zeros((tokens, width), dtype=x.dtype) for _ in range(2))  # [N, K]
-    before = None  # the rows of the step before, which the sequences come from
+    before = None  # the rows of the previous time step
     for rows in steps:
         if before is not None:
             gates[rows] += h[before[: len(rows)]] @ weight_hidden.T
@@ -41,8 +41,8 @@ def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray
     """d_h [N, K] -> d_x [N, I], d_weight_input [4 K, I], d_weight_hidden [4 K, K], d_bias [4 K]."""
     x, weight_input, weight_hidden, steps, gates, h, c = cache
     d_gates, h_before = np.empty_like(gates), np.zeros_like(h)  # [N, 4 K], [N, K]
-    d_state = np.zeros_like(d_h)  # [N, K], what the next token's step gives back to h
-    d_memory = np.zeros_like(d_h)  # [N, K], and to c
+    d_state = np.zeros_like(d_h)  # [N, K], the gradient of h from the next token's step
+    d_memory = np.zeros_like(d_h)  # [N, K], and that of c
     for step in reversed(range(len(steps))):
         rows = steps[step]
         before = steps[step - 1][: len(rows)] if step else None

@@ -1,7 +1,7 @@
-"""The normal distribution, for GELU.  NumPy has no error function, so here it is, written out.
+"""The normal distribution, for GELU.  NumPy has no error function, so it is implemented here.
 
 For z >= 0:  erfc(z) = t * exp(-z**2) * P(2 * t - 1)  with  t = 2 / (2 + z),  P a Chebyshev series.
-The coefficients come from scripts/fit_erf.py, which computes them in 40 digits.
+The coefficients come from scripts/fit_erf.py, which computes them to 40 digits.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ CHEBYSHEV = (
 TERMS = {
     np.dtype(np.float64): len(CHEBYSHEV),
     np.dtype(np.float32): 11,
-}  # what is left out is below the rounding
+}  # the omitted terms are below the rounding error
 
 
 def chebyshev(u: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
@@ -48,7 +48,7 @@ def chebyshev(u: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
     twice = 2 * u
     last, before = np.full_like(u, coefficients[-1]), np.zeros_like(u)
     for coefficient in coefficients[-2:0:-1]:
-        # last, before = twice * last - before + coefficient, last; in place, since this is most of GELU's time
+        # last, before = twice * last - before + coefficient, last; in place, since GELU spends most of its time here
         np.subtract(coefficient, before, out=before)
         before += twice * last
         last, before = before, last
@@ -68,7 +68,7 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 def normal_cdf(x: np.ndarray) -> np.ndarray:
     """The probability that a standard normal variable is below x.  x [...] float32 or float64."""
-    tail = half_erfc(np.abs(x) * np.sqrt(0.5).astype(x.dtype))  # the smaller of the two sides
+    tail = half_erfc(np.abs(x) * np.sqrt(0.5).astype(x.dtype))  # the smaller of the two tails
     return np.where(x < 0, tail, 1 - tail)
 
 

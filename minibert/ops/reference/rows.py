@@ -1,4 +1,4 @@
-"""Choosing rows, and averaging them: from the tokens of a batch to the few that a loss reads."""
+"""Gathering rows and averaging them: from the tokens of a batch to the few that a loss reads."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from minibert.ops.reference.embedding import scatter_add
 
 
 def gather_rows_forward(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """Take the rows of x that `rows` names (the masked tokens, say, or each sequence's [CLS]).
+    """Take the rows of x that `rows` lists (the masked tokens, say, or each sequence's [CLS]).
 
     x [N, H]; rows integers [M], in any order, repeats allowed.
     Returns y [M, H] and the cache that gather_rows_backward takes.
@@ -17,7 +17,7 @@ def gather_rows_forward(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Ca
 
 def gather_rows_backward(d_y: np.ndarray, cache: Cache, accumulate_into: np.ndarray | None = None) -> np.ndarray:
     """d_y [M, H] -> d_x [N, H]: zero for rows that were not taken.  accumulate_into: an array
-    that it is added to, in place, and that is returned; or None."""
+    to which it is added in place and which is returned; or None."""
     rows, shape = cache
     # y = x[rows]
     return scatter_add(d_y, rows, shape, accumulate_into)

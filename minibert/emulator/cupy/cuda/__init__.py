@@ -1,4 +1,4 @@
-"""Devices, streams and events.  Kernels run when they are launched; so there is nothing to wait for."""
+"""Devices, streams and events.  Kernels run when they are launched, so there is nothing to wait for."""
 
 import time
 from typing import Any
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Device:
-    """The emulated GPU.  Set Device.compute_capability to see which kernels others would get."""
+    """The emulated GPU.  Set Device.compute_capability to see which kernels other GPUs would get."""
 
     compute_capability = "80"
 
@@ -108,7 +108,7 @@ class Stream:
         return event
 
     def wait_event(self, event: Event) -> None:
-        """What comes after in this stream waits for the event; the host does not."""
+        """Later work in this stream waits for the event; the host does not."""
         if not isinstance(event, Event):
             raise TypeError(f"expected an Event, got {type(event).__name__}")
         if event._when is None:

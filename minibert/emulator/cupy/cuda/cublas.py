@@ -1,4 +1,4 @@
-"""Matrix products as cuBLAS computes them, from addresses: the one function of it that minibert calls.
+"""Matrix products as cuBLAS computes them, from addresses: its one function that minibert calls.
 
 Source: cuBLAS library documentation, cublasGemmEx; cupy_backends/cuda/libs/cublas.pyx of CuPy 14.2.
 """
@@ -12,7 +12,7 @@ from minibert.emulator import memory
 
 __all__ = ["gemmEx"]
 
-SUMS = {68: np.float32, 70: np.float64, 77: np.float32}  # cublasComputeType_t -> in which type it adds up
+SUMS = {68: np.float32, 70: np.float64, 77: np.float32}  # cublasComputeType_t -> the type of the sums
 TF32 = 77
 COMBINATIONS = {  # cudaDataType_t of A and B -> of C
     0: (0,),
@@ -23,7 +23,7 @@ COMBINATIONS = {  # cudaDataType_t of A and B -> of C
 
 
 class CUBLASError(RuntimeError):
-    """What cuBLAS refuses."""
+    """An error from cuBLAS."""
 
 
 def gemmEx(  # noqa: N802  (CuPy's name)
@@ -47,9 +47,9 @@ def gemmEx(  # noqa: N802  (CuPy's name)
     computeType: int,
     algo: int,
 ) -> None:
-    """C [m, n] = alpha op(A) op(B) + beta C, matrices column by column; alpha and beta are addresses on the host.
+    """C [m, n] = alpha op(A) op(B) + beta C, matrices column-major; alpha and beta are addresses on the host.
 
-    Raises CUBLASError for what the library refuses, and for a matrix that does not lie within one allocation.
+    Raises CUBLASError for what the library rejects, and for a matrix that is not within one allocation.
     """
     from minibert.emulator.cupy.arrays import write
     from minibert.emulator.cupy.products import round_to_tf32
@@ -81,7 +81,7 @@ def gemmEx(  # noqa: N802  (CuPy's name)
 
 
 def matrix(name: str, address: int, data_type: int, rows: int, columns: int, leading: int) -> np.ndarray:
-    """The numbers at an address as a matrix [rows, columns] that lies column by column, `leading` numbers apart."""
+    """The numbers at an address as a column-major matrix [rows, columns] with leading dimension `leading`."""
     dtype = dtype_of(data_type)
     if leading < max(rows, 1):
         raise CUBLASError(f"CUBLAS_STATUS_INVALID_VALUE: {name} has {rows} rows and a leading dimension of {leading}")

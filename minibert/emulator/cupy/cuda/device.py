@@ -1,4 +1,4 @@
-"""What CuPy keeps for each device: here the handle of cuBLAS, which stands for nothing."""
+"""What CuPy keeps for each device: here only a cuBLAS handle, which is a dummy."""
 
 __all__ = ["get_cublas_handle"]
 

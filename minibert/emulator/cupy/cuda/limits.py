@@ -1,9 +1,9 @@
-"""What blocks can have, by compute capability.  Source: CUDA C++ Programming Guide, technical specifications."""
+"""Limits of a block, by compute capability.  Source: CUDA C++ Programming Guide, technical specifications."""
 
-# KiB of shared memory that a block can ask for
+# KiB of shared memory that a block can request
 MOST_SHARED = {"70": 96, "75": 64, "80": 163, "86": 99, "89": 99, "90": 227, "100": 227, "120": 99}
 
 
 def most_shared(compute_capability: str) -> int:
-    """Bytes of shared memory that a block can ask for."""
+    """Bytes of shared memory that a block can request."""
     return MOST_SHARED[compute_capability] << 10

@@ -1,13 +1,13 @@
-"""Pools of memory.  Nothing is pooled here: what a pool would hold is computed, so that its use can be tested."""
+"""Memory pools.  Nothing is pooled here: only what a pool would hold is tracked, so that its use can be tested."""
 
 from typing import Any
 
-BLOCK = 512  # bytes: sizes are rounded up to multiples of it
+BLOCK = 512  # bytes: sizes are rounded up to multiples of this
 TOTAL = 16 << 30  # bytes of the emulated device
 
 
 class OutOfMemoryError(MemoryError):
-    """An array does not fit: size, in use already, and the limit if there is one; all in bytes."""
+    """An array does not fit: its size, what is already in use, and the limit if there is one; all in bytes."""
 
     def __init__(self, size: int, total: int, limit: int = 0) -> None:
         super().__init__(size, total, limit)
@@ -19,7 +19,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class MemoryPool:
-    """Keeps what is freed, since asking the driver for memory stops the device."""
+    """Keeps what is freed, since allocating from the driver stalls the device."""
 
     def __init__(self):
         self._in_use: int = 0
@@ -45,7 +45,7 @@ class MemoryPool:
         return self._held - self._in_use
 
     def total_bytes(self) -> int:
-        """In use, or kept for the next array."""
+        """Bytes in use, or kept for the next array."""
         return self._held
 
     def free_all_blocks(self, stream: Any = None) -> None:

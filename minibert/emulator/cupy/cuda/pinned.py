@@ -1,4 +1,4 @@
-"""Memory of the host that the system never moves: only from there a copy runs beside the kernels."""
+"""Host memory that the system never moves: only copies from there overlap with kernels."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ class PinnedMemoryPointer(bytearray):
 
 
 def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
-    """At least so many bytes: CuPy rounds up too, so say how many numbers you want of it."""
+    """At least that many bytes: CuPy rounds up too, so state how many elements you want of it."""
     return PinnedMemoryPointer(-(-max(size, 1) // BLOCK) * BLOCK)
 
 
 def is_pinned(array: Any) -> bool:
-    """Whether a host array lies in pinned memory."""
+    """Whether a host array is in pinned memory."""
     while isinstance(array, np.ndarray | memoryview):
         array = array.base if isinstance(array, np.ndarray) else array.obj
     return isinstance(array, PinnedMemoryPointer)

@@ -21,7 +21,7 @@ VERSION = 13000  # CUDA 13.0
 
 
 class CUDARuntimeError(RuntimeError):
-    """What the runtime refuses."""
+    """An error from the CUDA runtime."""
 
 
 def getDeviceCount() -> int:
@@ -37,7 +37,7 @@ def deviceSynchronize() -> None:
 
 
 def memGetInfo() -> tuple[int, int]:
-    """Bytes that are free, and all."""
+    """Free bytes, and total bytes."""
     return TOTAL - pool.total_bytes(), TOTAL
 
 
