@@ -74,7 +74,7 @@ COMMANDS = {
         "minibert.commands.attention_page:attention",
     ),
     "lessons": Command(
-        "open the course in JupyterLab, and list what of it is done",
+        "open the course in JupyterLab, and list the exercises you have done",
         "minibert.commands.lessons:LessonsConfig",
         "minibert.commands.lessons:lessons",
     ),

@@ -40,11 +40,11 @@ class EncodeConfig:
     """The mean of all tokens, the first token's vector, or all of them (line after line; .safetensors also holds
     cu_seqlens, where each line begins)."""
     layer: int = -1
-    """Whose output: -1 the last layer's, 0 the embeddings'."""
+    """Layer whose output to use: -1 for the last, 0 for the embeddings."""
     normalise: bool = False
-    """Make all vectors of length 1."""
+    """Normalise all vectors to length 1."""
     max_length: int | None = None
-    """Truncate longer lines to this many tokens; by default to the model's positions."""
+    """Truncate longer lines to this many tokens; by default, the longest sequence the model accepts."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
@@ -81,7 +81,7 @@ class SearchConfig:
     pooling: Literal["mean", "cls"] = "mean"
     """The mean of all tokens, or the first token's vector."""
     layer: int = -1
-    """Whose output: -1 the last layer's."""
+    """Layer whose output to use: -1 for the last."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"

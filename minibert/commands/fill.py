@@ -52,7 +52,7 @@ def fill(config: FillConfig) -> None:
     folder = find_model(config.run, config.revision)
     model = BertForPreTraining.from_pretrained(folder, backend, report=log.info)
     if any(name.startswith("cls.predictions") for name in model.initialised_afresh):
-        raise ValueError(f"{config.run} cannot fill blanks: it was saved without its head for masked tokens")
+        raise ValueError(f"{config.run} cannot fill blanks: it was saved without its masked-LM head")
     tokenizer = Tokenizer.load(folder)
     answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # an error prints none
     print("\n\n".join(as_text(text, blanks) for text, blanks in zip(config.text, answers, strict=True)))

@@ -23,7 +23,7 @@ class GradcheckConfig:
     """
 
     op: Annotated[tuple[str, ...], OP] = ()
-    """Ops, layers or models to check, by name, such as layernorm; a wrong name shows them all."""
+    """Names of the ops, layers or models to check, such as layernorm; an unknown name prints the full list."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """Whose gradients to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False

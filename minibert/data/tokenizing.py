@@ -86,8 +86,8 @@ def _in_processes(chunks: Iterable[list[Document]], tokenizer: Tokenizer, proces
             yield done, future.result()
     except BrokenProcessPool:
         raise RuntimeError(
-            "a process that tokenised has died: out of memory, or a script without "
-            "`if __name__ == '__main__':`; try again with processes=1"
+            "a tokenising process died, perhaps out of memory, or because the script lacks `if __name__ == "
+            "'__main__':`; try again with processes=1"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

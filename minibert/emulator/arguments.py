@@ -95,8 +95,8 @@ class Fitting:
             )
         if not argument.flags.c_contiguous:
             raise self.error(
-                number, parameter, f"the array {argument.shape} is not contiguous, and a pointer knows no strides: "
-                "give np.ascontiguousarray of it"
+                number, parameter, f"the array of shape {argument.shape} is not contiguous, and a pointer "
+                                   f"carries no strides: pass np.ascontiguousarray of it"
             )  # fmt: skip
         if not parameter.is_constant and not argument.flags.writeable:
             raise self.error(number, parameter, "the array is read-only, and the parameter is no pointer to constants")

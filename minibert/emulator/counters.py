@@ -107,7 +107,7 @@ class Counts(dict):
             for count in kernel.lines:
                 unit = "sectors" if count.space == "global" else "turns"
                 rows.append(
-                    f"  {count.file}:{count.line}  {count.space} {count.action}: {count.accesses} accesses of warps, "
-                    f"{count.transfers} {unit}, at least {count.least}"
+                    f"  {count.file}:{count.line}  {count.space} {count.action}: {count.accesses} warp "
+                    f"accesses, {count.transfers} {unit} (minimum possible: {count.least})"
                 )
         return "\n".join(rows)

@@ -90,13 +90,13 @@ add(
     Exercise(
         "gelu_backward",
         3,
-        "the derivative of x times the normal distribution",
+        "the derivative of x times the normal CDF",
         gelu_backward,
         gelu_tries,
         outputs=("d_x",),
         mistakes=(
             Mistake(
-                "x is in GELU twice: as the factor, and inside the distribution.  One of the two terms is missing.",
+                "x appears in GELU twice: as a factor, and inside the CDF. One of the two terms is missing.",
                 lambda d, c: d * c[1],
             ),
             Mistake(
@@ -113,14 +113,14 @@ add(
                 lambda d, c: d * (c[1] + normal_density(c[0])),
             ),
             Mistake(
-                "The first term of the product rule is missing: cdf(x), where x itself is derived.",
+                "The first term of the product rule is missing: cdf(x), from differentiating the factor x.",
                 lambda d, c: d * c[0] * normal_density(c[0]),
             ),
             Mistake(
                 "d_y multiplies both terms; put them in brackets.", lambda d, c: d * c[1] + c[0] * normal_density(c[0])
             ),
             Mistake(
-                "The derivative of the distribution is the density; cdf * (1 - cdf) is a sigmoid's.",
+                "The derivative of the CDF is the density; cdf * (1 - cdf) is the derivative of a sigmoid.",
                 lambda d, c: d * (c[1] + c[0] * c[1] * (1 - c[1])),
             ),
             Mistake(
@@ -128,7 +128,7 @@ add(
                 lambda d, c: d * (c[1] + c[0] * np.exp(-(c[0] ** 2) / 2) / np.sqrt(2) * np.pi),
             ),
             Mistake(
-                "The distribution is not its own derivative: that is the density.",
+                "The CDF is not its own derivative; its derivative is the density.",
                 lambda d, c: d * (c[1] + c[0] * normal_cdf(c[0])),
             ),
         ),

@@ -41,8 +41,8 @@ add(
             ),
             (
                 "global race",
-                "Two threads work on one number.  Which one is a thread's own?  The blocks before it have "
-                "blockIdx.x * blockDim.x threads.",
+                "Two threads work on the same number. Which index belongs to this thread? The blocks before it "
+                "have blockIdx.x * blockDim.x threads in all.",
             ),
         ),
         mistakes=(
@@ -138,14 +138,14 @@ add(
             ),
             (
                 "uninitialised",
-                "A thread reads a place of shared memory that nobody wrote: also threads without numbers "
-                "must put down their sum, 0; a block has blockDim.x threads, not always 64; and += reads before it "
+                "A thread reads a place of shared memory that nobody wrote: threads without numbers must also "
+                "store their sum, 0; a block has blockDim.x threads, not always 64; and += reads before it "
                 "writes.",
             ),
             (
                 "divergence",
-                "All threads of a block must come to __syncthreads(): it must not stand inside an if, nor in a loop "
-                "that some threads leave earlier.",
+                "All threads of a block must reach __syncthreads(): do not put it inside an if that only some "
+                "threads take, or in a loop that some threads leave early.",
             ),
         ),
         mistakes=(
@@ -259,7 +259,7 @@ add(
         ),
         mistakes=(
             Mistake(
-                "The mean is not taken off before squaring.",
+                "The mean is not subtracted before squaring.",
                 LAYERNORM.replace("squares += (row[j] - mean) * (row[j] - mean)", "squares += row[j] * row[j]"),
             ),
             Mistake(
@@ -273,7 +273,7 @@ add(
             ),
             Mistake("eps is missing: 1 / sqrt(variance + eps).", LAYERNORM.replace("variance + eps", "variance")),
             Mistake(
-                "You divide by the variance; it is its root, rsqrtf(variance + eps).",
+                "You divide by the variance; divide by its square root instead: multiply by rsqrtf(variance + eps).",
                 LAYERNORM.replace("rsqrtf(variance + eps)", "1 / (variance + eps)"),
             ),
             Mistake(
@@ -296,7 +296,9 @@ add(
                 "eps stands under the root, with the variance.",
                 LAYERNORM.replace("rsqrtf(variance + eps)", "1 / (sqrtf(variance) + eps)"),
             ),
-            Mistake("The mean is not taken off in the result.", LAYERNORM.replace("= (row[j] - mean) *", "= row[j] *")),
+            Mistake(
+                "The mean is not subtracted in the result.", LAYERNORM.replace("= (row[j] - mean) *", "= row[j] *")
+            ),
         ),
         hints=(
             "Two rounds like row_sums: the mean first, then the mean of the squared distances from it.",

@@ -45,7 +45,7 @@ add(
             ),
         ),
         hints=(
-            "np.arange(N) counts through the batch.  What must be taken from it in each sequence?",
+            "np.arange(N) counts through the whole batch. What must you subtract from it in each sequence?",
             "np.repeat(cu_seqlens[:-1], lengths) gives each token the start of its sequence.",
         ),
         note="In the package a Batch brings them: position_ids.",
@@ -149,9 +149,8 @@ add(
         outputs=("d_weight",),
         mistakes=(
             Mistake(
-                "Of several rows with one id only the last arrives: NumPy's out[ids] += rows reads all old values "
-                "first, "
-                "then writes.  np.add.at(out, ids, rows) adds one after the other.",
+                "When several rows have the same id, only the last is added: NumPy's out[ids] += rows reads all "
+                "the old values first, then writes.  np.add.at(out, ids, rows) adds one after the other.",
                 keep_the_last,
             ),
             Mistake("A row that was looked up three times gets the *sum* of three gradients, not their mean.", average),

@@ -74,7 +74,8 @@ add(
             "y is a sum, and a sum hands its gradient to both of its terms.",
             "d_x = d_y + what comes back through the layer.",
         ),
-        note="This is why deep models train: whatever the layer does, d_y arrives below it undamped.",
+        note="This is why deep models can be trained: whatever the layer does, d_y reaches the layers below it "
+        "unattenuated.",
     )
 )
 
@@ -115,7 +116,7 @@ add(
                 lambda x, b, rate: np.where(b < round(rate * 65536), x / (1 - rate), 0),
             ),
             Mistake(
-                "You multiply by 1 - rate: the expectation falls twice.  Divide.",
+                "You multiply by 1 - rate, which shrinks the expectation a second time. Divide.",
                 lambda x, b, rate: np.where(b >= round(rate * 65536), x * (1 - rate), 0),
             ),
             Mistake(

@@ -48,7 +48,8 @@ class Exercise:
     hints      in steps, from "where to look" to "almost the answer"
     note       what to say when it is right: where the package has it
     tolerance  the largest allowed error of an element, relative to the largest of its array
-    prepare    what is done with an answer's results before they are compared
+    wrap       what is called instead of an answer: a function of it; None for the answer itself
+    shown      the function whose source is shown as the solution, where that is not `solution`
     judge      for what is not a function of arrays: (exercise, answer) -> Verdict
     """
 

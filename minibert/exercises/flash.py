@@ -80,8 +80,8 @@ def forgotten_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, til
 
 
 LOWEST = (
-    "The maximum must begin below every score, at minus infinity, and places beyond the last key must not raise it: "
-    "where all scores are far below 0, the sums stay 0."
+    "Initialise the maximum to minus infinity, and do not let positions past the last key raise it: otherwise, "
+    "when all scores are far below 0, both sums stay 0."
 )
 NOT_SCALED = "Scores are not scaled here: no division by sqrt(D)."
 
@@ -131,7 +131,7 @@ add(
             ),
             Mistake(
                 "When a higher score comes, both sums so far must shrink: times exp(old maximum - new maximum).  "
-                "(If that is there: keep the old maximum until the factor is computed.)",
+                "(If you already do that: do not overwrite the old maximum before you compute the factor.)",
                 online_with(total=False, context=False),
             ),
             Mistake(LOWEST, online_with(lowest=0.0)),
@@ -145,8 +145,8 @@ add(
             ),
             Mistake("The context is never divided by the denominator.", online_with(divided=False)),
             Mistake(
-                "You divide in every tile, and so divide again what was divided; the denominator is whole only at the "
-                "end.",
+                "You divide in every tile, so earlier results are divided repeatedly; the denominator is "
+                "complete only at the end.",
                 divided_in_each_tile,
             ),
             Mistake(
@@ -156,7 +156,8 @@ add(
             ),
             Mistake("The last keys are left out where T is no multiple of the tile.", online_with(tail=False)),
             Mistake(
-                "exp overflows with large scores: keep the highest score so far, and take it off.", without_maximum
+                "exp overflows with large scores: keep a running maximum, and subtract it from the scores before exp.",
+                without_maximum,
             ),
         ),
         hints=(
@@ -310,7 +311,7 @@ add(
         lambda: [
             Try("a good step", (1024.0, 3, 2.5, 10)),
             Try("a norm that is infinite", (1024.0, 3, float("inf"), 10)),
-            Try("a norm that is no number", (1024.0, 9, float("nan"), 10)),
+            Try("a NaN norm", (1024.0, 9, float("nan"), 10)),
             Try("the ninth good step", (1024.0, 8, 2.5, 10)),
             Try("the tenth good step", (1024.0, 9, 2.5, 10)),
             Try("more good steps than the interval, which was longer", (1024.0, 12, 2.5, 10)),
@@ -322,7 +323,8 @@ add(
             Mistake("After an overflow the scale must fall: half of it.", scale_with(halve=False)),
             Mistake("After an overflow the count of good steps begins again.", scale_with(reset=False)),
             Mistake(
-                "After `interval` good steps in a row, the argument, the scale doubles: it may have become too small.",
+                "After `interval` good steps in a row (`interval` is an argument), the scale doubles: it may "
+                "have become too small.",
                 scale_with(double=False),
             ),
             Mistake(
@@ -444,7 +446,7 @@ add(
             Mistake(LOWEST, FLASH.replace("maximum = -1e30f", "maximum = 0")),
             Mistake("The sums are not divided by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
             Mistake(
-                "exp overflows with large scores: keep the highest score so far, and take it off.",
+                "exp overflows with large scores: keep a running maximum, and subtract it from the scores before exp.",
                 FLASH.replace("float higher = fmaxf(maximum, score)", "float higher = 0"),
             ),
             Mistake(

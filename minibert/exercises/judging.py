@@ -263,7 +263,8 @@ def compare(mine: Any, true: Any) -> str:
     if mine.ndim == 2 and mine.shape[0] == mine.shape[1] and distance(mine.T, true) < SAME:
         return "came out transposed"
     if true.dtype.kind == "f" and distance(mine, true) < NEARLY:
-        return f"is off by {distance(mine, true):.0e} of its size: an epsilon too many, float32, or another step?"
+        reasons = "is there an extra epsilon, a float32 computation, or a different step size?"
+        return f"has a relative error of {distance(mine, true):.0e}: {reasons}"
     ratio = common_ratio(mine, true)
     if ratio is not None:
         sign = abs(ratio + 1) < 1e-6
@@ -306,7 +307,7 @@ def readable(value: float) -> str:
 
 
 def common_ratio(mine: np.ndarray, true: np.ndarray) -> float | None:
-    """The factor by which all elements differ from the right result, if it is one number other than 1."""
+    """The factor by which all elements differ from the right result, if it is one number."""
     mine, true = mine.astype(float).ravel(), true.astype(float).ravel()
     large = np.abs(true) > 1e-6 * max(np.abs(true).max(initial=0), 1e-30)
     if large.sum() < 2:

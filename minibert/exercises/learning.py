@@ -90,21 +90,22 @@ add(
         mistakes=(
             Mistake("The step uses the moments from before it; update them first.", adamw_with(old_moments=True)),
             Mistake(
-                "The decay is in the gradient, and so in the moments: that is Adam with L2, which divides it by the "
-                "gradient's size.  AdamW takes it off the value directly.",
+                "The decay is in the gradient, and so in the moments: that is Adam with L2 regularisation, "
+                "which divides the decay by the gradient's size. AdamW subtracts it from the value directly.",
                 adamw_with(l2=True),
             ),
             Mistake("eps stands outside the root: sqrt(second) + eps.", adamw_with(eps_inside=True)),
             Mistake("The second moment averages the *squares* of the gradients.", adamw_with(squared=False)),
             Mistake("The weight decay is missing.", adamw_with(decayed=False)),
             Mistake(
-                "The decay stands in the fraction, and is divided by sqrt(second); AdamW takes it off the value "
-                "directly.",
+                "The decay is inside the fraction, so it is divided by sqrt(second); AdamW subtracts it from "
+                "the value directly.",
                 adamw_with(inside=True),
             ),
             Mistake("The decay makes weights smaller: it has the sign of the step, minus.", adamw_with(sign=-1)),
             Mistake(
-                "The moments are means: what is new counts 1 - beta, so that old and new add up to 1.",
+                "The moments are running averages: the new value has weight 1 - beta, so that the two weights "
+                "add up to 1.",
                 adamw_with(shares=False),
             ),
             Mistake(
@@ -230,13 +231,13 @@ add(
                 OfOneStep(from_zero_with_a_jump),
             ),
             Mistake(
-                "The last step has the rate 0, and would learn nothing.  The rate would be 0 at step `steps`, which is "
-                "no longer taken.",
+                "The last step has the rate 0, and would learn nothing.  The rate should reach 0 only at step "
+                "`steps`, one past the last step.",
                 OfOneStep(ending_at_zero),
             ),
             Mistake(
-                "The last step has the rate 0, and would learn nothing.  The rate would be 0 at step `steps`, which is "
-                "no longer taken.",
+                "The last step has the rate 0, and would learn nothing.  The rate should reach 0 only at step "
+                "`steps`, one past the last step.",
                 OfOneStep(falling_early),
             ),
         ),

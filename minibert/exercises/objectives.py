@@ -158,7 +158,7 @@ add(
         outputs=("d_logits",),
         mistakes=(
             Mistake(
-                "At the label, one must be taken off: the gradient is the softmax minus the one-hot label.",
+                "Subtract 1 at the label: the gradient is the softmax minus the one-hot label.",
                 without_the_label,
             ),
             Mistake(
@@ -170,13 +170,13 @@ add(
                 lambda x, y, count: cross_entropy_backward(x, y, len(y)),
             ),
             Mistake(
-                "d[:, labels] takes one off in *every* row, at all labels; d[np.arange(M), labels] in each row at its "
-                "own.",
+                "d[:, labels] subtracts 1 at all the labels in *every* row; d[np.arange(M), labels] subtracts "
+                "it only at each row's own label.",
                 label_columns,
             ),
             Mistake(
-                "Take each row's own maximum from it (axis=1, keepdims=True): with the largest of all, a row far below "
-                "it becomes 0 / 0.",
+                "Subtract each row's own maximum (axis=1, keepdims=True): if you subtract the overall maximum, "
+                "a row far below it becomes 0 / 0.",
                 less_the_highest,
             ),
             Mistake("Divide at the end: the 1 at the label is divided by count too.", divided_too_early),

@@ -69,8 +69,8 @@ add(
         outputs=("the probabilities",),
         mistakes=(
             Mistake(
-                "exp overflows near 710, and far below zero all exponentials are 0.  Take the row's maximum from its "
-                "scores first: that changes nothing else, since it cancels.",
+                "exp overflows near 710, and far below zero all exponentials are 0.  Subtract the row's maximum "
+                "from its scores first: the result is unchanged, because the factor cancels.",
                 overflowing_over(1),
             ),
             Mistake(COLUMNS, softmax_over(0)),
@@ -79,19 +79,19 @@ add(
             Mistake(COLUMNS, overflowing_over(0)),
             Mistake(WHOLE, overflowing_over(None)),
             Mistake(
-                "You take the largest score of all from every row; a row far below it becomes 0 / 0.  Each row has a "
+                "You subtract the overall maximum from every row; a row far below it becomes 0 / 0.  Each row has a "
                 "maximum of its own: axis=1, keepdims=True.",
                 softmax_less_the_highest,
             ),
             Mistake(
-                "What you take from each row is not its maximum (the mean? the smallest?): far above it exp still "
-                "overflows.",
+                "What you subtract from each row is not its maximum (is it the mean, or the minimum?), so exp "
+                "still overflows for scores far above it.",
                 softmax_less_the_mean,
             ),
             Mistake("Those are the logarithms of the probabilities.", log_softmax),
         ),
         hints=(
-            "Take the maximum of each row from it; keepdims=True keeps the shape [Tq, 1].",
+            "Subtract each row's maximum from the row; keepdims=True keeps the shape [Tq, 1].",
             "exp, then divide by the sum.",
         ),
         note="In the package it is part of attention_forward; and of log_softmax in minibert/ops/reference/losses.py.",

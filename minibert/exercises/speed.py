@@ -100,7 +100,7 @@ add(
                 "cu_seqlens ends with the number of tokens, where no sequence begins.", lambda m, c: np.union1d(m, c)
             ),
         ),
-        hints=("Where does sequence i begin?  At cu_seqlens[i].", "np.union1d sorts, and leaves doubles out."),
+        hints=("Where does sequence i begin?  At cu_seqlens[i].", "np.union1d sorts and removes duplicates."),
         note="In the package: BertForPreTraining.prepare.  Of 128 tokens about 20 are read: the last layer's "
         "feed-forward "
         "network costs a sixth.",
@@ -175,22 +175,26 @@ add(
         tolerance=1e-6,
         mistakes=(
             Mistake(
-                "mean(x * x) - mean(x)**2 is a difference of two large numbers: with a mean of 10 million nothing is "
-                "left of a variance of 2.  Take the mean off first.",
+                "mean(x * x) - mean(x)**2 is a difference of two large numbers: with a mean of 10 million, a "
+                "variance of 2 is lost to rounding. Subtract the mean first.",
                 unstable_variance,
             ),
             Mistake("The residual is forgotten.", fused_with(residual=0)),
             Mistake("eps is missing under the root.", fused_with(eps=0.0)),
             Mistake("You divide the variance by H - 1; a layer norm divides by H.", fused_with(ddof=1)),
-            Mistake("The mean is not taken off.", fused_with(mean=0)),
+            Mistake("The mean is not subtracted.", fused_with(mean=0)),
             Mistake("The bias is missing.", fused_with(biased=0)),
             Mistake("The weight is missing.", fused_with(weighted=False)),
             Mistake(
-                "eps stands under the root, with the variance; you add it to the root.", fused_with(eps_outside=True)
+                "eps belongs under the square root, with the variance; you add it after taking the root.",
+                fused_with(eps_outside=True),
             ),
-            Mistake("You divide by the variance; it is its root.", fused_with(root=False)),
+            Mistake("You divide by the variance; divide by its square root.", fused_with(root=False)),
         ),
-        hints=("Add, take the mean off, divide by the root of the mean square plus eps.", "Then weight and bias."),
+        hints=(
+            "Add, subtract the mean, and divide by the square root of (mean square + eps).",
+            "Then weight and bias.",
+        ),
         note="In the package: minibert/ops/cpu/layernorm.py, where a row stays in the processor's cache.",
     )
 )
@@ -213,7 +217,7 @@ def as_pieces(answer: Callable) -> Callable:
             return None
         cut = [tuple(piece) for piece in cut]
         if not all(len(piece) == 2 for piece in cut):
-            raise ValueError("expected pairs (first, behind the last), one for each thread")
+            raise ValueError("expected pairs (start, end), end exclusive, one for each thread")
         (firsts, lasts), sizes = zip(*cut, strict=True), [last - first for first, last in cut]
         whole = all(isinstance(place, int | np.integer) for piece in cut for place in piece)
         covers = len(cut) == parts and [*firsts] == [0, *lasts[:-1]] and lasts[-1] == length
@@ -264,7 +268,7 @@ add(
                 lambda n, p: np.array([(n / p * k, n / p * (k + 1)) for k in range(p)]),
             ),
             Mistake(
-                "A piece is (first, behind the last), as Python's slices have it; yours end with the last.",
+                "A piece is (start, end) with end exclusive, like a Python slice; your end is the last row itself.",
                 lambda n, p: np.array([(first, last - 1) for first, last in pieces(n, p)]),
             ),
             Mistake(

@@ -242,9 +242,10 @@ add(
             Mistake(
                 "An entity is (type, first word, word *behind* the last), as Python's slices have it.", closed_ends
             ),
-            Mistake("Words that belong together are one entity: I- goes on what was begun.", single_words),
+            Mistake("Words that belong together are one entity: I- continues the entity already begun.", single_words),
             Mistake(
-                "An I- of another type does not go on what is open: it ends it, and begins an entity.", one_type_long
+                "An I- of another type does not continue the open entity: it ends that one and begins a new one.",
+                one_type_long,
             ),
             Mistake(
                 "An entity may end with the sentence: no tag follows that would close it.",
@@ -258,7 +259,7 @@ add(
             "Walk through the tags with the entity that is open now.",
             "It ends at O, at a B-, and at another type.",
         ),
-        note="In the package: minibert/tasks/metrics.py, equal to seqeval on random tags.",
+        note="In the package: minibert/tasks/metrics.py, which gives the same results as seqeval on random tags.",
     )
 )
 
@@ -322,11 +323,11 @@ add(
             ),
             Mistake("The root in the denominator is missing.", without_root),
             Mistake(
-                "All four factors stand below, under one root.",
+                "All four factors belong in the denominator, under one square root.",
                 lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fp) * (tn + fn)),
             ),
             Mistake(
-                "All four factors stand below, under one root.",
+                "All four factors belong in the denominator, under one square root.",
                 lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fn) * (tn + fp)),
             ),
             Mistake("That is F1, which does not look at the true negatives.", f1),

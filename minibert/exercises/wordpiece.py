@@ -135,7 +135,7 @@ add(
         mistakes=(
             Mistake("You merge the first occurrence only; banana has two.", merge_first_only),
             Mistake(
-                "## says that a piece goes on a word, and belongs at the front only: ##a and ##n make ##an.",
+                "## marks a piece that continues a word, and belongs only at the front: ##a and ##n make ##an.",
                 merge_with_hashes,
             ),
             Mistake(
@@ -143,12 +143,12 @@ add(
                 merge_in_the_joined_text,
             ),
             Mistake(
-                "The second piece of the pair is still there.  After a merge go on behind both pieces.",
+                "The second piece of the pair is still there.  After a merge, skip past both pieces.",
                 merge_without_skipping,
             ),
         ),
         hints=(
-            "Walk from left to right with a place of your own: a for loop cannot skip.",
+            "Walk from left to right with your own index in a while loop: a for loop over the pieces cannot skip one.",
             "After a merge the place moves by two, otherwise by one.",
             "pair[1].removeprefix('##') is what the second piece adds.",
         ),
@@ -331,8 +331,8 @@ add(
         mistakes=(
             Mistake("You take the shortest piece that fits; try the longest end first.", match_shortest),
             Mistake(
-                "Behind a word's beginning only pieces with ## count: able and ##able are two entries of the "
-                "vocabulary.",
+                "After the start of a word, only pieces with ## match: able and ##able are two different "
+                "vocabulary entries.",
                 match_without_hashes,
             ),
             Mistake(

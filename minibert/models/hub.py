@@ -34,7 +34,9 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
         folder = Path(snapshot_download(str(name), revision=revision, allow_patterns=[*FILES, *WEIGHTS]))
     except Exception as error:  # its exception types differ from version to version
         reason = " ".join(str(error).split()).split(". ")[0]
-        raise OSError(f"there is no folder {name}, and no published model of that name came: {reason}") from None
+        raise OSError(
+            f"there is no folder {name}, and no published model of that name could be downloaded: {reason}"
+        ) from None
     if not any(folder.glob("*.safetensors")):
         raise ValueError(
             f"the published model {name} holds no safetensors, and pickled weights can run code when they are opened: "

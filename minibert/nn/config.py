@@ -64,7 +64,7 @@ class BertConfig:
     pad_token_id: int = 0
     """id of [PAD]; minibert pads nothing, other libraries do"""
     labels: tuple[str, ...] = ()
-    """names of a task's classes, in the order of their numbers; one alone stands for a number that is predicted"""
+    """names of a task's classes, in order of class index; a single name means regression"""
 
     @property
     def activation(self) -> str:
@@ -80,7 +80,9 @@ class BertConfig:
             if field.type is float and not (type(value) in (int, float) and 0 <= value < math.inf):
                 raise ValueError(f"{field.name} is {value!r}; expected a number of at least 0")
         if self.num_attention_heads > MOST_HEADS or self.num_hidden_layers >= MOST_LAYERS:
-            raise ValueError(f"at most {MOST_HEADS} heads and {MOST_LAYERS - 1} layers: dropout counts no further")
+            raise ValueError(
+                f"at most {MOST_HEADS} heads and {MOST_LAYERS - 1} layers are supported: dropout counts no further"
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"

@@ -52,7 +52,7 @@ class Backend:
         self.borrowed = tuple(op for op in OPS if not hasattr(module, op))
         for pair in PAIRS:
             if (f"{pair}_forward" in self.borrowed) != (f"{pair}_backward" in self.borrowed):
-                raise ValueError(f"backend {name!r} has half of the pair {pair}: write its forward and its backward")
+                raise ValueError(f"backend {name!r} has only one of {pair}_forward and {pair}_backward; define both")
         on_host = self.xp is np
         missing = [op for op in self.borrowed if op not in OPTIONAL]
         if missing and not on_host:

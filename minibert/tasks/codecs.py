@@ -62,7 +62,8 @@ class Codec:
     def label_number(self, label: str, where: str) -> int:
         if label not in self.number:
             raise ValueError(
-                f"{where}: the label {label!r} does not occur in training; those are {', '.join(self.labels)}"
+                f"{where}: the label {label!r} does not occur in the training data, whose labels are "
+                f"{', '.join(self.labels)}"
             )
         return self.number[label]
 
@@ -232,7 +233,7 @@ class SpanCodec(Codec):
             texts.setdefault(example.context[begin:end], score)
         candidates = list(texts.items())[: self.best]
         if self.may_lack or not candidates:
-            candidates.append(("", nothing + self.null_threshold if candidates else 0.0))
+            candidates.append(("", nothing - self.null_threshold if candidates else 0.0))
         candidates.sort(key=lambda candidate: -candidate[1])
         shares = softmax(np.array([score for _, score in candidates]))
         ranked = [(text, float(share)) for (text, _), share in zip(candidates, shares, strict=True)]

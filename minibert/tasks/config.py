@@ -120,7 +120,7 @@ class FinetuneConfig:
             if value is not None and not value > 0:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; expected more than 0")
         if not 0 <= self.warmup < 1 or not 0 < self.dev_share < 1:
-            raise ValueError("--warmup must be 0 <= … < 1, and --dev-share between 0 and 1")
+            raise ValueError("--warmup must be at least 0 and below 1, and --dev-share must be between 0 and 1")
         if self.weight_decay < 0 or self.seed < 0:
             raise ValueError("--weight-decay and --seed must not be below 0")
         if self.frozen and info.kind not in (SENTENCE, TOKENS):

@@ -111,7 +111,7 @@ class FineTuning:
         )
         self.model_of(config.seed)  # reads the weights once, to check that they exist
         say("task", f"{config.task}: {self.info.title}")
-        say("examples", f"{len(train):,} to learn from, {len(self.dev):,} to measure on" + self.in_sequences(train))
+        say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
         if self.task.labels and self.info.kind != REGRESSION:
             say("classes", class_sizes(self.info.kind, self.dev))
         say(
@@ -232,7 +232,7 @@ class FineTuning:
             truth = self.true_classes()
             label, count = Counter(truth).most_common(1)[0]
             baseline = count / len(truth)
-            say("baseline", f"accuracy {baseline:.1%} of always saying {label!r}")
+            say("baseline", f"accuracy {baseline:.1%} when always predicting {label!r}")
         times = "once" if config.seeds == 1 else f"{config.seeds} times"
         say("time", f"{seconds:.0f} s to train {times}, at most {config.epochs} passes over the examples")
         pictures = "curves.png" + (", confusion.png" if (folder / "confusion.png").exists() else "")

@@ -55,7 +55,7 @@ def fine_tuning_card(
     sections = {
         "Model": f"{base}, fine-tuned on: {info.title}. Trained: {trained}."
         + (f" Labels: {', '.join(labels)}." if labels else ""),
-        "Data": f"{examples[0]:,} examples to learn from, {examples[1]:,} to measure on ({files}).\n\n"
+        "Data": f"{examples[0]:,} examples for training, {examples[1]:,} for evaluation ({files}).\n\n"
         f"Licence of the data: {SOTU_LICENCE if offline else OWN_DATA}",
         "Recipe": f"```\n{command}\n```",
         "Scores": f"On the dev set, by which the best evaluation was chosen.\n\n{score_table(listed)}",

@@ -177,7 +177,7 @@ def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsEx
 def check_tag(tag: str, where: str) -> None:
     """A tag that looks like BIO must be valid BIO; other schemes, such as parts of speech, are accepted as they are."""
     if tag[:2] in ("B-", "I-") and len(tag) == 2:
-        raise ValueError(f"{where}: the tag {tag!r} names no type; expected such as B-person")
+        raise ValueError(f"{where}: the tag {tag!r} has no entity type; expected a tag like B-person")
 
 
 # ------------------------------------------------------------------------------------------------ questions on a text
@@ -197,7 +197,7 @@ def read_squad(text: str, path: Path, labelled: bool) -> Iterator[SpanExample]:
         raise ValueError(f"{path}, line {error.lineno}: not JSON ({error.msg}); expected a file of SQuAD") from None
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f'{path} is no file of SQuAD: "data", "paragraphs", "context", "qas": missing {error}'
+            f'{path} is not a SQuAD file (expected "data", "paragraphs", "context", "qas"): missing {error}'
         ) from None
     for context, entry in entries:
         where = f"{path}, question {entry.get('id')}"

@@ -25,7 +25,7 @@ def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str
     checkpoints = list_checkpoints(run)
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
     return (
-        f"the loss is not a number any more at step {step:,}; {good}. "
+        f"the loss became NaN or infinite at step {step:,}; {good}. "
         f"Try a new run with a lower --learning-rate (now {learning_rate:g}) or a longer --warmup"
     )
 
@@ -33,6 +33,6 @@ def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str
 def when_finetuning_diverged(step: int, learning_rate: float) -> str:
     """The loss of a step is NaN or infinite: what to try."""
     return (
-        f"the loss is not a number any more at step {step}; try a lower --learning-rate (now {learning_rate:g}) "
+        f"the loss became NaN or infinite at step {step}; try a lower --learning-rate (now {learning_rate:g}) "
         f"or a longer --warmup"
     )

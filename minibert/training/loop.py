@@ -83,7 +83,7 @@ def train(
     observer: Observer,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Take all steps, unless the observer or a request stops them early; returns how many were taken.
+    """Take all steps, unless the observer or a request stops them early; returns the number of the last one.
 
     Each step is a function of its number alone, so a resumed training continues bit for bit.
     """

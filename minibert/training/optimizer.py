@@ -56,7 +56,7 @@ class LossScale:
         }
 
     def restore(self, state: dict[str, float]) -> None:
-        """Back to a `state`; what is missing in it stays."""
+        """Back to a `state`; what is missing in it starts afresh."""
         self.value[...] = self.backend.array(np.array(state.get("value", self.START), np.float32))
         self.good_steps[...] = self.backend.array(np.array(state.get("good_steps", 0), np.int32))
 

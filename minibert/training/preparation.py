@@ -144,7 +144,7 @@ def counted(texts: Iterable, bar: "tqdm") -> Iterator:
 
 
 def byte_bar(name: str) -> "tqdm":
-    """A progress bar that counts bytes of text."""
+    """A progress bar that counts characters of text."""
     return progress_bar(desc=name, unit="B", unit_scale=True, dynamic_ncols=True)
 
 

@@ -219,4 +219,4 @@ def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase
             ).total
             for phase in phases
         )
-        say("memory", f"{expected / 1e9:.1f} GB on the device, as computed for a step")
+        say("memory", f"{expected / 1e9:.1f} GB on the device (estimate for one step)")

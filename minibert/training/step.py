@@ -17,7 +17,12 @@ def prepared(objective: Objective, batch: list) -> list:
 
 
 def train_step(
-    objective: Objective, optimizer: AdamW, parts: list, number: int, learning_rate: float, dropout_key: DropoutKey
+    objective: Objective,
+    optimizer: AdamW,
+    parts: list,
+    number: int,
+    learning_rate: float,
+    dropout_key: DropoutKey | None,
 ) -> tuple[list, Scalar]:
     """Take one step.
 
@@ -31,7 +36,7 @@ def train_step(
     return losses, optimizer.step(number, learning_rate)
 
 
-def add_gradients(objective: Objective, optimizer: AdamW, part: Any, dropout_key: DropoutKey) -> Any:
+def add_gradients(objective: Objective, optimizer: AdamW, part: Any, dropout_key: DropoutKey | None) -> Any:
     """Add the gradients of one micro-batch to those of the parameters; returns its losses."""
     scale = 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value
     losses, cache = objective.losses(part, dropout_key)

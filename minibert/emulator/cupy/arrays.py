@@ -109,7 +109,10 @@ class ndarray(Operators):
     def __setitem__(self, index: Any, value: Any) -> None:
         parts = index if isinstance(index, tuple) else (index,)
         if not all(is_plain(part) for part in parts):
-            raise TypeError("the emulator assigns to slices only: with arrays it is open which of two values stays")
+            raise TypeError(
+                "the emulator only supports assignment to slices: with index arrays, which of two "
+                "values written to one place survives is undefined"
+            )
         write(self._numbers[as_views(parts)], operand(value))
 
     def reshape(self, *shape: Any) -> "ndarray":

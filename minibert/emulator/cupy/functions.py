@@ -67,7 +67,7 @@ def zeros_like(a: Any, dtype: DTypeLike | None = None) -> ndarray:
 
 def arange(start: int, stop: int | None = None, step: int = 1, dtype: Any = None) -> ndarray:
     if not all(value is None or is_number(value) for value in (start, stop, step)):
-        raise TypeError("arange takes numbers of the host")
+        raise TypeError("arange takes Python or NumPy numbers, not device arrays")
     host_arange: Any = np.arange
     return fresh(host_arange(start, stop, step, dtype) if stop is not None else host_arange(0, start, step, dtype))
 

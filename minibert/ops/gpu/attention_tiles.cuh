@@ -32,8 +32,8 @@ template <int COUNT> __device__ __forceinline__ int dealt(int key) {
     return key % KEYS_EACH * (COUNT / KEYS_EACH) + key / KEYS_EACH;
 }
 
-// All threads of a block copy `rows` rows of one head, each of `width` elements, into a tile [COUNT, WIDTH], dealt or in
-// order.  The rest of the tile is filled with zeros.  stride: the row stride in elements.
+// All threads of a block copy `rows` rows of one head, each of `width` elements, into a tile [COUNT, WIDTH], dealt or
+// in order.  The rest of the tile is filled with zeros.  stride: the row stride in elements.
 template <int COUNT, int WIDTH, bool DEALT, typename A, typename T>
 __device__ __forceinline__ void load_tile(A* tile, const T* from, int rows, int width, int stride) {
     for (int i = threadIdx.x; i < COUNT * WIDTH / QUAD; i += blockDim.x) {

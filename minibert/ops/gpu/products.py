@@ -78,7 +78,7 @@ def layout(matrix: Array) -> tuple[int, int]:
         return NORMAL, columns
     if matrix.flags.f_contiguous:
         return TRANSPOSED, rows
-    raise ValueError("a product takes contiguous matrices and their transposes; copy it first")
+    raise ValueError("a matrix product needs contiguous matrices or their transposes; make a contiguous copy first")
 
 
 def use_tf32(wanted: bool) -> None:

@@ -28,8 +28,8 @@ struct Left { unsigned at[4]; };
 #include <warp_mma_instructions.h>  // the emulator implements them as functions of the same names
 #else
 
-// Four matrices [8, 8] of 16-bit numbers from shared memory: lanes 8 i to 8 i + 7 give the addresses of matrix i's rows.  A lane
-// gets columns 2t and 2t + 1 of row g of each; of the transpose, if TRANSPOSED.
+// Four matrices [8, 8] of 16-bit numbers from shared memory: lanes 8 i to 8 i + 7 give the addresses of matrix i's
+// rows.  A lane gets columns 2t and 2t + 1 of row g of each; of the transpose, if TRANSPOSED.
 template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row) {
     unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
     if constexpr (TRANSPOSED)
