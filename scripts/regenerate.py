@@ -3,7 +3,7 @@
     python -m scripts.regenerate --list    # what is derived, whether it is stale, how long it takes; changes nothing
     python -m scripts.regenerate           # what is stale, in an order in which nothing has to be made twice
     python -m scripts.regenerate lessons   # these, stale or not
-    python -m scripts.regenerate --all     # everything, an hour
+    python -m scripts.regenerate --all     # everything, 45 minutes
 
 Something is stale when the code or the files that it was made from have changed since; docstrings, comments and
 annotations do not count.  derived.json records what it was made from.  Training is not repeated for a change that
@@ -287,7 +287,7 @@ DERIVED = {
     "lessons": Derived(
         "the outputs in lessons/*.ipynb",
         ("minibert/**/*.py", "minibert/**/*.cu*", "lessons/*.ipynb", "lessons/model/*", "lessons/data/*"),
-        20,
+        4,
         lambda: python("scripts/run_lessons.py"),
     ),
     "pictures": Derived(
@@ -296,7 +296,7 @@ DERIVED = {
     "kernel-table": Derived(
         "docs/gpu_kernels.md, from NVIDIA's compilers (needs the extra cuda-check)",
         ("minibert/ops/gpu/**/*.cu*", "minibert/ops/gpu/*.py", "scripts/kernel_table.py"),
-        5,
+        4,
         lambda: python("scripts/kernel_table.py", into=ROOT / "docs" / "gpu_kernels.md"),
     ),
     "gpu-roofline": Derived(

@@ -293,7 +293,7 @@ add(
                 LAYERNORM.replace("/ width", "/ 32"),
             ),
             Mistake(
-                "eps stands under the root, with the variance.",
+                "eps belongs under the square root, with the variance.",
                 LAYERNORM.replace("rsqrtf(variance + eps)", "1 / (sqrtf(variance) + eps)"),
             ),
             Mistake(

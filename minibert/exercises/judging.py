@@ -264,7 +264,7 @@ def compare(mine: Any, true: Any) -> str:
         return "came out transposed"
     if true.dtype.kind == "f" and distance(mine, true) < NEARLY:
         reasons = "is there an extra epsilon, a float32 computation, or a different step size?"
-        return f"has a relative error of {distance(mine, true):.0e}: {reasons}"
+        return f"came out with a relative error of {distance(mine, true):.0e}: {reasons}"
     ratio = common_ratio(mine, true)
     if ratio is not None:
         sign = abs(ratio + 1) < 1e-6

@@ -180,7 +180,7 @@ add(
                 unstable_variance,
             ),
             Mistake("The residual is forgotten.", fused_with(residual=0)),
-            Mistake("eps is missing under the root.", fused_with(eps=0.0)),
+            Mistake("eps is missing under the square root.", fused_with(eps=0.0)),
             Mistake("You divide the variance by H - 1; a layer norm divides by H.", fused_with(ddof=1)),
             Mistake("The mean is not subtracted.", fused_with(mean=0)),
             Mistake("The bias is missing.", fused_with(biased=0)),

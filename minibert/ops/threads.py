@@ -20,5 +20,5 @@ def use_threads(count: int | None) -> None:
     numba.set_num_threads(count)
     try:
         find_blas().threads(count)
-    except OSError:  # a BLAS without such a function
+    except OSError:  # no BLAS with a C interface was found
         pass

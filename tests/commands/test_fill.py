@@ -74,4 +74,4 @@ def test_a_missing_run_and_a_model_without_its_head_are_told_in_one_line(tmp_pat
     Bert(CONFIG).save_pretrained(tmp_path)
     Tokenizer(VOCABULARY).save(tmp_path)
     assert cli.main(["fill", str(tmp_path), "[MASK]"]) == 2
-    assert capsys.readouterr().err.endswith("cannot fill blanks: it was saved without its head for masked tokens\n")
+    assert capsys.readouterr().err.endswith("cannot fill blanks: it was saved without its masked-LM head\n")

@@ -249,7 +249,7 @@ class FailingTokenizer(ToyTokenizer):
 
 @pytest.mark.parametrize(
     "tokenizer, error, message",
-    [(DeadlyTokenizer(), RuntimeError, "has died"), (FailingTokenizer(), ValueError, "cannot tokenise this")],
+    [(DeadlyTokenizer(), RuntimeError, "process died"), (FailingTokenizer(), ValueError, "cannot tokenise this")],
 )
 def test_failures_in_other_processes_are_reported_and_leave_nothing(tmp_path, tokenizer, error, message):
     with pytest.raises(error, match=message):

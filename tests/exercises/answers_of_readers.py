@@ -432,10 +432,10 @@ WRONG = {
         (adam_c, "swapped"),
         (adam_d, "bias correction"),
         (adam_e, "whatever is given"),
-        (adam_inside, "stands in the fraction"),
+        (adam_inside, "inside the fraction"),
     ],
     "learning_rate": [(rate_a, "last step has the rate 0")],
-    "fused_row": [(fused_a, "bias is missing"), (fused_b, "under the root")],
+    "fused_row": [(fused_a, "bias is missing"), (fused_b, "under the square root")],
     "masked_loss": [
         (loss_a, "before you average"),
         (loss_b, "That is the sum"),

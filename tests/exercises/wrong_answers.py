@@ -1053,7 +1053,7 @@ WRONG = {
         (pairs_b, "twice in one word"),
         (pairs_c, "Only neighbours"),
     ],
-    "merge_pair": [(merge_a, "first occurrence only"), (merge_b, "at the front only"), (merge_c, "still there")],
+    "merge_pair": [(merge_a, "first occurrence only"), (merge_b, "only at the front"), (merge_c, "still there")],
     "best_by_likelihood": [
         (likely_a, "most frequent pair"),
         (likely_b, "first piece's count"),
@@ -1068,7 +1068,7 @@ WRONG = {
     ],
     "positions_of": [(positions_a, "run on"), (positions_b, "begin at 0"), (positions_c, "backwards")],
     "embed": [(embed_a, "dog bites man"), (embed_b, "segment's vector"), (embed_c, "not take their mean")],
-    "scatter_add": [(scatter_a, "only the last arrives"), (scatter_b, "not their mean"), (scatter_c, "looks rows up")],
+    "scatter_add": [(scatter_a, "only the last is added"), (scatter_b, "not their mean"), (scatter_c, "looks rows up")],
     "linear_backward": [
         (linear_a, "d_weight is transposed"),
         (linear_b, "not their mean"),
@@ -1115,7 +1115,7 @@ WRONG = {
     ],
     "hide_tokens": [(hide_a, "every chosen token"), (hide_b, "stays as it is"), (hide_c, "all tokens so")],
     "cross_entropy_backward": [
-        (entropy_a, "one must be taken off"),
+        (entropy_a, "Subtract 1 at the label"),
         (entropy_b, "divide by count"),
         (entropy_c, "count that is given"),
     ],

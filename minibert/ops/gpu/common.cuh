@@ -60,7 +60,7 @@ template <typename A> __device__ __forceinline__ A warp_max(A value) {
 
 struct Words { unsigned at[4]; };
 
-// Philox4x32-10, as minibert/philox.py explains it: four random words from a counter and a key.
+// Philox4x32-10, as minibert/base/philox.py explains it: four random words from a counter and a key.
 __device__ __forceinline__ Words philox(unsigned c0, unsigned c1, unsigned c2, unsigned c3, unsigned k0, unsigned k1) {
     for (int round = 0; round < 10; round++) {
         unsigned high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0;
