@@ -126,6 +126,8 @@ def content(path: Path) -> bytes:
     if path.suffix == ".ipynb":
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         return json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code"]).encode()
+    if path.suffix in (".cu", ".cuh"):
+        return re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8")).encode()
     return path.read_bytes()
 
 
