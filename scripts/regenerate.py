@@ -113,7 +113,7 @@ def read_record() -> dict[str, str]:
 
 
 def fingerprint(patterns: Sequence[str]) -> str:
-    """A hash of all files that match: for Python only the code, for notebooks only their cells' sources."""
+    """A hash of all files that match: for Python and CUDA only the code, for notebooks only their cells' sources."""
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}):
         digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + content(path) + b"\0")
