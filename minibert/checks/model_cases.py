@@ -1,6 +1,7 @@
 """The cases of every layer, of the encoder and of the whole pre-training loss: all parameters, through all layers."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from minibert.checks.cases import cases
 from minibert.checks.gradients import Case
 from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
-from minibert.models import BertConfig, BertForPreTraining
+from minibert.data.next_token import NextTokenBatch
+from minibert.models import BertConfig, BertForPreTraining, GptForCausalLM
 from minibert.nn import Dropouts, Sequences
-from minibert.objectives import MaskedLmAndNextSentence, losses_of
+from minibert.objectives import MaskedLmAndNextSentence, NextToken, losses_of
 from minibert.objectives.objective import Objective
 from minibert.ops.backend import Backend
 from minibert.ops.dropout import EMBEDDINGS
@@ -107,6 +109,14 @@ def small_model(
         **changes,
     )
     model = BertForPreTraining(config, backend, dtype="float64")
+    model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
+    return model
+
+
+def small_gpt(backend: Backend, random: np.random.Generator, dropout: float = 0.0) -> GptForCausalLM:
+    """The same as a left-to-right model."""
+    config = replace(small_model(backend, random, dropout).config, is_decoder=True)
+    model = GptForCausalLM(config, backend, dtype="float64")
     model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
     return model
 
@@ -266,3 +276,12 @@ def pretraining(backend: Backend, random: np.random.Generator) -> Iterator[Case]
         key = KEY if rate else None
 
         yield loss_case("pretraining", label, MaskedLmAndNextSentence(model), batch, key)
+
+
+@cases("language_model")
+def language_model(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
+    """The next token, from left to right: a whole batch, which has a sequence of one token, and a part of a batch."""
+    for label, count, rate in (("all of a batch", 7, 0), ("part of a batch, dropout", 9, 0.2)):
+        model = small_gpt(backend, random, rate)
+        batch = NextTokenBatch(small_batch(random), count)
+        yield loss_case("language_model", label, NextToken(model), batch, KEY if rate else None)

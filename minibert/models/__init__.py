@@ -1,6 +1,7 @@
 """Models: BERT, its heads, and the files they come from."""
 
 from minibert.models.bert import Bert
+from minibert.models.gpt import GptForCausalLM
 from minibert.models.pretraining import BertForPreTraining
 from minibert.models.tasks import (
     BertForMultipleChoice,
@@ -20,5 +21,6 @@ __all__ = [
     "BertForQuestionAnswering",
     "BertForSequenceClassification",
     "BertForTokenClassification",
+    "GptForCausalLM",
     "TaskModel",
 ]

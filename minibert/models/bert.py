@@ -19,12 +19,13 @@ class Model:
     """What all models share: a configuration, a backend, parameters in one flat buffer, and files.
 
     A subclass builds its layers in `build(parameters)`, with the parameter names of the `transformers` class that
-    `huggingface_class` names.
+    `huggingface_class` names; `left_to_right` is True where no token may see a later one.
 
     initialised_afresh      the names of parameters that were missing from the folder it was loaded from
     """
 
     huggingface_class = ""
+    left_to_right = False
     initialised_afresh: tuple[str, ...] = ()
 
     def __init__(
@@ -43,6 +44,8 @@ class Model:
         paper, or "sinusoids" (neighbouring positions start out similar: small models learn word order far sooner).
         Raises ValueError for any other dtype or position_init.
         """
+        if config.is_decoder != self.left_to_right:
+            raise ValueError(wrong_direction(type(self).__name__, config.is_decoder))
         self.config = config
         self.backend = load_backend(backend) if isinstance(backend, str) else backend
         self.parameters = Parameters(self.backend, dtype)
@@ -86,15 +89,21 @@ class BertBody:
     """Embeddings, encoder and pooler: what every BERT has, whatever its head."""
 
     def __init__(
-        self, parameters: Parameters, config: BertConfig, prefix: str, position_init: Initializer | None
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        prefix: str,
+        position_init: Initializer | None,
+        *,
+        pooler: bool = True,
     ) -> None:
-        """prefix: of the parameters' names, "bert." inside another model."""
+        """prefix: of the parameters' names, "bert." inside another model; pooler: False to leave it out."""
         self.config, self.backend = config, parameters.backend
         self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init)
         self.encoder = Encoder(parameters, f"{prefix}encoder", config)
-        self.pooler = Linear(
-            parameters, f"{prefix}pooler.dense", config.hidden_size, config.hidden_size, config.initializer_range
-        )
+        if pooler:
+            width, std = config.hidden_size, config.initializer_range
+            self.pooler = Linear(parameters, f"{prefix}pooler.dense", width, width, std)
 
     def prepare(self, batch: Batch, rows: np.ndarray | None = None) -> BodyInputs:
         """A batch on the device.
@@ -128,7 +137,7 @@ class BertBody:
             embeddings_cache = None
         chosen = None if inputs.rows is None else (inputs.rows, inputs.chosen)
         hidden, encoder_cache = self.encoder.forward(
-            x, inputs.tokens, chosen, dropouts=dropouts, keep_cache=keep_cache
+            x, inputs.tokens, chosen, config.is_decoder, dropouts, keep_cache
         )  # [N or R, H]
         return hidden, (embeddings_cache, encoder_cache) if keep_cache else None
 
@@ -138,7 +147,7 @@ class BertBody:
         x, _ = self.embeddings.forward(inputs.token_ids, inputs.position_ids, inputs.segment_ids)
         states = [x]
         for layer in self.encoder.layers:
-            x, _ = layer.forward(x, inputs.tokens)
+            x, _ = layer.forward(x, inputs.tokens, causal=self.config.is_decoder)
             states.append(x)
         return states
 
@@ -165,6 +174,12 @@ class BertBody:
         check_ids("token id", batch.token_ids, config.vocab_size)
         check_ids("position", batch.position_ids, config.max_position_embeddings)
         check_ids("segment id", batch.segment_ids, config.type_vocab_size)
+
+
+def wrong_direction(name: str, is_decoder: bool) -> str:
+    """What is wrong with a configuration for the other kind of model.  name: of the model's class."""
+    directions = {False: "looks both ways", True: "reads from left to right"}
+    return f"is_decoder is {is_decoder}, a model that {directions[is_decoder]}; {name} {directions[not is_decoder]}"
 
 
 def check_ids(name: str, ids: np.ndarray, size: int) -> None:

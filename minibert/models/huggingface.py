@@ -16,7 +16,7 @@ import numpy as np
 
 from minibert.base.arrays import DTypeLike
 from minibert.base.files import write_file
-from minibert.models.bert import Model
+from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
 from minibert.models.naming import todays_names
 from minibert.nn.config import BertConfig
@@ -53,6 +53,8 @@ def load(
     folder = find_model(folder, revision)
     config = replace(BertConfig.load(folder), **changes)
     tensors = todays_names(read_tensors(find_weights(folder)))
+    if config.is_decoder != model_class.left_to_right:
+        raise ValueError(f"{folder / 'config.json'}: {wrong_direction(model_class.__name__, config.is_decoder)}")
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)
     fresh, taken = [], {}

@@ -63,6 +63,8 @@ class BertConfig:
     """added to the variance in layer norms"""
     pad_token_id: int = 0
     """id of [PAD]; minibert pads nothing, other libraries do"""
+    is_decoder: bool = False
+    """no token sees a later one, as in GPT"""
     labels: tuple[str, ...] = ()
     """names of a task's classes, in order of class index; a single name means regression"""
 
@@ -127,9 +129,8 @@ class BertConfig:
             raise ValueError(f"{path} describes a model of type {kind!r}; expected 'bert' or 'distilbert'")
         if values.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"{path}: position_embedding_type must be 'absolute', as in the paper")
-        for name in ("is_decoder", "add_cross_attention"):
-            if values.get(name):
-                raise ValueError(f"{path}: {name} is set, and minibert's BERT is an encoder, which looks both ways")
+        if values.get("add_cross_attention"):
+            raise ValueError(f"{path}: add_cross_attention is set, and minibert has no attention to another sequence")
         known = {field.name for field in fields(cls)} - {"labels"}
         try:
             taken = {name: value for name, value in values.items() if name in known and value is not None}
@@ -141,6 +142,8 @@ class BertConfig:
         """Write FOLDER/config.json in the form that `transformers` reads; architecture: the name of its class."""
         values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
         labels = values.pop("labels")
+        if not self.is_decoder:
+            del values["is_decoder"]
         if labels:
             values["id2label"] = {str(number): label for number, label in enumerate(labels)}
             values["label2id"] = {label: number for number, label in enumerate(labels)}

@@ -4,8 +4,18 @@ An objective knows a model and its targets: it turns a batch into inputs and tar
 the losses, and propagates their gradients back through the model.  The training loop knows nothing else about either.
 """
 
+from minibert.objectives.language_model import NextToken, NextTokenLoss
 from minibert.objectives.objective import Objective, losses_of
 from minibert.objectives.pretraining import Losses, MaskedLmAndNextSentence
 from minibert.objectives.tasks import TaskLoss, TaskObjective
 
-__all__ = ["Losses", "MaskedLmAndNextSentence", "Objective", "TaskLoss", "TaskObjective", "losses_of"]
+__all__ = [
+    "Losses",
+    "MaskedLmAndNextSentence",
+    "NextToken",
+    "NextTokenLoss",
+    "Objective",
+    "TaskLoss",
+    "TaskObjective",
+    "losses_of",
+]

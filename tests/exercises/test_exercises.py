@@ -235,7 +235,10 @@ class TestDiagnosis:
 
     def test_an_epsilon_too_many(self):
         right = EXERCISES["softmax"].solution
-        assert "came out with a relative error of 1e-06" in judge("softmax", lambda scores: right(scores) / (1 + 1e-6)).text
+        assert (
+            "came out with a relative error of 1e-06"
+            in judge("softmax", lambda scores: right(scores) / (1 + 1e-6)).text
+        )
 
     def test_a_factor(self):
         right = EXERCISES["mean_pool"].solution

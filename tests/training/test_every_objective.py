@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minibert.checks.short_training import random_batch, small_config
+from minibert.data.next_token import NextTokenBatch
 from minibert.models import (
     Bert,
     BertForMultipleChoice,
@@ -13,9 +14,10 @@ from minibert.models import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    GptForCausalLM,
 )
 from minibert.models.features import BILSTM, WEIGHTED, FeatureModel
-from minibert.objectives import MaskedLmAndNextSentence, TaskObjective
+from minibert.objectives import MaskedLmAndNextSentence, NextToken, TaskObjective
 from minibert.ops import load_backend
 from minibert.tasks.features import Feature, label_count, task_batch
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -84,6 +86,15 @@ def pretraining(backend, dtype):
     return objective, lambda step, count: random_batch(small_config(), seed=step % 2).split(count)
 
 
+def left_to_right(backend, dtype):
+    objective = NextToken(GptForCausalLM(config(is_decoder=True), backend, dtype=dtype, seed=1))
+
+    def parts(step, count):
+        return NextTokenBatch.of(random_batch(small_config(), seed=step % 2).tokens).split(count)
+
+    return objective, parts
+
+
 def frozen(backend, dtype):
     """A BiLSTM on a learnt mix of the layers of a BERT that stays as it is."""
     encoder = Bert(config(), backend, dtype=dtype, seed=1)
@@ -98,6 +109,7 @@ OBJECTIVES = {
     "tokens": task(BertForTokenClassification, tokens_classified),
     "answers": task(BertForQuestionAnswering, answered, ()),
     "choices": task(BertForMultipleChoice, classified, (), choices=3),
+    "next tokens": left_to_right,
     "features": frozen,
 }
 ON_A_GPU = [name for name in OBJECTIVES if name != "features"]  # its backend may lack the lstm

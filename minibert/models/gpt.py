@@ -1,0 +1,63 @@
+"""GPT: the same Transformer, in which no token sees a later one, and a head that predicts the next token.
+
+Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training"; BERT's paper compares itself
+with such a model in section 5.1, "LTR & No NSP".  As there, everything but the direction is BERT's: vocabulary, sizes,
+post-norm layers, segment embeddings, and the head of masked tokens with its tied embedding table.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert.base.arrays import Array, Cache, DropoutKey
+from minibert.data.batch import Batch
+from minibert.models.bert import BertBody, Model
+from minibert.models.heads import MaskedLMHead
+from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
+from minibert.nn import Parameters
+
+
+class GptInputs(NamedTuple):
+    """What GptForCausalLM.forward takes."""
+
+    body: BodyInputs
+    """its rows are the tokens whose next token is predicted"""
+
+
+class GptForCausalLM(Model):
+    """A left-to-right language model: logits of the token that follows each of some tokens."""
+
+    huggingface_class = "BertLMHeadModel"
+    left_to_right = True
+
+    def build(self, parameters: Parameters) -> None:
+        self.bert = BertBody(parameters, self.config, "bert.", self.position_init, pooler=False)
+        self.lm_head = MaskedLMHead(parameters, "cls.predictions", self.config, self.bert.embeddings.token)
+
+    def prepare(
+        self, tokens: Batch, rows: np.ndarray | None = None, *, targets: dict[str, np.ndarray] | None = None
+    ) -> Prepared:
+        """A batch on the device.
+
+        rows: [R] ascending indices of the tokens whose next token is predicted, None for all; targets: name -> int32
+        array, uploaded with the rest.  Raises ValueError when an id is outside its table, or the rows do not ascend.
+        """
+        self.bert.check(tokens)
+        arrays, release = upload(self.backend, dict(targets or {}) | body_arrays(tokens, rows))
+        return Prepared(GptInputs(body_inputs(arrays)), {name: arrays[name] for name in targets or ()}, release)
+
+    def forward(
+        self, inputs: GptInputs, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[Array, Cache]:
+        """Logits [R, V] of the tokens that follow the rows of `prepare`, and the cache.
+
+        dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where no backward pass follows.
+        """
+        hidden, bert_cache = self.bert.forward(inputs.body, dropout_key, keep_cache)  # [R, H]
+        logits, head_cache = self.lm_head.forward(hidden)  # [R, V]
+        return logits, (bert_cache, head_cache) if keep_cache else None
+
+    def backward(self, d_logits: Array, cache: Any) -> None:
+        """d_logits [R, V]; adds to the gradients of all parameters."""
+        bert_cache, head_cache = cache
+        self.bert.backward(self.lm_head.backward(d_logits, head_cache), bert_cache)

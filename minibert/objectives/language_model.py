@@ -1,0 +1,62 @@
+"""Left-to-right language modelling: the next token, from those before it (Radford et al. 2018, section 3.1)."""
+
+from typing import Any, NamedTuple
+
+from minibert.base.arrays import Cache, DropoutKey, Scalar
+from minibert.data.next_token import NextTokenBatch
+from minibert.models.gpt import GptForCausalLM, GptInputs
+
+
+class NextTokenTargets(NamedTuple):
+    """Inputs and answers of a batch on the device."""
+
+    inputs: GptInputs
+    labels: Any
+    """int32 [M], the tokens that follow"""
+    global_count: int
+    """predicted tokens of the global batch"""
+    release: Any
+    """see minibert.models.inputs.Prepared"""
+
+
+class NextTokenLoss(NamedTuple):
+    """What one batch, or its part of the global batch, contributes.  Arrays of the backend, 0-d.
+
+    total      the cross-entropy in nats, divided by the count of the global batch
+    correct    tokens whose most probable successor is the right one
+    """
+
+    total: Any
+    correct: Any
+
+
+class NextToken:
+    """The objective of GptForCausalLM: cross-entropy of the next token."""
+
+    def __init__(self, model: GptForCausalLM):
+        self.model, self.ops = model, model.backend
+
+    def prepare(self, batch: NextTokenBatch) -> NextTokenTargets:
+        """Raises ValueError when an id is outside its table."""
+        inputs, targets, release = self.model.prepare(batch.tokens, batch.rows, targets={"labels": batch.labels})
+        return NextTokenTargets(inputs, targets["labels"], max(batch.count, 1), release)
+
+    def losses(
+        self, prepared: NextTokenTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+    ) -> tuple[NextTokenLoss, Cache]:
+        """The loss, and the cache."""
+        logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)  # [M, V]
+        loss, loss_cache = self.ops.cross_entropy_forward(logits, prepared.labels, prepared.global_count)
+        return NextTokenLoss(loss, self.ops.count_correct(logits, prepared.labels)), (loss_cache, cache)
+
+    def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
+        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
+        loss_cache, cache = cache
+        self.model.backward(self.ops.cross_entropy_backward(scale, loss_cache), cache)
+
+    def figures(self, parts: list[NextTokenBatch], losses: list[NextTokenLoss]) -> dict[str, float | None]:
+        """Loss and accuracy of the global batch that these are the parts of: reads them from the device."""
+        return dict(
+            lm_loss=sum(float(part.total) for part in losses),
+            lm_accuracy=sum(int(part.correct) for part in losses) / max(parts[0].count, 1),
+        )
