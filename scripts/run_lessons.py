@@ -127,7 +127,8 @@ def text_of(cell) -> str:
         elif output.output_type == "error":
             parts.append(f"{output.ename}: {output.evalue}")
         else:
-            parts.append("(picture)" if "image/png" in output.data else output.data.get("text/plain", ""))
+            kinds = () if "image/png" in output.data else ("text/plain", "text/html")
+            parts.append("\n".join(output.data[kind] for kind in kinds if kind in output.data) or "(picture)")
     return "\n".join(parts)
 
 
