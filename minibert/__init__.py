@@ -1,7 +1,7 @@
 """minibert: BERT (arXiv 1810.04805) with every forward and backward pass written by hand.
 
-`import minibert` only defines names. What they stand for is imported when it is first used, so that the
-import is quick and needs neither a compiler nor a GPU:
+`import minibert` only defines names.  The object behind a name is imported when the name is first used, so that
+`import minibert` is quick and needs neither a compiler nor a GPU:
 
     from minibert import Bert, BertConfig, Tokenizer
 """
@@ -25,7 +25,7 @@ __all__ = ["Bert", "BertConfig", "BertForPreTraining", "PretrainConfig", "Tokeni
 
 
 def __getattr__(name: str) -> Any:
-    """Import the package that holds `name` on its first use, and remember what was found."""
+    """Import the package that holds `name` when the name is first used, and cache the object found there."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'minibert' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(_EXPORTS[name]), name)

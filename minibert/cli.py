@@ -27,7 +27,7 @@ class Command:
     summary: str
     """One line for `minibert --help`."""
     config: str
-    """The dataclass of its options, as "module:name"."""
+    """The dataclass of the subcommand's options, as "module:name"."""
     function: str
     """The function that takes that dataclass and returns an exit code or None, as "module:name"."""
 
@@ -44,7 +44,7 @@ COMMANDS = {
         "minibert.commands.vocab:vocab",
     ),
     "fill": Command(
-        "fill the blanks of a text with a trained model",
+        "fill in the blanks in a text with a trained model",
         "minibert.commands.fill:FillConfig",
         "minibert.commands.fill:fill",
     ),
@@ -54,27 +54,27 @@ COMMANDS = {
         "minibert.tasks.finetune:finetune",
     ),
     "predict": Command(
-        "answer with a fine-tuned model",
+        "make predictions with a fine-tuned model",
         "minibert.tasks.predict:PredictConfig",
         "minibert.tasks.predict:predict",
     ),
     "encode": Command(
-        "turn the lines of a text into vectors",
+        "turn lines of text into vectors",
         "minibert.commands.encode:EncodeConfig",
         "minibert.commands.encode:encode_lines",
     ),
     "search": Command(
-        "find the lines of a text that are nearest to a query",
+        "find the lines of text closest in meaning to a query",
         "minibert.commands.encode:SearchConfig",
         "minibert.commands.encode:search",
     ),
     "attention": Command(
-        "show where a model looks, as a page for the browser",
+        "show a model's attention as a web page",
         "minibert.commands.attention_page:AttentionConfig",
         "minibert.commands.attention_page:attention",
     ),
     "lessons": Command(
-        "open the course in JupyterLab, and list the exercises you have done",
+        "open the course in JupyterLab and list the exercises you have completed",
         "minibert.commands.lessons:LessonsConfig",
         "minibert.commands.lessons:lessons",
     ),
@@ -84,12 +84,12 @@ COMMANDS = {
         "minibert.commands.gradcheck:gradcheck",
     ),
     "bench": Command(
-        "measure speed, memory and the time of each op, beside PyTorch",
+        "measure speed, memory and time per op, compared with PyTorch",
         "minibert.commands.bench:BenchConfig",
         "minibert.commands.bench:bench",
     ),
     "selftest": Command(
-        "check a backend on this machine and measure it, in one report",
+        "check and benchmark a backend on this machine, in one report",
         "minibert.commands.selftest:SelftestConfig",
         "minibert.commands.selftest:selftest",
     ),
@@ -108,28 +108,28 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE, as a shell reports a program that writes to a closed pipe
 
-DEBUG_NOTE = "Add --debug to see the traceback of an error."
+DEBUG_NOTE = "Add --debug to see the traceback when an error occurs."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (without the program's name; default: sys.argv[1:]), return its exit code.
+    """Run the command line `argv` (without the program's name; default: sys.argv[1:]) and return the exit code.
 
-    0: done. 1: a check failed. 2: an error, reported in one line on standard error. 130: interrupted.
+    0: success. 1: a check failed. 2: an error, reported in one line on standard error. 130: interrupted.
     """
     argv, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(argv)
-        sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
+        sys.stdout.flush()  # so that a closed pipe is noticed here rather than at exit
         return code
     except BrokenPipeError:
-        # Nobody reads our output (`minibert info | head -1`). Python would complain when it flushes at exit.
+        # Nobody reads our output any more (`minibert info | head -1`). Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
         if debug:
             traceback.print_exc()
         print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # such as that of SIGTERM
+        return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # such as the message of SIGTERM
     except USER_ERRORS as error:
         if debug:
             traceback.print_exc()
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of `error`, in one line, without Python's own decorations."""
+    """The message of `error` on one line, without Python's own decorations."""
     if isinstance(error, OSError) and error.strerror:
         named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         message = ": ".join([" -> ".join(named), error.strerror] if named else [error.strerror])
@@ -151,14 +151,14 @@ def one_line(error: BaseException) -> str:
 
 
 def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
-    """The command line without --debug, and whether it was there. What follows a `--` is left alone."""
+    """The command line without --debug, and whether --debug was present. Words after a `--` are left alone."""
     end = argv.index("--") if "--" in argv else len(argv)
     options = [word for word in argv[:end] if word != "--debug"]
     return [*options, *argv[end:]], len(options) < end
 
 
 def _dispatch(argv: list[str]) -> int:
-    """Find the subcommand, read its options, run it."""
+    """Find the subcommand, read its options, and run it."""
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -168,16 +168,16 @@ def _dispatch(argv: list[str]) -> int:
     name, *words = argv
     if name not in COMMANDS:
         kind = "option" if name.startswith("-") else "subcommand"
-        raise ValueError(f"there is no {kind} {name!r}{_did_you_mean(name, COMMANDS)}; see minibert --help")
+        raise ValueError(f"unknown {kind} {name!r}{_did_you_mean(name, COMMANDS)}; see minibert --help")
     config = _options(name, words)
-    if config is None:  # --help was asked for, and given
+    if config is None:  # the user asked for --help, which has been printed
         return 0
     return _load(COMMANDS[name].function)(config) or 0
 
 
 def _options(name: str, words: list[str]) -> Any:
-    """The subcommand's dataclass, filled from `words`; None if --help was asked for, and printed."""
-    from minibert.commands.options import read_options  # imported here: only a subcommand needs it
+    """The subcommand's dataclass, filled from `words`, or None if they ask for --help, which is then printed."""
+    from minibert.commands.options import read_options  # imported here because only a subcommand needs it
 
     return read_options(_load(COMMANDS[name].config), words, program=f"minibert {name}", note=DEBUG_NOTE)
 
@@ -190,12 +190,12 @@ def _overview() -> str:
         [
             "usage: minibert SUBCOMMAND [OPTIONS]",
             "",
-            "BERT with every forward and backward pass written by hand.",
+            "BERT from scratch, with every forward and backward pass written by hand.",
             "",
             "subcommands:",
             *rows,
             "",
-            "minibert SUBCOMMAND --help shows its options; minibert --version the version.",
+            "Run minibert SUBCOMMAND --help to see its options, minibert --version to see the version.",
             DEBUG_NOTE,
         ]
     )

@@ -42,9 +42,10 @@ SHOWN, BRIEFLY_SHOWN = (
 SMALL, CLOSE = 0.01, 0.05  # nats by which losses of the first steps, or of a later evaluation, may differ elsewhere
 VISITS = "docs/gpu/h100-first", "docs/gpu/h100-second", "docs/gpu/h100-third"
 
+LESSONS = "minibert/**/*.py", "minibert/**/*.cu*", "lessons/*.ipynb", "lessons/model/*", "lessons/data/*"
 TRAINING = tuple(
     f"minibert/{name}/**/*.py"
-    for name in ("base", "text", "data", "nn", "models", "objectives", "training", "ops/cpu", "ops/reference")
+    for name in "base text data nn models objectives inference training ops/cpu ops/reference".split()
 )
 
 
@@ -89,6 +90,7 @@ def regenerate(name: str, asked_for: bool) -> None:
     """Make something, or find that it is still right; then record what it was made from."""
     derived, began = DERIVED[name], time.perf_counter()
     print(f"{name}: {derived.what}, about {derived.minutes:g} minutes …", flush=True)
+    made_from = fingerprint(derived.inputs)  # before: a file may be edited meanwhile
     difference = "asked for" if asked_for or derived.probe is None else derived.probe()
     if difference is None:
         print(f"{name}: its inputs changed, and it stays as it is", flush=True)
@@ -96,7 +98,7 @@ def regenerate(name: str, asked_for: bool) -> None:
         if not asked_for and derived.probe is not None:
             print(f"{name}: stale, {difference}", flush=True)
         derived.make()
-    record = read_record() | {name: fingerprint(derived.inputs)}
+    record = read_record() | {name: made_from}
     RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"{name}: done in {time.perf_counter() - began:.0f} s", flush=True)
 
@@ -127,7 +129,8 @@ def content(path: Path) -> bytes:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         return json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code"]).encode()
     if path.suffix in (".cu", ".cuh"):
-        return re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8")).encode()
+        text = re.sub(r"//[^\n]*|/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).encode()
     return path.read_bytes()
 
 
@@ -137,8 +140,10 @@ def code(source: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
-        elif isinstance(node, ast.FunctionDef):
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            node.annotation = ast.Constant(None)
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [line for line in body if not is_text(line)] or [ast.Pass()]
     return ast.dump(tree)
@@ -151,7 +156,7 @@ def is_text(node: ast.AST) -> bool:
 # ------------------------------------------------------------------------------------------------- how it is made
 
 
-def python(*words: object, into: Path | None = None, quiet: bool = False) -> None:
+def python(*words: object, into: Path | None = None) -> None:
     """Run Python in the project's folder; into: a file for its output, written only if it succeeds."""
     command = [sys.executable, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -175,17 +180,18 @@ def pretrain(work: Path, *options: str, until: Callable[[list[dict]], bool] | No
     """
     command = [sys.executable, "-m", "minibert", "pretrain", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with (work / "printed").open("w") as printed:
+    with (work / "printed").open("w", encoding="utf-8") as printed:
         process = subprocess.Popen(command, cwd=work, env=environment, stdout=printed, stderr=subprocess.DEVNULL)
-        run = work / "runs" / "001"
+        run, stopped = work / "runs" / "001", False
         while process.poll() is None:
             time.sleep(0.5)
             if until and (run / "metrics.jsonl").exists() and until(metrics_of(run)):
                 process.send_signal(signal.SIGINT)
+                stopped = True
                 break
         process.wait()
     lines = (work / "printed").read_text(encoding="utf-8").splitlines()
-    if until is None and process.returncode:
+    if process.returncode and not stopped:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {lines[-1:]}")
     return run, lines
 
@@ -198,7 +204,7 @@ def metrics_of(run: Path) -> list[dict]:
 
 def probe_course_model() -> str | None:
     """Compare the losses of the first steps with the stored ones."""
-    stored = json.loads((ROOT / "lessons" / "data" / "default_run.json").read_text())
+    stored = json.loads((ROOT / "lessons" / "data" / "default_run.json").read_text(encoding="utf-8"))
     with folder() as work:
         run, _ = pretrain(
             work, "--steps", str(COURSE_STEPS), "--log-every", "10", until=lambda records: len(records) >= PROBED_STEPS
@@ -247,7 +253,8 @@ def make_default_run() -> None:
             [f"    {line}" for line in lines if "compiling" not in line],
         )
     text = page.read_text(encoding="utf-8")
-    page.write_text(re.sub(r"in \d+ minutes \d+ seconds from", f"in {minutes} minutes {seconds} seconds from", text))
+    text = re.sub(r"in \d+ minutes \d+ seconds from", f"in {minutes} minutes {seconds} seconds from", text)
+    page.write_text(text, encoding="utf-8")
 
 
 def make_pictures() -> None:
@@ -288,22 +295,24 @@ DERIVED = {
     ),
     "lessons": Derived(
         "the outputs in lessons/*.ipynb",
-        ("minibert/**/*.py", "minibert/**/*.cu*", "lessons/*.ipynb", "lessons/model/*", "lessons/data/*"),
+        LESSONS,
         4,
         lambda: python("scripts/run_lessons.py"),
     ),
-    "pictures": Derived(
-        "docs/masking.png", ("lessons/06-masking.ipynb", "minibert/pictures/text.py"), 0, make_pictures
-    ),
+    "pictures": Derived("docs/masking.png", LESSONS, 0, make_pictures),
     "kernel-table": Derived(
         "docs/gpu_kernels.md, from NVIDIA's compilers (needs the extra cuda-check)",
-        ("minibert/ops/gpu/**/*.cu*", "minibert/ops/gpu/*.py", "scripts/kernel_table.py"),
+        (
+            "minibert/ops/gpu/**/*.cu*",
+            *(f"minibert/{name}/*.py" for name in ("ops/gpu", "nn", "bench")),
+            "scripts/kernel_table.py",
+        ),
         4,
         lambda: python("scripts/kernel_table.py", into=ROOT / "docs" / "gpu_kernels.md"),
     ),
     "gpu-roofline": Derived(
         "docs/gpu_roofline.md, computed from shapes and data sheets",
-        ("benchmarks/gpu_roofline.py", "minibert/training/footprint.py"),
+        ("benchmarks/gpu_roofline.py", "minibert/training/footprint.py", "minibert/nn/config.py"),
         0,
         lambda: python("benchmarks/gpu_roofline.py", into=ROOT / "docs" / "gpu_roofline.md"),
     ),

@@ -79,7 +79,7 @@ def test_a_later_format_is_refused_in_one_line(old, capsys, file, words):
     path.write_text(json.dumps({**values, "format": FORMAT + 1}))
     assert cli.main(words) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"has format {FORMAT + 1}, and this version of minibert reads up to {FORMAT}: update it" in said
+    assert f"has format {FORMAT + 1}; this version reads formats only up to {FORMAT}; upgrade minibert" in said
 
 
 def test_an_option_that_got_another_name_is_read_under_its_old_one(old, monkeypatch):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Argument:
-    """metavar: what the help calls the value; default: what it shows as the default; aliases: other names, like "-o";
-    positional: given by position, not by name."""
+    """metavar: what the help calls the value; default: the default that the help shows; aliases: other names, such as
+    "-o"; positional: True for an argument given by position, not by name."""
 
     metavar: str | None = None
     default: str | None = None

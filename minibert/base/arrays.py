@@ -12,7 +12,7 @@ __all__ = ["Array", "Cache", "DTypeLike", "DropoutKey", "Scalar"]
 class Array(Protocol):
     """An array of any backend: `numpy.ndarray`, `cupy.ndarray` on a GPU, or its stand-in in the emulator.
 
-    Only what the models use of an array is listed.  Functions that take only NumPy arrays say `np.ndarray`.
+    Only the members that the models use are listed.  Functions that take only NumPy arrays say `np.ndarray`.
     Methods whose arguments differ from library to library are declared as callable attributes.
     """
 
@@ -81,7 +81,7 @@ Scalar: TypeAlias = float | np.number | Array
 """A number: a Python or NumPy scalar, or a 0-d array on the device, which `float` copies to the host."""
 
 Cache: TypeAlias = Any
-"""What a forward pass returns besides its result; only its own backward pass looks inside."""
+"""What a forward pass returns besides its result; only the matching backward pass looks inside."""
 
 DropoutKey: TypeAlias = tuple[int, int]
 """The key of dropout's random numbers: the seed and the step."""

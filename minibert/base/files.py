@@ -10,8 +10,8 @@ from pathlib import Path
 def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
     """Let `write(temporary path)` write a file beside `path`, flush it to disk, then rename it into place.
 
-    A reader that opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError (a full disk, a
-    folder that is not writable) and leaves no temporary file.
+    A reader that opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError if
+    writing fails (a full disk, a folder that is not writable), in which case no temporary file is left behind.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -22,15 +22,15 @@ def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
         os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None and error.errno:  # a failed write does not name its file
+        if error.filename is None and error.errno:  # the error of a failed write does not name the file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
-        Path(temporary).unlink(missing_ok=True)  # already gone if all went well
+        Path(temporary).unlink(missing_ok=True)  # the file is already gone if all went well
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text file in UTF-8, complete or not at all."""
+    """Write a text file in UTF-8, either completely or not at all."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
 
@@ -50,7 +50,7 @@ def sha256_of(path: Path | str) -> str:
 
 
 def current_umask() -> int:
-    """The permission bits that are cleared in new files of this process."""
+    """The permission bits that this process clears in the files it creates."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

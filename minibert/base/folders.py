@@ -10,19 +10,19 @@ from pathlib import Path
 
 from minibert.base.files import flush_to_disk
 
-SUFFIX = ".tmp"  # of incomplete folders
+SUFFIX = ".tmp"  # the suffix of incomplete folders
 
 
 @contextmanager
 def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """A temporary folder next to `folder`: it is renamed to `folder` at the end, or removed if anything fails.
+    """A temporary folder next to `folder`, renamed to `folder` at the end, or removed if anything fails.
 
-    The files in it must have been synced to the disk by then.  Leftovers of a killed process on this machine
-    are removed by the next one that writes the same folder.  replace: an existing folder is deleted.
+    The caller must have flushed the files in it to disk before the end.  Leftovers of a killed process on this machine
+    are removed by the next one that writes the same folder.  replace: True to delete an existing folder.
     Raises FileExistsError when `folder` exists and is not to be replaced, OSError when the disk is full.
     """
     if folder.exists() and not replace:
-        raise FileExistsError(f"{folder} exists already: name a new folder, or delete it")
+        raise FileExistsError(f"{folder} already exists; choose another folder or delete it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}.partial-{platform.node()}-"
     _remove_abandoned(folder.parent, prefix)
@@ -38,13 +38,13 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.strerror is None:
             raise
-        raise OSError(error.errno, f"{error.strerror}: could not write {folder}; nothing was left there") from error
+        raise OSError(error.errno, f"{error.strerror}: could not write {folder}; nothing was left behind") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder: first rename it, atomically, then delete its contents."""
+    """Delete a folder: first rename it atomically, then delete the renamed folder."""
     doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     os.rename(folder, doomed)
     shutil.rmtree(doomed)
@@ -58,12 +58,12 @@ def _remove_abandoned(parent: Path, prefix: str) -> None:
 
 
 def _is_running(process: int) -> bool:
-    if os.name == "nt":  # Windows has no such query: os.kill would end the process
+    if os.name == "nt":  # Windows offers no query by signal 0: os.kill would end the process
         return True
     try:
         os.kill(process, 0)  # signal 0 only asks whether the process exists
     except ProcessLookupError:
         return False
-    except OSError:  # it exists, and belongs to another user
+    except OSError:  # the process exists and belongs to another user
         return True
     return True

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-FORMAT = 1  # raise it when a file changes in a way that this version would misread; 0: files from before formats
+FORMAT = 1  # increase when a file changes in a way that this version would misread; 0: files older than format numbers
 
 
 def with_format(values: dict) -> dict:
-    """The content of a file, with its format number."""
+    """The content of a file, with the format number added."""
     return {"format": FORMAT, **values}
 
 
@@ -17,10 +17,12 @@ class FormatError(ValueError):
 def check_format(values: object, path: Path | str) -> None:
     """Raise FormatError if a file was written by a later version than this one, ValueError if it is not an object."""
     if not isinstance(values, dict):
-        raise ValueError(f"it holds {type(values).__name__}, not an object")
+        raise ValueError(f"expected a JSON object, got {type(values).__name__}")
     number = values.get("format", 0)
     if not isinstance(number, int) or number > FORMAT:
-        raise FormatError(f"{path} has format {number!r}, and this version of minibert reads up to {FORMAT}: update it")
+        raise FormatError(
+            f"{path} has format {number!r}; this version reads formats only up to {FORMAT}; upgrade minibert"
+        )
 
 
 def without_format(values: dict, path: Path | str, renamed: dict[str, str] | None = None) -> dict:

@@ -1,15 +1,15 @@
 """Philox4x32-10: random numbers that depend on *where* they are used, never on what was drawn before.
 
-A counter-based generator is a function: a key and a counter of four words go in, four random words come out.
+A counter-based generator is a function: it takes a key and a counter of four words, and returns four random words.
 There is no state to save, to share or to lose.  Every random decision of minibert (dropout, masking, pairs,
-order) is such a call with the key (seed, step) and a counter that names the place of its use:
+order) is a call of that function with the key (seed, step) and a counter that says where the numbers are used:
 
-    counter = (c0, c1, c2, c3)      c3 = the site (which use), c0..c2 = position, sequence number, ... there
+    counter = (c0, c1, c2, c3)      c3 = the site (which use), c0..c2 = position, sequence number, ... at that site
 
 so a decision does not depend on how a batch was split, in which order things ran, or what was run before.
 
 Source: Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", sections 3.3 and 4.
-It is the generator that cuRAND and Random123 call philox4x32-10.  (NumPy's own Philox has words of 64 bits.)
+cuRAND and Random123 call this generator philox4x32-10.  (NumPy's own Philox has words of 64 bits.)
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # chosen by the authors so that few roun
 WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the key from round to round: golden ratio, sqrt(3) - 1
 LOW_WORD = 0xFFFFFFFF
 
-# Which use has which c3, so that no two uses ever share a counter: dropout below 2**31, data from there on.
+# The c3 of each use, so that no two uses ever share a counter: dropout is below 2**31, data from 2**31 on.
 DATA_SITES = 1 << 31
 SITE_MASKING = DATA_SITES + 1  # which pieces are chosen, and what replaces them
 SITE_ORDER = DATA_SITES + 2  # the order of the examples in an epoch
 SITE_WINDOW = DATA_SITES + 3  # where the first window of an epoch starts
-SITE_PAIR = DATA_SITES + 4  # short or not, where A ends, true or random, where the random B starts
+SITE_PAIR = DATA_SITES + 4  # whether a pair is short, where A ends, whether B is random, where a random B starts
 SITE_POSITION = DATA_SITES + 6  # position of the first token of a short window
 
-_BLOCK = 1 << 14  # counters mixed at once: four words of 64 bits each, so that a block stays in the cache
+_BLOCK = 1 << 14  # counters mixed at a time; each has four words of 64 bits, and a block of them stays in the cache
 _32 = np.uint64(32)
 
 
@@ -49,19 +49,19 @@ def philox4x32(key: Sequence[int], counter: Sequence[Any] | np.ndarray) -> tuple
         high1, low1 = c2 * M1
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
 
-    A round can be undone (multiplication by an odd number can), so different counters never give the same
-    output.  Ten of them pass every known statistical test; seven already do.
+    A round is invertible (as multiplication by an odd number is), so different counters never give the same
+    output.  Ten rounds pass every known statistical test; seven already do.
     """
     k0, k1 = key_words(*key)
     if isinstance(counter, np.ndarray):
         counter = np.moveaxis(counter, -1, 0)
     if len(counter) != 4:
-        raise ValueError(f"a Philox counter has 4 words, got {len(counter)}")
+        raise ValueError(f"a Philox counter must have 4 words, got {len(counter)}")
     words = [np.asarray(word) for word in counter]
     shape = np.broadcast_shapes(*(word.shape for word in words))
     result = np.empty((4, *shape), np.uint32)
     for i, word in enumerate(words):
-        np.copyto(result[i, ...], word, casting="unsafe")  # the counters, broadcast in full and modulo 2**32
+        np.copyto(result[i, ...], word, casting="unsafe")  # the counters, fully broadcast and reduced modulo 2**32
 
     flat = result.reshape(4, -1)
     for start in range(0, flat.shape[1], _BLOCK):
@@ -91,21 +91,21 @@ def _mix(counters: np.ndarray, k0: int, k1: int) -> np.ndarray:
 
 
 def key_words(seed: int, step: int) -> tuple[int, int]:
-    """The key (seed, step) as two 32-bit words: modulo 2**32; ValueError for a negative one."""
+    """The key (seed, step) as two 32-bit words, each reduced modulo 2**32.  Raises ValueError if either is negative."""
     if seed < 0 or step < 0:
         raise ValueError(f"seed and step must be 0 or more, got seed {seed} and step {step}")
     return int(seed) & LOW_WORD, int(step) & LOW_WORD
 
 
 def happens(words: np.ndarray, probability: float) -> np.ndarray:
-    """True with the given probability for each random word (uint32), exact to 2**-32."""
+    """A Boolean for each random word (uint32), True with the given probability, exact to 2**-32."""
     return words < np.uint64(round(probability * 2**32))
 
 
 def integer_below(words: np.ndarray, limit: int | np.ndarray) -> np.ndarray:
     """An integer in 0 .. limit - 1 for each random word (uint32) and limit < 2**32; int64.
 
-    The high half of the product word * limit: no division, and no value is likelier than another by more than
-    limit / 2**32 of its probability.
+    The result is the high half of the product word * limit.  This needs no division, and no value is likelier than
+    another by more than limit / 2**32 of its probability.
     """
     return (np.asarray(words, np.uint64) * np.asarray(limit, np.uint64) >> np.uint64(32)).astype(np.int64)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
-    """A tqdm bar on standard error, or none if that is not a terminal; `options` are tqdm's."""
+    """A tqdm bar on standard error, hidden if standard error is not a terminal; `options` are tqdm's."""
     from tqdm import tqdm
 
     return tqdm(iterable, **{"disable": None, "leave": False, **options})
@@ -31,7 +31,7 @@ def write_line(text: str) -> None:
 
 
 def require(command: str, *packages: str) -> None:
-    """Raise ModuleNotFoundError, in one line, if packages that a command needs are not installed."""
+    """Raise ModuleNotFoundError with a one-line message if packages that a command needs are not installed."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         names = " and ".join(missing)

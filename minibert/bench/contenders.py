@@ -20,16 +20,16 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 class ContenderError(RuntimeError):
-    """A contender that did not start, or ended early; says why in one line."""
+    """Raised for a contender that did not start or that ended early, with the reason in one line."""
 
 
 class Contender:
-    """One worker process: see minibert.bench.worker for what it can be asked."""
+    """One worker process; minibert.bench.worker describes the questions that it answers."""
 
     def __init__(self, name: str, workload: Path, threads: int):
-        """Start it, and wait until it is ready.  Raises ContenderError if it does not start."""
+        """Start the process, and wait until it is ready.  Raises ContenderError if the process does not start."""
         self.name = name
-        self.complaints = tempfile.TemporaryFile()  # its standard error
+        self.complaints = tempfile.TemporaryFile()  # the worker's standard error
         self.process: Any = subprocess.Popen(
             [sys.executable, "-m", "minibert.bench.worker", name, str(workload), str(threads)],
             env=worker_environment(threads),
@@ -45,12 +45,12 @@ class Contender:
             raise
 
     def ask(self, question: str) -> Any:
-        """The worker's answer.  Raises ContenderError if it has ended."""
+        """The worker's answer to a question.  Raises ContenderError if the process has ended."""
         try:
             self.process.stdin.write(question + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it ended; the answer explains why
+            pass  # the process ended, and the answer explains why
         return self._answer()
 
     def _answer(self) -> Any:
@@ -72,14 +72,14 @@ class Contender:
         """End the process."""
         self.process.kill()
         self.process.wait()
-        with suppress(BrokenPipeError):  # a question that it did not read before it ended
+        with suppress(BrokenPipeError):  # a question that the process did not read before it ended
             self.process.stdin.close()
         self.process.stdout.close()
         self.complaints.close()
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """The environment of a worker: our own, this minibert first on the path, and the number of threads."""
+    """The environment of a worker: our own, with this minibert first on the path, and the number of threads."""
     here = str(Path(minibert.__file__).parents[1])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
@@ -89,9 +89,9 @@ def worker_environment(threads: int) -> dict[str, str]:
 def started(
     names: Iterable[str], workload: Path, threads: int, left_out: dict[str, str], tell: Callable[[str], None]
 ) -> Iterator[dict[str, Contender]]:
-    """`with started(...) as contenders:` {name: Contender}, all of them ended afterwards, whatever happens.
+    """A context manager that starts contenders, as {name: Contender}, and ends all of them, whatever happens.
 
-    Those that do not start are left out, with the reason in left_out; tell: called with a line about progress.
+    Contenders that do not start are left out, with the reason in left_out; tell: called with a line about progress.
     """
     contenders: dict[str, Contender] = {}
     try:
@@ -112,7 +112,7 @@ def take_turns(
 ) -> dict[str, list]:
     """The answers of each contender in `repeats` measured turns, after a warm-up turn.
 
-    One that ends early is dropped, with the reason in left_out.
+    A contender that ends early is dropped, with the reason in left_out.
     """
     turns = {name: [] for name in contenders}
     for turn in range(repeats + 1):
@@ -130,11 +130,11 @@ def take_turns(
 
 
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """How many times as fast we are: the median over the turns of the ratio within a turn."""
+    """How many times as fast minibert is: the median, over the turns, of the ratio within a turn."""
     return median(our / their for our, their in zip(ours, theirs, strict=True))
 
 
 def best_of(names: Iterable[str], speeds: Mapping[str, Sequence[float]]) -> str | None:
-    """The contender with the highest median speed among `names`; None if none of them took part."""
+    """The contender with the highest median speed among `names`, or None if no such contender took part."""
     present = [name for name in names if name in speeds]
     return max(present, key=lambda name: median(speeds[name]), default=None)

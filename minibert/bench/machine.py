@@ -1,4 +1,4 @@
-"""The machine that the measurements run on: its name and its peak speeds."""
+"""The machine that the measurements run on: the name and the peak speeds."""
 
 import time
 from collections.abc import Callable
@@ -8,16 +8,16 @@ import numpy as np
 
 from minibert.ops import facts as machine_facts
 
-SIDE = 2048  # of the square matrices: large enough for a BLAS to reach its full speed, and 16 MB each
+SIDE = 2048  # side of the square matrices, which have 16 MB each: large enough for a BLAS to reach its full speed
 COPIED = 128 << 20  # bytes: more than the caches hold
-TRIES = 3  # the best of them counts: a limit is what the machine does undisturbed
+TRIES = 3  # the best time counts, because a limit is what the machine does undisturbed
 
 
 class Machine:
-    """Measures the two roofs of the roofline: matrix products and copies, with all of the threads."""
+    """Measures the two roofs of the roofline, matrix products and copies, with all threads."""
 
     def __init__(self, threads: int):
-        """threads: for the copy; products use as many as the environment allows the BLAS."""
+        """threads: the number for the copy; products use as many threads as the environment allows the BLAS."""
         random = np.random.default_rng(0)
         self.left, self.right = random.standard_normal((2, SIDE, SIDE), dtype=np.float32)
         self.product = np.empty_like(self.left)
@@ -25,7 +25,7 @@ class Machine:
         self.pool = ThreadPoolExecutor(threads)
 
     def turn(self) -> dict[str, float]:
-        """{"sgemm": GFLOP/s of a product in float32, "bandwidth": GB/s of a copy, what is read plus what is written}"""
+        """{"sgemm": GFLOP/s of a product in float32, "bandwidth": GB/s of a copy, counting reads and writes}."""
         multiply = min(seconds(self.multiply) for _ in range(TRIES))
         copy = min(seconds(self.copy) for _ in range(TRIES))
         return {"sgemm": 2 * SIDE**3 / multiply / 1e9, "bandwidth": 2 * self.source.nbytes / copy / 1e9}
@@ -38,17 +38,17 @@ class Machine:
 
 
 def seconds(function: Callable) -> float:
-    """How long a call takes."""
+    """The number of seconds that a call takes."""
     began = time.perf_counter()
     function()
     return time.perf_counter() - began
 
 
 def describe(threads: int) -> dict:
-    """What to print with a measurement: {"processor", "cores", "threads", "system", "blas", "versions"}."""
+    """The facts to print with a measurement: {"processor", "cores", "threads", "system", "blas", "versions"}."""
     facts = machine_facts.collect()
     blas = facts["blas"]
-    kernels = f", its kernels for {blas['kernels for']}" if blas["kernels for"] else ""
+    kernels = f", kernels for {blas['kernels for']}" if blas["kernels for"] else ""
     packages = ("numpy", "numba", "torch", "transformers")
     versions = {package: machine_facts.installed_version(package) for package in packages}
     return {

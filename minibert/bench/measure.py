@@ -1,4 +1,4 @@
-"""One measurement: a workload, the contenders that take turns at it, the report."""
+"""One measurement: a workload, the contenders that take turns at it, and the report."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,10 +25,10 @@ def measure(
     repeats: int,
     tell: Callable[[str], None] = lambda what: None,
 ) -> dict:
-    """Let the contenders take `repeats` turns each, and the machine with them; returns the report.
+    """Let each contender, and the machine, take `repeats` turns; returns the report.
 
-    names: the contenders, minibert first, whose ops are profiled afterwards; threads: of each; tell: called with
-    progress messages.  Raises RuntimeError if minibert itself, or the measurement of the machine, does not run.
+    names: the contenders, first minibert, whose ops are profiled afterwards; threads: the number for each contender;
+    tell: called with progress messages.  Raises RuntimeError if minibert or the machine's measurement does not run.
     """
     first, left_out = names[0], {}
     with tempfile.TemporaryDirectory(prefix="minibert-bench-") as folder:
@@ -39,7 +39,7 @@ def measure(
             turns = take_turns(contenders, repeats, left_out, tell)
             check_present(left_out, ("machine", first))
             memory = {name: contenders[name].ask("memory") for name in turns}
-            for name in set(contenders) - {first}:  # the profile has the machine to itself
+            for name in set(contenders) - {first}:  # so that the profile has the machine to itself
                 contenders[name].stop()
             tell(f"profiling {first}")
             profiles = [contenders[first].ask("profile") for _ in range(repeats)]

@@ -25,7 +25,7 @@ def contender(workload: Workload, backend: Backend | str) -> tuple[list, Callabl
 
 
 def training_step(config: BertConfig, backend: Backend | str, dtype: DTypeLike = "float32") -> Callable:
-    """Forward, backward, clipping and AdamW; in float16 with a loss scale."""
+    """A function that runs forward and backward passes, clipping and AdamW, in float16 with a loss scale."""
     objective = MaskedLmAndNextSentence(BertForPreTraining(config, backend, dtype=dtype))
     settings = AdamWSettings(*BETAS, EPS, WEIGHT_DECAY, bias_correction=True, max_norm=CLIP)
     optimizer = AdamW(objective.model.parameters, settings)
@@ -41,7 +41,7 @@ def training_step(config: BertConfig, backend: Backend | str, dtype: DTypeLike =
 
 
 def inference_step(config: BertConfig, backend: Backend | str) -> Callable:
-    """The hidden states of all tokens, and their mean in each sentence."""
+    """A function that computes the hidden states of all tokens, and their mean in each sentence."""
     model = Bert(config, backend)
     ops = model.backend
 

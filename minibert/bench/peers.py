@@ -1,13 +1,13 @@
-"""The contenders of PyTorch: transformers' BERT as its users run it, and as a careful user would.
+"""The contenders of PyTorch: transformers' BERT as most users run it, and as a careful user would run it.
 
-This is the one file of minibert that imports a peer, inside its functions and in a process of its own: PyTorch and
+This is the only file of minibert that imports a peer, inside functions that run in a process of their own.  PyTorch and
 transformers are in the extra `peers`, for comparison only.
 
     stock     training: padded batches, logits of the whole vocabulary at all positions; inference: batches as they come
     tuned     training: the masked-language head only on the masked positions
     sorted    inference: sentences sorted by length before they are cut into batches, so that less is padded
 
-Each has variants of attention: eager, sdpa (PyTorch's fused one), or compile (sdpa under torch.compile).
+Each family has variants of attention: eager, sdpa (PyTorch's fused attention), or compile (sdpa under torch.compile).
 """
 
 import os
@@ -35,19 +35,19 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def missing() -> list[str]:
-    """The packages of the extra that are not installed."""
+    """The packages of the extra `peers` that are not installed."""
     return [package for package in ("torch", "transformers") if find_spec(package) is None]
 
 
 def contender(workload: Workload, name: str) -> tuple[list, Callable]:
     """The inputs of a turn, one for each step, and the function that computes a step from its input.
 
-    name: of a contender in FAMILIES.  Raises ValueError for another name, RuntimeError if torch.compile has no C++
+    name: a contender in FAMILIES.  Raises ValueError for another name, RuntimeError if torch.compile has no C++
     compiler.
     """
     names = [name for of_family in FAMILIES[workload.kind].values() for name in of_family]
     if name not in names:
-        raise ValueError(f"there is no contender {name!r} in {workload.kind}; choose one of {', '.join(names)}")
+        raise ValueError(f"unknown contender {name!r} for {workload.kind}; choose one of {', '.join(names)}")
     family, _, attention = name.partition("-")
     if attention == "compile":
         check_compiler()
@@ -64,7 +64,7 @@ def check_compiler() -> None:
     """Raise RuntimeError if torch.compile cannot work: on the CPU it generates C++."""
     wanted = [os.environ.get("CXX"), "g++", "clang++", "c++"]
     if not any(shutil.which(compiler) for compiler in wanted if compiler):
-        raise RuntimeError("torch.compile needs a C++ compiler (g++), and there is none")
+        raise RuntimeError("torch.compile needs a C++ compiler, but g++ was not found")
 
 
 def tensors(arrays: dict) -> dict:
@@ -76,12 +76,12 @@ def tensors(arrays: dict) -> dict:
 def stock_inputs(batch: MaskedBatch) -> dict:
     """The arguments of transformers.BertForPreTraining."""
     padded = masked_to_padded(batch)
-    del padded["position_ids"]  # its own default
+    del padded["position_ids"]  # the default of transformers
     return tensors(padded)
 
 
 def tuned_inputs(batch: MaskedBatch) -> dict:
-    """The same, except for the labels: the masked tokens' indices in the padded batch [M], and their ids [M]."""
+    """As stock_inputs, except for the labels: the masked tokens' indices in the padded batch [M], and their ids [M]."""
     inputs = stock_inputs(batch)
     labels = inputs.pop("labels").flatten()  # [B * T]
     masked = (labels != IGNORED).nonzero().flatten()  # [M]
@@ -95,7 +95,7 @@ def inference_inputs(batch: Batch) -> dict:
 
 
 def training_step(config: dict, family: str, compiled: bool) -> Callable:
-    """Forward, backward, clipping and AdamW: a function of the inputs."""
+    """A function of the inputs that runs forward and backward passes, clipping and AdamW."""
     import torch
     import transformers
 
@@ -130,7 +130,7 @@ def training_step(config: dict, family: str, compiled: bool) -> Callable:
 
 
 def decay_groups(model: Any) -> list[dict]:
-    """The parameters with weight decay, and the biases and layer norms without."""
+    """Two groups of parameters: those with weight decay, and the biases and layer norms, without weight decay."""
     weights, others = [], []
     for name, parameter in model.named_parameters():
         (others if "bias" in name or "LayerNorm" in name else weights).append(parameter)
@@ -138,7 +138,7 @@ def decay_groups(model: Any) -> list[dict]:
 
 
 def inference_step(config: dict) -> Callable:
-    """The hidden states of all tokens, and their mean in each sentence, padding left out: a function of the inputs."""
+    """A function of the inputs: the hidden states of all tokens, and their mean in each sentence without padding."""
     import torch
     import transformers
 

@@ -33,18 +33,18 @@ class Profile:
 
     ops: dict[str, Tally] = field(default_factory=dict)
     bookkeeping: float = 0.0
-    """Seconds that the measurement itself took."""
+    """The number of seconds that the measurement itself took."""
 
 
 class Noted(NamedTuple):
-    """A forward pass's cache, with what the forward pass had to compute: its backward pass is charged a multiple."""
+    """A forward pass's cache, with the pass's work, a multiple of which is charged to the backward pass."""
 
     cache: Any
     flops: float
 
 
 def timed(backend: Backend, profile: Profile) -> Backend:
-    """A copy of `backend` whose ops do the same, and record their cost in `profile`."""
+    """A copy of `backend` whose ops do the same and also record their cost in `profile`."""
     ours = copy.copy(backend)
     for name in OPS:
         setattr(ours, name, timed_op(name, getattr(backend, name), profile))
@@ -52,9 +52,10 @@ def timed(backend: Backend, profile: Profile) -> Backend:
 
 
 def timed_op(name: str, function: Callable, profile: Profile) -> Callable:
-    """`function`, the op of that name, with a timer around it.  Its arguments are passed on as they come."""
+    """`function`, the op called `name`, with a timer around it.  The arguments are passed on unchanged."""
     op, backward = row_of(name)
-    signature = inspect.signature(function) if op is not None and op.pair and not backward else None
+    assert op is not None
+    signature = inspect.signature(function) if op.pair and not backward else None
 
     def call(*arguments, **named):
         entered = time.perf_counter()
@@ -84,12 +85,12 @@ def timed_op(name: str, function: Callable, profile: Profile) -> Callable:
 
 
 def plain(value: Any) -> Any:
-    """An argument as the op itself expects it."""
+    """An argument in the form that the op itself expects."""
     return value.cache if isinstance(value, Noted) else value
 
 
 class Profiler:
-    """Turns of minibert under the timer, with a model of its own that is created on first use."""
+    """Turns of minibert under the timer, with a separate model that is created on first use."""
 
     def __init__(self, workload: Workload, backend: str):
         self.workload, self.backend, self.profile = workload, backend, Profile()
@@ -102,7 +103,7 @@ class Profiler:
             from minibert.bench import ours
 
             self.inputs, self.step = ours.contender(self.workload, timed(load_backend(self.backend), self.profile))
-            self.step(self.inputs[0])  # warms up
+            self.step(self.inputs[0])  # a warm-up
         self.profile.ops.clear()
         self.profile.bookkeeping = 0.0
         began = time.perf_counter()

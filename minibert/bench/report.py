@@ -1,4 +1,4 @@
-"""The report of a measurement: a dictionary that is written as JSON, and the same as readable text."""
+"""The report of a measurement, as a dictionary that is written as JSON, and as readable text."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -19,11 +19,11 @@ def summarise(
     left_out: dict[str, str],
     repeats: int,
 ) -> dict:
-    """The report.
+    """The report of a measurement.
 
     first: the contender minibert, the reference of all ratios; machine: see minibert.bench.machine.describe;
     machine_turns, turns: the answers in each turn; memory: peaks in MB; profiles: turns of `first` under the timer;
-    left_out: contenders that did not run, and why.
+    left_out: contenders that did not run, with the reasons.
     """
     sgemm = [turn["sgemm"] for turn in machine_turns]
     bandwidth = [turn["bandwidth"] for turn in machine_turns]
@@ -69,7 +69,7 @@ def contender_summary(turns: list[dict], speeds: Sequence[float], ours: Sequence
 
 
 def ops_summary(profiles: list[dict], sgemm: float) -> dict[str, dict]:
-    """The cost of each op in a step, the slowest first; medians over the profiled turns."""
+    """The cost of each op in a step, the slowest op first, as medians over the profiled turns."""
     summary = {}
     for name, tally in profiles[0]["ops"].items():
         steps = profiles[0]["steps"]
@@ -88,9 +88,9 @@ def ops_summary(profiles: list[dict], sgemm: float) -> dict[str, dict]:
 
 
 def step_summary(turns: list[dict], sgemm: Sequence[float], profiles: list[dict], ops: dict[str, dict]) -> dict:
-    """The whole step: the operations of its matrix products, divided by its total time.
+    """The speed of the whole step: the operations of the matrix products, divided by the total time.
 
-    "between_ops_ms" is what the profiled steps took outside of any op.
+    "between_ops_ms" is the time that the profiled steps spent outside of any op.
     """
     flops = sum(tally["flops"] for tally in profiles[0]["ops"].values())  # in a turn
     speeds = [flops / sum(turn["seconds"]) / 1e9 for turn in turns]
@@ -117,7 +117,7 @@ def machine_text(report: dict) -> str:
             versions,
             f"BLAS {machine['blas']}",
             f"sgemm {machine['sgemm_gflops']:,.0f} GFLOP/s (2048 x 2048), "
-            f"copy {machine['bandwidth_gb_s']:,.1f} GB/s, both measured between the turns",
+            f"copy {machine['bandwidth_gb_s']:,.1f} GB/s, both measured between turns",
         ]
     )
 
@@ -126,7 +126,7 @@ def contenders_text(report: dict) -> str:
     work, first = report["workload"], report["first"]
     lines = [
         work["title"],
-        f"medians over the turns, {work['repeats']} of {work['steps']} steps each; ratio: {first} over it",
+        f"medians over {work['repeats']} turns of {work['steps']} steps; ratio: speed of {first} relative to that row",
         "",
         f"{'':20} {work['unit'] + '/s':>11} {'ms a step':>9} {'min':>8} {'max':>8} {'ratio':>7} {'peak memory':>12}",
     ]
@@ -138,7 +138,7 @@ def contenders_text(report: dict) -> str:
         )
     lines += [f"{name:20} left out: {reason}" for name, reason in report["left_out"].items()]
     lines += [
-        f"{family:20} {first} is {best['ratio']:.2f} times as fast ({best['contender']} is the best of them), "
+        f"{family:20} {first} is {best['ratio']:.2f} times as fast as {best['contender']}, the best of them, "
         f"with {report['contenders'][first]['peak_memory_mb'] / best['peak_memory_mb']:.0%} of its memory"
         for family, best in report["best"].items()
     ]
@@ -147,20 +147,20 @@ def contenders_text(report: dict) -> str:
 
 def ops_text(report: dict) -> str:
     step = report["step"]
-    lines = [f"{'op, in one step':26} {'calls':>6} {'ms':>9} {'GFLOP/s':>9} {'of sgemm':>9} {'GB/s':>7}"]
+    lines = [f"{'op (per step)':26} {'calls':>6} {'ms':>9} {'GFLOP/s':>9} {'of sgemm':>9} {'GB/s':>7}"]
     for name, op in report["ops"].items():
         products = f"{op['gflops']:9,.1f} {op['share_of_sgemm']:9.0%}" if op["product_gflop"] else f"{'':19}"
         moved = op["moved_gb"] / op["ms"] * 1e3
         lines.append(f"{name:26} {op['calls']:6.0f} {op['ms']:9.2f} {products} {moved:7.1f}")
     lines += [
         f"{'between the ops':26} {'':6} {step['between_ops_ms']:9.2f}",
-        f"{'the step as a whole':26} {'':6} "
+        f"{'whole step':26} {'':6} "
         f"{report['contenders'][report['first']]['step_ms']['median']:9.2f} "
         f"{step['gflops']:9,.1f} {step['share_of_sgemm']:9.0%}",
         "",
-        f"GFLOP/s counts the {step['product_gflop']:.1f} GFLOP of matrix products that a step needs, worked out from",
-        "shapes; GB/s is an estimate: each input and output moved once.",
+        f"GFLOP/s counts the {step['product_gflop']:.1f} GFLOP of matrix products that a step needs, computed from",
+        "the shapes; GB/s is an estimate that counts each input and output once.",
     ]
     if "attention_backward" in report["ops"]:
-        lines.append("Attention's backward pass needs the scores again, which the forward pass does not keep.")
+        lines.append("Attention's backward pass recomputes the scores, which the forward pass does not keep.")
     return "\n".join(lines)

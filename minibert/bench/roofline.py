@@ -1,7 +1,8 @@
-"""The roofline: how fast each op is, against how fast the machine would let it be (Williams et al. 2009).
+"""The roofline: the speed of each op, and the speed that the machine would allow (Williams et al. 2009).
 
-An op that does I operations for each byte that it moves cannot do more than I times the memory's bandwidth, nor more
-than the processor can compute: two roofs.  How close a dot is to the roof above it shows what is left to gain.
+An op that does I operations for each byte that it moves cannot be faster than I times the memory's bandwidth, nor
+faster than the processor's peak: these are the two roofs.  The gap between a dot and the roof above it shows what is
+left to gain.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 SUFFIXES = (".png", ".svg", ".pdf")
-INK, ROOF, PRODUCTS, OTHERS = "#333333", "#999999", "#0072b2", "#d55e00"  # of Okabe and Ito's palette
+INK, ROOF, PRODUCTS, OTHERS = "#333333", "#999999", "#0072b2", "#d55e00"  # from Okabe and Ito's palette
 DOT = 7  # half the width of a dot, in pixels
 SMALLEST_SHARE = 0.005  # an op that takes less of the step than this is left out
 
@@ -26,7 +27,7 @@ def draw(report: dict, path: Path | str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6.5), layout="constrained", dpi=140)
-    FigureCanvasAgg(figure)  # measures text, so that labels can be placed
+    FigureCanvasAgg(figure)  # the renderer measures text, so that labels can be placed
     axes = figure.add_subplot()
     peak, bandwidth = report["machine"]["sgemm_gflops"], report["machine"]["bandwidth_gb_s"]
     dots = dots_of(report)
@@ -45,8 +46,8 @@ def draw(report: dict, path: Path | str) -> None:
             label=label,
         )  # fmt: skip
         for products, colour, marker, label in (
-            (True, PRODUCTS, "o", "matrix products: operations from shapes"),
-            (False, OTHERS, "s", "element by element: operations estimated"),
+            (True, PRODUCTS, "o", "matrix products (operations computed from shapes)"),
+            (False, OTHERS, "s", "element-wise ops (operations estimated)"),
         )
     ]
     speeds = [dot["speed"] for dot in dots.values()]
@@ -78,16 +79,16 @@ def dots_of(report: dict) -> dict[str, dict]:
 
 
 def draw_roofs(axes: "Axes", peak: float, bandwidth: float, left: float, right: float) -> None:
-    """The two limits; they meet where an op stops waiting for memory."""
+    """Draw the two limits, which meet where an op stops waiting for memory."""
     ridge = peak / bandwidth  # FLOP per byte
     axes.plot([left, ridge, right], [left * bandwidth, peak, peak], color=ROOF, linewidth=2, zorder=1)
     axes.annotate(
-        f"sgemm, measured: {peak:,.0f} GFLOP/s", (right, peak), (-6, 5), textcoords="offset points", ha="right",
+        f"measured sgemm: {peak:,.0f} GFLOP/s", (right, peak), (-6, 5), textcoords="offset points", ha="right",
         color=INK,
     )  # fmt: skip
     x = np.sqrt(left * ridge)
     axes.annotate(
-        f"copy, measured: {bandwidth:,.0f} GB/s", (x, x * bandwidth), (-8, 8), textcoords="offset points",
+        f"measured copy: {bandwidth:,.0f} GB/s", (x, x * bandwidth), (-8, 8), textcoords="offset points",
         ha="right", color=INK,
     )  # fmt: skip
 
@@ -102,7 +103,7 @@ def place_labels(axes: "Axes", dots: dict[str, dict]) -> None:
     taken += [around(pixel, DOT) for pixel in at.values()]
     taken += [around(pixel, 1) for pixel in roof_pixels(axes)]
     frame = axes.get_window_extent(renderer)
-    for name in sorted(dots, key=lambda name: -crowding(at, name)):  # those with the least room first
+    for name in sorted(dots, key=lambda name: -crowding(at, name)):  # the dots with the least room first
         for distance, side in ((distance, side) for distance in range(9, 160, 6) for side in directions()):
             offset = distance * side[0], distance * side[1]
             label = axes.annotate(
@@ -110,7 +111,7 @@ def place_labels(axes: "Axes", dots: dict[str, dict]) -> None:
                 textcoords="offset points", fontsize=8, color=INK, va="center", ha="left" if side[0] >= 0 else "right",
                 arrowprops=dict(arrowstyle="-", color=ROOF, linewidth=0.6, shrinkB=3) if distance > 9 else None,
             )  # fmt: skip
-            # the text's own box: that of the annotation would include the line to its dot
+            # the box of the text alone, since the annotation's box would include the line to the dot
             box: Any = label.get_tightbbox(renderer) if label.arrow_patch is None else text_box(label, renderer)
             wider = box.expanded(1.05, 1.2)
             free = not any(wider.overlaps(other) for other in taken)
@@ -121,7 +122,7 @@ def place_labels(axes: "Axes", dots: dict[str, dict]) -> None:
 
 
 def around(pixel: np.ndarray, reach: float) -> "Bbox":
-    """The square around a point of the picture."""
+    """The square around a point of the picture, which reaches `reach` pixels to each side."""
     from matplotlib.transforms import Bbox
 
     return Bbox([pixel - np.array([reach, reach]), pixel + np.array([reach, reach])])
@@ -135,7 +136,7 @@ def roof_pixels(axes: "Axes") -> np.ndarray:
 
 
 def crowding(at: dict[str, np.ndarray], name: str) -> float:
-    """How close the other dots are; at: where each dot is, in pixels."""
+    """How close the other dots are to the dot `name`; at: the position of each dot, in pixels."""
     return sum(1 / (1 + float(np.linalg.norm(at[name] - at[other]))) for other in at if other != name)
 
 

@@ -16,13 +16,13 @@ from minibert.models import BertConfig
 from minibert.ops import Backend
 
 MASK_RATE = 0.15
-SIDE = 8192  # of the square matrices whose product measures the device's peak
+SIDE = 8192  # side of the square matrices whose product measures the device's peak
 FORWARD_AND_BACKWARD = 3  # the backward pass has two products for each one of the forward pass
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """One model trained in one precision."""
+    """The throughput of one model trained in one precision."""
 
     size: str
     precision: str
@@ -41,7 +41,7 @@ class Throughput:
 
 
 def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0) -> MaskedBatch:
-    """A batch of pairs of `length` tokens each, MASK_RATE of them to be predicted; ids are random."""
+    """A batch of pairs of `length` tokens with random ids, of which the share MASK_RATE is to be predicted."""
     random = np.random.default_rng(seed)
     tokens = sequences * length
     masked = np.sort(random.choice(tokens, round(MASK_RATE * tokens), replace=False)).astype(np.int32)
@@ -142,13 +142,13 @@ def product_rate(backend: Backend, precision: str, side: int = SIDE, times: int 
 
 
 def dtype_of(precision: str) -> np.dtype:
-    """The dtype of tensors in a precision: tf32 is float32 whose products are rounded."""
+    """The dtype of tensors in a precision; tf32 is float32 with rounded inputs of products."""
     from minibert.nn.parameters import as_dtype
 
     return as_dtype("float32" if precision == "tf32" else precision)
 
 
 def wait_for(backend: Backend) -> None:
-    """Wait until the device has finished all of its work."""
+    """Wait until the device has finished all its work."""
     if hasattr(backend.xp, "cuda"):
         backend.xp.cuda.get_current_stream().synchronize()

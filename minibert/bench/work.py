@@ -1,7 +1,7 @@
 """The work of one call of an op: the floating-point operations of its matrix products, and the bytes it moves.
 
-Both are computed from the shapes of the arguments, so they are what the mathematics needs and not what some kernel
-happens to do.  What is specific to an op is in its row of minibert.ops.table.
+Both are computed from the shapes of the arguments, so they are what the mathematics needs, not what a particular kernel
+happens to do.  The formulas that are specific to an op are in the op's row of minibert.ops.table.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ from minibert.ops.table import BY_NAME, row_of
 def product_flops(name: str, arguments: Mapping) -> float:
     """The operations of the matrix products of an op's forward pass; 0 for ops without any.
 
-    name: of a row of minibert.ops.table; arguments: by the names that they have in the reference.
+    name: the name of a row of minibert.ops.table; arguments: by their names in the reference.
     """
     products = BY_NAME[name].products
     return 0.0 if products is None else products(arguments)
 
 
 def elementwise_operations(name: str, arguments: tuple, result: Any) -> float:
-    """A rough number of the other operations of a call, for the plot."""
+    """A rough estimate of the number of a call's other operations, for the plot."""
     largest = max((array.size for array in (*arrays_in(arguments)[:1], *arrays_in(result)[:1])), default=0)
     op, way = row_of(name)
     return float(op.operations[way] * largest) if op else 0.0
@@ -30,8 +30,8 @@ def elementwise_operations(name: str, arguments: tuple, result: Any) -> float:
 def bytes_moved(name: str, arguments: Any, result: Any) -> float:
     """An estimate of the traffic with memory: each array among arguments and results moves once.
 
-    Too low if an op passes over its arrays twice and they do not fit into the cache; too high if they are already in
-    the cache.
+    The estimate is too low if an op passes twice over arrays that do not fit into the cache, and too high if the arrays
+    are already in the cache.
     """
     op, way = row_of(name)
     if op is not None and op.rows_moved is not None:
@@ -42,7 +42,7 @@ def bytes_moved(name: str, arguments: Any, result: Any) -> float:
 
 
 def arrays_in(value: Any) -> list:
-    """All arrays in nested tuples, lists, dictionaries and dataclasses, in their order."""
+    """All arrays in nested tuples, lists, dictionaries and dataclasses, in order."""
     if hasattr(value, "nbytes") and hasattr(value, "shape"):
         return [value] if value.shape else []  # a 0-d array causes no traffic
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

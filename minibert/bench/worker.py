@@ -1,8 +1,9 @@
 """The worker's side of a contender: `python -m minibert.bench.worker NAME WORKLOAD THREADS`.
 
-It answers each line with one of JSON: "turn" with {"seconds": [of each step]} (the machine: its two speeds), "memory"
-with megabytes, "profile" with the cost of each op in one more turn.  It first answers "ready", after one step, so that
-what cannot work fails before anything is measured.  The last answer of a worker that fails is {"error": in one line}.
+The worker answers each line with one line of JSON: "turn" with {"seconds": [of each step]} (the contender machine: with
+its two speeds), "memory" with megabytes, "profile" with the cost of each op in one more turn.  The first answer, after
+one step, is "ready", so that what cannot work fails before anything is measured.  The last answer of a worker that
+fails is {"error": message in one line}.
 """
 
 import json
@@ -40,7 +41,7 @@ def machine_commands(threads: int) -> dict:
 
 
 def contender_commands(name: str, path: str) -> dict:
-    """What a contender answers to; it has already taken one step."""
+    """The commands that a contender answers, after it has taken one step."""
     workload = Workload.load(path)
     family, _, variant = name.partition("-")
     if family == "minibert":
@@ -65,7 +66,7 @@ def contender_commands(name: str, path: str) -> dict:
 def peak_memory() -> float:
     """The most memory that this process had in use at one time, in MB (of a million bytes)."""
     try:
-        # not getrusage: after fork and exec, that is never less than what the parent had in use
+        # not getrusage, which after fork and exec is never less than what the parent had in use
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6

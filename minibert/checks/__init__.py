@@ -1,6 +1,6 @@
-"""Checks that a reader runs and reads: analytic gradients against finite differences."""
+"""Checks for readers to run and to read: analytic gradients against finite differences."""
 
-# in the order of the table that they fill: ops, layers and whole models, tasks, features
+# the order of imports is the order of the table: ops, layers and whole models, tasks, features
 from minibert.checks import op_cases  # isort: skip
 from minibert.checks import model_cases  # isort: skip
 from minibert.checks import task_cases  # isort: skip

@@ -13,7 +13,7 @@ CASES: dict[str, Callable[[Backend, np.random.Generator], Iterator[Case]]] = {}
 def cases_of(name: str, backend: Backend, seed: int = 0) -> list[Case]:
     """The cases of one op, layer or model.  Raises ValueError for a name that is not in CASES."""
     if name not in CASES:
-        raise ValueError(f"there is no gradient check {name!r}; choose from {', '.join(CASES)}")
+        raise ValueError(f"unknown gradient check {name!r}; choose from {', '.join(CASES)}")
     return list(CASES[name](backend, np.random.default_rng(seed)))
 
 

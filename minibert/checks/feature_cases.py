@@ -1,4 +1,4 @@
-"""The cases of the small models that learn from a frozen BERT's vectors: all of their parameters."""
+"""The cases of the small models that learn from a frozen BERT's vectors, covering all their parameters."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from minibert.ops.examples import normal
 
 @cases("features")
 def features(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """No cases for the gpu backend, which has no lstm."""
+    """The cases of the small models; none for the gpu backend, which has no lstm."""
     if not backend.has("lstm"):
         return
     config = BertConfig(

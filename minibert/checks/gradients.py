@@ -19,7 +19,7 @@ import numpy as np
 
 STEP = 1e-5  # h: with values around 1, both errors are then near 1e-10
 TOLERANCE = 1e-7
-SMALL = 1e-3  # a tensor counts as having at least this share of the check's largest gradient
+SMALL = 1e-3  # a tensor's largest gradient counts as at least this share of the check's largest gradient
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Case:
     """One function at one shape.
 
     name        the op, layer or model
-    shape       what is special about this case, for the table
-    inputs      name -> float64 NumPy array: everything that gets a gradient
+    shape       a short description of what is special about this case, for the table
+    inputs      name -> float64 NumPy array: all inputs that get a gradient
     forward     (inputs) -> (output, or tuple of outputs), cache
     backward    (upstream gradient, or tuple of them; cache) -> name -> gradient
     """
@@ -82,7 +82,7 @@ def check_gradients(case: Case, seed: int = 0, step: float = STEP) -> list[Resul
 
 def numeric_gradient(objective: Callable, inputs: dict[str, np.ndarray], name: str, step: float = STEP) -> np.ndarray:
     """Central differences of `objective(inputs)`, a float, in every element of inputs[name]."""
-    moved = inputs[name].copy()  # the one array that changes; the caller's stays as it is
+    moved = inputs[name].copy()  # a copy of the one array that changes; the caller's array stays unchanged
     inputs = {**inputs, name: moved}
     gradient = np.empty_like(moved)
     for index in np.ndindex(moved.shape):

@@ -1,4 +1,4 @@
-"""The cases of every layer, of the encoder and of the whole pre-training loss: all parameters, through all layers."""
+"""The cases of every layer, the encoder and the whole pre-training loss: all parameters, through all layers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ from minibert.ops.backend import Backend
 from minibert.ops.dropout import EMBEDDINGS
 from minibert.ops.examples import KEY, normal
 
-LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # of the three sequences in all cases: their lengths and their numbers
+LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # the lengths and the numbers of the three sequences in all cases
 TOKENS = sum(LENGTHS)
-ROWS = np.array([0, 2, 7, 8])  # some of the tokens, where only some are read
+ROWS = np.array([0, 2, 7, 8])  # the tokens that are read, in cases where only some are read
 
 
 def model_case(
@@ -37,7 +37,7 @@ def model_case(
     """A case whose inputs are parameters of a model, and input arrays of one of its layers.
 
     run(**arrays) -> tuple of outputs, cache; run_backward(tuple of upstream gradients, cache) -> {array: gradient};
-    both use the model's current parameters.  own: the prefix, or prefixes, of the parameters to check; default all.
+    both use the model's current parameters.  own: the prefix, or prefixes, of the parameters to check, by default all.
     """
     backend, parameters = model.backend, model.parameters
     checked = [parameter for parameter in parameters.all.values() if parameter.name.startswith(own)]
@@ -80,7 +80,7 @@ def layer_case(
 
 
 def loss_case(name: str, shape: str, objective: Objective, batch: Any, key: DropoutKey | None) -> Case:
-    """The case of a whole model and its loss: all parameters.  key: of the dropout, or None."""
+    """The case of a whole model and its loss, with all parameters; key: the key of dropout, or None."""
 
     def run():
         losses, cache = losses_of(objective, batch, key)
@@ -114,7 +114,7 @@ def small_model(
 
 
 def small_gpt(backend: Backend, random: np.random.Generator, dropout: float = 0.0) -> GptForCausalLM:
-    """The same as a left-to-right model."""
+    """A left-to-right model of the same shape as small_model's."""
     config = replace(small_model(backend, random, dropout).config, is_decoder=True)
     model = GptForCausalLM(config, backend, dtype="float64")
     model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
@@ -122,7 +122,7 @@ def small_gpt(backend: Backend, random: np.random.Generator, dropout: float = 0.
 
 
 def small_batch(random: np.random.Generator) -> Batch:
-    """Sequences of 1, 7 and 2 tokens."""
+    """A batch of sequences of 1, 7 and 2 tokens."""
     return Batch(
         token_ids=random.integers(0, 11, TOKENS).astype(np.int32),
         segment_ids=random.integers(0, 2, TOKENS).astype(np.int32),
@@ -133,7 +133,7 @@ def small_batch(random: np.random.Generator) -> Batch:
 
 
 def small_masked_batch(random: np.random.Generator, pairs: bool, masked: Sequence[int]) -> MaskedBatch:
-    """Some tokens masked, and NSP labels of both kinds."""
+    """The same batch with some tokens masked, and with NSP labels of both kinds."""
     return MaskedBatch(
         small_batch(random),
         masked_positions=np.array(masked, np.int32),
@@ -156,7 +156,7 @@ def dropouts_of(rate: float) -> Dropouts:
 
 @cases("embeddings")
 def embeddings(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """Ids that are looked up often, once and never."""
+    """The cases of the embeddings, with ids that are looked up often, once and never."""
     tokens, _ = layouts(backend)
     token_ids = backend.array(np.array([3, 7, 3, 0, 10, 3, 7, 7, 1, 3], np.int32))
     segment_ids = backend.array(np.array([0, 0, 0, 0, 1, 1, 1, 0, 0, 1], np.int32))
@@ -177,7 +177,7 @@ def embeddings(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("self_attention")
 def self_attention(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """All tokens are queries, and x has two gradients that add up; or a few rows are, which are a separate input."""
+    """Cases in which all tokens are queries, so that x has two gradients, or a few rows are, as a separate input."""
     tokens, few = layouts(backend)
     own = "bert.encoder.layer.1.attention"
     for label, queries, causal, rate in (
@@ -229,7 +229,7 @@ def pooler(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("mlm_head")
 def mlm_head(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """With both forms of GELU, and with the decoder's share of the tied embedding table."""
+    """The cases of the MLM head, with both forms of GELU, and with the decoder's share of the tied embedding table."""
     own = "cls.predictions", "bert.embeddings.word_embeddings"
     for hidden_act in ("gelu", "gelu_new"):
         model = small_model(backend, random, hidden_act=hidden_act)
@@ -248,7 +248,7 @@ def nsp_head(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("encoder")
 def encoder(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The stack of layers, all rows and only some rows of the last layer, bidirectional and causal."""
+    """The cases of the stack of layers, with all rows or some rows of the last layer, bidirectional and causal."""
     model = small_model(backend, random)
     stack = model.bert.encoder
     tokens, few = layouts(backend)
@@ -269,7 +269,7 @@ def encoder(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("pretraining")
 def pretraining(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The whole of pre-training: both losses of a batch, through heads, pooler, encoder and embeddings."""
+    """The cases of pre-training: both losses of a batch, through heads, pooler, encoder and embeddings."""
     for label, pairs, rate in (("MLM and NSP", True, 0), ("MLM and NSP, dropout", True, 0.2), ("MLM alone", False, 0)):
         model = small_model(backend, random, rate)
         batch = small_masked_batch(random, pairs, masked=(0, 3, 4, 9) if pairs else (3, 4, 9))
@@ -280,7 +280,7 @@ def pretraining(backend: Backend, random: np.random.Generator) -> Iterator[Case]
 
 @cases("language_model")
 def language_model(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The next token, from left to right: a whole batch, which has a sequence of one token, and a part of a batch."""
+    """The cases of next-token prediction: a whole batch, which has a sequence of one token, and a part of a batch."""
     for label, count, rate in (("all of a batch", 7, 0), ("part of a batch, dropout", 9, 0.2)):
         model = small_gpt(backend, random, rate)
         batch = NextTokenBatch(small_batch(random), count)

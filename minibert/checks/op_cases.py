@@ -1,4 +1,4 @@
-"""The cases of every op: the examples in its row of the table (minibert/ops/table.py)."""
+"""The cases of every op, made from the examples in the op's row of the table (minibert/ops/table.py)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from minibert.ops.table import TABLE, Op
 
 
 def op_case(backend: Backend, op: str, example: Example) -> Case:
-    """The case of one call: its inputs get gradients; arrays among its other arguments follow their dtype."""
+    """The case of one call, whose inputs get gradients; arrays among the other arguments follow the inputs' dtype."""
     fixed = {name: on(backend, value) for name, value in example.fixed.items()}
 
     def forward(values):
@@ -44,7 +44,7 @@ def is_real(value: object) -> bool:
 
 def cases_of_op(op: Op) -> Callable:
     def generate(backend: Backend, random):
-        """No cases for a backend that lacks the op."""
+        """Yield the op's cases, or none for a backend that lacks the op."""
         if backend.has(op.name) and op.examples is not None:
             yield from (op_case(backend, op.name, example) for example in op.examples(random))
 

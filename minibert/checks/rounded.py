@@ -1,7 +1,7 @@
-"""The reference in 16-bit precision: the NumPy ops, with what a GPU stores in 16 bits rounded to 16 bits.
+"""The reference in 16-bit precision: the NumPy ops, with all that a GPU stores in 16 bits rounded to 16 bits.
 
 Activations and their gradients are rounded after every op, parameters before every step.  Inside an op, and in the
-gradients of parameters, numbers stay float32: as in minibert.ops.gpu.
+gradients of parameters, numbers stay float32, as in minibert.ops.gpu.
 """
 
 import copy
@@ -16,12 +16,12 @@ from minibert.ops.table import BY_NAME, PAIRS
 
 
 def round_to(dtype: DTypeLike) -> Callable:
-    """A function that rounds an array to a dtype of 16 bits, and returns it as float32."""
+    """A function that rounds an array to a 16-bit dtype, and returns the result as float32."""
     return lambda array: np.asarray(array).astype(dtype).astype(np.float32)
 
 
 def rounded_reference(dtype: DTypeLike) -> Backend:
-    """The reference backend, its activations rounded to dtype."""
+    """The reference backend, with activations rounded to `dtype`."""
     honest = load_backend("reference")
     ours, rounded = copy.copy(honest), round_to(dtype)
     for op in PAIRS:
@@ -40,7 +40,7 @@ def forward(function: Callable, rounded: Callable) -> Callable:
 
 
 def backward(function: Callable, rounded: Callable, activations: int | None) -> Callable:
-    """activations: how many of the gradients to round; None for all."""
+    """Round the gradients that a backward function returns; activations: how many of them to round, None for all."""
 
     def call(*arguments, **named):
         gradients = function(*arguments, **named)

@@ -1,4 +1,4 @@
-"""A short training, the same on every backend: do its losses agree with those of the reference?
+"""A short training run, the same on every backend, whose losses should agree with those of the reference.
 
 Training amplifies rounding, so float32 and 16-bit types have no fixed bound: a backend may differ from the reference in
 float64 by at most FACTOR times what the same rounding does to the reference itself.
@@ -22,11 +22,11 @@ from minibert.training.step import prepared, train_step
 
 FACTOR = 4
 LEARNING_RATE = 2e-3
-LOSS_SCALE = 2.0**10  # in float16: a power of two that neither overflows nor underflows here
+LOSS_SCALE = 2.0**10  # the loss scale in float16: a power of two that causes neither overflow nor underflow here
 
 
 def small_config(**changes: Any) -> BertConfig:
-    """Three layers, so that the cut last layer has full ones below it; sizes that are not powers of two."""
+    """Three layers, so that there are full layers below the cut last layer, and sizes that are not powers of two."""
     values = dict(vocab_size=103, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=56)
     return BertConfig(**{**values, "max_position_embeddings": 33, **changes})
 
@@ -66,7 +66,7 @@ def training_losses(backend: Backend, precision: str, steps: int) -> np.ndarray:
 
 
 def rounded_losses(precision: str, steps: int) -> np.ndarray:
-    """The same for the reference in that precision; for 16-bit types, rounded wherever a GPU stores 16 bits."""
+    """The losses of the reference in `precision`; for 16-bit types, rounded wherever a GPU stores 16 bits."""
     if precision not in HALF_PRECISION:
         return training_losses(load_backend("reference"), precision, steps)
     rounded = round_to(as_dtype(precision))
@@ -96,19 +96,19 @@ def objective_and_optimizer(backend: Backend, precision: str) -> tuple[MaskedLmA
 
 
 def batch_of(objective: MaskedLmAndNextSentence, number: int) -> MaskedBatch:
-    """The batch of a step: two batches alternate."""
+    """The batch of a step, which alternates between two batches."""
     return random_batch(objective.model.config, seed=number % 2)
 
 
 def step(objective: MaskedLmAndNextSentence, optimizer: AdamW, number: int) -> Losses:
-    """One step, counted from 1.  Returns the Losses."""
+    """Take step number `number`, counted from 1.  Returns the Losses."""
     parts = prepared(objective, [batch_of(objective, number)])
     (losses,), _ = train_step(objective, optimizer, parts, number, LEARNING_RATE, (1, number))
     return losses
 
 
 def agreement(backend: Backend, precision: str, steps: int) -> tuple[float, float]:
-    """The largest difference of a loss from the reference's in float64, and the largest that is allowed."""
+    """The largest difference between a loss and the reference's in float64, and the largest difference allowed."""
     exact = training_losses(load_backend("reference"), "float64", steps)
     difference = np.abs(training_losses(backend, precision, steps) - exact).max()
     if precision == "float64":

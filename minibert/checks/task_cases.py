@@ -1,4 +1,4 @@
-"""The cases of each task's output layer with its whole loss: all parameters, through the whole model."""
+"""The cases of each task's output layer with the whole loss: all parameters, through the whole model."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from minibert.objectives import TaskObjective
 from minibert.ops.backend import Backend
 from minibert.ops.examples import KEY, normal
 
-FIRST = np.array([0, 1, 8], np.int32)  # where the three sequences begin
+FIRST = np.array([0, 1, 8], np.int32)  # the indices where the three sequences begin
 
 
 def small_task_model(
@@ -30,7 +30,7 @@ def small_task_model(
     labels: tuple[str, ...] = (),
     dropout: float = 0.0,
 ) -> TaskModel:
-    """A BERT of about four hundred parameters with one output layer, none of them zero or one."""
+    """A BERT with one output layer and about four hundred parameters, none of which is zero or one."""
     config = BertConfig(
         vocab_size=11,
         hidden_size=6,
@@ -82,7 +82,7 @@ def token_classification(backend: Backend, random: np.random.Generator) -> Itera
 
 @cases("question_answering")
 def question_answering(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """Sequences of 1, 7 and 2 tokens: a softmax over one token has no gradient, and none may leak past an end."""
+    """Sequences of 1, 7 and 2 tokens: a softmax over one token has no gradient; gradients must not leak past an end."""
     assert LENGTHS == (1, 7, 2)
     for label, rate in (("spans", 0), ("spans, dropout", 0.3)):
         model = small_task_model(BertForQuestionAnswering, backend, random, dropout=rate)

@@ -15,23 +15,23 @@ from minibert.text import Tokenizer
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """Write a page of HTML that shows, in a browser, how much each token of a text attends to every other.
+    """Write an HTML page that shows how much each token of a text attends to every other token.
 
     For example: minibert attention runs/001 "the state of the union is strong"
     """
 
     run: Annotated[str, Argument(metavar="RUN", positional=True)]
-    """Folder of a trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
+    """Folder of a trained model (a minibert run or any BERT in safetensors), or the name of a published one."""
     text: Annotated[str, Argument(metavar="TEXT", positional=True)]
-    """What the model reads; quote it."""
+    """Text for the model to read, in quotes."""
     out: Annotated[Path, Argument(aliases=("-o",))] = Path("attention.html")
-    """The file to write."""
+    """HTML file to write."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
 
     def __post_init__(self) -> None:
         if not self.text.strip():
-            raise ValueError("TEXT is empty; write a sentence")
+            raise ValueError("TEXT is empty; give a sentence")
 
 
 def attention(config: AttentionConfig) -> None:

@@ -17,45 +17,45 @@ from minibert.commands.options import check_writable
 from minibert.data.pairs import Pairs
 from minibert.ops import load_backend
 
-LONGEST = 512  # positions of the model
+LONGEST = 512  # number of positions of the model
 STANDARD_OUTPUT = "-"
-THREADS = Argument(metavar="INT", default="(default: all cores that it may use)")
+THREADS = Argument(metavar="INT", default="(default: all available cores)")
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure a training step, or inference, on the default corpus: speed, memory, time of each op.
+    """Benchmark a training step or inference on the default corpus: speed, memory, and time per op.
 
-    Where PyTorch and transformers are installed, the same model is measured there too, in turns. Let nothing else run
-    meanwhile.
+    If PyTorch and transformers are installed, the same model is benchmarked with them too, taking turns. Run nothing
+    else on the machine meanwhile.
     """
 
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "mini"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
     vocab_size: int = 8192
-    """Entries of the vocabulary."""
+    """Vocabulary size."""
     batch: int = 16
-    """Sequences in a batch."""
+    """Sequences per batch."""
     length: int = 128
-    """Tokens of the longest sequences."""
+    """Length of the longest sequences, in tokens."""
     dropout: float = 0.1
-    """Dropout rate after sub-layers and on attention."""
+    """Dropout rate after sub-layers and on attention probabilities."""
     inference: bool = False
     """Measure inference instead: MiniLM's shape, 1,000 sentences of 5 to 60 tokens in batches of 32; the five options
     above are ignored."""
     backend: Literal["cpu", "reference"] = "cpu"
-    """The backend of minibert: cpu (Numba) or reference (NumPy)."""
+    """Backend of minibert to measure: cpu (Numba) or reference (NumPy)."""
     threads: Annotated[int | None, THREADS] = None
-    """Threads of each contender."""
+    """Number of threads for each contender."""
     repeats: int = 5
-    """Measured turns, after one warm-up turn; figures are their medians."""
+    """Number of measured turns, after one warm-up turn; the medians are reported."""
     peers: bool = True
-    """Measure transformers with PyTorch too, where they are installed."""
+    """Also measure transformers with PyTorch, if installed."""
     json: Annotated[str | None, Argument(metavar="FILE")] = None
-    """Write the figures to this file too; - prints them instead of the tables."""
+    """Also write the results to this file as JSON; - prints the JSON instead of the tables."""
     plot: Annotated[str | None, Argument(metavar="FILE")] = None
-    """Draw the roofline into this file (.png, .svg or .pdf): each op's speed beside the machine's limits."""
+    """Plot the roofline to this file (.png, .svg or .pdf): each op's speed against the machine's limits."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "repeats"):
@@ -66,15 +66,19 @@ class BenchConfig:
         if not Pairs.SHORTEST <= self.length <= LONGEST:
             raise ValueError(f"--length is {self.length}; expected {Pairs.SHORTEST} to {LONGEST}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout is {self.dropout}; expected 0 <= … < 1")
+            raise ValueError(f"--dropout is {self.dropout}; expected at least 0 and below 1")
         if self.threads is not None and not 1 <= self.threads <= (usable_cores() or self.threads):
-            raise ValueError(f"--threads is {self.threads}; expected 1 to {usable_cores()}, the cores it may use")
+            raise ValueError(
+                f"--threads is {self.threads}; expected 1 to {usable_cores()}, the number of available cores"
+            )
         if self.plot is not None and Path(self.plot).suffix not in roofline.SUFFIXES:
-            raise ValueError(f"--plot is {self.plot}; expected a file name in {', '.join(roofline.SUFFIXES)}")
+            raise ValueError(
+                f"--plot is {self.plot}; expected a file name that ends in one of {', '.join(roofline.SUFFIXES)}"
+            )
 
 
 def bench(config: BenchConfig) -> None:
-    """Measure, print the tables, write what --json and --plot ask for.
+    """Measure, print the tables, and write the files that --json and --plot ask for.
 
     Raises, before anything is measured: OSError if a file could not be written, ModuleNotFoundError without the
     default corpus, RuntimeError without the backend.
@@ -94,13 +98,13 @@ def bench(config: BenchConfig) -> None:
 
 
 def run(config: BenchConfig, names: list[str] | None = None) -> dict:
-    """Measure what `config` describes; returns the report (minibert.bench.report).
+    """Run the measurement that `config` describes; returns the report (minibert.bench.report).
 
-    names: the contenders, minibert first; None for all of them.
+    names: the contenders, minibert first; None for all contenders.
     """
     load_backend(config.backend)
     if config.peers and (missing := peers.missing()):
-        print(f'peers are left out: {", ".join(missing)} not installed: pip install -e ".[peers]"', file=sys.stderr)
+        print(f'skipping the peers; {", ".join(missing)} not installed: pip install -e ".[peers]"', file=sys.stderr)
     with progress_bar(bar_format="{desc} ({elapsed})") as bar:
         bar.set_description_str("making batches")
         work = make_workload(config)

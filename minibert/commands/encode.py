@@ -1,4 +1,4 @@
-"""`minibert encode`: vectors of the lines of a text; `minibert search`: the lines nearest to a query."""
+"""`minibert encode`, for the vectors of a text's lines, and `minibert search`, for the lines nearest to a query."""
 
 import logging
 import sys
@@ -25,34 +25,34 @@ log = logging.getLogger("minibert")
 
 @dataclass(frozen=True)
 class EncodeConfig:
-    """Turn each line of a text into a vector, or into one for each of its tokens.
+    """Turn each line of a text into a vector, or into one vector per token.
 
     For example: minibert encode MODEL lines.txt --out vectors.npy
     """
 
     run: Annotated[str, Argument(metavar="RUN", positional=True)]
-    """Folder of a model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
+    """Folder of a model (a minibert run or any BERT in safetensors), or the name of a published one."""
     file: Annotated[str, Argument(metavar="FILE", positional=True)]
-    """Text with one sentence in each line; - for standard input.  Empty lines are passed over."""
+    """Text file with one sentence per line; - for standard input. Empty lines are skipped."""
     out: str = "vectors.npy"
-    """File for the vectors: .npy, or .safetensors."""
+    """File to write the vectors to: .npy or .safetensors."""
     pooling: Literal["mean", "cls", "tokens"] = "mean"
-    """The mean of all tokens, the first token's vector, or all of them (line after line; .safetensors also holds
-    cu_seqlens, where each line begins)."""
+    """What to write for each line: the mean over its tokens, the vector of its first token, or the vectors of all its
+    tokens (concatenated; a .safetensors file also holds cu_seqlens, the index at which each line begins)."""
     layer: int = -1
-    """Layer whose output to use: -1 for the last, 0 for the embeddings."""
+    """Layer whose output to use: -1 for the last layer, 0 for the embeddings."""
     normalise: bool = False
-    """Normalise all vectors to length 1."""
-    max_length: int | None = None
-    """Truncate longer lines to this many tokens; by default, the longest sequence the model accepts."""
+    """Normalise each vector to length 1."""
+    max_length: Annotated[int | None, Argument(default="(default: the longest the model accepts)")] = None
+    """Truncate lines to this many tokens."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
-    threads: int | None = None
-    """CPU threads; by default one for each core that this process may use."""
+    """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
+    threads: Annotated[int | None, Argument(default="(default: one per available core)")] = None
+    """Number of CPU threads."""
 
     def __post_init__(self) -> None:
         if not self.out.endswith((".npy", ".safetensors")):
@@ -65,41 +65,41 @@ class EncodeConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Find the lines of a text that are nearest to a query in meaning, by the cosine of their vectors.
+    """Find the lines of a text that are closest in meaning to a query, by the cosine similarity of their vectors.
 
-    For example: minibert search MODEL lines.txt "a sunny day".  It takes a model that was trained to compare sentences.
+    For example: minibert search MODEL lines.txt "a sunny day".  Use a model that was trained to compare sentences.
     """
 
     run: Annotated[str, Argument(metavar="RUN", positional=True)]
-    """Folder of a model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
+    """Folder of a model (a minibert run or any BERT in safetensors), or the name of a published one."""
     file: Annotated[str, Argument(metavar="FILE", positional=True)]
-    """Text with one sentence in each line; - for standard input."""
+    """Text file with one sentence per line; - for standard input."""
     query: Annotated[tuple[str, ...], Argument(metavar="QUERY ...", positional=True)]
-    """What to look for."""
+    """Text to search for."""
     top: int = 5
-    """Lines to show for each query."""
+    """Number of lines to show for each query."""
     pooling: Literal["mean", "cls"] = "mean"
-    """The mean of all tokens, or the first token's vector."""
+    """Vector of a line: the mean over its tokens, or the vector of its first token."""
     layer: int = -1
-    """Layer whose output to use: -1 for the last."""
+    """Layer whose output to use: -1 for the last layer."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
-    threads: int | None = None
-    """CPU threads; by default one for each core that this process may use."""
+    """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
+    threads: Annotated[int | None, Argument(default="(default: one per available core)")] = None
+    """Number of CPU threads."""
 
     def __post_init__(self) -> None:
         if self.top < 1 or (self.threads is not None and self.threads < 1):
             raise ValueError("--top and --threads must be at least 1")
         if not self.query or not all(query.strip() for query in self.query):
-            raise ValueError('no QUERY was given; say what to look for, such as "a sunny day"')
+            raise ValueError('no QUERY was given; give a text to search for, such as "a sunny day"')
 
 
 def encode_lines(config: EncodeConfig) -> None:
-    """Run `minibert encode`.  Raises ValueError and OSError with one line for the user."""
+    """Run `minibert encode`.  Raises ValueError or OSError with a one-line message."""
     out = Path(config.out)
     check_writable("--out", out)
     lines = read_lines(config.file)
@@ -114,11 +114,11 @@ def encode_lines(config: EncodeConfig) -> None:
         write_file(out, lambda temporary: save_npy(temporary, vectors))
     else:
         save_tensors(out, {"vectors": np.ascontiguousarray(vectors), **tensors})
-    print(f"{out}: {len(vectors):,} vectors of {vectors.shape[1]} numbers, from {len(lines):,} lines")
+    print(f"{out}: {len(vectors):,} vectors of length {vectors.shape[1]} from {len(lines):,} lines")
 
 
 def search(config: SearchConfig) -> None:
-    """Run `minibert search`.  Raises ValueError and OSError with one line for the user."""
+    """Run `minibert search`.  Raises ValueError or OSError with a one-line message."""
     lines = read_lines(config.file)
     model, tokenizer = load(config)
     settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=True)
@@ -140,24 +140,26 @@ def load(config: EncodeConfig | SearchConfig) -> tuple[Bert, Tokenizer]:
 
 
 def read_lines(file: str) -> list[str]:
-    """The lines of a file or of standard input that hold a text.  ValueError if none does."""
+    """The lines of a file or of standard input that are not blank.  Raises ValueError if there are none."""
     if file == STANDARD_INPUT:
         name, data = "standard input", sys.stdin.buffer.read()
     elif not Path(file).is_file():
-        raise FileNotFoundError(f"there is no file {file}")
+        raise FileNotFoundError(f"no such file: {file}")
     else:
         name, data = file, Path(file).read_bytes()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not UTF-8 at offset {error.start}; convert it first, with iconv say") from None
+        raise ValueError(
+            f"{name} is not UTF-8 at offset {error.start}; convert it to UTF-8 first, for example with iconv"
+        ) from None
     lines = [line.strip() for line in text.split("\n")]
     lines = [line for line in lines if line]
     if not lines:
-        raise ValueError(f"{name} is empty: there are no lines to encode")
+        raise ValueError(f"{name} is empty; expected at least one line of text")
     return lines
 
 
 def save_npy(path: Path, vectors: np.ndarray) -> None:
-    with open(path, "wb") as file:  # np.save would add an extension to the name
+    with open(path, "wb") as file:  # given a name, np.save would add an extension
         np.save(file, vectors)

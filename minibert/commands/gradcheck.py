@@ -1,4 +1,4 @@
-"""`minibert gradcheck`: compare every hand-written gradient with finite differences, and print the table."""
+"""`minibert gradcheck`: compare every hand-written gradient with finite differences, and print a table."""
 
 import sys
 from dataclasses import dataclass
@@ -19,32 +19,32 @@ MINIMUM = (13, 15, 36, 22, 7)  # widths that suit all ops; only the models have 
 class GradcheckConfig:
     """Check every element of every gradient against finite differences, in float64.
 
-    Prints a table, and exits with 1 if a gradient fails.
+    Prints a table and exits with status 1 if a gradient fails.
     """
 
     op: Annotated[tuple[str, ...], OP] = ()
-    """Names of the ops, layers or models to check, such as layernorm; an unknown name prints the full list."""
+    """Ops, layers or models to check, such as layernorm; an unknown name prints the full list."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Whose gradients to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Backend to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
+    """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
     seed: int = 0
-    """Seed of the inputs and of the random upstream gradient."""
+    """Seed for the inputs and the random upstream gradient."""
 
     def __post_init__(self) -> None:
         for name in self.op:
             if name not in CASES:
-                raise ValueError(f"there is no gradient check {name!r}; choose from {', '.join(CASES)}")
+                raise ValueError(f"unknown gradient check {name!r}; choose from {', '.join(CASES)}")
         if self.seed < 0:
             raise ValueError(f"--seed is {self.seed}; expected 0 or more")
 
 
 def gradcheck(config: GradcheckConfig) -> int:
-    """Run the checks and print their table.  Returns 1 if one failed, otherwise 0."""
+    """Run the checks and print the table.  Returns 1 if a check failed, otherwise 0."""
     backend = load_backend(config.backend, emulate=config.emulate)
     for name in config.op:
         if name in PAIRS and not backend.has(name):
-            raise ValueError(f"the backend {config.backend} has no {name}; check it with --backend cpu")
+            raise ValueError(f"the {config.backend} backend does not support {name}; use --backend cpu")
     results: list[Result] = []
     widths = None
     for name in config.op or CASES:
@@ -52,15 +52,15 @@ def gradcheck(config: GradcheckConfig) -> int:
         found = [result for case in cases for result in check_gradients(case, config.seed)]
         rows = [as_row(result) for result in found]
         if widths != (widths := fitting([HEADINGS, *rows], widths)):
-            rows.insert(0, HEADINGS)  # again, when the columns become wider
+            rows.insert(0, HEADINGS)  # the headings are printed again when the columns become wider
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         sys.stdout.flush()
         results += found
     passed = sum(result.passed for result in results)
     print(
-        f"\n{passed} of {len(results)} gradients pass on the backend {config.backend}: "
-        f"every element within {TOLERANCE:.0e} of its tensor's largest, in float64"
+        f"\n{passed} of {len(results)} gradients pass on the {config.backend} backend: "
+        f"every error is at most {TOLERANCE:.0e} of its tensor's largest gradient, in float64"
     )
     return 0 if passed == len(results) else 1
 
@@ -71,7 +71,7 @@ def as_row(result: Result) -> tuple[str, ...]:
 
 
 def fitting(rows: list[tuple[str, ...]], at_least: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The widths of the columns, none smaller than before."""
+    """The widths of the columns, none of which is smaller than in `at_least`."""
     columns = zip(*rows, strict=True)
     before = at_least or MINIMUM
     return tuple(max(width, *map(len, column)) for width, column in zip(before, columns, strict=True))

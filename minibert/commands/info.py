@@ -8,14 +8,14 @@ from minibert.ops.facts import EXTRAS, collect
 
 @dataclass(frozen=True)
 class InfoConfig:
-    """Show versions, cores and threads, the BLAS library, the backends and the optional packages."""
+    """Show versions, cores and threads, the BLAS library, backends and optional packages."""
 
     json: bool = False
-    """Print one JSON object instead of the table."""
+    """Print a JSON object instead of a table."""
 
 
 def info(config: InfoConfig) -> None:
-    """Print what `collect` finds, as a table or as JSON."""
+    """Print the facts that `collect` finds, as a table or as JSON."""
     facts = collect()
     print(json.dumps(facts, indent=2) if config.json else as_text(facts))
 

@@ -1,4 +1,4 @@
-"""`minibert lessons`: the course in JupyterLab, and which exercises are done."""
+"""`minibert lessons`: open the course in JupyterLab, and list which exercises are done."""
 
 import importlib.util
 import json
@@ -7,27 +7,29 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import minibert
+from minibert.base.arguments import Argument
 
 FOLDER = "minibert-lessons"  # where the lessons are copied to, if minibert was installed from a wheel
 
 
 @dataclass(frozen=True)
 class LessonsConfig:
-    """Open the course in JupyterLab, after a list of the lessons and of the exercises that are done.
+    """List the lessons and the exercises you have completed, then open the course in JupyterLab.
 
-    It needs the extra `lessons`: pip install -e ".[lessons,corpus]"
+    Requires the extras `lessons` and `corpus`: pip install -e ".[lessons,corpus]"
     """
 
     list: bool = False
-    """Only list; open nothing."""
+    """Only print the list; do not open JupyterLab."""
     lesson: int = 0
-    """The lesson to open."""
-    port: int | None = None
-    """Port of JupyterLab, by default the first that is free from 8888 on."""
+    """Number of the lesson to open."""
+    port: Annotated[int | None, Argument(default="(default: the first free port from 8888)")] = None
+    """Port for JupyterLab."""
     browser: bool = True
-    """Open the browser; otherwise JupyterLab prints the address."""
+    """Open a browser; if not, JupyterLab prints the address."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,22 @@ class Lesson:
     path: Path
     title: str
     minutes: int
-    """how long it takes to run, at most"""
+    """the longest time that the notebook takes to run"""
     hours: str
-    """how long a student takes, according to the lesson"""
+    """the time that a student needs, according to the lesson"""
 
 
 def lessons_folder() -> Path:
-    """The notebooks: next to the package in a clone; inside it in a wheel, and then copied to FOLDER.
+    """The folder of the notebooks: in a clone, next to the package; with a wheel, FOLDER, to which they are copied.
 
-    Raises FileNotFoundError if there are none.
+    Raises FileNotFoundError if there are no notebooks.
     """
     package = Path(minibert.__file__).parent
     if (package.parent / "lessons").is_dir():
         return package.parent / "lessons"
     if not (package / "lessons").is_dir():
         raise FileNotFoundError(
-            "this installation has no lessons; clone the repository, and install minibert from there"
+            "this installation does not include the lessons; clone the repository and install minibert from there"
         )
     if not Path(FOLDER).exists():
         shutil.copytree(package / "lessons", FOLDER)
@@ -61,7 +63,7 @@ def lessons_folder() -> Path:
 
 
 def find_lessons(folder: Path) -> list[Lesson]:
-    """The lessons in their order."""
+    """The lessons in a folder, in the order of the course."""
     found = []
     for path in sorted(folder.glob("[0-9][0-9]*.ipynb")):
         about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["minibert"]
@@ -70,7 +72,7 @@ def find_lessons(folder: Path) -> list[Lesson]:
 
 
 def lessons(config: LessonsConfig) -> int:
-    """List the lessons; open one.  Raises ValueError if there is no such lesson, ImportError without Jupyter."""
+    """List the lessons, and open one.  Raises ValueError if there is no such lesson, ImportError without Jupyter."""
     folder = lessons_folder()
     course = find_lessons(folder)
     chosen = next((lesson for lesson in course if lesson.number == config.lesson), None)
@@ -90,14 +92,14 @@ def lessons(config: LessonsConfig) -> int:
 
 
 def table(course: list[Lesson]) -> str:
-    """A line for each lesson, with its exercises: done ones with the day, others with a dot."""
+    """A line for each lesson, with the exercises: each done one with the day, each other one with a dot."""
     from minibert.exercises import EXERCISES, read_progress
 
     done, lines = read_progress(), []
     for lesson in course:
         of_lesson = [exercise for exercise in EXERCISES.values() if exercise.lesson == lesson.number]
         count = sum(exercise.name in done for exercise in of_lesson)
-        state = f"{count} of {len(of_lesson)} exercises done" if of_lesson else "no exercises"
+        state = f"{count} of {len(of_lesson)} exercises completed" if of_lesson else "no exercises"
         lines.append(f"{lesson.number:3}  {lesson.title:58} {lesson.hours:>9}  {state}")
         lines += [
             f"       {'✓' if exercise.name in done else '·'} {exercise.name:26} {exercise.task}"

@@ -1,6 +1,6 @@
 """Read a dataclass from the command line: argparse finds the words of each option, this file interprets them.
 
-Every error in a command line is one line: argparse's own messages repeat the usage, and name Python's types.
+Every error in a command line is reported in one line; argparse's own messages repeat the usage and name Python types.
 """
 
 import argparse
@@ -18,18 +18,18 @@ from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_
 
 from minibert.base.arguments import Argument
 
-VALUE_MISSING = object()  # what argparse finds for an option at the end of the line
-NAMES = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}  # what the help calls a value of a type
+VALUE_MISSING = object()  # the value that argparse finds for an option without a value at the end of the line
+NAMES = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}  # type -> the name of such a value in the help
 EXPECTED = {int: "a whole number", float: "a number"}
 
 
 def read_options(config_class: type, words: Sequence[str], program: str, note: str = "") -> Any:
     """An instance of the dataclass `config_class`, filled from the command line `words`.
 
-    `program` is the name that the help shows, `note` a line below its description.  A class method `defaults`,
+    `program` is the name that the help shows, `note` a line below the help's description.  A class method `defaults`,
     if the dataclass has one, is given the words and returns the values of omitted options.
-    Returns None if --help was asked for, and printed. Raises ValueError, in one line, for a command line that
-    does not fit.
+    Returns None if --help was asked for, after printing the help.  Raises ValueError with a one-line message for
+    a command line that does not fit.
     """
     options = options_of(config_class)
     description = "\n\n".join(filter(None, (inspect.getdoc(config_class), note)))
@@ -51,15 +51,18 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words before and after the first "--", after which nothing is an option."""
+    """The words before the first "--", and the words after it, none of which is an option."""
     words = list(words)
     end = words.index("--") if "--" in words else len(words)
     return words[:end], words[end + 1 :]
 
 
 class Kind(NamedTuple):
-    """The type of a field: `element`, str, int, float, bool or Path; `choices`, the values of a Literal, or ();
-    many: a tuple of these."""
+    """The type of a field.
+
+    element: str, int, float, bool or Path; choices: the values of a Literal, or (); many: whether the field is a
+    tuple of such values.
+    """
 
     element: type
     choices: tuple[str, ...] = ()
@@ -81,7 +84,7 @@ def kind_of(annotation: Any) -> Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """A field of the dataclass, as the command line shows it."""
+    """A field of the dataclass in the form that it has on the command line."""
 
     name: str
     kind: Kind
@@ -101,7 +104,7 @@ class Option:
 
     @property
     def shown(self) -> str:
-        """Its name in messages."""
+        """The option's name in messages."""
         return self.metavar if self.note.positional else self.flag
 
     @property
@@ -113,20 +116,20 @@ class Option:
         return f"{self.doc} {self.note.default or required}".replace("%", "%%")
 
     def read(self, given: Any) -> Any:
-        """The field's value, from the words that were found for it.  Raises ValueError for invalid words."""
+        """The field's value, from the words given for the option.  Raises ValueError for invalid words."""
         if self.kind.many:
             return tuple(map(self.read_word, given))
         return given if isinstance(given, bool) else self.read_word(given)
 
     def read_word(self, word: str) -> Any:
         if word is VALUE_MISSING:
-            raise ValueError(f"{self.shown} needs a value")
+            raise ValueError(f"{self.shown} requires a value")
         if self.kind.choices and word not in self.kind.choices:
-            raise ValueError(f"{self.shown} {word}: expected one of {', '.join(self.kind.choices)}")
+            raise ValueError(f"{self.shown} is {word!r}; expected one of {', '.join(self.kind.choices)}")
         try:
             return self.kind.element(word)
         except ValueError:
-            raise ValueError(f"{self.shown}: expected {EXPECTED[self.kind.element]}, given {word!r}") from None
+            raise ValueError(f"{self.shown} is {word!r}; expected {EXPECTED[self.kind.element]}") from None
 
 
 def options_of(config_class: type) -> list[Option]:
@@ -142,7 +145,7 @@ def options_of(config_class: type) -> list[Option]:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors raised instead of printed."""
+    """An argparse parser that raises errors instead of printing them."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
@@ -167,14 +170,14 @@ def parser_of(options: list[Option], program: str, description: str) -> Parser:
             shape = dict(dest=option.name, action=argparse.BooleanOptionalAction)
         elif option.kind.many:
             shape["nargs"] = "*"
-        else:  # a value that is missing is reported by Option.read, in its own words
+        else:  # Option.read reports a missing value, with a message of its own
             shape |= dict(nargs="?", const=VALUE_MISSING)
         parser.add_argument(*names, default=argparse.SUPPRESS, help=option.help, **shape)
     return parser
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """The description unchanged; one metavar for an option, however many values it takes; names are not broken."""
+    """A help formatter: unchanged description, one metavar for any number of values, no line breaks in names."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
@@ -185,13 +188,13 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 def words_of(options: list[Option], before: list[str], after: list[str]) -> dict[str, Any]:
-    """The words of each option given, by its name: one, or a list if it takes any number; a bool for a flag.
+    """The words given for each option, by the option's name: a word, a list if several are allowed, a bool for a flag.
 
     before, after: the command line around "--".  Raises ValueError for words that no option takes.
     """
     named = [option for option in options if not option.note.positional]
     try:
-        # argparse takes a positional argument's words from one place only: "a.txt --steps 3 b.txt" would fail
+        # argparse takes the words of a positional argument from one place only, so "a.txt --steps 3 b.txt" would fail
         found, others = parser_of(named, "", "").parse_known_args([with_hyphens(word) for word in before])
     except argparse.ArgumentError as error:
         raise ValueError(f"{error.argument_name}: {error.message}") from None
@@ -200,25 +203,25 @@ def words_of(options: list[Option], before: list[str], after: list[str]) -> dict
         flags = [option.flag for option in named]
         close = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1, cutoff=0.7)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ValueError(f"there is no option {', '.join(map(repr, unknown))}{hint}")
+        raise ValueError(f"unknown option {', '.join(map(repr, unknown))}{hint}")
     others += after
     for option in options:
         if option.note.positional and others:
             given[option.name] = others if option.kind.many else others.pop(0)
             others = [] if option.kind.many else others
     if others:
-        raise ValueError(f"more arguments than it takes: {', '.join(map(repr, others))}")
+        raise ValueError(f"unexpected arguments: {', '.join(map(repr, others))}")
     return given
 
 
 def with_hyphens(word: str) -> str:
-    """--batch_tokens is the same as --batch-tokens."""
+    """The word with hyphens in the option's name, because --batch_tokens means the same as --batch-tokens."""
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value if flag.startswith("--") and " " not in flag else word
 
 
 def field_docs(config_class: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass, its lines joined."""
+    """The docstring below each field of a dataclass, with the lines joined."""
     tree: Any = ast.parse(textwrap.dedent(inspect.getsource(config_class)))
     docs: dict[str, str] = {}
     for field, below in pairwise(tree.body[0].body):
@@ -230,9 +233,9 @@ def field_docs(config_class: type) -> dict[str, str]:
 def check_writable(option: str, path: Path) -> None:
     """Raise OSError or ValueError, naming the option, if a file cannot be written."""
     if path.exists() and not path.is_file():
-        raise ValueError(f"{option} {path} is not a regular file; expected the name of a file to write")
+        raise ValueError(f"{option} {path} exists and is not a regular file; choose another file name")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{option} {path}: there is no folder {path.parent}; make it first")
+        raise FileNotFoundError(f"{option} {path}: the folder {path.parent} does not exist; create it first")
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:

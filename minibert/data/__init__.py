@@ -1,9 +1,8 @@
-"""Token ids -> batches: corpora, shards on disk, sentence pairs, masking.
+"""From token ids to batches: corpora, shards on disk, sentence pairs, and masking.
 
-Suggested reading order: batch (what a model takes), masked_batch (with its targets),
-corpus (documents), shards (tokens on disk),
-held_out, examples (which tokens make a sequence), pairs (next-sentence prediction), masking, pretraining
-(combines them), baselines (what a model has to beat).
+Suggested reading order: batch (a model's input), masked_batch (a batch with targets), corpus (documents), shards
+(tokens on disk), held_out, examples (which tokens make a sequence), pairs (next-sentence prediction), masking,
+pretraining (which combines them), baselines (which a model has to beat).
 """
 
 from minibert.data.batch import Batch, from_padded, to_padded

@@ -1,11 +1,11 @@
 """Count-based baselines: three predictions to beat, on the same held-out tokens.
 
-    most frequent       always the most frequent token of the training text
+    most frequent       the most frequent token of the training text
     left neighbour      the most frequent successor of the token on the left
     both neighbours     the most frequent token between the token on the left and the one on the right
 
-A model that has learnt only word frequencies scores like the first.  One that beats the last has learnt
-something from beyond the two neighbours; and the baselines even have an advantage: they see the true
+A model that has learnt only word frequencies scores like the first baseline.  A model that beats the last baseline
+has learnt something from beyond the two neighbours.  The baselines even have an advantage: they see the true
 neighbours, which are sometimes masked for the model.
 """
 
@@ -16,21 +16,21 @@ import numpy as np
 from minibert.data.documents import DocumentSet
 from minibert.data.masked_batch import MaskedBatch
 
-CHUNK_TOKENS = 1 << 24  # training tokens counted at a time
-BOUNDARY = -1  # between two documents and beyond the ends of a sequence: no neighbour
+CHUNK_TOKENS = 1 << 24  # number of training tokens counted at a time
+BOUNDARY = -1  # stands for "no neighbour" between two documents and beyond the ends of a sequence
 
 
 def baselines(train: DocumentSet, batches: Iterable[MaskedBatch]) -> dict[str, float]:
     """Accuracy, 0 to 1, of each baseline over all masked tokens of `batches`.
 
-    train: the DocumentSet to count in; batches: those that the model is evaluated on.
-    For a neighbour that never occurs there, such as [CLS] or [SEP], `both neighbours` falls back on
-    the left one, and `left neighbour` on the most frequent token.  Of equally frequent tokens the one with the
+    train: the DocumentSet to count in; batches: the batches that the model is evaluated on.
+    For a neighbour that never occurs in `train`, such as [CLS] or [SEP], `both neighbours` falls back on
+    `left neighbour`, and `left neighbour` on the most frequent token.  Of equally frequent tokens, the one with the
     lowest id is guessed.  Raises ValueError when nothing is masked.
     """
     left, label, right = np.concatenate([_masked_tokens(batch) for batch in batches], axis=1)  # [M] each
     if not len(label):
-        raise ValueError("the evaluation batches hold no masked token to guess")
+        raise ValueError("the evaluation batches contain no masked tokens to predict")
     nothing = np.zeros_like(label)
     frequent, after_left, between = Counts(nothing), Counts(left), Counts(_pair(left, right))
     for tokens in _chunks(train):
@@ -49,7 +49,7 @@ def baselines(train: DocumentSet, batches: Iterable[MaskedBatch]) -> dict[str, f
 
 
 class Counts:
-    """How often each token was seen in each of the given contexts; a context is any int64 >= 0."""
+    """The number of times that each token occurred in each of the given contexts; a context is any int64 >= 0."""
 
     def __init__(self, contexts: np.ndarray) -> None:
         self.contexts = np.unique(contexts[contexts >= 0])
@@ -57,7 +57,7 @@ class Counts:
         self.counts = np.zeros(0, np.int64)
 
     def add(self, contexts: np.ndarray, tokens: np.ndarray) -> None:
-        """Count tokens int64 [n], each in its context [n]; other contexts and boundaries are not counted."""
+        """Count tokens int64 [n] in their contexts [n], except in contexts not given, and except boundaries."""
         number, known = self._number(contexts)
         known &= tokens != BOUNDARY
         keys, counts = np.unique(_pair(number[known], tokens[known]), return_counts=True)
@@ -66,9 +66,9 @@ class Counts:
         self.counts = np.bincount(index, weights, minlength=len(self.keys)).astype(np.int64)
 
     def guess(self, contexts: np.ndarray, otherwise: int | np.ndarray) -> np.ndarray:
-        """The most frequent token of each context [M]; `otherwise` [M] or scalar where it was never seen."""
+        """The most frequent token in each context [M], or `otherwise` ([M] or scalar) for a context never seen."""
         number, token = self.keys >> 32, self.keys & 0xFFFFFFFF
-        order = np.lexsort((token, -self.counts, number))  # in each context, the best one first
+        order = np.lexsort((token, -self.counts, number))  # in each context, the most frequent token first
         first = np.unique(number[order], return_index=True)[1]
         best = np.full(len(self.contexts) + 1, BOUNDARY)
         best[number[order[first]]] = token[order[first]]
@@ -77,14 +77,14 @@ class Counts:
         return np.where(guesses == BOUNDARY, otherwise, guesses)
 
     def _number(self, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The number of each context [n] among the given ones, and whether it is one of them."""
+        """The index of each context [n] among the given ones, and whether it is among them."""
         number = np.searchsorted(self.contexts, contexts)
         padded = np.append(self.contexts, BOUNDARY)
         return number, (padded[number] == contexts) & (contexts >= 0)
 
 
 def _pair(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two numbers below 2**31 as one int64, ordered like them; negative if one of them is."""
+    """Two numbers below 2**31 combined into one int64 of the same order, negative if either number is."""
     return np.where((first < 0) | (second < 0), BOUNDARY, first << 32 | second)
 
 
@@ -98,7 +98,7 @@ def _masked_tokens(batch: MaskedBatch) -> np.ndarray:
 
 
 def _chunks(documents: DocumentSet) -> Iterator[np.ndarray]:
-    """The tokens of the documents, int64, with a boundary after each; some documents at a time."""
+    """Yields the tokens of some documents at a time, int64, with a boundary after each document."""
     boundary = np.array([BOUNDARY])
     pieces, size = [], 0
     for index in range(len(documents)):

@@ -1,11 +1,11 @@
-"""Batch: sequences of different lengths, laid end to end in one flat run of tokens, without padding.
+"""Batch: sequences of different lengths, concatenated into one flat run of tokens without padding.
 
 Three sequences of 5, 3 and 4 tokens are
 
     token_ids      c a b d s  c e s  c f g s          [N] = [12]
     cu_seqlens     0          5      8        12      [B + 1] = [4], the running sum of the lengths
 
-Everything but attention works token by token and never needs to know where a sequence ends.
+Every layer except attention works token by token and never needs to know where a sequence ends.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ from minibert.base.arrays import DTypeLike
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The tokens of B sequences, N in all: the model's input, without any targets.
+    """The N tokens of B sequences: the model's input, without any targets.
 
     A batch may be a part of a larger *global* batch, which was split among micro-batches or processes.
-    int32 unless stated otherwise.
+    Arrays are int32 unless stated otherwise.
     """
 
     token_ids: np.ndarray
-    """[N] what the model sees: in pre-training some tokens are hidden by [MASK]."""
+    """[N] the ids that the model sees; in pre-training some tokens are hidden by [MASK]."""
     segment_ids: np.ndarray
     """[N] 0 for [CLS] A [SEP], 1 for B [SEP] (token_type_ids in transformers)."""
     position_ids: np.ndarray
-    """[N] the row of the position table of each token."""
+    """[N] the row of each token in the table of position embeddings."""
     cu_seqlens: np.ndarray
     """[B + 1] the running sum of lengths: sequence i is tokens cu_seqlens[i] to cu_seqlens[i + 1]."""
     sequence_numbers: np.ndarray
-    """int64 [B] the number of each sequence in the global batch: the counter of its random decisions."""
+    """int64 [B] the number of each sequence in the global batch, the counter of the sequence's random decisions."""
 
     def __post_init__(self) -> None:
         tokens, sequences = len(self.token_ids), len(self.sequence_numbers)
@@ -46,13 +46,12 @@ class Batch:
         if sequences == 0 or ends[0] != 0 or ends[-1] != tokens or np.any(ends[1:] <= ends[:-1]):
             raise ValueError(
                 f"Batch.cu_seqlens must rise from 0 to the number of tokens ({tokens}), "
-                "one sequence of at least one token after the other"
+                "with at least one token per sequence"
             )
 
     @classmethod
     def of_sequences(cls, token_ids: Sequence, segment_ids: Sequence | None = None, first: int = 0) -> "Batch":
-        """Lay sequences end to end.
-
+        """Concatenate sequences into a batch.
         token_ids, segment_ids: a list of integer arrays [T], one for each sequence; without segment_ids all are 0.
         first: the number of the first sequence in the global batch.
         """
@@ -73,15 +72,13 @@ class Batch:
 
     @property
     def cls_positions(self) -> np.ndarray:
-        """[B] where each sequence starts: its [CLS]."""
+        """[B] the index of each sequence's first token, [CLS]."""
         return self.cu_seqlens[:-1]
 
     def take(self, first: int, last: int) -> "Batch":
-        """Sequences first to last - 1 as a Batch; they keep their numbers."""
+        """Sequences first to last - 1 as a Batch, with their numbers in the global batch."""
         if not 0 <= first < last <= len(self.sequence_numbers):
-            raise ValueError(
-                f"cannot take sequences {first} to {last} of a batch that has {len(self.sequence_numbers)}"
-            )
+            raise ValueError(f"cannot take sequences {first} to {last} of a batch of {len(self.sequence_numbers)}")
         start, stop = self.cu_seqlens[first], self.cu_seqlens[last]
         return Batch(
             token_ids=self.token_ids[start:stop],
@@ -93,7 +90,7 @@ class Batch:
 
 
 def check_array(name: str, array: np.ndarray, length: int, dtype: DTypeLike = np.int32) -> None:
-    """Raise ValueError unless an array is of that dtype and shape [length]."""
+    """Raise ValueError unless an array has the dtype `dtype` and the shape [length]."""
     if array.dtype != dtype or array.shape != (length,):
         raise ValueError(
             f"{name} must be {np.dtype(dtype).name} of shape [{length}], got {array.dtype} of shape {list(array.shape)}"
@@ -101,7 +98,7 @@ def check_array(name: str, array: np.ndarray, length: int, dtype: DTypeLike = np
 
 
 def parts_of(sequences: int, parts: int) -> list[tuple[int, int]]:
-    """(first, last) of each of `parts` (almost) equal parts, in order.  ValueError for more parts than sequences."""
+    """(first, last) of each of `parts` (almost) equal parts, in order.  ValueError if sequences < parts."""
     if not 1 <= parts <= sequences:
         raise ValueError(f"cannot split a batch of {sequences} sequences into {parts} parts")
     ends = [sequences * i // parts for i in range(parts + 1)]
@@ -113,10 +110,10 @@ def from_padded(
     attention_mask: Sequence | np.ndarray | None = None,
     token_type_ids: Sequence | np.ndarray | None = None,
 ) -> Batch:
-    """The Batch of a padded batch, the form that other libraries use.
+    """The Batch made from a padded batch, the form that other libraries use.
 
     input_ids [B, T]; attention_mask [B, T], 0 on padding (left, right or between) and 1 elsewhere;
-    token_type_ids [B, T], the segments.  They default to all ones and all zeros.
+    token_type_ids [B, T], the segments.  They default to all ones and all zeros, respectively.
     A token keeps its column as its position, as in transformers.
     Raises ValueError when shapes differ, the mask holds other values, or a sequence has no token.
     """
@@ -135,16 +132,16 @@ def from_padded(
 
 
 def kept_tokens(input_ids: np.ndarray, attention_mask: Sequence | np.ndarray | None = None) -> np.ndarray:
-    """bool [B, T]: which entries of a padded batch are tokens.  Raises ValueError as `from_padded` does."""
+    """The mask, bool [B, T], of the tokens in a padded batch.  Raises ValueError as `from_padded` does."""
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids must have shape [sequences, length], got {list(input_ids.shape)}")
     mask = np.ones_like(input_ids) if attention_mask is None else np.asarray(attention_mask)
     check_shape("attention_mask", mask, input_ids)
     if not np.isin(mask, (0, 1)).all():
-        raise ValueError("attention_mask must hold only 0 (padding) and 1 (token)")
+        raise ValueError("attention_mask must contain only 0 (padding) and 1 (token)")
     kept = mask.astype(bool)  # [B, T]
     if not len(kept) or not kept.any(axis=1).all():
-        raise ValueError("each sequence of a padded batch needs at least one token with attention_mask 1")
+        raise ValueError("each sequence of a padded batch must have at least one token with attention_mask 1")
     return kept
 
 
@@ -164,7 +161,7 @@ def to_padded(batch: Batch, pad_id: int = 0) -> dict[str, np.ndarray]:
 
 
 def padded(batch: Batch, values: np.ndarray, filler: int) -> np.ndarray:
-    """One value for each token [N] -> int64 [B, T], with `filler` on padding."""
+    """One value for each token, [N] -> int64 [B, T], with `filler` on padding."""
     kept = np.arange(batch.lengths.max()) < batch.lengths[:, None]  # [B, T]
     result = np.full(kept.shape, filler, np.int64)
     result[kept] = values

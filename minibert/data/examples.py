@@ -1,7 +1,7 @@
-"""Examples by number: which tokens make up a sequence, and the order of the sequences.
+"""Examples by number: which tokens make up a sequence, and in which order the sequences come.
 
-Nothing is shuffled or planned ahead.  A source of examples has a fixed number S of them; example number n of a
-training phase belongs to epoch n // S, and a permutation of that epoch says which of the S it is.  So any step can
+Nothing is shuffled or planned ahead.  A source has a fixed number S of examples; example number n of a training phase
+belongs to epoch n // S, and a permutation of that epoch says which of the S examples it is.  Any step can therefore
 be computed directly, and a resumed run needs to know only its step.
 """
 
@@ -17,22 +17,22 @@ FEISTEL_ROUNDS = 4
 
 
 def permute(index: np.ndarray, size: int, seed: int, epoch: int, stream: int = 0) -> np.ndarray:
-    """The image of each index of 0 .. size - 1 under this epoch's permutation; int64, the shape of index.
+    """The image of each index in 0 .. size - 1 under this epoch's permutation, as int64 of the shape of `index`.
 
-    A bijection of 0 .. size - 1, computed entry by entry.  The index is written as two digits (left, right), with
+    The bijection of 0 .. size - 1 is computed entry by entry.  The index is written as two digits (left, right), with
     a = ceil(sqrt(size)) values on the left and b = ceil(size / a) on the right, and in each round one digit is
     rotated by a random amount that depends on the other:
 
         left = (left + F(right)) mod a        right = (right + F(left)) mod b        ...
 
-    Each round can be undone, so all of them together are a bijection of the a * b pairs, of which at most a - 1
-    lie outside 0 .. size - 1.  An index that comes out there is permuted again until it is inside ("cycle
-    walking"): the pairs form cycles, and the walk stays on one, so this too is a bijection.
+    Each round is invertible, so all rounds together are a bijection of the a * b pairs, of which at most a - 1
+    lie outside 0 .. size - 1.  An index that is mapped outside is permuted again until it is inside ("cycle
+    walking"): the pairs form cycles, and the walk stays on one cycle, so this too is a bijection.
     Source: Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 5 (generalised Feistel).
     """
     index = np.asarray(index, np.int64)
     if size < 1 or index.size and not (0 <= index.min() and index.max() < size):
-        raise ValueError(f"cannot permute an index outside 0 .. {size - 1}")
+        raise ValueError(f"cannot permute an index outside 0 to {size - 1}")
     a = isqrt(size - 1) + 1
     b = -(-size // a)
     turns = _turns(a, b, seed, epoch, stream)
@@ -48,7 +48,7 @@ def permute(index: np.ndarray, size: int, seed: int, epoch: int, stream: int = 0
 
 
 def in_epoch_order(examples: np.ndarray, size: int, seed: int, stream: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Examples [B], numbered since the phase began -> (which of the source's, in which epoch), int64 [B] each."""
+    """Examples [B], numbered from the phase's start -> (index in the source, epoch), int64 [B] each."""
     epochs, index = np.divmod(examples, size)
     for epoch in np.unique(epochs):
         of_epoch = epochs == epoch
@@ -58,7 +58,7 @@ def in_epoch_order(examples: np.ndarray, size: int, seed: int, stream: int = 0) 
 
 @lru_cache(maxsize=16)
 def _turns(a: int, b: int, seed: int, epoch: int, stream: int) -> list[np.ndarray]:
-    """F of each round as a table: F(right) below a, F(left) below b.  Small (sqrt(size)), and kept for the epoch."""
+    """F of each round as a table, with F(right) < a and F(left) < b; small (sqrt(size)), and cached for the epoch."""
     return [
         integer_below(philox4x32((seed, epoch), (np.arange(digits), r, stream, SITE_ORDER))[0], limit)
         for r in range(FEISTEL_ROUNDS)
@@ -69,27 +69,29 @@ def _turns(a: int, b: int, seed: int, epoch: int, stream: int) -> list[np.ndarra
 class Windows:
     """Sequences without sentence pairs: [CLS], up to length - 2 tokens of one document, [SEP].
 
-    In an epoch the windows tile every document: each token is in exactly one of them.  The tiling starts at
+    In an epoch the windows tile every document: each token is in exactly one window.  The tiling starts at
     a different place in every epoch, so that a token is not always seen with the same neighbours: a document of n
-    tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the spare tokens are
-    divided at random between the first and the last of them.  A document of up to w tokens is one window.
+    tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the spare places are
+    divided at random between the first and the last window.  A document of up to w tokens is one window.
     """
 
     SHORTEST = 4  # tokens
 
     def __init__(self, documents: DocumentSet, length: int) -> None:
         if length < self.SHORTEST:
-            raise ValueError(f"sequences of {length} tokens are too short: [CLS], two tokens and [SEP] are 4")
+            raise ValueError(
+                f"sequences of {length} tokens are too short; expected at least 4: [CLS], two tokens and [SEP]"
+            )
         self.documents = documents
         self.width = length - 2
         counts = np.where(documents.token_counts <= self.width, 1, documents.token_counts // self.width + 1)
-        self.ends = np.cumsum(counts)  # [documents], windows up to and including each document
+        self.ends = np.cumsum(counts)  # [documents], number of windows up to and including each document
         self.size = int(self.ends[-1]) if len(self.ends) else 0
 
     def parts(
         self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], None]:
-        """Where windows number `index` [B] of their epochs lie: [(starts, stops)] int64 [B], and no labels.
+        """The places of windows number `index` [B] in their epochs: [(starts, stops)] int64 [B], and no labels.
 
         The tiling is a function of (seed, epoch, document); sequence numbers and step do not matter.
         """

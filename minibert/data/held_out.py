@@ -1,8 +1,8 @@
-"""Held-out documents: set aside before training, to measure a model on text that it has never seen.
+"""Held-out documents, which are set aside before training to measure a model on text that it has never seen.
 
 The choice must not depend on anything that changes between runs: not on the seed, the order of files, or what
-else is in the corpus.  So a hash of a group's name decides: the group is held out when it falls in the lowest
-`share` of all hashes.
+else is in the corpus.  A hash of a group's name therefore decides: the group is held out when the hash falls in the
+lowest `share` of all hashes.
 """
 
 import hashlib
@@ -10,16 +10,16 @@ import hashlib
 import numpy as np
 
 HELD_OUT_SHARE = 0.05
-LARGEST_SHARE = 0.25  # of the tokens: groups that would take more than this are not held out
-GOLDEN_RATIO = 0x9E3779B97F4A7C15  # times 2**-64: (sqrt(5) - 1) / 2
-FEWEST_DOCUMENTS = 2  # held out, where possible: a sentence pair needs another document
+LARGEST_SHARE = 0.25  # share of the tokens; groups that would take more than this are not held out
+GOLDEN_RATIO = 0x9E3779B97F4A7C15  # this number times 2**-64 is (sqrt(5) - 1) / 2
+FEWEST_DOCUMENTS = 2  # number of documents to hold out if possible, because a random pair needs another document
 
 
 def stable_hash(name: str) -> int:
     """A 64-bit hash of the name alone, the same on every machine (Python's own hash differs from run to run).
 
-    A name that is a number, such as a year, is multiplied by the golden ratio (Knuth, volume 3, section 6.4): that
-    spreads consecutive numbers evenly, so that the held-out years come from all periods.  Others are hashed: SHA-256.
+    A name that is a number, such as a year, is multiplied by the golden ratio (Knuth, volume 3, section 6.4), which
+    spreads consecutive numbers evenly, so that the held-out years come from all periods.  Other names: SHA-256.
     """
     if name.isascii() and name.isdecimal():
         return int(name) * GOLDEN_RATIO % 2**64
@@ -29,19 +29,19 @@ def stable_hash(name: str) -> int:
 def held_out_documents(
     group_hashes: np.ndarray, name_hashes: np.ndarray, token_counts: np.ndarray, share: float = HELD_OUT_SHARE
 ) -> np.ndarray:
-    """True for each document that is held out; bool [documents].
+    """The mask, bool [documents], of the documents that are held out.
 
     group_hashes, name_hashes: uint64 [documents], stable_hash of each document's group and name;
     token_counts: int [documents].  Whole groups are held out.  If there are few groups and none falls below
-    the share, those with the lowest hashes are taken; if every group is too large for that (one text file, say),
+    the share, the groups with the lowest hashes are taken; if every group is too large (for example one text file),
     single documents are held out.  Raises ValueError when there are fewer than two documents.
     """
     if not 0 < share < 1:
-        raise ValueError(f"the held-out share must lie between 0 and 1, got {share}")
+        raise ValueError(f"the held-out share must be between 0 and 1, got {share}")
     if len(token_counts) < 2:
         raise ValueError(
-            f"the corpus has {len(token_counts)} document, but at least 2 are needed, one of them held out; "
-            "in a text file, blank lines separate documents"
+            f"the corpus has {len(token_counts)} document; expected at least 2, as one is held out; "
+            "in a text file, separate documents with blank lines"
         )
     for hashes in (group_hashes, name_hashes):
         held_out = _lowest(np.asarray(hashes, np.uint64), np.asarray(token_counts), share)
@@ -51,7 +51,7 @@ def held_out_documents(
 
 
 def _lowest(hashes: np.ndarray, token_counts: np.ndarray, share: float) -> np.ndarray:
-    """Documents whose hash is below the share, or among the lowest while fewer than two documents are chosen."""
+    """The documents with a hash below the share, or with the lowest hashes if these are fewer than two documents."""
     keys, group_of = np.unique(hashes, return_inverse=True)  # [groups] ascending, [documents]
     tokens = np.bincount(group_of, weights=token_counts)  # [groups]
     documents = np.bincount(group_of)  # [groups]

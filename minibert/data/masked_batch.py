@@ -1,4 +1,4 @@
-"""A pre-training batch: the tokens that a model reads, and its targets."""
+"""A pre-training batch: the tokens that a model reads, and the targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ IGNORED = -100  # how transformers marks the labels of positions that are not pr
 
 @dataclass(frozen=True, eq=False)
 class MaskedBatch:
-    """N tokens in B sequences; M of them to be predicted; optionally the next-sentence label of each pair; int32."""
+    """N tokens in B sequences, M of which are to be predicted, with optional next-sentence labels; all int32."""
 
     tokens: Batch
-    """with some of its token_ids hidden by [MASK]"""
+    """the batch, with some of the token_ids hidden by [MASK]"""
     masked_positions: np.ndarray
     """[M] indices into the flat batch of the tokens to predict, ascending."""
     masked_labels: np.ndarray
-    """[M] the original ids of those tokens."""
+    """[M] the original ids of the tokens to predict."""
     nsp_labels: np.ndarray | None
     """[B] 0: B follows A, 1: B is random (as in transformers); None for a batch without sentence pairs."""
     mlm_count: int
-    """The M of the global batch: a sum over M is divided by it, so that the parts' losses add up."""
+    """The M of the global batch, by which sums over M are divided, so that the losses of the parts add up."""
     nsp_count: int
-    """The B of the global batch, likewise; 0 for a batch without sentence pairs."""
+    """The B of the global batch, which is used likewise; 0 for a batch without sentence pairs."""
 
     def __post_init__(self) -> None:
         masked, tokens = self.masked_positions, len(self.tokens.token_ids)
@@ -43,7 +43,9 @@ class MaskedBatch:
         if self.nsp_labels is not None:
             check_array("MaskedBatch.nsp_labels", self.nsp_labels, len(self.tokens.sequence_numbers))
         if len(masked) and (masked[0] < 0 or masked[-1] >= tokens or np.any(masked[1:] <= masked[:-1])):
-            raise ValueError(f"MaskedBatch.masked_positions must be ascending indices below {tokens}")
+            raise ValueError(
+                f"MaskedBatch.masked_positions must be ascending indices below {tokens}, the number of tokens"
+            )
 
     @property
     def original_ids(self) -> np.ndarray:
@@ -53,7 +55,7 @@ class MaskedBatch:
         return ids
 
     def take(self, first: int, last: int) -> "MaskedBatch":
-        """Sequences first to last - 1 as a MaskedBatch; numbers and global counts are kept."""
+        """Sequences first to last - 1 as a MaskedBatch, with unchanged numbers and global counts."""
         tokens = self.tokens.take(first, last)
         start, stop = self.tokens.cu_seqlens[first], self.tokens.cu_seqlens[last]
         masked = slice(*np.searchsorted(self.masked_positions, [start, stop]))
@@ -67,7 +69,7 @@ class MaskedBatch:
         )
 
     def split(self, parts: int) -> list["MaskedBatch"]:
-        """Cut into micro-batches of (almost) equally many sequences, in order."""
+        """Cut into micro-batches with (almost) equal numbers of sequences, in order."""
         return [self.take(first, last) for first, last in parts_of(len(self.tokens.sequence_numbers), parts)]
 
 
@@ -78,10 +80,10 @@ def masked_from_padded(
     labels: Sequence | np.ndarray | None = None,
     next_sentence_label: Sequence | np.ndarray | None = None,
 ) -> MaskedBatch:
-    """The MaskedBatch of a padded batch: the arguments of transformers' BertForPreTraining.
+    """The MaskedBatch made from a padded batch, given the arguments of transformers' BertForPreTraining.
 
-    labels [B, T]: the original ids where they are to be predicted and -100 elsewhere; next_sentence_label [B].  By
-    default nothing is predicted and there are no pairs.  Other arguments and errors as in `from_padded`.
+    labels [B, T]: the original ids of the tokens to predict and -100 elsewhere; next_sentence_label [B].  By
+    default nothing is predicted and there are no pairs.  Other arguments and errors are as in `from_padded`.
     """
     tokens = from_padded(input_ids, attention_mask, token_type_ids)
     input_ids = np.asarray(input_ids)

@@ -1,4 +1,4 @@
-"""Masking: hide some tokens of a batch; the model learns by predicting them from both sides.
+"""Masking: hide some tokens of a batch, which the model learns to predict from the context on both sides.
 
 Devlin et al. 2019, section 3.1: 15 % of the word pieces are chosen to be predicted.  Of these,
 
@@ -6,13 +6,13 @@ Devlin et al. 2019, section 3.1: 15 % of the word pieces are chosen to be predic
     10 %   become a random piece,
     10 %   stay as they are.
 
-[MASK] never occurs in fine-tuning.  The random and the unchanged pieces keep the model from relying on it: it
-must predict from context at *every* position, as it cannot know which of the pieces it sees are the original ones.
+[MASK] never occurs in fine-tuning.  The random and the unchanged pieces keep the model from relying on [MASK]:
+the model must predict from context at *every* position, as it cannot know which of the pieces it sees are original.
 
 The authors' release draws ten masked versions of the corpus in advance, each with round(15 %) of a sequence's
 pieces.  Here a coin is tossed for every piece, at every step.  The coin is a function of (seed, step, number
-of the sequence in the global batch, position in the sequence), so it falls the same way however the batch is
-split among micro-batches or processes.
+of the sequence in the global batch, position in the sequence), so the outcome does not depend on how the batch
+is split among micro-batches or processes.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from minibert.base.philox import SITE_MASKING, happens, integer_below, philox4x3
 from minibert.text import Tokenizer
 
 MASK_SHARE = 0.8  # share of the chosen tokens that become [MASK]
-RANDOM_SHARE = 0.1  # share of the chosen tokens that become a random one; the rest stay
+RANDOM_SHARE = 0.1  # share of the chosen tokens that become a random token; the rest stay unchanged
 
 
 @dataclass(frozen=True, eq=False)
 class MaskingIds:
-    """What masking needs to know about a vocabulary of V pieces."""
+    """The properties of a vocabulary of V pieces that masking needs."""
 
     mask_id: int
     special: np.ndarray
@@ -36,15 +36,15 @@ class MaskingIds:
     continuation: np.ndarray
     """bool [V], True for pieces that continue a word (##ing)."""
     ordinary: np.ndarray
-    """int32 [V - specials], all other ids: a random token is one of these."""
+    """int32 [V - specials], all other ids, from which random tokens are drawn."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "MaskingIds":
-        """From a tokenizer: its mask_id, special_ids, continuation and length."""
+        """The MaskingIds of a tokenizer, from its mask_id, special_ids, continuation and length."""
         special = np.zeros(len(tokenizer), bool)
         special[list(tokenizer.special_ids)] = True
         if special.all():
-            raise ValueError("the vocabulary holds nothing but special tokens: there is nothing to mask")
+            raise ValueError("the vocabulary contains only special tokens, so there is nothing to mask")
         continuation = np.asarray(tokenizer.continuation, bool)
         return cls(tokenizer.mask_id, special, continuation, np.flatnonzero(~special).astype(np.int32))
 
@@ -65,7 +65,7 @@ def mask_tokens(
 
     token_ids int32 [N], cu_seqlens int32 [B + 1], sequence_numbers int64 [B] as in Batch; ids: MaskingIds;
     mask_rate: the probability that an ordinary token is chosen; whole_word: choose a word's pieces together;
-    stream: 0 for training, 1 for evaluation, whose masks are never those of a training step.
+    stream: 0 for training, 1 for evaluation, so that evaluation never uses the masks of a training step.
     Returns hidden_ids int32 [N], masked_positions int32 [M] ascending, masked_labels int32 [M].
     """
     lengths = np.diff(cu_seqlens)
@@ -91,11 +91,11 @@ def mask_tokens(
 
 
 def first_pieces(token_ids: np.ndarray, ids: MaskingIds) -> np.ndarray:
-    """For each token [N] the index of the first piece of its word; int64 [N].
+    """The index, int64 [N], of the first piece of each token's word.
 
-    A word starts at each piece without ##, and after a special token: a window may begin inside a word.
-    With whole-word masking all pieces share that first piece's coin: they are chosen together or not at all.
-    What each of them becomes is still drawn separately, as in the authors' release.
+    A word starts at each piece without ##, and after a special token, because a window may begin inside a word.
+    With whole-word masking all pieces share the first piece's coin, so they are chosen together or not at all.
+    What each piece becomes is still drawn separately, as in the authors' release.
     """
     starts = ~ids.continuation[token_ids]
     starts[0] = True

@@ -1,4 +1,4 @@
-"""A batch of left-to-right language modelling: every token but a sequence's last one predicts the next."""
+"""A batch for left-to-right language modelling, in which every token but a sequence's last predicts the next."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,28 +10,28 @@ from minibert.data.batch import Batch, parts_of
 
 @dataclass(frozen=True, eq=False)
 class NextTokenBatch:
-    """N tokens in B sequences, of which M = N - B have a successor to predict."""
+    """N tokens in B sequences; M = N - B of the tokens have a successor to predict."""
 
     tokens: Batch
     count: int
-    """The M of the global batch: a sum over M is divided by it, so that the parts' losses add up."""
+    """The M of the global batch, by which sums over M are divided, so that the losses of the parts add up."""
 
     @classmethod
     def of(cls, tokens: Batch) -> "NextTokenBatch":
-        """A global batch."""
+        """Make a global batch of the tokens."""
         return cls(tokens, len(tokens.token_ids) - len(tokens.sequence_numbers))
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """int32 [M], the indices of the tokens that have a successor in their sequence."""
+        """The indices, int32 [M], of the tokens that have a successor in their sequence."""
         return np.delete(np.arange(len(self.tokens.token_ids), dtype=np.int32), self.tokens.cu_seqlens[1:] - 1)
 
     @property
     def labels(self) -> np.ndarray:
-        """int32 [M], the successors' ids."""
+        """The ids, int32 [M], of the successors."""
         return self.tokens.token_ids[self.rows + 1]
 
     def split(self, parts: int) -> list["NextTokenBatch"]:
-        """Cut into micro-batches of (almost) equally many sequences, in order; the global count stays."""
+        """Cut into micro-batches with (almost) equal numbers of sequences, in order; they keep the global count."""
         ranges = parts_of(len(self.tokens.sequence_numbers), parts)
         return [NextTokenBatch(self.tokens.take(first, last), self.count) for first, last in ranges]

@@ -1,7 +1,7 @@
 """Pre-training batches: (seed, step) -> MaskedBatch.
 
-There is no iterator, no shuffle buffer and no worker: a batch is computed from its step alone.  So a run resumes at
-any step at once, and each of several processes computes its own part of the same global batch.
+There is no iterator, no shuffle buffer and no worker: a batch is computed from its step alone.  A run can therefore
+resume at any step at once, and each of several processes computes its own part of the same global batch.
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ EVALUATION_SEED = 0
 
 @dataclass(frozen=True)
 class LengthPhase:
-    """A part of the training with sequences of one length."""
+    """A part of the training in which sequences have one maximum length."""
 
     length: int
-    """Tokens of the longest sequences, [CLS] and [SEP] included."""
+    """The number of tokens in the longest sequences, including [CLS] and [SEP]."""
     share: float
     """Share of all training steps, 0 to 1."""
     mask_rate: float | None = None
-    """Share of the tokens to predict in this phase; None: the rate of the whole training."""
+    """Share of the tokens to predict in this phase, or None for the rate of the whole training."""
 
 
 def parse_phases(text: str) -> list[LengthPhase]:
-    """Phases from a text like "8:0.1:0.4 16:0.2 128:0.7": length:share of steps, and perhaps :mask_rate."""
+    """Parse phases such as "8:0.1:0.4 16:0.2 128:0.7", each length:share of steps, optionally with :mask_rate."""
     phases = []
     for item in text.replace(",", " ").split():
         length, *shares = item.split(":")
@@ -44,13 +44,13 @@ def parse_phases(text: str) -> list[LengthPhase]:
             phases.append(LengthPhase(int(length), *map(float, shares or ["1"])))
         except (ValueError, TypeError):
             raise ValueError(
-                f"{item!r} is no length:share or length:share:mask_rate; give lengths like 8:0.1:0.4 16:0.2 128:0.7"
+                f"{item!r} is not length:share or length:share:mask_rate; give lengths like 8:0.1:0.4 16:0.2 128:0.7"
             ) from None
     return check_phases(phases)
 
 
 def check_phases(phases: Sequence[LengthPhase]) -> list[LengthPhase]:
-    """The phases as a list; ValueError if there are none, or a share or a mask rate is invalid."""
+    """The phases as a list.  Raises ValueError if there are none, or if a share or a mask rate is invalid."""
     for phase in phases:
         if phase.mask_rate is not None and not 0 < phase.mask_rate <= 1:
             raise ValueError(f"mask_rate must be above 0 and at most 1, got {phase.mask_rate} at length {phase.length}")
@@ -62,7 +62,7 @@ def check_phases(phases: Sequence[LengthPhase]) -> list[LengthPhase]:
 
 
 def phase_ends(phases: Sequence[LengthPhase], steps: int) -> list[int]:
-    """The step at which each phase has ended: int [phases]; the last is `steps`."""
+    """The step at which each phase ends, int [phases]; the last one is `steps`."""
     shares = np.cumsum([phase.share for phase in check_phases(phases)])
     return [round(share * steps) for share in shares[:-1]] + [steps]
 
@@ -72,13 +72,13 @@ class BatchOptions:
     """Options for pre-training batches."""
 
     batch_tokens: int
-    """Tokens of a global batch: it has batch_tokens // length sequences of up to that length."""
+    """The size of a global batch in tokens: the batch has batch_tokens // length sequences of up to `length` tokens."""
     mask_rate: float = 0.15
-    """Share of tokens to predict, in phases that do not name one of their own."""
+    """Share of tokens to predict in phases without a share of their own."""
     whole_word: bool = False
-    """Choose the pieces of a word together."""
+    """Whether to choose the pieces of a word together."""
     nsp_from: int = 64
-    """Sequences of this length and longer are sentence pairs, shorter ones are single windows."""
+    """Sequences of this length or longer are sentence pairs; shorter sequences are single windows."""
     random_positions: bool = False
     """Sequences of phases shorter than the longest start at a random position, so that the embeddings of all
     positions are trained from the beginning."""
@@ -89,7 +89,7 @@ class BatchOptions:
 
 
 class PretrainingData:
-    """The global batch of every step, with masks, and with sentence pairs once sequences are long enough."""
+    """The global batch of every step, with masks, and with sentence pairs in phases of sufficient length."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class PretrainingData:
         seed: int,
         options: BatchOptions,
     ) -> None:
-        """documents: the DocumentSet to train on, in shards that `tokenizer` made.
+        """documents: the DocumentSet to train on, in shards made with `tokenizer`.
 
         phases, steps: the phases, and the total number of steps that their shares divide.
         Raises ValueError for invalid options and for a corpus too small for one batch.
@@ -120,20 +120,20 @@ class PretrainingData:
             sequences = options.batch_tokens // phase.length
             if sequences < 1:
                 raise ValueError(
-                    f"a batch of {options.batch_tokens} tokens holds no sequence of {phase.length}: "
-                    "raise the batch tokens"
+                    f"a batch of {options.batch_tokens} tokens cannot hold a sequence of {phase.length}; "
+                    "raise batch_tokens"
                 )
             if source.size < sequences:
                 raise ValueError(
                     f"the corpus is too small: a batch of {options.batch_tokens} tokens needs {sequences} sequences of "
-                    f"{phase.length}, and it has {source.size}; add text or use smaller batches"
+                    f"{phase.length} tokens, but the corpus has {source.size}; add text or use smaller batches"
                 )
             self._sources.append(source)
 
     def phase_at(self, step: int) -> int:
         """The number of the phase that a step belongs to."""
         if not 0 <= step < self.steps:
-            raise ValueError(f"there is no step {step}: they are numbered 0 to {self.steps - 1}")
+            raise ValueError(f"there is no step {step}; steps are numbered 0 to {self.steps - 1}")
         return int(np.searchsorted(self.ends, step, side="right"))
 
     def length_at(self, step: int) -> int:
@@ -141,7 +141,7 @@ class PretrainingData:
         return self.phases[self.phase_at(step)].length
 
     def sequences_at(self, step: int) -> int:
-        """How many sequences the global batch of a step has."""
+        """The number of sequences in the global batch of a step."""
         return self.options.batch_tokens // self.length_at(step)
 
     def batch(self, step: int, first: int = 0, count: int | None = None) -> MaskedBatch:
@@ -154,7 +154,7 @@ class PretrainingData:
         begun = self.ends[phase - 1] if phase else 0
         examples = (step - begun) * sequences + np.arange(sequences)  # [B]
         positions = self.longest if self.options.random_positions and self.length_at(step) < self.longest else None
-        stream = 2 * phase + TRAINING  # each phase has an order of its own
+        stream = 2 * phase + TRAINING  # each phase has its own order of examples
         mask_rate = self.phases[phase].mask_rate or self.options.mask_rate
         batch = self._maker.batch(source, examples, self.seed, step, stream, mask_rate, positions)
         last = sequences if count is None else first + count
@@ -172,15 +172,15 @@ def evaluation_batches(
     mask_rate: float = 0.15,
     whole_word: bool = False,
 ) -> list[MaskedBatch]:
-    """A fixed evaluation set from held-out documents: the same for every run, whatever its seed.
+    """A fixed evaluation set from held-out documents, which is the same for every run, whatever the seed.
 
     Up to `sequences` sequences (pairs, or windows) of the given length, in batches of about batch_tokens.
-    Together they are one global batch: mlm_count and nsp_count are the counts of the whole set.
+    Together the batches form one global batch: mlm_count and nsp_count are the counts of the whole set.
     """
     try:
         source = (Pairs if pairs else Windows)(documents, length)
     except ValueError as error:
-        raise ValueError(f"nothing to evaluate on among the {len(documents)} held-out documents: {error}") from None
+        raise ValueError(f"cannot evaluate on the {len(documents)} held-out documents: {error}") from None
     examples = np.arange(min(sequences, source.size))
     maker = SequenceMaker(documents.shards, tokenizer, whole_word)
     whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION, mask_rate)
@@ -188,7 +188,7 @@ def evaluation_batches(
 
 
 class SequenceMaker:
-    """Turns examples into a MaskedBatch: their tokens with [CLS] and [SEP] between, positions, masks."""
+    """Turns examples into a MaskedBatch: adds [CLS] and [SEP] to their tokens, and computes positions and masks."""
 
     def __init__(self, shards: Shards, tokenizer: Tokenizer, whole_word: bool) -> None:
         shards.check_vocabulary(tokenizer)
@@ -207,14 +207,14 @@ class SequenceMaker:
         mask_rate: float,
         positions: int | None = None,
     ) -> MaskedBatch:
-        """examples int64 [B]: their numbers since the phase began; positions: how many to place sequences among."""
+        """examples: numbers int64 [B], from the phase's start; positions: how many to place the sequences among."""
         numbers = np.arange(len(examples))  # [B], within the global batch
         index, epochs = in_epoch_order(examples, source.size, seed, stream)  # [B], [B]
         parts, nsp_labels = source.parts(index, epochs, numbers, seed, step, stream)
         token_ids, segment_ids, lengths = self.lay_out(parts)
         cu_seqlens = running_sum(lengths)
 
-        offsets = -cu_seqlens[:-1].astype(np.int64)  # [B], from index in the batch to position in the sequence
+        offsets = -cu_seqlens[:-1].astype(np.int64)  # [B], position in the sequence minus index in the batch
         if positions is not None:
             draws, *_ = philox4x32((seed, step), (0, numbers, stream, SITE_POSITION))
             offsets += integer_below(draws, positions - lengths + 1)
@@ -234,7 +234,7 @@ class SequenceMaker:
         )
 
     def lay_out(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """[CLS] first part [SEP] second part [SEP], for one sequence after the other.
+        """Lay out [CLS] first part [SEP] second part [SEP], one sequence after the other.
 
         parts: (starts, stops) int64 [B] of each part, one or two.
         Returns token_ids int32 [N], segment_ids int32 [N] (the number of the part) and lengths int64 [B].
@@ -247,7 +247,7 @@ class SequenceMaker:
                 pieces += (self.shards.read(start, stop), self.sep)
         token_ids = np.concatenate(pieces, dtype=np.int32)
 
-        part_lengths = addresses[:, 1::2] - addresses[:, ::2] + 1  # [B, parts], with the [SEP]
-        part_lengths[:, 0] += 1  # and the [CLS]
+        part_lengths = addresses[:, 1::2] - addresses[:, ::2] + 1  # [B, parts], including the [SEP]
+        part_lengths[:, 0] += 1  # including the [CLS] as well
         segments = np.tile(np.arange(len(parts), dtype=np.int32), len(addresses))
         return token_ids, np.repeat(segments, part_lengths.reshape(-1)), part_lengths.sum(axis=1)

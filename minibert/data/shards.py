@@ -1,14 +1,14 @@
 """Token shards: a tokenised corpus on disk, memory-mapped, so that it may be larger than memory.
 
-    manifest.json         what is in the folder: vocabulary, counts, the size and SHA-256 of each other file
-    tokens-00000.bin ...  the token ids of all sentences of all documents, end to end; uint16, or uint32
+    manifest.json         the content of the folder: vocabulary, counts, the size and SHA-256 of each other file
+    tokens-00000.bin ...  the token ids of all sentences of all documents, concatenated; uint16, or uint32
                           when the vocabulary has more than 65,536 entries; a document lies within one shard
-    sentences.bin         int64, where each sentence starts: its address among all tokens end to end; and the end
+    sentences.bin         int64, the address of each sentence's first token among all tokens; and the end
     documents.bin         int64, the number of each document's first sentence; and the end
     hashes.bin            uint64 [documents, 2], the hashes of group and name that decide what is held out
     documents.jsonl       name, group and metadata of each document
 
-All numbers are little-endian.  A folder is complete or it does not exist: it is written under another name, and
+All numbers are little-endian.  A folder is complete or does not exist, because it is written under another name, and
 renamed once every byte is on disk.
 """
 
@@ -32,7 +32,7 @@ from minibert.data.tokenizing import tokenize_documents
 from minibert.text import Tokenizer
 
 FORMAT = "minibert token shards, version 1"
-SHARD_TOKENS = 1 << 26  # a new shard begins when one has this many
+SHARD_TOKENS = 1 << 26  # number of tokens after which a new shard begins
 MANIFEST = "manifest.json"
 
 
@@ -40,7 +40,7 @@ class Shards:
     """A folder of token shards, opened for reading.  Data is read on demand."""
 
     def __init__(self, folder: str | Path, tokenizer: Tokenizer | None = None, *, verify: bool = True) -> None:
-        """folder: as write_shards made it; tokenizer: refuse shards made with another; verify: compare checksums.
+        """folder: made by write_shards; tokenizer: refuse shards made with another one; verify: compare checksums.
 
         Raises FileNotFoundError when there are no shards, ValueError when they are damaged or made with
         another tokenizer.
@@ -60,24 +60,24 @@ class Shards:
         return f"<Shards {self.folder}: {counts['documents']:,} documents, {counts['tokens']:,} tokens>"
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """The tokens with addresses start to stop - 1, which must lie within one document; not a copy."""
+        """A view of the tokens with addresses start to stop - 1, which must lie within one document."""
         shard = np.searchsorted(self._shard_starts, start, side="right") - 1
         offset = self._shard_starts[shard]
         return self._shards[shard][start - offset : stop - offset]
 
     def all(self) -> DocumentSet:
-        """All documents."""
+        """The set of all documents."""
         return DocumentSet(self, np.arange(self.manifest["counts"]["documents"]))
 
     def split(self, share: float = HELD_OUT_SHARE) -> tuple[DocumentSet, DocumentSet]:
-        """(to train on, held out): see minibert.data.held_out."""
+        """The sets (to train on, held out); see minibert.data.held_out."""
         hashes = self._map("hashes.bin", np.dtype("<u8")).reshape(-1, 2)
         everything = self.all()
         held_out = held_out_documents(hashes[:, 0], hashes[:, 1], everything.token_counts, share)
         return DocumentSet(self, np.flatnonzero(~held_out)), DocumentSet(self, np.flatnonzero(held_out))
 
     def records(self) -> Iterator[dict]:
-        """Name, group and metadata of each document, in order."""
+        """The name, group and metadata of each document, in order."""
         with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
             yield from map(json.loads, lines)
 
@@ -89,11 +89,11 @@ class Shards:
         return np.asarray(np.memmap(self.folder / name, dtype, mode="r"))
 
     def check_vocabulary(self, tokenizer: Tokenizer) -> None:
-        """Raise ValueError unless `tokenizer` gives the same ids as the one that made the shards."""
+        """Raise ValueError unless `tokenizer` gives the same ids as the tokenizer that made the shards."""
         if self.manifest["vocabulary"] != describe_vocabulary(tokenizer):
             raise ValueError(
-                f"the token shards in {self.folder} were made with another vocabulary or other tokenizer options: "
-                "write them again with this tokenizer, into another folder"
+                f"the token shards in {self.folder} were made with a different vocabulary or tokenizer options; "
+                "write them again with this tokenizer, to another folder"
             )
 
     def _check_files(self, verify: bool) -> None:
@@ -104,11 +104,11 @@ class Shards:
             elif path.stat().st_size != expected["bytes"]:
                 problem = f"has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
             elif verify and sha256_of(path) != expected["sha256"]:
-                problem = "differs from its SHA-256 in the manifest"
+                problem = "does not match its SHA-256 in the manifest"
             else:
                 continue
             raise ValueError(
-                f"damaged token shard: {path} {problem}; delete the folder {self.folder} and write it anew"
+                f"damaged token shard: {path} {problem}; delete the folder {self.folder} and write it again"
             )
 
 
@@ -124,7 +124,7 @@ def write_shards(
     """Tokenise documents into a new folder of shards, and open it.
 
     processes: the number of processes (None: one per core, or one for a small corpus); the files do not depend on it.
-    progress: called after each document with its number of characters.
+    progress: called after each document with the document's number of characters.
     Raises FileExistsError when the folder exists, ValueError when the documents hold no text, OSError when the
     disk is full.  Whatever happens, the folder is complete or absent.
     """
@@ -147,7 +147,7 @@ def write_shards(
 
 
 def describe_vocabulary(tokenizer: Tokenizer) -> dict:
-    """What the ids mean: shards can only be used with a tokenizer of the same description."""
+    """A description of what the ids mean; shards can only be used with a tokenizer of the same description."""
     text = "\n".join(tokenizer.vocabulary).encode("utf-8", "surrogatepass")
     options = ("lowercase", "strip_accents", "tokenize_chinese_chars")
     return {
@@ -178,14 +178,14 @@ def _write(
         if progress is not None:
             progress(len(document.text))
     if not number:
-        raise ValueError("the corpus holds no text: there is nothing to write")
+        raise ValueError("the corpus contains no text, so there is nothing to write")
     files.append("sentences.bin", np.array([tokens], "<i8"))
     files.append("documents.bin", np.array([sentences], "<i8"))
     return {"documents": number, "sentences": sentences, "tokens": tokens}
 
 
 class _Files:
-    """Files of one folder, opened when first written to; sizes and checksums are computed along the way."""
+    """The files of one folder, opened when first written to; sizes and checksums are computed during writing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._open, self._hashes = folder, {}, {}
@@ -217,7 +217,7 @@ class _Files:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"there are no token shards in {folder}: {MANIFEST} is missing")
+        raise FileNotFoundError(f"no token shards in {folder}: {MANIFEST} is missing")
     try:
         manifest = json.loads(path.read_bytes())
         if manifest["format"] == FORMAT and manifest["sha256"] == _manifest_sha256(manifest):
@@ -225,11 +225,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         pass
     raise ValueError(
-        f"{path} is damaged or of another version (expected {FORMAT}): delete the folder {folder} and write it anew"
+        f"{path} is damaged or of another version (expected {FORMAT}); delete the folder {folder} and write it again"
     )
 
 
 def _manifest_sha256(manifest: dict[str, Any]) -> str:
-    """The SHA-256 of everything in the manifest but this checksum."""
+    """The SHA-256 of everything in the manifest except this checksum."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

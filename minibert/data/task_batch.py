@@ -1,4 +1,4 @@
-"""A batch for a task: tokens laid end to end, the rows that a head reads, and the labels."""
+"""A batch for a task: concatenated tokens, the rows that a head reads, and the labels."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from minibert.data.batch import Batch
 
 @dataclass(frozen=True, eq=False)
 class TaskBatch:
-    """One batch, or its part of a larger global batch, for a model with one additional output layer.
+    """A batch, or a part of a larger global batch, for a model with one additional output layer.
 
     Task             rows [R]                           labels
     sentence, pair   each sequence's [CLS], R = B       int32 [B], the class; or float32 [B], the number to predict
@@ -22,15 +22,15 @@ class TaskBatch:
     """
 
     tokens: Batch
-    """B sequences"""
+    """the tokens of B sequences"""
     rows: np.ndarray
-    """int32 [R]: ascending indices in the flat batch"""
+    """int32 [R], the ascending indices of the rows in the flat batch"""
     labels: np.ndarray | None
-    """see above; None if the answers are not known"""
+    """the labels as described above; None if the answers are not known"""
     count: int
-    """how many labels the global batch has: losses are sums divided by it, so that the parts' losses add up"""
+    """the number of labels in the global batch, by which sums are divided so that the losses of the parts add up"""
     choices: int = 1
-    """neighbouring sequences that belong to one question"""
+    """the number of neighbouring sequences that belong to one question"""
 
     def __post_init__(self) -> None:
         tokens, sequences = len(self.tokens.token_ids), len(self.tokens.sequence_numbers)
@@ -38,9 +38,13 @@ class TaskBatch:
         if rows.dtype != np.int32 or (len(rows) and (rows[0] < 0 or rows[-1] >= tokens or np.any(np.diff(rows) <= 0))):
             raise ValueError(f"TaskBatch.rows must be int32, ascending and below {tokens}, the number of tokens")
         if self.choices < 1 or sequences % self.choices:
-            raise ValueError(f"TaskBatch: {sequences} sequences are not a multiple of {self.choices} choices")
+            raise ValueError(
+                f"TaskBatch has {sequences} sequences; expected a multiple of the number of choices, {self.choices}"
+            )
         if self.count < 1:
-            raise ValueError(f"TaskBatch.count is {self.count}; expected at least 1, the labels of the global batch")
+            raise ValueError(
+                f"TaskBatch.count is {self.count}; expected at least 1, the number of labels in the global batch"
+            )
 
     def without_labels(self) -> "TaskBatch":
         return replace(self, labels=None)

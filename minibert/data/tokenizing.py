@@ -1,4 +1,4 @@
-"""Documents -> sentences of token ids, by several processes, in order."""
+"""From documents to sentences of token ids, by several processes, in order."""
 
 import itertools
 import multiprocessing
@@ -16,21 +16,21 @@ from minibert.base.cores import usable_cores
 from minibert.data.corpus import Document
 from minibert.text import Tokenizer, split_sentences
 
-CHUNK_CHARACTERS = 1 << 20  # what a process tokenises at a time: a fraction of a second of work
+CHUNK_CHARACTERS = 1 << 20  # the amount that a process tokenises at a time: a fraction of a second of work
 FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes have started
 
 
 def tokenize_documents(
     documents: Iterable[Document], tokenizer: Tokenizer, processes: int | None = None
 ) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
-    """For each document in order: the document, its token ids uint32 [tokens], its sentence lengths int64.
+    """Yields each document in order, with its token ids uint32 [tokens] and its sentence lengths int64.
 
     processes: the number of processes; None for one per core, or for this process alone when the corpus is small.  The
     result does not depend on it.  Only a few chunks are in memory at any time.
     Documents and sentences without tokens are left out.
     """
     if processes is not None and processes < 1:
-        raise ValueError(f"at least 1 process is needed to tokenise, got {processes}")
+        raise ValueError(f"tokenising needs at least 1 process, got {processes}")
     following = _chunks(documents)
     first = list(itertools.islice(following, FEWEST_CHUNKS))
     chunks = itertools.chain(first, following)
@@ -60,7 +60,7 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _tokenize(texts: Iterable[str], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(ids, sentence lengths) of each text."""
+    """The (ids, sentence lengths) of each text."""
     results = []
     for text in texts:
         sentences = [tokenizer.tokenize_ids(sentence) for sentence in split_sentences(text)]
@@ -71,7 +71,7 @@ def _tokenize(texts: Iterable[str], tokenizer: Tokenizer) -> list[tuple[np.ndarr
 
 
 def _in_processes(chunks: Iterable[list[Document]], tokenizer: Tokenizer, processes: int) -> Iterator:
-    """The same as calling _tokenize for each chunk; at most two chunks per process are in flight."""
+    """Call _tokenize for each chunk, in several processes, with at most two chunks per process in flight."""
     pool = ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_begin_process, initargs=(tokenizer,)
     )
@@ -86,7 +86,7 @@ def _in_processes(chunks: Iterable[list[Document]], tokenizer: Tokenizer, proces
             yield done, future.result()
     except BrokenProcessPool:
         raise RuntimeError(
-            "a tokenising process died, perhaps out of memory, or because the script lacks `if __name__ == "
+            "a tokenising process died, perhaps from lack of memory or because the script lacks `if __name__ == "
             "'__main__':`; try again with processes=1"
         ) from None
     finally:
@@ -97,7 +97,7 @@ _tokenizer_of_this_process: Tokenizer
 
 
 def _begin_process(tokenizer: Tokenizer) -> None:
-    """Runs once in each new process: keep the tokenizer, and exit when the parent process does."""
+    """Run once in each new process: keep the tokenizer, and exit when the parent process does."""
     global _tokenizer_of_this_process
     _tokenizer_of_this_process = tokenizer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and then ends its workers

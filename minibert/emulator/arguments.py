@@ -70,7 +70,7 @@ class Fitting:
         if len(arguments) != len(parameters):
             declared = ", ".join(parameter.type for parameter in parameters)
             raise ArgumentError(
-                f"{kernel}: {len(arguments)} arguments were given, it takes {len(parameters)}: ({declared})",
+                f"{kernel}: expected {len(parameters)} arguments ({declared}), got {len(arguments)}",
                 kernel=kernel,
             )
         for number, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
@@ -88,31 +88,29 @@ class Fitting:
             return
         if not isinstance(argument, np.ndarray):
             kind = type(argument).__name__
-            raise self.error(number, parameter, f"{kind} {argument!r} was given, an array is expected (or np.uintp(0))")
+            raise self.error(number, parameter, f"expected an array (or np.uintp(0)), got {kind} {argument!r}")
         if parameter.dtype is not None and argument.dtype != parameter.dtype:
-            raise self.error(
-                number, parameter, f"an array of {argument.dtype} was given, {parameter.dtype} is expected"
-            )
+            raise self.error(number, parameter, f"expected an array of {parameter.dtype}, got {argument.dtype}")
         if not argument.flags.c_contiguous:
             raise self.error(
-                number, parameter, f"the array of shape {argument.shape} is not contiguous, and a pointer "
-                                   f"carries no strides: pass np.ascontiguousarray of it"
+                number, parameter, f"the array of shape {argument.shape} is not contiguous, but a pointer "
+                                   f"carries no strides; pass np.ascontiguousarray(array)"
             )  # fmt: skip
         if not parameter.is_constant and not argument.flags.writeable:
-            raise self.error(number, parameter, "the array is read-only, and the parameter is no pointer to constants")
+            raise self.error(number, parameter, "the array is read-only, but the parameter is not a pointer to const")
         self.arrays.append(Argument(number, argument, parameter.is_constant))
         self.values.append(np.zeros(1, np.uintp))  # the address is filled in when the array has been placed
 
     def fit_value(self, number: int, parameter: Parameter, argument: Any) -> None:
         if isinstance(argument, np.ndarray):
-            raise self.error(number, parameter, f"an array {argument.shape} was given, a value is expected")
+            raise self.error(number, parameter, f"expected a value, got an array of shape {argument.shape}")
         value, remark = as_scalar(argument)
         if value is None:
             raise self.error(number, parameter, f"{type(argument).__name__} {argument!r} cannot be passed to a kernel")
         fits = value.dtype == parameter.dtype if parameter.dtype else value.dtype.kind == "V"
         if not fits or value.dtype.itemsize != parameter.bytes:
             wanted = parameter.dtype or f"a structured scalar of {parameter.bytes} bytes"
-            raise self.error(number, parameter, f"{value.dtype} was given{remark}, {wanted} is expected")
+            raise self.error(number, parameter, f"expected {wanted}, got {value.dtype}{remark}")
         self.values.append(np.asarray(value).reshape(1))
 
 

@@ -90,11 +90,11 @@ def run(compiler: Compiler, arguments: list[str]) -> None:
     process = subprocess.run([*compiler.command, *arguments], capture_output=True, text=True, errors="replace")
     if process.returncode != 0:
         lines = process.stderr.strip().splitlines()
-        more = [f"... and {len(lines) - MESSAGE_LINES} lines more"] if len(lines) > MESSAGE_LINES else []
+        more = [f"... and {len(lines) - MESSAGE_LINES} more lines"] if len(lines) > MESSAGE_LINES else []
         raise CompileError("\n".join([f"{compiler.command[0]} says:", *lines[:MESSAGE_LINES], *more]))
     written = Path(arguments[arguments.index("-o") + 1])
     if not written.exists():
-        raise CompileError(f"{compiler.command[0]} has written nothing, and says nothing: is it a C++ compiler?")
+        raise CompileError(f"{compiler.command[0]} produced neither a file nor a message; is it a C++ compiler?")
 
 
 # -------------------------------------------------------------------------------------------------------- keeping

@@ -123,7 +123,7 @@ class Library:
             if Library.stacks is None:
                 Library.stacks = self.loaded.emulator_make_stacks()
                 if not Library.stacks:
-                    raise MemoryError("no address space for the call stacks of a block of 1024 threads")
+                    raise MemoryError("not enough address space for the call stacks of a block of 1024 threads")
             launch.stacks = Library.stacks
             report = self.loaded.emulator_launch(ctypes.byref(launch)).contents
             return Outcome(

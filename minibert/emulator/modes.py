@@ -60,7 +60,7 @@ def ordered(order: str, seed: int = 0) -> AbstractContextManager:
     A correct kernel gives the same result in each order.  Raises ValueError for any other order.
     """
     if order not in ORDERS:
-        raise ValueError(f"order {order!r}: expected one of {', '.join(ORDERS)}")
+        raise ValueError(f"order is {order!r}; expected one of {', '.join(ORDERS)}")
     return changed(order=order, seed=seed)
 
 

@@ -59,8 +59,10 @@ class Module:
             return names
         if kernels:
             example = f"{kernels[0].name}<float>"
-            raise SourceError(f'all kernels are templates: say which instances you want, names=["{example}"]')
-        raise SourceError("the source has no kernel: expected a function declared `__global__ void`")
+            raise SourceError(
+                f'all kernels are templates; choose the instances to compile, for example names=["{example}"]'
+            )
+        raise SourceError("the source contains no kernel; expected a function declared `__global__ void`")
 
     def kernel(self, name: str | None = None) -> "Kernel":
         """A kernel by its name; the name can be omitted if there is only one.  Raises KeyError for an unknown name."""
@@ -105,7 +107,7 @@ class Kernel:
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, size: int) -> None:
         if not 0 <= size <= MOST_SHARED:
-            raise self.error(f"{size} bytes of shared memory were asked for; a block can have {MOST_SHARED} at most")
+            raise self.error(f"{size} bytes of shared memory requested; a block can have at most {MOST_SHARED}")
         self.dynamic_limit = int(size)
 
     @cached_property
@@ -190,24 +192,24 @@ class Kernel:
     ) -> tuple[int, int, int]:
         sizes = size if isinstance(size, tuple | list) else (size,)
         if not 1 <= len(sizes) <= 3 or not all(isinstance(number, int | np.integer) for number in sizes):
-            raise self.error(f"{what} {size!r}: expected a number of {things}, or a tuple of one to three")
+            raise self.error(f"{what} is {size!r}; expected a number of {things} or a tuple of one to three numbers")
         x, y, z, *_ = (*(int(number) for number in sizes), 1, 1, 1)
         if not all(1 <= number <= limit for number, limit in zip((x, y, z), most, strict=True)):
-            raise self.error(f"{what} {size!r}: expected from 1 to {most} {things}")
+            raise self.error(f"{what} is {size!r}; expected 1 to {most} {things}")
         return x, y, z
 
     def check_threads(self, block: tuple[int, int, int]) -> None:
         if block[0] * block[1] * block[2] > MOST_THREADS:
             raise self.error(
-                f"block {block} has {block[0] * block[1] * block[2]} threads, expected at most {MOST_THREADS}"
+                f"block {block} has {block[0] * block[1] * block[2]} threads; expected at most {MOST_THREADS}"
             )
 
     def check_shared(self, shared: int) -> None:
         if not isinstance(shared, int | np.integer) or shared < 0:
-            raise self.error(f"shared={shared!r}: expected a number of bytes")
+            raise self.error(f"shared is {shared!r}; expected a number of bytes")
         if shared > self.dynamic_limit:
             raise self.error(
-                f"{shared} bytes of dynamic shared memory were asked for, the limit is {self.dynamic_limit}: "
+                f"{shared} bytes of dynamic shared memory requested, but the limit is {self.dynamic_limit}; "
                 f"set max_dynamic_shared_size_bytes first (at most {MOST_SHARED})"
             )
 

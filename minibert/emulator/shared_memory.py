@@ -20,9 +20,9 @@ def translate_declaration(before: str, declaration: str) -> str:
     before, declaration = " ".join(before.split()), " ".join(declaration.split())
     words = ALIGNMENT.sub("", before).split()
     if not set(words) <= {"extern", "static", "volatile"}:
-        raise ValueError(f"expected a __shared__ declaration to begin a statement, found {before!r} before it")
+        raise ValueError(f"a __shared__ declaration must begin a statement, but found {before!r} before it")
     if re.search(r"[={]", outside_of_brackets(declaration)):
-        raise ValueError("shared memory cannot be initialised where it is declared: the threads write it")
+        raise ValueError("shared memory cannot be initialised in its declaration; let the threads write it")
     alignment = " ".join(ALIGNMENT.findall(f"{before} {declaration}"))
     first, *others = split_at_commas(ALIGNMENT.sub("", declaration))
     match = DECLARATOR.search(first)

@@ -133,7 +133,7 @@ def translate(source: Source, names: list[str]) -> str:
         stop = source.code.find(";", match.end())
         try:
             if stop < 0:
-                raise ValueError("a __shared__ declaration without a semicolon at its end")
+                raise ValueError("a __shared__ declaration must end with a semicolon")
             declaration = translate_declaration(before, source.code[match.end() : stop])
         except ValueError as error:
             raise source.error(match.start(), str(error)) from None
@@ -146,7 +146,9 @@ def check_macros(source: Source) -> None:
     without_comments = COMMENT_OR_STRING.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source.text)
     for directive in DIRECTIVE.finditer(without_comments):
         if SHARED.search(directive[0]):
-            raise source.error(directive.start(), "__shared__ in a macro is not supported: write the declaration out")
+            raise source.error(
+                directive.start(), "__shared__ in a macro is not supported; write the declaration without the macro"
+            )
 
 
 def kernel_table(names: list[str]) -> str:

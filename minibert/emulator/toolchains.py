@@ -105,10 +105,10 @@ def try_compilers(wanted: str) -> Compiler:
         except (OSError, subprocess.CalledProcessError):
             continue
         return Compiler(command, version)
-    found = f"CXX={wanted} does not run" if wanted else f"none of {', '.join(CANDIDATES)} was found"
+    found = f"CXX={wanted} cannot be run" if wanted else f"none of {', '.join(CANDIDATES)} was found"
     raise NoCompilerError(
-        f"kernels are emulated with a C++ compiler, but {found}: install g++ (Debian, Ubuntu: apt install g++; "
-        "Fedora: dnf install gcc-c++; macOS: xcode-select --install), or pip install ziglang, or name one in CXX"
+        f"emulating kernels requires a C++ compiler, but {found}; install g++ (Debian, Ubuntu: apt install g++; "
+        "Fedora: dnf install gcc-c++; macOS: xcode-select --install), pip install ziglang, or set CXX to a compiler"
     )
 
 

@@ -57,7 +57,7 @@ def judge(name: str, answer: Any) -> Verdict:
     if exercise.judge is not None:
         return exercise.judge(exercise, answer)
     if not callable(answer):
-        return Verdict("wrong", f"expected a function, got {type(answer).__name__}")
+        return Verdict("wrong", f"expected a function; got {type(answer).__name__}")
     return judge_function(exercise, answer)
 
 
@@ -82,7 +82,7 @@ def hint(name: str, number: int = 1) -> None:
     """Print one hint, counted from 1.  Raises ValueError if there is none with that number."""
     steps = find(name).hints
     if not 1 <= number <= len(steps):
-        raise ValueError(f"{name} has the hints 1 to {len(steps)}, not {number}")
+        raise ValueError(f"{name} has hints 1 to {len(steps)}, so there is no hint {number}")
     print(steps[number - 1])
 
 

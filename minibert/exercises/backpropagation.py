@@ -46,11 +46,12 @@ add(
         outputs=("d_x", "d_weight", "d_bias"),
         mistakes=(
             Mistake(
-                "d_weight is transposed: it must have the weight's own shape, [out, in].",
+                "d_weight is transposed: it must have the same shape as the weight, [out, in].",
                 lambda d, c: (d @ c[1], c[0].T @ d, d.sum(axis=0)),
             ),
             Mistake(
-                "The weight is transposed in d_x: forward it was weight.T, so backward it is weight.",
+                "The weight is transposed in d_x.  The forward pass multiplies by weight.T, so the backward pass "
+                "multiplies by weight.",
                 lambda d, c: (d @ c[1].T, d.T @ c[0], d.sum(axis=0)),
             ),
             Mistake(
@@ -58,20 +59,22 @@ add(
                 lambda d, c: (d @ c[1], d.T @ c[0], d.mean(axis=0)),
             ),
             Mistake(
-                "The bias has one number for each output feature: sum over the tokens, which are axis 0.",
+                "The bias has one number for each output feature, so sum over the tokens, which are axis 0.",
                 lambda d, c: (d @ c[1], d.T @ c[0], d.sum(axis=1)),
             ),
             Mistake(
-                "d_weight sums over the tokens; dividing by their number is the loss's business, not this op's.",
+                "d_weight is the sum over the tokens.  Dividing by their number is the job of the loss, not of "
+                "this op.",
                 lambda d, c: (d @ c[1], d.T @ c[0] / len(d), d.sum(axis=0)),
             ),
         ),
         hints=(
-            "Shapes decide nearly everything: which product of d_y [N, out] and weight [out, in] is [N, in]?",
-            "d_weight must be [out, in] and sum over tokens: d_y.T @ x.",
-            "The bias is a row that was added to every token.",
+            "The shapes decide nearly everything: which product of d_y [N, out] and weight [out, in] has the "
+            "shape [N, in]?",
+            "d_weight must have the shape [out, in] and sum over the tokens: d_y.T @ x.",
+            "The bias is one row that is added to every token, so every token contributes to its gradient.",
         ),
-        note="In the package: minibert/ops/reference/linear.py.",
+        note="In the package, this function is in minibert/ops/reference/linear.py.",
     )
 )
 
@@ -100,31 +103,33 @@ add(
                 lambda d, c: d * c[1],
             ),
             Mistake(
-                "The density lacks its factor 1 / sqrt(2 pi).",
+                "The normal density lacks its factor 1 / sqrt(2 pi).",
                 lambda d, c: d * (c[1] + c[0] * np.exp(-(c[0] ** 2) / 2)),
             ),
             Mistake(
-                "That is the derivative alone; the chain rule multiplies it by d_y.",
+                "That is only the derivative of GELU; by the chain rule, you must multiply it by d_y.",
                 lambda d, c: c[1] + c[0] * normal_density(c[0]),
             ),
             Mistake(
-                "In the second term the density is to be multiplied by x: the derivative of x * cdf(x) is "
-                "cdf(x) + x * density(x).",
+                "In the second term, multiply the density by x: the derivative of x * cdf(x) is cdf(x) + x * "
+                "density(x).",
                 lambda d, c: d * (c[1] + normal_density(c[0])),
             ),
             Mistake(
-                "The first term of the product rule is missing: cdf(x), from differentiating the factor x.",
+                "The first term of the product rule is missing: differentiating the factor x gives cdf(x).",
                 lambda d, c: d * c[0] * normal_density(c[0]),
             ),
             Mistake(
-                "d_y multiplies both terms; put them in brackets.", lambda d, c: d * c[1] + c[0] * normal_density(c[0])
+                "d_y multiplies both terms, so put their sum in parentheses.",
+                lambda d, c: d * c[1] + c[0] * normal_density(c[0]),
             ),
             Mistake(
                 "The derivative of the CDF is the density; cdf * (1 - cdf) is the derivative of a sigmoid.",
                 lambda d, c: d * (c[1] + c[0] * c[1] * (1 - c[1])),
             ),
             Mistake(
-                "`/ np.sqrt(2) * np.pi` multiplies by pi: it is sqrt(2 * pi), in one bracket, that divides.",
+                "`/ np.sqrt(2) * np.pi` multiplies by pi.  Divide by sqrt(2 * pi), with the whole product inside "
+                "the square root.",
                 lambda d, c: d * (c[1] + c[0] * np.exp(-(c[0] ** 2) / 2) / np.sqrt(2) * np.pi),
             ),
             Mistake(
@@ -133,10 +138,10 @@ add(
             ),
         ),
         hints=(
-            "The product rule, on x * cdf(x).",
-            "The derivative of the distribution is the density exp(-x**2 / 2) / sqrt(2 pi).",
+            "Apply the product rule to x * cdf(x).",
+            "The derivative of the CDF is the density exp(-x**2 / 2) / sqrt(2 pi).",
         ),
-        note="In the package: minibert/ops/reference/activations.py.",
+        note="In the package, this function is in minibert/ops/reference/activations.py.",
     )
 )
 
@@ -153,7 +158,7 @@ def layernorm_tries() -> Iterator[Try]:
 
 
 def without(*left_out: str) -> Callable:
-    """layernorm_backward lacking some of its parts."""
+    """layernorm_backward without some of its parts."""
 
     def backward(d_y, cache):
         x_hat, rstd, weight = cache
@@ -236,72 +241,88 @@ add(
         outputs=("d_x", "d_weight", "d_bias"),
         mistakes=(
             Mistake(
-                "The mean term is missing: x also moves the mean, which is taken from every feature.", without("mean")
+                "The mean term is missing: changing x also changes the mean, which is subtracted from every feature.",
+                without("mean"),
             ),
             Mistake(
-                "The variance term is missing: x also moves the variance, by which every feature is divided.  "
-                "(An upstream gradient of ones cannot see this; a random one does.  And if you wrote one: it is the "
-                "mean of the *product*, not the product of the means, which is 0.)",
+                "The variance term is missing: changing x also changes the variance, and every feature is divided "
+                "by its square root.  (An upstream gradient of ones cannot reveal this mistake; a random one does.  "
+                "If you did write a variance term: it needs the mean of the *product*, not the product of the "
+                "means, which is 0.)",
                 without("variance"),
             ),
             Mistake("Both the mean term and the variance term are missing.", without("mean", "variance")),
-            Mistake("The factor rstd is missing: x_hat = (x - mean) * rstd.", without("rstd")),
+            Mistake("The factor rstd is missing from d_x: x_hat = (x - mean) * rstd.", without("rstd")),
             Mistake(
-                "y = x_hat * weight + bias: on its way to x_hat the gradient is multiplied by weight.",
+                "The factor weight is missing from d_x: since y = x_hat * weight + bias, the gradient of x_hat is "
+                "d_y * weight.",
                 without("weight"),
             ),
             Mistake(
-                "Each token has a mean and a variance of its own, over its features: axis 1, with keepdims.",
+                "You take the means over the tokens.  Each token has its own mean and variance over its features, "
+                "so use axis=1 with keepdims=True.",
                 over_tokens,
             ),
             Mistake(
-                "You take one mean over all tokens together; each token has its own: axis 1, with keepdims.",
+                "You take one mean over all tokens together.  Each token has its own mean, so use axis=1 with "
+                "keepdims=True.",
                 over_everything,
             ),
             Mistake(
-                "You divide by rstd; it is 1 / sqrt(variance + eps) already, so multiply: x_hat = (x - mean) * rstd.",
+                "You divide by rstd.  It already is 1 / sqrt(variance + eps), so multiply by it: x_hat = (x - "
+                "mean) * rstd.",
                 divided_by_rstd,
             ),
             Mistake(
-                "Both terms are *means* over the features (mean and variance divide by H); you have sums.",
+                "Both terms are *means* over the features, since the mean and the variance both divide by H; you "
+                "take sums.",
                 layernorm_with(lambda g, x, r: r * (g - rows_sum(g) - x * rows_sum(g * x))),
             ),
             Mistake(
-                "The variance term has the wrong sign: a larger x makes the variance larger, by which all are divided.",
+                "The variance term has the wrong sign: a larger distance from the mean makes the variance larger, "
+                "and dividing by it makes every feature smaller.",
                 layernorm_with(lambda g, x, r: r * (g - rows_mean(g) + x * rows_mean(g * x))),
             ),
             Mistake(
-                "You multiply by weight at the end.  It came last in the forward pass, so it comes first here: "
-                "d_x_hat = d_y * weight, and the means are of d_x_hat.",
+                "You multiply by weight at the end.  It comes last in the forward pass, so it comes first in the "
+                "backward pass: d_x_hat = d_y * weight, and the means are taken of d_x_hat.",
                 weight_at_the_end,
             ),
             Mistake(
-                "rstd multiplies all three terms; put them in brackets.",
+                "rstd multiplies all three terms, so put them in parentheses.",
                 layernorm_with(lambda g, x, r: r * g - rows_mean(g) - x * rows_mean(g * x)),
             ),
             Mistake(
-                "The mean term is a *mean* over the features; you have a sum.",
+                "The mean term is a *mean* over the features; you take a sum.",
                 layernorm_with(lambda g, x, r: r * (g - rows_sum(g) - x * rows_mean(g * x))),
             ),
             Mistake(
-                "In the variance term it is a *mean* over the features; you have a sum.",
+                "The variance term contains a *mean* over the features; you take a sum.",
                 layernorm_with(lambda g, x, r: r * (g - rows_mean(g) - x * rows_sum(g * x))),
             ),
             Mistake(
-                "In the variance term the mean is multiplied by x_hat again: each feature takes its share.",
+                "In the variance term, the mean must be multiplied by x_hat once more: each feature gets a share "
+                "in proportion to its x_hat.",
                 layernorm_with(lambda g, x, r: r * (g - rows_mean(g) - rows_mean(g * x))),
             ),
-            Mistake("d_weight and d_bias are exchanged.", exchanged_parameters),
-            Mistake("The parameters' gradients are sums over the tokens, not means.", means_of_parameters),
-            Mistake("weight is multiplied by x_hat, so its gradient is d_y * x_hat, summed.", weight_without_x_hat),
+            Mistake("d_weight and d_bias are swapped.", exchanged_parameters),
+            Mistake("The gradients of the parameters are sums over the tokens, not means.", means_of_parameters),
+            Mistake(
+                "weight is multiplied by x_hat in the forward pass, so its gradient is d_y * x_hat, summed over "
+                "the tokens.",
+                weight_without_x_hat,
+            ),
         ),
         hints=(
-            "Three ways lead from x to x_hat = (x - mean) * rstd: directly, through the mean, through rstd.",
-            "Through the mean: every feature of the token loses the mean of d_x_hat.",
-            "Through the variance: x_hat times the mean of d_x_hat * x_hat.",
-            "d_x = rstd * (d_x_hat - mean(d_x_hat) - x_hat * mean(d_x_hat * x_hat)), means over axis 1.",
+            "x influences x_hat = (x - mean) * rstd in three ways: directly, through the mean, and through rstd.",
+            "Through the mean: subtract the token's mean of d_x_hat from every feature.",
+            "Through the variance: subtract x_hat times the mean of d_x_hat * x_hat.",
+            "d_x = rstd * (d_x_hat - mean(d_x_hat) - x_hat * mean(d_x_hat * x_hat)), with the means over axis 1.",
         ),
-        note="In the package: minibert/ops/reference/layernorm.py; as a CUDA kernel, minibert/ops/gpu/layernorm.cu.",
+        note=(
+            "In the package, this function is in minibert/ops/reference/layernorm.py, and as a CUDA kernel in "
+            "minibert/ops/gpu/layernorm.cu."
+        ),
     )
 )
 
@@ -368,7 +389,7 @@ add(
     Exercise(
         "numeric_slope",
         3,
-        "the gradient check's other half: slopes by moving each element",
+        "the slopes of a gradient check, found by moving each element",
         numeric_slope,
         lambda: [
             Try("a cubic function of 6 numbers", (cubic, random(8).standard_normal((2, 3)), 1e-3)),
@@ -376,32 +397,41 @@ add(
         ],
         mistakes=(
             Mistake(
-                "You move to one side only: that is off by step * f''/2.  Moving to both sides is off by step squared.",
+                "You move each element to one side only, which gives an error of about step * f''/2.  If you move "
+                "it to both sides, the error is proportional to step squared.",
                 forward_difference,
             ),
             Mistake(
-                "You move to one side only, downwards: that is off by step * f''/2.  Moving to both sides is off by "
-                "step squared.",
+                "You move each element to one side only, downwards, which gives an error of about step * f''/2.  "
+                "If you move it to both sides, the error is proportional to step squared.",
                 backward_difference,
             ),
             Mistake(
-                "The elements that you moved before are still moved: put each one back, or copy anew.", moved_for_good
+                "The elements that you moved earlier are still moved: put each one back, or make a new copy for "
+                "each element.",
+                moved_for_good,
             ),
-            Mistake("From x - step to x + step it is *two* steps.", lambda f, x, step: 2 * numeric_slope(f, x, step)),
-            Mistake("The sign is wrong: above minus below.", lambda f, x, step: -numeric_slope(f, x, step)),
-            Mistake("Move one element at a time: the others must stay where they are.", all_at_once),
             Mistake(
-                "The slopes are right, but x is not what it was: `+= step` and `-= step` leave a rounding error.  Keep "
-                "the old value and put it back, or work on a copy.",
+                "The distance from x - step to x + step is *two* steps, so divide by 2 * step.",
+                lambda f, x, step: 2 * numeric_slope(f, x, step),
+            ),
+            Mistake(
+                "The sign is wrong: subtract the value below from the value above.",
+                lambda f, x, step: -numeric_slope(f, x, step),
+            ),
+            Mistake("Move one element at a time; all others must keep their values.", all_at_once),
+            Mistake(
+                "The slopes are right, but you have changed x: `+= step` followed by `-= step` leaves a rounding "
+                "error.  Save the old value and put it back, or work on a copy.",
                 in_place,
             ),
         ),
         hints=(
-            "for place in np.ndindex(x.shape) visits every element.",
-            "Work on a copy, and put the element back (or copy anew each time).",
-            "(f(moved up) - f(moved down)) / (2 * step)",
+            "The loop `for place in np.ndindex(x.shape)` visits every element.",
+            "Work on a copy, and put each element back after moving it (or make a new copy each time).",
+            "The slope is (f(moved up) - f(moved down)) / (2 * step).",
         ),
-        note="In the package: numeric_gradient in minibert/checks/gradients.py.",
+        note="In the package, this is numeric_gradient in minibert/checks/gradients.py.",
         tolerance=1e-7,
     )
 )

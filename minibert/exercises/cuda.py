@@ -27,7 +27,7 @@ add(
     KernelExercise(
         "scale",
         9,
-        "a first kernel: every number times a factor",
+        "a first kernel: multiply every number by a factor",
         SCALE,
         scale_launches,
         outputs=("x",),
@@ -36,36 +36,37 @@ add(
         kinds=(
             (
                 "out of bounds",
-                "The last block has more threads than there are numbers left: 50 is no multiple of 32.  "
-                "Threads without a number must do nothing, and x[n] itself is beyond the end.",
+                "The last block has more threads than there are numbers left: 50 is not a multiple of 32.  Threads "
+                "without a number must do nothing, and x[n] is already beyond the end.",
             ),
             (
                 "global race",
-                "Two threads work on the same number. Which index belongs to this thread? The blocks before it "
-                "have blockIdx.x * blockDim.x threads in all.",
+                "Two threads work on the same number.  Which index belongs to this thread?  The blocks before its "
+                "own have blockIdx.x * blockDim.x threads in total.",
             ),
         ),
         mistakes=(
             Mistake(
-                "The last number is left out: a thread with i == n - 1 has one too.",
+                "The last number is left out: the thread with i == n - 1 has a number, too.",
                 SCALE.replace("i < n", "i < n - 1"),
             ),
             Mistake(
-                "Only the first block works: the number of a thread counts the blocks before it.",
+                "Only the first block works on its numbers: the index of a thread must also count the threads of "
+                "the blocks before it.",
                 SCALE.replace("if (i < n)", "if (blockIdx.x == 0 && i < n)"),
             ),
-            Mistake("factor is added; multiply.", SCALE.replace("*= factor", "+= factor")),
+            Mistake("You add the factor; multiply by it instead.", SCALE.replace("*= factor", "+= factor")),
             Mistake(
-                "x is as it was: what is computed must be written back to x[i].",
+                "x is unchanged: you must write the result back to x[i].",
                 SCALE.replace("x[i] *= factor", "(void)(x[i] * factor)"),
             ),
         ),
         hints=(
-            "Each thread computes its own number i, and works on x[i] only.",
-            "i = blockIdx.x * blockDim.x + threadIdx.x",
-            "if (i < n) keeps the surplus threads of the last block out.",
+            "Each thread computes its own index i, and works on x[i] only.",
+            "The index of a thread is i = blockIdx.x * blockDim.x + threadIdx.x.",
+            "The condition if (i < n) keeps the surplus threads of the last block from doing anything.",
         ),
-        note="Any block size, any n: that is how nearly all kernels begin.",
+        note="This works for any block size and any n, and nearly all kernels begin this way.",
     )
 )
 
@@ -109,7 +110,7 @@ add(
     KernelExercise(
         "row_sums",
         9,
-        "a block adds up a row: shared memory and barriers",
+        "a block adds up a row, with shared memory and barriers",
         ROW_SUMS,
         row_launches,
         outputs=("the sums",),
@@ -118,68 +119,74 @@ add(
         kinds=(
             (
                 "block race",
-                "Two blocks work on one number: a thread reads or writes beyond its own row.  Not all rows are "
-                "multiples of the block.",
+                "Two blocks work on the same number: a thread reads or writes beyond its own row.  Not every row "
+                "length is a multiple of the block size.",
             ),
             (
                 "global race",
-                "Several threads of a block write or change one number of global memory: let their sums meet in shared "
-                "memory, and one thread write the result to sums[blockIdx.x].",
+                "Several threads of a block write or change the same number in global memory.  Add up their sums "
+                "in shared memory, and let one thread write the result to sums[blockIdx.x].",
             ),
             (
                 "race",
-                "A barrier is missing: a thread reads what another one may not have written yet.  __syncthreads() "
-                "between writing to shared memory and reading what others wrote, in every round.",
+                "A barrier is missing: a thread reads a value that another thread may not have written yet.  In "
+                "every round, put __syncthreads() between writing to shared memory and reading what other threads "
+                "wrote.",
             ),
             (
                 "out of bounds",
-                "A thread reads beyond its row, or beyond the scratch array (5 and 150 are no multiples of the block), "
-                "or writes beyond sums, which has one number for each block.",
+                "A thread reads beyond its row or beyond the scratch array (5 and 150 are not multiples of the "
+                "block size), or writes beyond sums, which has one number for each block.",
             ),
             (
                 "uninitialised",
-                "A thread reads a place of shared memory that nobody wrote: threads without numbers must also "
-                "store their sum, 0; a block has blockDim.x threads, not always 64; and += reads before it "
-                "writes.",
+                "A thread reads an element of shared memory that no thread has written.  Threads without numbers "
+                "must also store their sum, 0; a block has blockDim.x threads, which is not always 64; and += "
+                "reads an element before it writes it.",
             ),
             (
                 "divergence",
                 "All threads of a block must reach __syncthreads(): do not put it inside an if that only some "
-                "threads take, or in a loop that some threads leave early.",
+                "threads enter, or in a loop that some threads leave early.",
             ),
         ),
         mistakes=(
             Mistake(
-                "Each thread adds one number only; rows may be longer than the block: a loop with stride blockDim.x.",
+                "Each thread adds only one number, but a row may be longer than the block: use a loop with stride "
+                "blockDim.x.",
                 ROW_SUMS.replace(
                     "for (int j = threadIdx.x; j < width; j += blockDim.x) sum += x[blockIdx.x * width + j];",
                     "if (threadIdx.x < width) sum += x[blockIdx.x * width + threadIdx.x];",
                 ),
             ),
             Mistake(
-                "All blocks add up the first row: row b begins at b * width.",
+                "All blocks add up the first row: row b begins at index b * width.",
                 ROW_SUMS.replace("x[blockIdx.x * width + j]", "x[j]"),
             ),
             Mistake(
-                "Half of the sums get lost: the first round must add all upper halves, half = blockDim.x / 2.",
+                "Half of the sums are lost: the first round must add the whole upper half, so begin with half = "
+                "blockDim.x / 2.",
                 ROW_SUMS.replace("int half = blockDim.x / 2;", "int half = blockDim.x / 4;"),
             ),
             Mistake(
-                "Thread 0 writes its own sum only; what the block added up is in scratch[0].",
+                "Thread 0 writes only its own sum; the sum of the whole block is in scratch[0].",
                 ROW_SUMS.replace("= scratch[0]", "= sum"),
             ),
             Mistake(
-                "Numbers get lost where a block has 32 threads: the stride is blockDim.x, not 64.",
+                "Some numbers are lost when a block has 32 threads: the stride is blockDim.x, not always 64.",
                 ROW_SUMS.replace("j += blockDim.x", "j += 64"),
             ),
         ),
         hints=(
-            "First each thread adds up every blockDim.x-th number of the row, in a register.",
-            "Then scratch[threadIdx.x] = sum, a barrier, and rounds: the lower half adds the upper half's numbers to "
-            "its own.",
-            "A barrier after every round, outside of the if.  At the end thread 0 writes scratch[0].",
+            "First, each thread adds up every blockDim.x-th number of the row in a register.",
+            "Then come scratch[threadIdx.x] = sum, a barrier, and several rounds: in each, the threads of the "
+            "lower half add the numbers of the upper half to their own.",
+            "Put a barrier after every round, outside the if.  At the end, thread 0 writes scratch[0] to sums.",
         ),
-        note="In the package: block_sum in minibert/ops/gpu/sums.cuh, where a warp's 32 threads need no shared memory.",
+        note=(
+            "In the package, this is block_sum in minibert/ops/gpu/sums.cuh, where the 32 threads of a warp "
+            "need no shared memory."
+        ),
     )
 )
 
@@ -240,30 +247,35 @@ add(
         kinds=(
             (
                 "block race",
-                "Two blocks work on one number: a thread reads or writes beyond its own row.  Not all rows are "
-                "multiples of the block.",
+                "Two blocks work on the same number: a thread reads or writes beyond its own row.  Not every row "
+                "length is a multiple of the block size.",
             ),
-            ("global race", "Two threads of a block write one element of y: each has its own, or every 32nd one."),
+            (
+                "global race",
+                "Two threads of a block write the same element of y: each thread must write its own elements, such "
+                "as every 32nd one of the row.",
+            ),
             (
                 "race",
-                "A barrier is missing: between writing a sum into shared memory and reading the others', and between "
-                "reading them and writing the next ones into the same places.",
+                "A barrier is missing.  You need one between writing a sum to shared memory and reading the sums "
+                "of the other threads, and one between reading those sums and writing the next ones to the same "
+                "elements.",
             ),
-            ("out of bounds", "A thread reads or writes beyond its row: 45 and 7 are no multiples of 32."),
-            ("uninitialised", "A thread reads a place of shared memory that nobody wrote."),
+            ("out of bounds", "A thread reads or writes beyond its row: 45 and 7 are not multiples of 32."),
+            ("uninitialised", "A thread reads an element of shared memory that no thread has written."),
             (
                 "divergence",
-                "All threads must come to __syncthreads(), and to a shuffle: not inside an if or a loop that "
-                "some leave earlier.",
+                "All threads of the block must reach __syncthreads() and any shuffle: do not put them inside an if "
+                "that only some threads enter, or in a loop that some threads leave early.",
             ),
         ),
         mistakes=(
             Mistake(
-                "The mean is not subtracted before squaring.",
+                "For the variance, subtract the mean before you square.",
                 LAYERNORM.replace("squares += (row[j] - mean) * (row[j] - mean)", "squares += row[j] * row[j]"),
             ),
             Mistake(
-                "Only the first 32 elements of a row are written; a row may be longer: a loop with stride 32.",
+                "Only the first 32 elements of a row are written, but a row may be longer: use a loop with stride 32.",
                 LAYERNORM.replace(
                     """for (int j = threadIdx.x; j < width; j += 32)
         y[""",
@@ -271,13 +283,17 @@ add(
         y[""",
                 ),
             ),
-            Mistake("eps is missing: 1 / sqrt(variance + eps).", LAYERNORM.replace("variance + eps", "variance")),
             Mistake(
-                "You divide by the variance; divide by its square root instead: multiply by rsqrtf(variance + eps).",
+                "eps is missing: the factor is 1 / sqrt(variance + eps).",
+                LAYERNORM.replace("variance + eps", "variance"),
+            ),
+            Mistake(
+                "You divide by the variance; divide by its square root instead, that is, multiply by "
+                "rsqrtf(variance + eps).",
                 LAYERNORM.replace("rsqrtf(variance + eps)", "1 / (variance + eps)"),
             ),
             Mistake(
-                "The sums are not divided by the width.",
+                "You do not divide the sums by the width of the row.",
                 LAYERNORM.replace("variance += scratch[k] / width", "variance += scratch[k]"),
             ),
             Mistake(
@@ -285,27 +301,33 @@ add(
                 LAYERNORM.replace("variance += scratch[k] / width", "variance += scratch[k] / (width - 1)"),
             ),
             Mistake(
-                "You multiply by the root; divide, or multiply by rsqrtf(variance + eps).",
+                "You multiply by the square root; divide by it instead, or multiply by rsqrtf(variance + eps).",
                 LAYERNORM.replace("rsqrtf(variance + eps)", "sqrtf(variance + eps)"),
             ),
             Mistake(
-                "You divide by 32, the threads; mean and variance are over the row's width.",
+                "You divide by 32, the number of threads; for the mean and the variance, divide by the width of "
+                "the row.",
                 LAYERNORM.replace("/ width", "/ 32"),
             ),
             Mistake(
-                "eps belongs under the square root, with the variance.",
+                "eps belongs under the square root: add it to the variance.",
                 LAYERNORM.replace("rsqrtf(variance + eps)", "1 / (sqrtf(variance) + eps)"),
             ),
             Mistake(
-                "The mean is not subtracted in the result.", LAYERNORM.replace("= (row[j] - mean) *", "= row[j] *")
+                "The mean is not subtracted from the elements in the result.",
+                LAYERNORM.replace("= (row[j] - mean) *", "= row[j] *"),
             ),
         ),
         hints=(
-            "Two rounds like row_sums: the mean first, then the mean of the squared distances from it.",
-            "With 32 threads each may add up all 32 places of the scratch array itself: no rounds of halving.",
-            "Four barriers at most: after each writing, and before scratch is written again.",
+            "You need two sums like those in row_sums: first for the mean, then for the mean of the squared "
+            "distances from it.",
+            "With only 32 threads, each thread can add up all 32 elements of the scratch array itself, without "
+            "any rounds of halving.",
+            "You need at most four barriers: one after each write to scratch, and one before scratch is written again.",
         ),
-        note="In the package: minibert/ops/gpu/layernorm.cu, a warp for each row, where __shfl_xor_sync replaces the "
-        "scratch.",
+        note=(
+            "In the package, this is in minibert/ops/gpu/layernorm.cu, where each row has one warp, and "
+            "__shfl_xor_sync replaces the scratch array."
+        ),
     )
 )

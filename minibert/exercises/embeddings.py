@@ -35,12 +35,15 @@ add(
         ],
         mistakes=(
             Mistake(
-                "Your positions run on through the batch; each sequence begins again at 0.",
+                "Your positions run on through the whole batch; each sequence must begin again at 0.",
                 lambda cu_seqlens: np.arange(cu_seqlens[-1]),
             ),
-            Mistake("Positions begin at 0: the first row of the table is [CLS]'s.", lambda c: positions_of(c) + 1),
             Mistake(
-                "You count backwards from each sequence's end.",
+                "Positions begin at 0: the first row of the position table belongs to [CLS].",
+                lambda c: positions_of(c) + 1,
+            ),
+            Mistake(
+                "You count backwards from the end of each sequence; count forwards from its start.",
                 lambda c: np.repeat(c[1:], np.diff(c)) - 1 - np.arange(c[-1]),
             ),
         ),
@@ -48,7 +51,7 @@ add(
             "np.arange(N) counts through the whole batch. What must you subtract from it in each sequence?",
             "np.repeat(cu_seqlens[:-1], lengths) gives each token the start of its sequence.",
         ),
-        note="In the package a Batch brings them: position_ids.",
+        note="In the package, every Batch already contains them as position_ids.",
     )
 )
 
@@ -86,22 +89,25 @@ add(
         outputs=("y",),
         mistakes=(
             Mistake(
-                "The token's own vector alone: then 'dog bites man' and 'man bites dog' look alike.",
+                "You look up only the word vector of each token: then 'dog bites man' and 'man bites dog' look alike.",
                 lambda t, p, s, tw, pw, sw: tw[t],
             ),
-            Mistake("The segment's vector is missing.", lambda t, p, s, tw, pw, sw: tw[t] + pw[p]),
-            Mistake("The position's vector is missing.", lambda t, p, s, tw, pw, sw: tw[t] + sw[s]),
+            Mistake("The vector of the segment is missing.", lambda t, p, s, tw, pw, sw: tw[t] + pw[p]),
+            Mistake("The vector of the position is missing.", lambda t, p, s, tw, pw, sw: tw[t] + sw[s]),
             Mistake(
-                "The paper adds the three (figure 2); it does not take their mean.",
+                "The paper adds the three vectors (figure 2); it does not take their mean.",
                 lambda t, p, s, tw, pw, sw: embed(t, p, s, tw, pw, sw) / 3,
             ),
             Mistake(
-                "Side by side they are three times as wide; the paper adds them (figure 2).",
+                "Concatenated, the vectors are three times as wide; the paper adds them (figure 2).",
                 lambda t, p, s, tw, pw, sw: np.concatenate([tw[t], pw[p], sw[s]], axis=1),
             ),
         ),
-        hints=("table[ids] looks up all rows at once: [N, H].", "Three look-ups and two additions, nothing else."),
-        note="In the package: embedding_forward in minibert/ops/reference/embedding.py.",
+        hints=(
+            "table[ids] looks up all rows at once, and has the shape [N, H].",
+            "You need three look-ups and two additions, and nothing else.",
+        ),
+        note="In the package, this is embedding_forward in minibert/ops/reference/embedding.py.",
     )
 )
 
@@ -136,7 +142,7 @@ def scatter_tries() -> Iterator[Try]:
     yield Try("an id that occurs three times", (r.standard_normal((6, 3)), np.array([2, 0, 2, 4, 2, 0]), 5))
     yield Try("ids that all differ", (r.standard_normal((3, 2)), np.array([2, 0, 1]), 3))
     yield Try("one row", (r.standard_normal((1, 4)), np.array([3]), 4))
-    yield Try("rows at the end that nobody looked up", (r.standard_normal((2, 3)), np.array([1, 0]), 4))
+    yield Try("rows at the end that were never looked up", (r.standard_normal((2, 3)), np.array([1, 0]), 4))
 
 
 add(
@@ -149,22 +155,28 @@ add(
         outputs=("d_weight",),
         mistakes=(
             Mistake(
-                "When several rows have the same id, only the last is added: NumPy's out[ids] += rows reads all "
-                "the old values first, then writes.  np.add.at(out, ids, rows) adds one after the other.",
+                "When several rows have the same id, only the last one is added: NumPy's out[ids] += rows first "
+                "reads all old values, and then writes. np.add.at(out, ids, rows) adds one row after the other.",
                 keep_the_last,
             ),
-            Mistake("A row that was looked up three times gets the *sum* of three gradients, not their mean.", average),
             Mistake(
-                "That looks rows up (the forward pass).  Backward, rows go to their ids: out[ids[i]] += rows[i].",
+                "The gradient of a row that was looked up three times is the *sum* of three gradients, not their mean.",
+                average,
+            ),
+            Mistake(
+                "That looks rows up, which is the forward pass.  In the backward pass, each row is added at its "
+                "id: out[ids[i]] += rows[i].",
                 gather_instead,
             ),
         ),
         hints=(
-            "Begin with zeros [size, H].  Row i of the gradient is added to row ids[i].",
-            "A loop over i is right.  What does out[ids] += rows do if an id occurs twice?",
-            "np.add.at(out, ids, rows).",
+            "Begin with zeros of shape [size, H].  Row i of the gradient is added to row ids[i] of the result.",
+            "A loop over i gives the right result.  What does out[ids] += rows do if an id occurs twice?",
+            "np.add.at(out, ids, rows) does all of it in one call.",
         ),
-        note="In the package: scatter_add in minibert/ops/reference/embedding.py; on a GPU, "
-        "minibert/ops/gpu/scatter.cu.",
+        note=(
+            "In the package, this is scatter_add in minibert/ops/reference/embedding.py, and on a GPU "
+            "minibert/ops/gpu/scatter.cu."
+        ),
     )
 )

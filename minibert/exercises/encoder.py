@@ -49,33 +49,38 @@ add(
         outputs=("d_x", "d_weight"),
         mistakes=(
             Mistake(
-                "The residual is forgotten: x reaches y past the layer too, and that way its gradient is d_y itself.",
+                "The residual connection is missing from d_x: x also reaches y directly, bypassing the layer, and "
+                "the gradient along that path is d_y itself.",
                 residual_with(residual=0),
             ),
-            Mistake("The tanh is passed over: its derivative is 1 - tanh(x)**2.", residual_with(derivative=False)),
+            Mistake("You skip the tanh: its derivative is 1 - tanh(x)**2.", residual_with(derivative=False)),
             Mistake(
-                "Forward it was weight.T, so backward it is weight: you have it transposed.",
+                "The weight is transposed: the forward pass multiplies by weight.T, so the backward pass "
+                "multiplies by weight.",
                 residual_with(transposed=True),
             ),
-            Mistake("The way past the layer is counted twice.", residual_with(residual=2)),
+            Mistake("You count the path that bypasses the layer twice.", residual_with(residual=2)),
             Mistake(
-                "The tanh comes after the product, so backward it comes first: d_y * (1 - t**2), then the weight.",
+                "The tanh comes after the product in the forward pass, so it comes first in the backward pass: "
+                "compute d_y * (1 - t**2), and then multiply by the weight.",
                 lambda d_y, x, weight: (
                     d_y + (d_y @ weight) * (1 - np.tanh(x @ weight.T) ** 2),
                     residual_backward(d_y, x, weight)[1],
                 ),
             ),
             Mistake(
-                "d_weight is transposed: it must have the weight's own shape, [out, in].",
+                "d_weight is transposed: it must have the same shape as the weight, [out, in].",
                 lambda d_y, x, weight: (residual_backward(d_y, x, weight)[0], residual_backward(d_y, x, weight)[1].T),
             ),
         ),
         hints=(
-            "y is a sum, and a sum hands its gradient to both of its terms.",
-            "d_x = d_y + what comes back through the layer.",
+            "y is a sum, and a sum passes its gradient on to both of its terms.",
+            "d_x is d_y plus the gradient that comes back through the layer.",
         ),
-        note="This is why deep models can be trained: whatever the layer does, d_y reaches the layers below it "
-        "unattenuated.",
+        note=(
+            "This is why deep models can be trained: whatever the layer does, d_y reaches the layers below it "
+            "undiminished."
+        ),
     )
 )
 
@@ -101,38 +106,40 @@ add(
     Exercise(
         "drop",
         5,
-        "dropout from bits that were counted, not drawn",
+        "dropout from counter-based bits",
         drop,
         drop_tries,
         outputs=("y",),
         mistakes=(
             Mistake(
-                "What is kept must be divided by 1 - rate: then its expectation is what it was, and at test time "
-                "nothing need be changed.",
+                "The numbers that are kept must be divided by 1 - rate: then the expectation stays the same, and "
+                "nothing has to change at test time.",
                 lambda x, b, rate: np.where(b >= round(rate * 65536), x, 0),
             ),
             Mistake(
-                "Kept and dropped are the wrong way round: bits below the threshold, the share `rate` of all, drop.",
+                "You swapped the kept and the dropped numbers: those whose bits are below the threshold, a share "
+                "`rate` of all, are dropped.",
                 lambda x, b, rate: np.where(b < round(rate * 65536), x / (1 - rate), 0),
             ),
             Mistake(
-                "You multiply by 1 - rate, which shrinks the expectation a second time. Divide.",
+                "You multiply by 1 - rate, which shrinks the expectation a second time.  Divide by it instead.",
                 lambda x, b, rate: np.where(b >= round(rate * 65536), x * (1 - rate), 0),
             ),
             Mistake(
-                "You divide by the rate; what is left over is 1 - rate of all.",
+                "You divide by the rate; divide by the share that is kept, 1 - rate.",
                 lambda x, b, rate: np.where(b >= round(rate * 65536), x / max(rate, 1e-9), 0),
             ),
             Mistake(
-                "Bits that equal the threshold are kept: of 65,536 values exactly `threshold` lie below it.",
+                "Numbers whose bits equal the threshold are kept: of the 65,536 possible values, exactly "
+                "`threshold` lie below it.",
                 lambda x, b, rate: np.where(b > round(rate * 65536), x / (1 - rate), 0),
             ),
         ),
         hints=(
-            "threshold = rate * 65536; what has bits below it is dropped.",
-            "The rest is multiplied by 1 / (1 - rate).",
+            "The threshold is rate * 65536, and a number whose bits are below it is dropped.",
+            "Multiply the numbers that are kept by 1 / (1 - rate).",
         ),
-        note="In the package: minibert/ops/dropout.py says where the bits come from.",
+        note="In the package, minibert/ops/dropout.py shows where the bits come from.",
     )
 )
 
@@ -160,35 +167,38 @@ add(
         ],
         outputs=("the number of parameters",),
         mistakes=(
-            Mistake("The biases are missing: every linear layer has one.", lambda h, f: 4 * h * h + 2 * h * f + 4 * h),
             Mistake(
-                "4 H are missing: the two layer norms with a weight and a bias of H each, or the biases of attention's "
-                "four layers.",
+                "The biases are missing: every linear layer has a bias.", lambda h, f: 4 * h * h + 2 * h * f + 4 * h
+            ),
+            Mistake(
+                "You are missing 4 H parameters: either the two layer norms, each with a weight and a bias of size "
+                "H, or the biases of the four linear layers in attention.",
                 lambda h, f: 4 * (h * h + h) + 2 * h * f + f + h,
             ),
             Mistake(
-                "Attention has four matrices: query, key, value, and the output's.",
+                "Attention has four matrices: those of the query, the key, the value, and the output.",
                 lambda h, f: 3 * (h * h + h) + 2 * h * f + f + h + 4 * h,
             ),
             Mistake(
-                "2 H are missing: there are two layer norms, one after each sub-layer, with a weight *and* a bias "
-                "each.",
+                "You are missing 2 H parameters: there are two layer norms, one after each sublayer, and each has "
+                "a weight *and* a bias.",
                 lambda h, f: 4 * (h * h + h) + 2 * h * f + f + h + 2 * h,
             ),
             Mistake(
-                "Only the matrices are counted: every linear layer has a bias, and there are two layer norms.",
+                "You count only the matrices: every linear layer also has a bias, and there are two layer norms.",
                 lambda h, f: 4 * h * h + 2 * h * f,
             ),
             Mistake(
-                "You take F to be 4 H; the size of the feed-forward network is an argument.",
+                "You assume that F is 4 H; the size of the feed-forward network is an argument.",
                 lambda h, f: layer_parameters(h, 4 * h),
             ),
         ),
         hints=(
-            "A linear layer from a to b has a * b + b numbers.",
-            "Four of them H to H, one H to F, one F to H; and two layer norms with 2 H each.",
+            "A linear layer from a to b features has a * b + b parameters.",
+            "There are four linear layers from H to H, one from H to F, and one from F to H; the two layer "
+            "norms have 2 H parameters each.",
         ),
-        note="For BERT base this is 7,087,872; twelve layers are 85 of its 110 million.",
+        note="For BERT base this is 7,087,872; twelve layers hold 85 of its 110 million parameters.",
     )
 )
 
@@ -197,7 +207,7 @@ add(
 
 
 def layer_flops(lengths: Sequence[int], hidden: int, inner: int) -> int:
-    """Operations of one layer's matrix products, forward: lengths of the sequences, H, F.  An integer."""
+    """The operations of a layer's matrix products, forward: lengths of the sequences, H, F.  Returns an integer."""
     tokens = sum(lengths)
     return 2 * tokens * (4 * hidden * hidden + 2 * hidden * inner) + sum(4 * t * t * hidden for t in lengths)
 
@@ -218,50 +228,54 @@ add(
     Exercise(
         "layer_flops",
         5,
-        "count the arithmetic of a layer",
+        "count the operations of a layer",
         layer_flops,
         lambda: [
-            Try("four sequences of 128, H = 256, F = 1024", ([128] * 4, 256, 1024)),
+            Try("four sequences of 128 tokens, H = 256, F = 1024", ([128] * 4, 256, 1024)),
             Try("lengths 5, 60 and 1, H = 12, F = 48", ([5, 60, 1], 12, 48)),
             Try("an odd one: lengths 3 and 4, H = 6, F = 10", ([3, 4], 6, 10)),
         ],
         outputs=("the number of operations",),
         mistakes=(
-            Mistake("A multiplication and an addition are two operations.", flops_with(each=1)),
+            Mistake("A multiplication and an addition count as two operations.", flops_with(each=1)),
             Mistake(
-                "Attention has two products that grow with T squared: query @ key.T, and probabilities @ value.",
+                "You count only one of attention's two products that grow with the square of the length: query @ "
+                "key.T, and probabilities @ value.",
                 flops_with(products=1),
             ),
             Mistake(
-                "The products of attention itself are missing; they grow with the square of the length.",
+                "The products of attention itself, query @ key.T and probabilities @ value, are missing; they grow "
+                "with the square of the length.",
                 flops_with(products=0),
             ),
             Mistake(
-                "You count as if all sequences were as long as the longest: that is what padding would cost.",
+                "You count as if all sequences were as long as the longest; that is what the layer would cost with "
+                "padding.",
                 flops_with(padded=True),
             ),
             Mistake(
-                "Attention has four products H to H: query, key, value, and its output layer.",
+                "Attention has four products from H to H: for the query, the key, the value, and the output.",
                 lambda lengths, hidden, inner: layer_flops(lengths, hidden, inner) - 2 * sum(lengths) * hidden * hidden,
             ),
             Mistake(
-                "The feed-forward network has two products: H to F, and F back to H.",
+                "The feed-forward network has two products: from H to F, and back from F to H.",
                 lambda lengths, hidden, inner: layer_flops(lengths, hidden, inner) - 2 * sum(lengths) * hidden * inner,
             ),
             Mistake(
-                "You take F to be 4 H; the size of the feed-forward network is an argument.",
+                "You assume that F is 4 H; the size of the feed-forward network is an argument.",
                 lambda lengths, hidden, inner: layer_flops(lengths, hidden, 4 * hidden),
             ),
             Mistake(
-                "You square the tokens of the whole batch; a token looks at its own sequence only, so square each "
-                "length and add up.",
+                "You square the number of tokens in the whole batch.  A token attends only to its own sequence, so "
+                "square each length, and then add up the squares.",
                 flops_with(together=True),
             ),
         ),
         hints=(
             "A product [n, k] @ [k, m] takes 2 n k m operations.",
-            "Linear layers: 2 N (4 H H + 2 H F).  Attention: 2 products of 2 T T H for each sequence.",
+            "The linear layers take 2 N (4 H H + 2 H F) operations.  Attention takes 2 products of 2 T T H "
+            "operations for each sequence of length T.",
         ),
-        note="The backward pass takes twice as much: each product has two gradients.",
+        note="The backward pass takes twice as many operations: each product has two gradients.",
     )
 )

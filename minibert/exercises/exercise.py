@@ -12,9 +12,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something that people get wrong.
+    """A mistake that people make.
 
-    hint      what to say to them; shown, so it must not give the answer away
+    hint      what to say to them; it is shown, so it must not give the answer away
     function  the right function with the mistake in it, or for a kernel its source
     """
 
@@ -26,7 +26,7 @@ class Mistake:
 class Try:
     """One call of the function to write.
 
-    what       what is special about it, as it is reported: "one token", "lengths 5, 3 and 1"
+    what       what is special about this call, as it is reported: "one token", "lengths 5, 3 and 1"
     arguments  of the function
     """
 
@@ -43,10 +43,10 @@ class Exercise:
     task       in a few words, for the list of what is done
     solution   the right function, as it can be pasted into its cell; equal to the package's where that has one
     tries      () -> the calls it is tried with, ordinary ones first; fresh arguments each time
-    outputs    what its results are called
-    mistakes   see Mistake; of two that fit, the first one counts
-    hints      in steps, from "where to look" to "almost the answer"
-    note       what to say when it is right: where the package has it
+    outputs    the names of its results
+    mistakes   see Mistake; if two of them fit, the first one counts
+    hints      a series of hints, from "where to look" to "almost the answer"
+    note       what to say when the answer is right: where the package has the same function
     tolerance  the largest allowed error of an element, relative to the largest of its array
     wrap       what is called instead of an answer: a function of it; None for the answer itself
     shown      the function whose source is shown as the solution, where that is not `solution`
@@ -85,8 +85,8 @@ EXERCISES: dict[str, Exercise] = {}
 
 
 def add(exercise: Exercise) -> Exercise:
-    """Put an exercise on the list.  ValueError for a name that is taken."""
+    """Put an exercise on the list.  Raises ValueError if its name is taken."""
     if exercise.name in EXERCISES:
-        raise ValueError(f"there is an exercise {exercise.name!r} already")
+        raise ValueError(f"there is already an exercise {exercise.name!r}")
     EXERCISES[exercise.name] = exercise
     return exercise

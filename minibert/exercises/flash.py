@@ -80,10 +80,10 @@ def forgotten_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, til
 
 
 LOWEST = (
-    "Initialise the maximum to minus infinity, and do not let positions past the last key raise it: otherwise, "
-    "when all scores are far below 0, both sums stay 0."
+    "Begin with a maximum of minus infinity, and do not let positions beyond the last key raise it.  "
+    "Otherwise, when all scores are far below 0, both sums stay 0."
 )
-NOT_SCALED = "Scores are not scaled here: no division by sqrt(D)."
+NOT_SCALED = "The scores are not scaled in this exercise: do not divide by sqrt(D)."
 
 
 def without_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
@@ -114,58 +114,62 @@ add(
     Exercise(
         "online_attention",
         10,
-        "the softmax that never sees all scores",
+        "the softmax that never sees all scores at once",
         online_attention,
         online_tries,
         outputs=("context",),
         mistakes=(
             Mistake(
-                "When a higher score comes, the context that was summed up so far must shrink with the denominator: "
-                "times exp(old maximum - new maximum).",
+                "When a higher score arrives, the context accumulated so far must shrink along with the "
+                "denominator: multiply it by exp(old maximum - new maximum).",
                 online_with(context=False),
             ),
             Mistake(
-                "When a higher score comes, the denominator so far must shrink too: times exp(old maximum - new "
-                "maximum).",
+                "When a higher score arrives, the denominator accumulated so far must shrink, too: multiply it by "
+                "exp(old maximum - new maximum).",
                 online_with(total=False),
             ),
             Mistake(
-                "When a higher score comes, both sums so far must shrink: times exp(old maximum - new maximum).  "
-                "(If you already do that: do not overwrite the old maximum before you compute the factor.)",
+                "When a higher score arrives, both sums accumulated so far must shrink: multiply them by exp(old "
+                "maximum - new maximum).  (If you already do that, make sure not to overwrite the old maximum "
+                "before you compute the factor.)",
                 online_with(total=False, context=False),
             ),
             Mistake(LOWEST, online_with(lowest=0.0)),
             Mistake(NOT_SCALED, lambda q, k, v, tile: online_attention(q / np.sqrt(len(q)), k, v, tile)),
             Mistake(
-                "The new maximum is the larger one of the old maximum *and* the tile's.", online_with(running=False)
+                "The new maximum is the larger of the old maximum *and* the maximum of the tile.",
+                online_with(running=False),
             ),
             Mistake(
-                "The factor is upside down: exp(old maximum - new maximum), which is at most 1.",
+                "The factor is inverted: it is exp(old maximum - new maximum), which is at most 1.",
                 online_with(upside_down=True),
             ),
-            Mistake("The context is never divided by the denominator.", online_with(divided=False)),
+            Mistake("You never divide the context by the denominator.", online_with(divided=False)),
             Mistake(
-                "You divide in every tile, so earlier results are divided repeatedly; the denominator is "
-                "complete only at the end.",
+                "You divide in every tile, so earlier results are divided repeatedly.  Divide once, at the end, "
+                "when the denominator is complete.",
                 divided_in_each_tile,
             ),
             Mistake(
-                "Only the last tile counts: without the old maximum the sums so far are multiplied by exp(-infinity), "
-                "0.  Set it to the new one at the end of each round.",
+                "Only the last tile counts: you never update the old maximum, so the sums so far are multiplied by "
+                "exp(-infinity), which is 0.  Set it to the new maximum at the end of each round.",
                 forgotten_maximum,
             ),
-            Mistake("The last keys are left out where T is no multiple of the tile.", online_with(tail=False)),
+            Mistake("The last keys are left out when T is not a multiple of the tile.", online_with(tail=False)),
             Mistake(
-                "exp overflows with large scores: keep a running maximum, and subtract it from the scores before exp.",
+                "exp overflows when scores are large: keep a running maximum, and subtract it from the scores "
+                "before exp.",
                 without_maximum,
             ),
         ),
         hints=(
-            "Keep three things from tile to tile: the highest score, the denominator, and the context, undivided.",
-            "new = max(old, scores.max()); factor = exp(old - new): both sums times factor, then add the tile's.",
-            "Divide once, at the end.",
+            "Keep three things from tile to tile: the highest score, the denominator, and the context before division.",
+            "In each tile, compute new = max(old, scores.max()) and factor = exp(old - new), multiply both "
+            "sums by factor, and then add what the tile contributes.",
+            "Divide the context by the denominator once, at the end.",
         ),
-        note="In the package: `soften` in minibert/ops/gpu/attention.cu does this for eight scores at a time.",
+        note="In the package, `soften` in minibert/ops/gpu/attention.cu does this for eight scores at a time.",
     )
 )
 
@@ -235,18 +239,19 @@ add(
     Exercise(
         "flash_d_scores",
         10,
-        "the backward pass of a tile, from two numbers a row",
+        "the backward pass of a tile, from two numbers for each row",
         flash_d_scores,
         tile_tries,
         outputs=("d_scores",),
         mistakes=(
             Mistake(
-                "You normalise over the keys of this tile; the denominator is that of all keys, and its logarithm is "
-                "in log_sums.",
+                "You normalise over the keys of this tile only.  The denominator is the sum over all keys, and its "
+                "logarithm is in log_sums.",
                 local_softmax,
             ),
             Mistake(
-                "The mean is one over *all* keys of the query, not over this tile's: that is what delta is kept for.",
+                "The mean must cover *all* keys of the query, not only those of this tile; delta holds exactly "
+                "that mean.",
                 local_mean,
             ),
             Mistake(
@@ -254,24 +259,27 @@ add(
                 lambda q, k, v, d, s, e: flash_d_scores(q / np.sqrt(q.shape[1]), k, v, d, s, e),
             ),
             Mistake(
-                "The mean is missing: take delta from each query's d_probabilities.",
+                "The mean is missing: subtract delta from each query's d_probabilities.",
                 lambda q, k, v, d, s, e: np.exp(q @ k.T - s[:, None]) * (d @ v.T),
             ),
             Mistake(
-                "delta is to be taken from d_probabilities before they are multiplied: p * (d_p - delta), not "
-                "p * d_p - delta.",
+                "Subtract delta from d_probabilities before you multiply: compute p * (d_p - delta), not p * d_p - "
+                "delta.",
                 lambda q, k, v, d, s, e: np.exp(q @ k.T - s[:, None]) * (d @ v.T) - e[:, None],
             ),
             Mistake(
-                "That is d_scores before the probabilities are multiplied in.",
+                "The factor of the probabilities is missing: multiply by them to get d_scores.",
                 lambda q, k, v, d, s, e: d @ v.T - e[:, None],
             ),
         ),
         hints=(
-            "probabilities = exp(scores - log_sums[:, None]): no maximum, no sum.",
-            "d_scores = p * (d_p - mean), as in lesson 4; the mean is delta.",
+            "The probabilities are exp(scores - log_sums[:, None]): you need neither a maximum nor a sum.",
+            "As in lesson 4, d_scores = p * (d_p - mean); here, the mean is delta.",
         ),
-        note="sum(p * d_p) over all keys is d_context . context: so one number a query replaces a row of T.",
+        note=(
+            "The sum of p * d_p over all keys equals d_context . context, so one number for each query "
+            "replaces a row of T numbers."
+        ),
     )
 )
 
@@ -280,7 +288,7 @@ add(
 
 
 def next_scale(scale: float, good_steps: int, norm: float, interval: int) -> tuple[float, int]:
-    """After a step: the loss scale, the good steps since it changed, the gradients' norm.  Returns the first two anew.
+    """The loss scale, the good steps since it changed, and the gradients' norm.  Returns the first two after this step.
 
     A step whose norm is not finite halves the scale; `interval` good steps in a row double it.
     """
@@ -314,39 +322,48 @@ add(
             Try("a NaN norm", (1024.0, 9, float("nan"), 10)),
             Try("the ninth good step", (1024.0, 8, 2.5, 10)),
             Try("the tenth good step", (1024.0, 9, 2.5, 10)),
-            Try("more good steps than the interval, which was longer", (1024.0, 12, 2.5, 10)),
+            Try("more good steps than the interval, which was longer before", (1024.0, 12, 2.5, 10)),
             Try("an interval of 2,000", (65536.0, 9, 0.1, 2000)),
             Try("a large norm that is finite", (1024.0, 3, 1e5, 10)),
         ],
         outputs=("scale", "good steps"),
         mistakes=(
-            Mistake("After an overflow the scale must fall: half of it.", scale_with(halve=False)),
-            Mistake("After an overflow the count of good steps begins again.", scale_with(reset=False)),
+            Mistake("After an overflow, the scale must fall to half its value.", scale_with(halve=False)),
+            Mistake("After an overflow, the count of good steps must start again at 0.", scale_with(reset=False)),
             Mistake(
-                "After `interval` good steps in a row (`interval` is an argument), the scale doubles: it may "
-                "have become too small.",
+                "After `interval` good steps in a row, the scale doubles, because it may have become too small.  "
+                "(`interval` is an argument.)",
                 scale_with(double=False),
             ),
             Mistake(
-                "It doubles a step late: this step is a good one too, and counts.",
+                "The scale doubles one step late: the current step is a good one, too, and counts.",
                 lambda s, g, n, i: (s * 2, 0) if np.isfinite(n) and g >= i else next_scale(s, g, n, max(i, g + 2)),
             ),
-            Mistake("When the scale has doubled, the count begins again.", scale_with(keep_counting=True)),
             Mistake(
-                "NaN is an overflow as well as infinity: ask np.isfinite.",
+                "When the scale has doubled, the count of good steps must start again at 0.",
+                scale_with(keep_counting=True),
+            ),
+            Mistake(
+                "NaN is an overflow as well as infinity: use np.isfinite.",
                 lambda s, g, n, i: (s / 2, 0) if n == np.inf else next_scale(s, g, 1.0, i),
             ),
             Mistake(
-                "Infinity is an overflow as well as NaN: ask np.isfinite.",
+                "Infinity is an overflow as well as NaN: use np.isfinite.",
                 lambda s, g, n, i: (s / 2, 0) if np.isnan(n) else next_scale(s, g, 1.0, i),
             ),
             Mistake(
-                "The norm is a number of float32: only infinity and NaN are overflows, not what exceeds 65,504.",
+                "The norm is a float32 number, so only infinity and NaN are overflows; a norm above 65,504 is not.",
                 lambda s, g, n, i: next_scale(s, g, n if n <= 65504 else np.inf, i),
             ),
         ),
-        hints=("Three cases: not finite; the last of `interval` good steps; any other step.",),
-        note="In the package: update_scale in minibert/ops/gpu/optimizer.cu, on the device, without waiting.",
+        hints=(
+            "There are three cases: the norm is not finite; the step is the last of `interval` good steps; any "
+            "other step.",
+        ),
+        note=(
+            "In the package, this is update_scale in minibert/ops/gpu/optimizer.cu, which runs on the device "
+            "without waiting for the CPU."
+        ),
     )
 )
 
@@ -418,35 +435,39 @@ add(
         kinds=(
             (
                 "race",
-                "A barrier is missing.  There are two in each round: one before the tile is loaded, while slow threads "
-                "may still read the old one, and one after, until all of it is there.",
+                "A barrier is missing.  Each round needs two: one before the tile is loaded, because slow threads "
+                "may still be reading the old tile, and one after, to wait until the whole tile is there.",
             ),
             (
                 "global race",
-                "Two threads write one row of context: each thread has a query of its own, and all blocks before it "
-                "have 32 each.",
+                "Two threads write the same row of context: each thread has its own query, and each of the blocks "
+                "before its own has 32 queries.",
             ),
-            ("out of bounds", "45 is no multiple of 32: the last tile and the last block have rows that do not exist."),
-            ("uninitialised", "A place of the tile is read that nobody wrote."),
-            ("divergence", "All threads of a block must come to __syncthreads(), also those without a query."),
+            (
+                "out of bounds",
+                "45 is not a multiple of 32: the last tile and the last block have rows that do not exist.",
+            ),
+            ("uninitialised", "A thread reads an element of the tile that no thread has written."),
+            ("divergence", "All threads of a block must reach __syncthreads(), including those without a query."),
         ),
         mistakes=(
             Mistake(
-                "The keys beyond the end take part, with a score of 0: stop at first + j < T.",
+                "Keys beyond the end take part with a score of 0: use only keys with first + j < T.",
                 FLASH.replace("j < TILE && first + j < T", "j < TILE"),
             ),
             Mistake(
-                "When the maximum rises, the context so far must be multiplied by the factor too.",
+                "When the maximum rises, the context accumulated so far must be multiplied by the factor, too.",
                 FLASH.replace("sums[d] * factor + weight", "sums[d] + weight"),
             ),
             Mistake(
-                "When the maximum rises, the denominator so far must be multiplied by the factor too.",
+                "When the maximum rises, the denominator accumulated so far must be multiplied by the factor, too.",
                 FLASH.replace("total * factor + weight", "total + weight"),
             ),
             Mistake(LOWEST, FLASH.replace("maximum = -1e30f", "maximum = 0")),
-            Mistake("The sums are not divided by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
+            Mistake("You do not divide the context by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
             Mistake(
-                "exp overflows with large scores: keep a running maximum, and subtract it from the scores before exp.",
+                "exp overflows when scores are large: keep a running maximum, and subtract it from the scores "
+                "before exp.",
                 FLASH.replace("float higher = fmaxf(maximum, score)", "float higher = 0"),
             ),
             Mistake(
@@ -454,27 +475,34 @@ add(
                 FLASH.replace("float higher = fmaxf", "score /= sqrtf(D);\n            float higher = fmaxf"),
             ),
             Mistake(
-                "Each block sees its own tile of keys only; its queries ask all keys: a loop over the tiles.",
+                "Each block sees only its own tile of keys, but its queries attend to all keys: use a loop over "
+                "the tiles.",
                 FLASH.replace(
                     "int first = 0; first < T; first += TILE", "int first = blockIdx.x * TILE, i = 0; i < 1; i++"
                 ),
             ),
             Mistake(
-                "The keys of the last tile are left out where T is no multiple of 32.",
+                "The keys of the last tile are left out when T is not a multiple of 32.",
                 FLASH.replace(
                     "first < T; first += TILE", "first + TILE <= T || (T < TILE && first < T); first += TILE"
                 ),
             ),
             Mistake(
-                "maximum is never set to the new maximum, so that the sums so far are multiplied by exp(-infinity), 0.",
+                "You never set maximum to the new maximum, so the sums so far are multiplied by exp(-infinity), "
+                "which is 0.",
                 FLASH.replace("            maximum = higher;\n", ""),
             ),
         ),
         hints=(
-            "A thread has one query, in registers; the block's 32 threads load a tile of 32 keys and values together.",
-            "For each key of the tile: score, new maximum, factor, weight; as in online_attention.",
-            "Threads whose query does not exist still load their key, and come to the barriers.",
+            "Each thread keeps one query in registers; the 32 threads of the block load a tile of 32 keys and "
+            "values together.",
+            "For each key of the tile, compute the score, the new maximum, the factor, and the weight, as in "
+            "online_attention.",
+            "Threads whose query does not exist must still load their key, and reach the barriers.",
         ),
-        note="In the package: minibert/ops/gpu/attention.cu, where a thread has small tiles of products in registers.",
+        note=(
+            "In the package, this is in minibert/ops/gpu/attention.cu, where each thread computes small tiles "
+            "of the products in registers."
+        ),
     )
 )

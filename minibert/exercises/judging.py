@@ -1,4 +1,4 @@
-"""Whether an answer is right, and a diagnosis if it is not; everything is concluded from numbers."""
+"""Decides whether an answer is right, and diagnoses it if it is not; all conclusions are drawn from numbers."""
 
 import dis
 import traceback
@@ -17,8 +17,8 @@ NEARLY = 1e-4  # relative: a result this close to the right one is not a mistake
 
 
 NO_RETURN = (
-    ": your function returns None.  Is a `return` missing?  (np.add.at and the like work in place, and return None "
-    "themselves.)"
+    ": your function returns None.  Is a `return` missing?  (np.add.at and similar functions work in place, and "
+    "return None.)"
 )
 COMPUTING = ("BINARY", "CALL", "COMPARE", "FOR_ITER", "STORE_SUBSCR", "UNARY")  # begin the names of such instructions
 
@@ -84,7 +84,7 @@ def call(exercise: Exercise, function: Callable, one: Try) -> Outcome | None:
 
 
 def computes(function: Callable) -> bool:
-    """Whether a function does more than unpack its arguments: someone has begun to write it."""
+    """Whether a function does more than unpack its arguments, which means that someone has begun to write it."""
     code = getattr(function, "__code__", None)
     return code is not None and any(step.opname.startswith(COMPUTING) for step in dis.get_instructions(code))
 
@@ -148,12 +148,12 @@ def distance(mine: Any, true: Any) -> float:
 
 
 def same_kind(mine: Any, true: Any) -> bool:
-    """Whether two results are of one type; all kinds of dictionary count as one."""
+    """Whether two results have the same type; all kinds of dictionaries count as one type."""
     return type(mine) is type(true) or (isinstance(mine, dict) and isinstance(true, dict))
 
 
 def known_mistake(exercise: Exercise, right: Sequence[Outcome], given: Sequence[Outcome]) -> str | None:
-    """The hint of the first known mistake that gives the same in all outputs; or one for each output that is wrong."""
+    """The hint of the first known mistake with the same outputs as the answer; or one for each wrong output."""
     results = [outcomes(exercise, mistake.function)[0] for mistake in exercise.mistakes]
     outputs = range(len(exercise.outputs))
     for mistake, bad in zip(exercise.mistakes, results, strict=True):
@@ -171,12 +171,12 @@ def known_mistake(exercise: Exercise, right: Sequence[Outcome], given: Sequence[
 
 
 def alike(some: Sequence[Outcome], others: Sequence[Outcome], output: int) -> bool:
-    """Whether two functions gave the same in all cases, in one of their outputs."""
+    """Whether two functions gave the same results for one of their outputs in all cases."""
     return all(is_same(a, b, output) for a, b in zip(some, others, strict=True))
 
 
 def is_same(a: Outcome | None, b: Outcome | None, output: int) -> bool:
-    """Whether two calls gave the same, in one of their outputs."""
+    """Whether two calls gave the same result for one of their outputs."""
     if a is None or b is None:
         return a is b
     if a.error is not None or b.error is not None:
@@ -195,13 +195,13 @@ def say_error(exercise: Exercise, tries: list[Try], given: list) -> str | None:
     """The first case in which the answer raises an error, or returns nothing."""
     for one, outcome in zip(tries, given, strict=True):
         if outcome is None:
-            return f"with {one.what} your function returns nothing (None)"
+            return f"with {one.what}, your function returns nothing (None)"
         if outcome.error is not None:
             frames = traceback.extract_tb(outcome.error.__traceback__)
             lines = [frame.lineno for frame in frames if Path(frame.filename).parent != Path(__file__).parent]
-            where = f", in its line {lines[0]}" if lines else ""
+            where = f" in its line {lines[0]}" if lines else ""
             kind, message = type(outcome.error).__name__, str(outcome.error).splitlines()
-            return f"with {one.what} your function raises {kind}{where}: {message[0] if message else ''}"
+            return f"with {one.what}, your function raises {kind}{where}: {message[0] if message else ''}"
     return None
 
 
@@ -211,7 +211,7 @@ def say_number(exercise: Exercise, tries: list[Try], given: list) -> str | None:
         if outcome.count is not None:
             names = ", ".join(exercise.outputs)
             number = "1 result" if outcome.count == 1 else f"{outcome.count} results"
-            return f"your function gives {number}; expected {len(exercise.outputs)}: {names}"
+            return f"your function returns {number}; it should return {len(exercise.outputs)}: {names}"
     return None
 
 
@@ -220,8 +220,8 @@ def say_changed(exercise: Exercise, tries: list[Try], given: list) -> str | None
     for outcome in given:
         if outcome.changed is not None:
             return (
-                f"your function changes its argument number {outcome.changed + 1}; an op must leave its inputs alone, "
-                "since others still read them (`x -= 1` works in place, `x = x - 1` does not)"
+                f"your function changes its argument number {outcome.changed + 1}; an op must not change its inputs, "
+                "because other code still reads them (`x -= 1` changes x in place, `x = x - 1` does not)"
             )
     return None
 
@@ -238,19 +238,19 @@ def describe(exercise: Exercise, tries: list[Try], right: list, given: list, err
     stop = "" if text.endswith("?") else "."
     good = [n for k, n in enumerate(exercise.outputs) if all(e[k] <= exercise.tolerance for e in errors)]
     if good:
-        text, stop = f"{text}{stop}  Right already: {', '.join(good)}", "."
+        text, stop = f"{text}{stop}  These results are already right: {', '.join(good)}", "."
     if passed:
-        text += f"{stop}  It is right with {'; '.join(passed)}"
+        text += f"{stop}  Your function is right with {'; '.join(passed)}"
     return text
 
 
 def compare(mine: Any, true: Any) -> str:
-    """How a wrong result differs from the right one."""
+    """Describes how a wrong result differs from the right one."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         if is_of_another_type(mine, true):
-            return f"is right, but a {type(mine).__name__}; return a {type(true).__name__}"
+            return f"has the right elements, but is a {type(mine).__name__}; return a {type(true).__name__}"
         if isinstance(mine, set | dict) and isinstance(true, np.ndarray):
-            return f"came out as a {type(mine).__name__}; return an array, which has an order"
+            return f"came out as a {type(mine).__name__}; return an array, whose elements have an order"
         if isinstance(mine, dict) and isinstance(true, dict):
             return compare_items(mine, true)
         return f"came out as {shortened(mine)}; expected {shortened(true)}"
@@ -268,7 +268,11 @@ def compare(mine: Any, true: Any) -> str:
     ratio = common_ratio(mine, true)
     if ratio is not None:
         sign = abs(ratio + 1) < 1e-6
-        return "came out with the wrong sign" if sign else f"came out {ratio:.6g} times what it should be, everywhere"
+        return (
+            "came out with the wrong sign"
+            if sign
+            else f"came out {ratio:.6g} times as large as it should be, in every element"
+        )
     difference = np.abs(mine.astype(float) - true.astype(float))
     place = np.unravel_index(np.argmax(difference), difference.shape)
     if mine.size == 1:
@@ -283,7 +287,7 @@ def compare_items(mine: dict, true: dict) -> str:
     """The first entry in which two dictionaries differ."""
     for key, value in true.items():
         if key not in mine:
-            return f"lacks {shortened(key)}; expected {shortened(value)} there"
+            return f"lacks the key {shortened(key)}; expected {shortened(value)} for it"
         if mine[key] != value:
             return f"has {shortened(mine[key])} for {shortened(key)}; expected {shortened(value)}"
     key = next(key for key in mine if key not in true)
@@ -291,7 +295,7 @@ def compare_items(mine: dict, true: dict) -> str:
 
 
 def is_of_another_type(mine: Any, true: Any) -> bool:
-    """Whether a result has the right elements in another container: a list for a tuple, a list for a set."""
+    """Whether a result has the right elements in another container, such as a list instead of a tuple or a set."""
     containers = list | tuple | set
     if not isinstance(mine, containers) or not isinstance(true, containers):
         return False

@@ -1,4 +1,4 @@
-"""Is a CUDA kernel right?  It runs in the emulator's check mode, which finds races, wrong addresses and the like.
+"""Decides whether a CUDA kernel is right, in the emulator's check mode, which finds races, wrong addresses and more.
 
 The numbers are compared last: a kernel with a race may happen to give the right ones.
 """
@@ -50,7 +50,7 @@ class KernelExercise(Exercise):
 def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
     """Run a kernel in check mode, on every launch of its exercise."""
     if not isinstance(source, str):
-        return Verdict(WRONG, f"expected the source of a kernel, as a text; got {type(source).__name__}")
+        return Verdict(WRONG, f"expected the source of a kernel as a string; got {type(source).__name__}")
     if NOT_BEGUN in source:
         return Verdict(NOT_DONE, "not done yet")
     launches = list(exercise.tries())
@@ -58,7 +58,7 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
         with emulator.checking(), emulator.time_limit(SECONDS):
             results = [run(source, launch) for launch in launches]
     except emulator.NoCompilerError as error:
-        return Verdict(NOT_DONE, f"cannot be checked here: {error}")
+        return Verdict(NOT_DONE, f"your kernel cannot be checked here: {error}")
     except emulator.CudaError as error:
         kinds = dict(exercise.kinds)
         hint = next((kinds[kind] for kind in kinds_of(error) if kind in kinds), "")
@@ -66,13 +66,13 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
     errors = [distance(mine, launch.expected) for mine, launch in zip(results, launches, strict=True)]
     largest = max(errors)
     if largest <= exercise.tolerance:
-        return Verdict(RIGHT, f"right, max error {largest:.0e}, no race.  {exercise.note}")
+        return Verdict(RIGHT, f"right, max error {largest:.0e}, no races.  {exercise.note}")
     if mistake := known_mistake(exercise, launches, results):
         return Verdict(WRONG, mistake)
     number = next(k for k, error in enumerate(errors) if error > exercise.tolerance)
     text = f"with {launches[number].what}, {exercise.outputs[0]} {compare(results[number], launches[number].expected)}"
     good = [launch.what for launch, error in zip(launches, errors, strict=True) if error <= exercise.tolerance]
-    return Verdict(WRONG, text + (f".  It is right with {'; '.join(good)}" if good else ""))
+    return Verdict(WRONG, text + (f".  Your kernel is right with {'; '.join(good)}" if good else ""))
 
 
 def kinds_of(error: emulator.CudaError) -> list[str]:
@@ -90,7 +90,7 @@ def run(source: str, launch: Launch) -> np.ndarray:
 
 
 def known_mistake(exercise: KernelExercise, launches: list[Launch], results: list) -> str | None:
-    """The hint of the first mistake whose numbers are the same."""
+    """The hint of the first known mistake that gives the same numbers."""
     near = exercise.tolerance  # in float32, a different order of additions changes the last digits
     for mistake in exercise.mistakes:
         wrong = [run(mistake.function, launch) for launch in launches]  # not checked: only its numbers count

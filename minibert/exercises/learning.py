@@ -88,33 +88,36 @@ add(
         adamw_tries,
         outputs=("value", "first moment", "second moment"),
         mistakes=(
-            Mistake("The step uses the moments from before it; update them first.", adamw_with(old_moments=True)),
+            Mistake("You use the moments from before this step; update them first.", adamw_with(old_moments=True)),
             Mistake(
-                "The decay is in the gradient, and so in the moments: that is Adam with L2 regularisation, "
-                "which divides the decay by the gradient's size. AdamW subtracts it from the value directly.",
+                "You add the decay to the gradient, and so to the moments.  That is Adam with L2 regularisation, "
+                "where the decay is divided by the size of the gradient.  AdamW subtracts the decay from the value "
+                "directly.",
                 adamw_with(l2=True),
             ),
-            Mistake("eps stands outside the root: sqrt(second) + eps.", adamw_with(eps_inside=True)),
+            Mistake("eps belongs outside the square root: sqrt(second) + eps.", adamw_with(eps_inside=True)),
             Mistake("The second moment averages the *squares* of the gradients.", adamw_with(squared=False)),
             Mistake("The weight decay is missing.", adamw_with(decayed=False)),
             Mistake(
-                "The decay is inside the fraction, so it is divided by sqrt(second); AdamW subtracts it from "
-                "the value directly.",
+                "The decay is inside the fraction, so it is divided by sqrt(second).  AdamW subtracts it from the "
+                "value directly.",
                 adamw_with(inside=True),
             ),
-            Mistake("The decay makes weights smaller: it has the sign of the step, minus.", adamw_with(sign=-1)),
             Mistake(
-                "The moments are running averages: the new value has weight 1 - beta, so that the two weights "
+                "The decay must make weights smaller, so subtract it, as you subtract the step.", adamw_with(sign=-1)
+            ),
+            Mistake(
+                "The moments are running averages: the new term has the weight 1 - beta, so that the two weights "
                 "add up to 1.",
                 adamw_with(shares=False),
             ),
             Mistake(
-                "The decay is not multiplied by the rate: with the whole schedule it should rise and fall as the step "
-                "does.",
+                "The decay is not multiplied by the rate: it should rise and fall with the schedule, as the step does.",
                 adamw_with(decay_times_rate=False),
             ),
             Mistake(
-                "The root is missing: divide by the square root of the second moment, so that the step has no unit.",
+                "The square root is missing: divide by the square root of the second moment, so that the size of "
+                "the step does not depend on the scale of the gradient.",
                 adamw_with(root=False),
             ),
             Mistake(
@@ -123,27 +126,31 @@ add(
             ),
             Mistake(
                 "That is Adam with bias correction, which divides the moments by 1 - beta ** step.  BERT's release "
-                "does not; and this function does not know which step it is.",
+                "does not do that, and this function does not know the number of the step.",
                 adamw_with(corrected=True),
             ),
             Mistake(
-                "eps is 1e-6 here whatever is given: use the argument.",
+                "You always use 1e-6 for eps; use the argument instead.",
                 lambda v, g, m, s, rate, decay, beta1=0.9, beta2=0.999, eps=0: adamw_step(
                     v, g, m, s, rate, decay, beta1, beta2
                 ),
             ),
             Mistake(
-                "The betas are 0.9 and 0.999 here whatever is given: use the arguments.",
+                "You always use 0.9 and 0.999 for the betas; use the arguments instead.",
                 lambda v, g, m, s, rate, decay, beta1=0, beta2=0, eps=1e-6: adamw_step(
                     v, g, m, s, rate, decay, eps=eps
                 ),
             ),
         ),
         hints=(
-            "first = beta1 * first + (1 - beta1) * gradient; the second one with the gradient squared.",
-            "value - rate * (first / (sqrt(second) + eps) + decay * value)",
+            "The first moment is beta1 * first + (1 - beta1) * gradient; for the second moment, use beta2 and "
+            "the square of the gradient.",
+            "The new value is value - rate * (first / (sqrt(second) + eps) + decay * value).",
         ),
-        note="In the package: adamw in minibert/ops/reference/optimizer.py, in place on all parameters at once.",
+        note=(
+            "In the package, this is adamw in minibert/ops/reference/optimizer.py, which works in place on all "
+            "parameters at once."
+        ),
     )
 )
 
@@ -209,44 +216,45 @@ add(
     Exercise(
         "learning_rate",
         7,
-        "warm-up, and linear decay",
+        "warm-up and linear decay",
         OfOneStep(learning_rate),
         lambda: [Try("100 steps, 10 of warm-up", (100, 2e-3, 10)), Try("7 steps, 2 of warm-up", (7, 1.0, 2))],
         outputs=("the rate",),
         mistakes=(
             Mistake(
-                "Step 0 has the rate 0: it would learn nothing.  Count it as the first of the rising steps: (step + "
-                "1).",
+                "Step 0 has the rate 0, so it would learn nothing.  Count it as the first of the rising steps: use "
+                "step + 1.",
                 OfOneStep(starting_at_zero),
             ),
-            Mistake("The rate never falls.  After the warm-up it goes down to 0, linearly.", OfOneStep(without_decay)),
+            Mistake("The rate never falls.  After the warm-up, it must fall linearly to 0.", OfOneStep(without_decay)),
             Mistake(
-                "Where the warm-up ends, the rate jumps: the fall must take steps - rising, and begin at `peak`.",
+                "The rate jumps at the end of the warm-up: the fall must begin at `peak` and take steps - rising "
+                "steps.",
                 OfOneStep(decaying_from_the_start),
             ),
             Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
             Mistake(
-                "Step 0 has the rate 0: count it as the first of the rising steps (step + 1).  And where the "
-                "warm-up ends, the rate jumps: the fall must take steps - rising.",
+                "Step 0 has the rate 0; count it as the first of the rising steps, with step + 1.  Also, the rate "
+                "jumps at the end of the warm-up: the fall must take steps - rising steps.",
                 OfOneStep(from_zero_with_a_jump),
             ),
             Mistake(
-                "The last step has the rate 0, and would learn nothing.  The rate should reach 0 only at step "
+                "The last step has the rate 0, so it would learn nothing.  The rate should reach 0 only at step "
                 "`steps`, one past the last step.",
                 OfOneStep(ending_at_zero),
             ),
             Mistake(
-                "The last step has the rate 0, and would learn nothing.  The rate should reach 0 only at step "
+                "The last step has the rate 0, so it would learn nothing.  The rate should reach 0 only at step "
                 "`steps`, one past the last step.",
                 OfOneStep(falling_early),
             ),
         ),
         hints=(
-            "Two cases: step < rising, and the rest.",
-            "Rising: peak * (step + 1) / rising.",
-            "Falling: peak * (steps - step) / (steps - rising).",
+            "Distinguish two cases: step < rising, and all later steps.",
+            "While the rate rises, it is peak * (step + 1) / rising.",
+            "While the rate falls, it is peak * (steps - step) / (steps - rising).",
         ),
-        note="In the package: learning_rate_at in minibert/training/optimizer.py.",
+        note="In the package, this is learning_rate_at in minibert/training/optimizer.py.",
         wrap=OfOneStep,
         shown=learning_rate,
     )
@@ -291,31 +299,39 @@ add(
     Exercise(
         "clip",
         7,
-        "clip the gradients' norm, all together",
+        "clip the norm of all gradients together",
         clip,
         clip_tries,
         outputs=("the gradients",),
         mistakes=(
             Mistake(
-                "Each array is clipped by itself, which turns the gradient's direction.  One norm over all of them.",
+                "You clip each array by itself, which changes the direction of the gradient.  Compute one norm "
+                "over all arrays.",
                 clip_each,
             ),
             Mistake(
-                "You clip to a norm of 1, whatever max_norm is.",
+                "You always clip to a norm of 1; use max_norm instead.",
                 lambda gradients, max_norm: clip(gradients, 1.0),
             ),
             Mistake(
-                "Each number is clipped by itself, which turns the gradient's direction.  Scale all by one factor.",
+                "You clip each number by itself, which changes the direction of the gradient.  Scale all numbers "
+                "by one factor.",
                 clip_elements,
             ),
-            Mistake("Small gradients are scaled *up* to the limit; they should stay as they are.", always_scale),
+            Mistake("You scale small gradients *up* to the limit; they should stay as they are.", always_scale),
             Mistake(
-                "Nothing is scaled down.", lambda gradients, max_norm: np.concatenate([g.ravel() for g in gradients])
+                "You never scale the gradients down.",
+                lambda gradients, max_norm: np.concatenate([g.ravel() for g in gradients]),
             ),
-            Mistake("The root is missing: the norm is the square root of the sum of squares.", clip_by_square),
+            Mistake(
+                "The square root is missing: the norm is the square root of the sum of the squares.", clip_by_square
+            ),
         ),
-        hints=("np.concatenate([g.ravel() for g in gradients]) makes one vector.", "Times min(1, max_norm / norm)."),
-        note="In the package the gradients are one flat buffer, and the factor is applied inside adamw.",
+        hints=(
+            "np.concatenate([g.ravel() for g in gradients]) makes one vector of all gradients.",
+            "Multiply the vector by min(1, max_norm / norm).",
+        ),
+        note="In the package, the gradients are one flat buffer, and the factor is applied inside adamw.",
     )
 )
 
@@ -338,32 +354,41 @@ add(
         lambda: [
             Try("1,560 of 2,000", (1560, 2000)),
             Try("60 of 100", (60, 100)),
-            Try("all right", (50, 50)),
+            Try("all answers right", (50, 50)),
         ],
-        outputs=("half the interval",),
+        outputs=("half the width of the interval",),
         tolerance=2e-5,  # 1.96, or more digits of it
         mistakes=(
             Mistake(
-                "That is one standard deviation; 95 % lie within 1.96 of them.",
+                "That is one standard deviation; 95 % of the probability lies within 1.96 standard deviations.",
                 lambda k, n: np.sqrt(k / n * (1 - k / n) / n),
             ),
-            Mistake("The root is missing: the variance is p (1 - p) / n.", lambda k, n: 1.96 * k / n * (1 - k / n) / n),
             Mistake(
-                "The uncertainty falls with the number of examples: divide the variance p (1 - p) by n, p being the "
-                "share, not the number of correct ones.",
+                "The square root is missing: p (1 - p) / n is the variance, and you need the standard deviation.",
+                lambda k, n: 1.96 * k / n * (1 - k / n) / n,
+            ),
+            Mistake(
+                "The uncertainty must fall with the number of examples: divide the variance p (1 - p) by n.  Here "
+                "p is the share of correct answers, not their number.",
                 lambda k, n: 1.96 * np.sqrt(k / n * (1 - k / n)),
             ),
             Mistake(
-                "Divide by n, not by n - 1: the share is not a mean whose spread was estimated.",
+                "Divide by n, not by n - 1: the variance follows from the share p, it is not estimated from the "
+                "spread of the examples.",
                 lambda k, n: 1.96 * np.sqrt(k / n * (1 - k / n) / (n - 1)),
             ),
             Mistake(
-                "That is the whole width; half of it goes to each side.",
+                "That is the whole width of the interval; the function should return half of it.",
                 lambda k, n: 2 * 1.96 * np.sqrt(k / n * (1 - k / n) / n),
             ),
         ),
-        hints=("A share p of n tosses has the variance p (1 - p) / n.", "1.96 standard deviations to each side."),
-        note="For 78 % of 2,000 pairs it is 1.8 points, for the difference of two such shares 2.6: 78 beside 76 may be "
-        "chance.",
+        hints=(
+            "If each of n examples is correct with probability p, their share has the variance p (1 - p) / n.",
+            "The interval reaches 1.96 standard deviations to each side.",
+        ),
+        note=(
+            "For 78 % of 2,000 pairs, it is 1.8 points, and for the difference of two such shares 2.6 points: "
+            "78 % against 76 % may be chance."
+        ),
     )
 )

@@ -20,7 +20,7 @@ def hide_tokens(
 ) -> np.ndarray:
     """All [N]: ids; bool, to be predicted?; a die 0 .. 1; an id to put in.  Returns what the model sees, [N].
 
-    A chosen token's die says what becomes of it: below 0.8 mask_id, from there to 0.9 its random id, else it stays.
+    A chosen token's die decides: below 0.8 it becomes mask_id, from there to 0.9 its random id; else it stays.
     """
     seen = np.where(dice < 0.8, mask_id, np.where(dice < 0.9, random_ids, token_ids))
     return np.where(chosen, seen, token_ids)
@@ -56,38 +56,42 @@ add(
     Exercise(
         "hide_tokens",
         6,
-        "80 % [MASK], 10 % random, 10 % as they are",
+        "80 % [MASK], 10 % random, 10 % unchanged",
         hide_tokens,
         masking_tries,
         outputs=("what the model sees",),
         mistakes=(
             Mistake(
-                "You hide every chosen token behind [MASK].  In fine-tuning there is no [MASK]: 10 % become a random "
-                "piece and 10 % stay (section 3.1).",
+                "You hide every chosen token behind [MASK].  Fine-tuning never sees [MASK], so 10 % become a "
+                "random piece and 10 % stay as they are (section 3.1).",
                 hide_with(1.1, 1.1),
             ),
             Mistake(
-                "None of the chosen stays as it is; a tenth should, so that the model trusts what it sees a little.",
+                "None of the chosen tokens stays as it is; a tenth of them should, so that the model also learns "
+                "to trust what it sees.",
                 hide_with(0.8, 1.1),
             ),
-            Mistake("No chosen token becomes a random one.", hide_with(0.8, 0.8)),
+            Mistake("None of the chosen tokens becomes a random piece.", hide_with(0.8, 0.8)),
             Mistake(
-                "What is below 0.8 is below 0.9 too: you overwrite every [MASK] by a random piece.",
+                "A die below 0.8 is also below 0.9, so you overwrite every [MASK] with a random piece.",
                 hide_with(0.0, 0.9),
             ),
-            Mistake("You treat all tokens so.  Only those that are chosen are hidden: 15 % of them.", hide_all),
-            Mistake("The shares are the wrong way round: 80 % become [MASK], 10 % random.", hide_with(0.1, 0.9)),
+            Mistake("You do this to every token.  Only the chosen tokens, 15 % of all, may be replaced.", hide_all),
             Mistake(
-                "The id of [MASK] is 4 in this course's vocabularies, 103 in others: take mask_id.",
+                "You swapped the shares: 80 % of the chosen tokens become [MASK], and 10 % a random piece.",
+                hide_with(0.1, 0.9),
+            ),
+            Mistake(
+                "The id of [MASK] is 4 in this course's vocabularies, but 103 in others: use mask_id.",
                 lambda ids, chosen, dice, random_ids, mask_id: hide_tokens(ids, chosen, dice, random_ids, 4),
             ),
         ),
         hints=(
-            "np.where(condition, one, other), inside each other.",
-            "Below 0.8: mask_id.  From there to 0.9: the random id.  Above: as it was.  And all that only where "
-            "chosen.",
+            "Nest one np.where(condition, one, other) inside another.",
+            "If the die is below 0.8, put in mask_id; from there to 0.9, the random id; otherwise keep the "
+            "token.  Do all that only where chosen is true.",
         ),
-        note="In the package: mask_tokens in minibert/data/masking.py.",
+        note="In the package, this is mask_tokens in minibert/data/masking.py.",
     )
 )
 
@@ -162,26 +166,30 @@ add(
                 without_the_label,
             ),
             Mistake(
-                "The loss is a mean over the masked tokens of the whole batch: divide by count.",
+                "The loss is a mean over the masked tokens of the whole batch, so divide by count.",
                 lambda x, y, count: cross_entropy_backward(x, y, 1),
             ),
             Mistake(
-                "Divide by the count that is given, not by the rows that are here: a batch may be shared.",
+                "Divide by the argument count, not by the number of rows in logits: a batch may be split into parts.",
                 lambda x, y, count: cross_entropy_backward(x, y, len(y)),
             ),
             Mistake(
-                "d[:, labels] subtracts 1 at all the labels in *every* row; d[np.arange(M), labels] subtracts "
-                "it only at each row's own label.",
+                "d[:, labels] -= 1 subtracts 1 at all labels in *every* row; d[np.arange(M), labels] -= 1 "
+                "subtracts it only at each row's own label.",
                 label_columns,
             ),
             Mistake(
-                "Subtract each row's own maximum (axis=1, keepdims=True): if you subtract the overall maximum, "
-                "a row far below it becomes 0 / 0.",
+                "Subtract each row's own maximum (axis=1, keepdims=True).  If you subtract the overall maximum, a "
+                "row far below it becomes 0 / 0.",
                 less_the_highest,
             ),
-            Mistake("Divide at the end: the 1 at the label is divided by count too.", divided_too_early),
             Mistake(
-                "Your columns add up to 1, over the tokens.  Each token's row must sum to 1 over the V pieces: axis 1.",
+                "Divide at the end: the 1 that you subtract at the label must be divided by count, too.",
+                divided_too_early,
+            ),
+            Mistake(
+                "Your columns add up to 1, over the tokens.  Each token's row must add up to 1 over the V pieces: "
+                "use axis 1.",
                 over_the_tokens,
             ),
             Mistake(
@@ -190,10 +198,10 @@ add(
             ),
         ),
         hints=(
-            "loss = log(sum(exp(logits))) - logits[label]; the derivative of the first term is the softmax.",
-            "Subtract 1 at [row, label], divide by count.",
+            "The loss is log(sum(exp(logits))) - logits[label]; the derivative of the first term is the softmax.",
+            "Subtract 1 at [row, label], and divide by count.",
         ),
-        note="In the package: cross_entropy_backward in minibert/ops/reference/losses.py.",
+        note="In the package, this is cross_entropy_backward in minibert/ops/reference/losses.py.",
     )
 )
 
@@ -250,23 +258,29 @@ add(
         outputs=("d_table",),
         mistakes=(
             Mistake(
-                "The way through the look-up is missing: the table also fed the first layer.",
+                "The gradient through the look-up is missing: the first layer also gets its input from the table.",
                 lambda d, h, e, t: d.T @ h,
             ),
             Mistake(
-                "The way through the logits is missing: the table is the last layer's weight too.",
+                "The gradient through the logits is missing: the table is also the weight of the last layer.",
                 lambda d, h, e, t: scatter_add(e, t, (d.shape[1], h.shape[1])),
             ),
             Mistake(
-                "Of equal ids only the last is added: `d[ids] += rows`.  Use np.add.at, as in lesson 2.", lost_additions
+                "When an id occurs several times, `d[ids] += rows` adds only the last row.  Use np.add.at, as in "
+                "lesson 2.",
+                lost_additions,
             ),
-            Mistake("Rows that are looked up lose what came through the logits: add, do not assign.", overwritten),
+            Mistake(
+                "Rows that are looked up lose the gradient that came through the logits: add to them, do not assign.",
+                overwritten,
+            ),
         ),
         hints=(
-            "What is used twice gets the sum of two gradients.",
-            "Above it is a linear layer's weight: d_logits.T @ hidden.  Below it is a look-up: a scatter-add.",
+            "The gradient of a table that is used twice is the sum of two gradients.",
+            "Above, the table is the weight of a linear layer: d_logits.T @ hidden.  Below, it is used in a "
+            "look-up, whose backward pass is a scatter-add.",
         ),
-        note="In the package both passes add to one buffer: MaskedLMHead, and Embeddings.backward.",
+        note="In the package, both backward passes, of MaskedLMHead and of Embeddings, add to one buffer.",
     )
 )
 
@@ -275,7 +289,7 @@ add(
 
 
 def masked_loss(losses: np.ndarray, labels: np.ndarray) -> float:
-    """losses [B, T], one for each token; labels integers [B, T], -100 where nothing is to be predicted.  A number."""
+    """losses [B, T], one for each token; labels integers [B, T], -100 where nothing is predicted.  Returns a number."""
     return losses[labels != -100].mean()
 
 
@@ -283,7 +297,7 @@ add(
     Exercise(
         "masked_loss",
         6,
-        "the mean that two popular implementations get wrong",
+        "the mean loss that two popular implementations get wrong",
         masked_loss,
         lambda: [
             Try(
@@ -296,37 +310,43 @@ add(
         outputs=("the loss",),
         mistakes=(
             Mistake(
-                "You average over all tokens.  Then the loss grows with the share of masked ones; divide by their "
-                "number.",
+                "You add up the losses of the masked tokens, but divide by the number of all tokens.  Then the "
+                "loss grows with the share of masked tokens; divide by their number.",
                 lambda x, y: np.where(y != -100, x, 0).mean(),
             ),
             Mistake(
-                'Label 0 is a label like any other ([PAD] here, "is next" for next sentences): only -100 is ignored.  '
-                "One well-known teaching BERT drops every such example.",
+                'Label 0 is a label like any other ([PAD] here, "is next" for next sentences): only -100 is '
+                "ignored.  One well-known BERT implementation for teaching ignores every such example.",
                 lambda x, y: x[y > 0].mean(),
             ),
             Mistake(
-                "You leave out the label 0, and keep -100: that is `ignore_index=0`.  Only -100 is ignored; 0 is a "
+                "You leave out label 0, and keep -100: that is `ignore_index=0`.  Only -100 is ignored; 0 is a "
                 "label like any other.",
                 lambda x, y: x[y != 0].mean(),
             ),
             Mistake(
-                "You divide by the number of sequences; divide by the number of masked tokens.",
+                "You divide by the number of sequences; divide by the number of masked tokens instead.",
                 lambda x, y: x[y != -100].sum() / len(x),
             ),
             Mistake(
-                "That is the mean of the sequences' means: a token in a sequence with few masks would count for more.",
+                "That is the mean of each sequence's mean: a token would count for more in a sequence with few "
+                "masked tokens.",
                 lambda x, y: np.mean([row[of != -100].mean() for row, of in zip(x, y, strict=True)]),
             ),
             Mistake(
-                "That is the mean over all tokens, masked or not; leave the others out before you average.",
+                "That is the mean over all tokens, masked or not; leave out the tokens that are not masked before "
+                "you average.",
                 lambda x, y: x.mean(),
             ),
             Mistake(
-                "That is the sum; the loss is a mean, or it would grow with the batch.", lambda x, y: x[y != -100].sum()
+                "That is the sum over the masked tokens; the loss must be their mean, or else it grows with the batch.",
+                lambda x, y: x[y != -100].sum(),
             ),
         ),
-        hints=("losses[labels != -100] picks those that count.", "Their mean, over the whole batch at once."),
-        note="minibert has no losses of other tokens at all: the head is computed on the masked rows only.",
+        hints=("losses[labels != -100] picks the losses that count.", "Take their mean over the whole batch at once."),
+        note=(
+            "minibert never computes the losses of other tokens: its output head works on the rows of the "
+            "masked tokens only."
+        ),
     )
 )

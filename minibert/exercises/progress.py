@@ -1,4 +1,4 @@
-"""Which exercises are done: remembered in a small file, from lesson to lesson and day to day.
+"""Which exercises are done, remembered in a small file from lesson to lesson and from day to day.
 
 A broken cell, a killed kernel or a full disk never loses what was there: the file is written under another name and
 renamed, and if it cannot be written or read, lessons go on without it.

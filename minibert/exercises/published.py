@@ -1,4 +1,4 @@
-"""Exercises of lesson 12: real weights, search, and what they learnt."""
+"""Exercises of lesson 12: real weights, search, and what the models have learned."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ add(
         outputs=("the vectors",),
         mistakes=(
             Mistake(
-                "That is each sequence's first token, [CLS].  MiniLM was trained with the mean of all tokens.",
+                "That is the first token of each sequence, [CLS].  MiniLM was trained with the mean of all tokens.",
                 lambda h, c: h[c[:-1]],
             ),
             Mistake(
@@ -42,20 +42,25 @@ add(
                 lambda h, c: np.array([h[a + 1 : b].mean(axis=0) for a, b in zip(c, c[1:], strict=False)]),
             ),
             Mistake(
-                "You add up; long sentences would have long vectors.  Divide by each one's length.",
+                "You take sums, so long sentences would have long vectors.  Divide each sum by the length of its "
+                "sequence.",
                 lambda h, c: np.array([h[a:b].sum(axis=0) for a, b in zip(c, c[1:], strict=False)]),
             ),
             Mistake(
-                "You divide by the longest sentence's length, as if all were padded to it; each by its own.",
+                "You divide every sum by the length of the longest sentence, as if all were padded to it.  Divide "
+                "each sum by the length of its own sentence.",
                 lambda h, c: np.array([h[a:b].sum(axis=0) for a, b in zip(c, c[1:], strict=False)]) / np.diff(c).max(),
             ),
             Mistake(
-                "That mixes the sentences: one mean over the whole batch.",
+                "You take one mean over the whole batch, which mixes the sentences.",
                 lambda h, c: np.repeat(h.mean(axis=0)[None], len(c) - 1, axis=0),
             ),
         ),
-        hints=("Sequence i is hidden[cu_seqlens[i] : cu_seqlens[i + 1]].", "Its mean over axis 0."),
-        note="In the package: the op mean_pool.",
+        hints=(
+            "The tokens of sequence i are hidden[cu_seqlens[i] : cu_seqlens[i + 1]].",
+            "Take their mean over axis 0.",
+        ),
+        note="In the package, this is the op mean_pool.",
     )
 )
 
@@ -103,19 +108,26 @@ add(
             ),
             Try("2 of 3 vectors", (np.array([1.0, 0]), np.array([[9.0, 9], [0.5, 0.1], [-4, 0]]), 2)),
         ],
-        outputs=("their numbers",),
+        outputs=("the indices of the nearest vectors",),
         mistakes=(
-            Mistake("Without dividing by the lengths, long vectors win.  The cosine looks at the angle alone.", by_dot),
-            Mistake("The smallest distance is not the smallest angle, unless all vectors have length 1.", by_distance),
-            Mistake("np.argsort sorts upwards: those are the farthest.", farthest),
-            Mistake("Those are the nearest ones, but not with the nearest first.", unordered),
             Mistake(
-                "Those are the nearest ones, but with the nearest last: np.argsort sorts upwards.",
+                "You do not divide by the lengths of the vectors, so long vectors win.  The cosine depends only on "
+                "the angle.",
+                by_dot,
+            ),
+            Mistake(
+                "The smallest distance is not the smallest angle, unless all vectors have length 1: use the cosine.",
+                by_distance,
+            ),
+            Mistake("np.argsort sorts in ascending order, so your vectors are the farthest ones.", farthest),
+            Mistake("You found the right vectors, but the nearest one must come first.", unordered),
+            Mistake(
+                "You found the right vectors, but the nearest one comes last: np.argsort sorts in ascending order.",
                 lambda query, vectors, count: nearest(query, vectors, count)[::-1],
             ),
         ),
-        hints=("cosine = a . b / (|a| |b|)", "np.argsort(-cosines)[:count]"),
-        note="In the package: `minibert search`.",
+        hints=("The cosine of a and b is a . b / (|a| |b|).", "The result is np.argsort(-cosines)[:count]."),
+        note="In the package, the command `minibert search` does this.",
     )
 )
 
@@ -152,36 +164,45 @@ add(
     Exercise(
         "association",
         12,
-        "measure a bias: nearer to these words, or to those?",
+        "measure a bias: is a word nearer to these words, or to those?",
         association,
         lambda: [
             Try("a word that is nearer to those", (np.array([1.0, 0.2]), np.array([[0.0, 1]]), np.array([[2.0, 0]]))),
             Try(
-                "3 and 2 words",
+                "groups of 3 and 2 words",
                 (
                     random(5).standard_normal(6),
                     random(6).standard_normal((3, 6)),
                     2 * random(7).standard_normal((2, 6)),
                 ),
             ),
-            Try("one and one", (np.array([1.0, 0]), np.array([[2.0, 0]]), np.array([[0.0, 3]]))),
+            Try("one word in each group", (np.array([1.0, 0]), np.array([[2.0, 0]]), np.array([[0.0, 3]]))),
         ],
         outputs=("the association",),
         mistakes=(
             Mistake(
-                "The sign tells which side the word is nearer to: no absolute value.",
+                "The sign tells which group the word is nearer to, so do not take the absolute value.",
                 lambda word, these, those: abs(association(word, these, those)),
             ),
             Mistake(
-                "The mean of cosines is not the cosine with the mean: long vectors would count for more.",
+                "The mean of the cosines is not the cosine with the mean vector, in which long vectors count for more.",
                 association_of_means,
             ),
-            Mistake("Divide by the lengths: cosines, not products.", association_by_dots),
-            Mistake("Means, not sums: there are three of these and two of those.", association_by_sums),
-            Mistake("The sign is wrong: these minus those.", lambda w, a, b: -association(w, a, b)),
+            Mistake("Divide each dot product by the lengths of both vectors, to get the cosine.", association_by_dots),
+            Mistake(
+                "Take means, not sums: the two groups may have different sizes, such as three and two words.",
+                association_by_sums,
+            ),
+            Mistake(
+                "The sign is wrong: subtract the mean cosine with those from the mean cosine with these.",
+                lambda w, a, b: -association(w, a, b),
+            ),
         ),
-        hints=("A cosine for each of the others, then the mean.", "The first mean minus the second."),
-        note="Caliskan, Bryson and Narayanan (2017) use this difference as a word's association.",
+        hints=(
+            "Compute the cosine of the word with each of the other words, and then the mean of each group.",
+            "Subtract the second mean from the first.",
+        ),
+        note="Caliskan, Bryson and Narayanan (2017) use this difference as the association of a word.",
     )
 )
 
@@ -211,23 +232,25 @@ add(
         outputs=("the labels",),
         mistakes=(
             Mistake(
-                "The generator may by chance put in the original token: that counts as not replaced (section 2).",
+                "The generator may put in the original token by chance; such a token counts as not replaced "
+                "(section 2).",
                 lambda o, c, chosen: chosen.astype(int),
             ),
             Mistake(
-                "Every token has a label; -100 belongs to masked language models, which learn from 15 % of them.",
+                "Every token has a label; the label -100 belongs to masked language models, which learn from only "
+                "15 % of the tokens.",
                 lambda o, c, chosen: np.where(chosen, o != c, -100),
             ),
             Mistake(
-                "The other way round: 1 where the token is not the original.", lambda o, c, chosen: (o == c).astype(int)
+                "Your labels are inverted: the label is 1 where the token differs from the original.",
+                lambda o, c, chosen: (o == c).astype(int),
             ),
             Mistake(
-                "Every token has a label, not only those that were chosen: that is why ELECTRA learns from all of "
-                "them.",
+                "Every token has a label, not only the chosen ones: that is why ELECTRA learns from all tokens.",
                 lambda o, c, chosen: (o != c)[chosen].astype(int),
             ),
         ),
-        hints=("Compare the two arrays.", "astype(int) makes numbers of truth values."),
-        note="The loss is over all tokens, where BERT's is over 15 % of them.",
+        hints=("Compare the two arrays element by element.", "astype(int) turns truth values into numbers."),
+        note="ELECTRA's loss covers all tokens, whereas BERT's covers 15 % of them.",
     )
 )

@@ -28,10 +28,12 @@ def softmax_over(axis: int | None, highest_of_all: bool = False) -> Callable:
     return wrong
 
 
-COLUMNS = "Your columns add up to 1.  Each *query*'s weights sum to 1 over the keys: normalise rows, axis 1."
+COLUMNS = (
+    "Your columns add up to 1.  The weights of each *query* must add up to 1 over the keys: normalise the rows, axis 1."
+)
 
 
-WHOLE = "The whole matrix adds up to 1; each row should, on its own."
+WHOLE = "The whole matrix adds up to 1; each row must add up to 1 by itself."
 
 
 def overflowing_over(axis: int | None) -> Callable:
@@ -56,7 +58,7 @@ add(
     Exercise(
         "softmax",
         4,
-        "scores to probabilities, without overflow",
+        "from scores to probabilities, without overflow",
         softmax,
         lambda: [
             Try("3 queries, 5 keys", (random(0).standard_normal((3, 5)),)),
@@ -69,8 +71,8 @@ add(
         outputs=("the probabilities",),
         mistakes=(
             Mistake(
-                "exp overflows near 710, and far below zero all exponentials are 0.  Subtract the row's maximum "
-                "from its scores first: the result is unchanged, because the factor cancels.",
+                "exp overflows near 710, and if all scores are far below zero, all exponentials are 0.  First "
+                "subtract each row's maximum from its scores: the result is unchanged, because the factor cancels.",
                 overflowing_over(1),
             ),
             Mistake(COLUMNS, softmax_over(0)),
@@ -79,22 +81,24 @@ add(
             Mistake(COLUMNS, overflowing_over(0)),
             Mistake(WHOLE, overflowing_over(None)),
             Mistake(
-                "You subtract the overall maximum from every row; a row far below it becomes 0 / 0.  Each row has a "
-                "maximum of its own: axis=1, keepdims=True.",
+                "You subtract the overall maximum from every row, so a row far below it becomes 0 / 0.  Subtract "
+                "each row's own maximum: axis=1, keepdims=True.",
                 softmax_less_the_highest,
             ),
             Mistake(
-                "What you subtract from each row is not its maximum (is it the mean, or the minimum?), so exp "
-                "still overflows for scores far above it.",
+                "You subtract something other than the row's maximum (the mean or the minimum?), so exp still "
+                "overflows for scores far above it.",
                 softmax_less_the_mean,
             ),
-            Mistake("Those are the logarithms of the probabilities.", log_softmax),
+            Mistake("Those are the logarithms of the probabilities; return the probabilities.", log_softmax),
         ),
         hints=(
-            "Subtract each row's maximum from the row; keepdims=True keeps the shape [Tq, 1].",
-            "exp, then divide by the sum.",
+            "Subtract each row's maximum from that row; keepdims=True keeps the shape [Tq, 1].",
+            "Apply exp, and then divide each row by its sum.",
         ),
-        note="In the package it is part of attention_forward; and of log_softmax in minibert/ops/reference/losses.py.",
+        note=(
+            "In the package, this is part of attention_forward, and of log_softmax in minibert/ops/reference/losses.py."
+        ),
     )
 )
 
@@ -116,7 +120,7 @@ add(
     Exercise(
         "softmax_backward",
         4,
-        "the softmax Jacobian, without ever writing it down",
+        "the backward pass of softmax, without writing down its Jacobian",
         softmax_backward,
         lambda: [
             Try("3 queries, 5 keys", (random(2).standard_normal((3, 5)), softmax(random(3).standard_normal((3, 5))))),
@@ -126,42 +130,50 @@ add(
         outputs=("d_scores",),
         mistakes=(
             Mistake(
-                "A higher score lowers all other probabilities of its row: the mean is missing.", lambda d, p: p * d
+                "You do not subtract the mean: a higher score lowers all other probabilities in its row.",
+                lambda d, p: p * d,
             ),
             Mistake(
-                "That is the diagonal of the Jacobian alone, p (1 - p).  The other entries, -p_i p_j, are not zero.",
+                "That is only the diagonal of the Jacobian, p (1 - p).  The other entries, -p_i p_j, are not zero.",
                 lambda d, p: d * p * (1 - p),
             ),
             Mistake(
-                "The mean to subtract is the one *under the row's probabilities*, sum(p * d_p), not the plain mean.",
+                "The mean to subtract is the one weighted by the row's probabilities, sum(p * d_p), not the plain "
+                "mean.",
                 lambda d, p: p * (d - d.mean(axis=1, keepdims=True)),
             ),
             Mistake(
-                "The mean under the row's probabilities is sum(p * d_p): the p are weights already, so do not divide "
-                "by their number again.",
+                "The weighted mean is sum(p * d_p): the probabilities p are its weights and add up to 1, so do not "
+                "divide by the number of keys.",
                 lambda d, p: p * (d - (p * d).mean(axis=1, keepdims=True)),
             ),
-            Mistake("Each row has a mean of its own: axis=1, with keepdims.", lambda d, p: p * (d - (p * d).sum())),
             Mistake(
-                "That is the gradient of log-softmax, d - p * sum(d).",
+                "You take one mean over all rows together.  Each row has its own mean: use axis=1 with keepdims=True.",
+                lambda d, p: p * (d - (p * d).sum()),
+            ),
+            Mistake(
+                "That is the gradient of the log-softmax, d - p * sum(d).",
                 lambda d, p: d - p * d.sum(axis=1, keepdims=True),
             ),
             Mistake(
-                "The mean to subtract is the one under the row's probabilities: sum(p * d_p), not sum(d_p).",
+                "The mean to subtract is weighted by the row's probabilities: sum(p * d_p), not sum(d_p).",
                 lambda d, p: p * (d - d.sum(axis=1, keepdims=True)),
             ),
-            Mistake("p multiplies the whole bracket, d_p and the mean.", lambda d, p: p * d - mean_under(p, d)),
-            Mistake("The factor p in front of the bracket is missing.", lambda d, p: d - mean_under(p, d)),
             Mistake(
-                "Sum over the keys, axis 1; you sum over the queries.",
+                "p multiplies the whole difference of d_p and the mean, so put the difference in parentheses.",
+                lambda d, p: p * d - mean_under(p, d),
+            ),
+            Mistake("The factor p in front of the parentheses is missing.", lambda d, p: d - mean_under(p, d)),
+            Mistake(
+                "You sum over the queries; sum over the keys, axis 1.",
                 lambda d, p: p * (d - (p * d).sum(axis=0, keepdims=True)),
             ),
         ),
         hints=(
-            "d p_i / d s_j = p_i (1[i = j] - p_j).  Multiply by d_p and sum over i.",
-            "d_s_j = p_j (d_p_j - sum_i p_i d_p_i).",
+            "The entries of the Jacobian are d p_i / d s_j = p_i (1[i = j] - p_j).  Multiply by d_p_i and sum over i.",
+            "The result is d_s_j = p_j (d_p_j - sum_i p_i d_p_i).",
         ),
-        note="In the package: two lines of attention_backward in minibert/ops/reference/attention.py.",
+        note="In the package, these are two lines of attention_backward in minibert/ops/reference/attention.py.",
     )
 )
 
@@ -180,7 +192,7 @@ def head_tries() -> Iterator[Try]:
         "4 queries, 6 keys, D = 3", (r.standard_normal((4, 3)), r.standard_normal((6, 3)), r.standard_normal((6, 3)))
     )
     yield Try("one token", tuple(r.standard_normal((1, 5)) for _ in range(3)))
-    yield Try("5 of each, D = 8", tuple(2 * r.standard_normal((5, 8)) for _ in range(3)))
+    yield Try("5 queries, 5 keys, D = 8", tuple(2 * r.standard_normal((5, 8)) for _ in range(3)))
 
 
 add(
@@ -193,45 +205,50 @@ add(
         outputs=("context",),
         mistakes=(
             Mistake(
-                "The scores are not scaled.  A sum of D products has a standard deviation of sqrt(D): divide by it.",
+                "The scores are not scaled.  A sum of D products has a standard deviation of sqrt(D), so divide "
+                "the scores by it.",
                 lambda q, k, v: softmax(q @ k.T) @ v,
             ),
             Mistake(
-                "You divide by D; the paper by sqrt(D), the standard deviation of a sum of D products.",
+                "You divide by D; the paper divides by sqrt(D), the standard deviation of a sum of D products.",
                 lambda q, k, v: softmax(q @ k.T / q.shape[1]) @ v,
             ),
             Mistake(
-                "You divide by the root of the number of keys; what adds up to a score is D products.",
+                "You divide by the square root of the number of keys; a score is a sum of D products, so divide by "
+                "sqrt(D).",
                 lambda q, k, v: softmax(q @ k.T / np.sqrt(len(k))) @ v,
             ),
             Mistake(
-                "You divide by the root of the number of queries; what adds up to a score is D products.",
+                "You divide by the square root of the number of queries; a score is a sum of D products, so divide "
+                "by sqrt(D).",
                 lambda q, k, v: softmax(q @ k.T / np.sqrt(len(q))) @ v,
             ),
             Mistake(
-                "The softmax is missing: the weights of a mean are positive and add up to 1.",
+                "The softmax is missing: the weights of a mean must be positive and add up to 1.",
                 lambda q, k, v: q @ k.T / np.sqrt(q.shape[1]) @ v,
             ),
             Mistake(
-                "You normalise over the queries.  Each query's weights for the keys must add up to 1.",
+                "You normalise over the queries.  The weights that each query gives to the keys must add up to 1.",
                 lambda q, k, v: softmax_over(0)(q @ k.T / np.sqrt(q.shape[1])) @ v,
             ),
             Mistake(
-                "You multiply by sqrt(D); dividing keeps the scores near 1.",
+                "You multiply by sqrt(D); divide by it, which keeps the scores near 1.",
                 lambda q, k, v: softmax(q @ k.T * np.sqrt(q.shape[1])) @ v,
             ),
             Mistake(
-                "You divide by sqrt(D) behind the softmax, and the weights no longer add up to 1; divide the scores, "
-                "before it.",
+                "You divide by sqrt(D) after the softmax, so the weights no longer add up to 1.  Divide the scores "
+                "before the softmax.",
                 lambda q, k, v: softmax(q @ k.T) @ v / np.sqrt(q.shape[1]),
             ),
             Mistake(
-                "The weighted mean is one of the *values*; keys only decide the weights.",
+                "The result is a weighted mean of the *values*; the keys only decide the weights.",
                 lambda q, k, v: softmax(q @ k.T / np.sqrt(q.shape[1])) @ k,
             ),
         ),
-        hints=("Scores [Tq, Tk] = query @ key.T / sqrt(D).", "softmax over each row, times value."),
-        note="In the package: attention_forward, over all heads and sequences of a ragged batch.",
+        hints=("The scores [Tq, Tk] are query @ key.T / sqrt(D).", "Apply softmax to each row, and multiply by value."),
+        note=(
+            "In the package, this is attention_forward, which handles all heads and all sequences of a ragged batch."
+        ),
     )
 )
 
@@ -294,48 +311,50 @@ add(
         outputs=("d_query", "d_key", "d_value"),
         mistakes=(
             Mistake(
-                "The factor 1 / sqrt(D) is missing: it stood between scores and product, and both ways pass it.",
+                "The factor 1 / sqrt(D) is missing: the forward pass scales the scores by it, so it also belongs "
+                "in d_query and in d_key.",
                 backward_with(scaled=False),
             ),
             Mistake(
-                "The scores are not scaled, neither where you compute the probabilities again nor on the way back: "
-                "1 / sqrt(D) is missing in both.",
+                "The scores are not scaled, neither when you recompute the probabilities nor on the way back: the "
+                "factor 1 / sqrt(D) is missing in both places.",
                 backward_with(scaled_before=False, scaled=False),
             ),
             Mistake(
-                "Where you compute the probabilities again, the scores are not divided by sqrt(D).",
+                "When you recompute the probabilities, you do not divide the scores by sqrt(D).",
                 backward_with(scaled_before=False),
             ),
             Mistake(
-                "In the softmax's gradient you have the diagonal of the Jacobian alone, p (1 - p).",
+                "In the gradient of the softmax, you have only the diagonal of the Jacobian, p (1 - p).",
                 backward_with(softmax_gradient=lambda d, p: d * p * (1 - p)),
             ),
             Mistake(
-                "In the softmax's gradient the sum is over the keys, axis 1; you sum over the queries.",
+                "In the gradient of the softmax, you sum over the queries; sum over the keys, axis 1.",
                 backward_with(softmax_gradient=lambda d, p: p * (d - (p * d).sum(axis=0, keepdims=True))),
             ),
             Mistake(
-                "In the softmax's gradient the mean is the one under the row's probabilities, not the plain mean.",
+                "In the gradient of the softmax, the mean is weighted by the row's probabilities; you take the "
+                "plain mean.",
                 backward_with(softmax_gradient=lambda d, p: p * (d - d.mean(axis=1, keepdims=True))),
             ),
             Mistake(
-                "In the softmax's gradient the row's mean is missing.",
+                "In the gradient of the softmax, you do not subtract the row's mean.",
                 backward_with(softmax_gradient=lambda d, p: d * p),
             ),
             Mistake(
-                "The softmax is passed over: from d_probabilities to d_scores it is probabilities * (d - mean).",
+                "You skip the gradient of the softmax: d_scores = probabilities * (d_probabilities - mean).",
                 scores_softened_twice,
             ),
             Mistake(
-                "d_value collects from all queries that looked at a key: probabilities.T @ d_context.",
+                "d_value collects a gradient from every query that attends to the key: probabilities.T @ d_context.",
                 backward_with(transposed=False),
             ),
         ),
         hints=(
-            "Compute the probabilities again; then walk back through the three lines of the forward pass.",
+            "Recompute the probabilities; then walk back through the three lines of the forward pass.",
             "context = p @ value gives d_value = p.T @ d_context and d_p = d_context @ value.T.",
-            "d_scores from d_p by softmax_backward; scores = query @ key.T / sqrt(D) gives d_query and d_key.",
+            "softmax_backward gives d_scores from d_p; scores = query @ key.T / sqrt(D) gives d_query and d_key.",
         ),
-        note="In the package: attention_backward in minibert/ops/reference/attention.py.",
+        note="In the package, this is attention_backward in minibert/ops/reference/attention.py.",
     )
 )

@@ -1,9 +1,11 @@
-"""How a lesson shows verdicts, hints and solutions: as text, and in a notebook folded up until asked for."""
+"""How a lesson shows verdicts, hints and solutions: as text, or in a notebook folded up until they are asked for."""
 
 import ast
 import html
 import inspect
+import io
 import textwrap
+import tokenize
 
 from minibert.exercises.exercise import Exercise, Verdict
 
@@ -11,7 +13,7 @@ MARKS = {"right": "✓", "wrong": "✗", "not done yet": "…"}
 
 
 class Shown:
-    """Something that a notebook displays as HTML, and a terminal as text."""
+    """Something that a notebook displays as HTML and a terminal displays as text."""
 
     def __init__(self, text: str, markup: str):
         self.text, self.markup = text, markup
@@ -24,21 +26,21 @@ class Shown:
 
 
 def show_verdict(name: str, verdict: Verdict) -> str:
-    """A verdict in lines that fit on a page."""
+    """A verdict, wrapped into lines that fit on a page."""
     return textwrap.fill(f"{MARKS[verdict.state]} {name}: {verdict.text}", 100, subsequent_indent="  ")
 
 
 def show_hints(exercise: Exercise) -> Shown:
-    """The hints, one after the other, and the solution: each hidden until asked for."""
+    """The hints, one after the other, and the solution: each is hidden until it is asked for."""
     parts = [(f"Hint {k}", text) for k, text in enumerate(exercise.hints, 1)]
     steps = [f"{title}: {text}" for title, text in parts]
     name, last = repr(exercise.name), len(parts)
-    text = f"a hint, hint({name}, 1)" if last == 1 else f"{last} hints, hint({name}, 1) to hint({name}, {last})"
-    text += f"; solution({name})"
+    text = f"1 hint: hint({name}, 1)" if last == 1 else f"{last} hints: hint({name}, 1) to hint({name}, {last})"
+    text += f"; the solution: solution({name})"
     folded = [f"<details><summary>{title}</summary>{html.escape(step)}</details>" for title, step in parts]
     source = html.escape(source_of(exercise))
     folded.append(f"<details><summary>The solution</summary><pre>{source}</pre></details>")
-    return Shown(text if steps else "no hints", "".join(folded))
+    return Shown(text if steps else "There are no hints.", "".join(folded))
 
 
 def source_of(exercise: Exercise) -> str:
@@ -50,13 +52,23 @@ def source_of(exercise: Exercise) -> str:
 
 
 def without_annotations(source: str) -> str:
-    """A function's source with `def f(x, y=1):` on one line for `def f(x: int, y: int = 1) -> int:` on any number."""
+    """A function's source with `def f(x, y=1):` on one line instead of `def f(x: int, y: int = 1) -> int:`."""
     lines, function = source.splitlines(keepends=True), ast.parse(source).body[0]
     assert isinstance(function, ast.FunctionDef)
     for argument in ast.walk(function.args):
         if isinstance(argument, ast.arg):
             argument.annotation = None
     first = function.lineno - 1
-    last = next(number for number in range(first, len(lines)) if lines[number].rstrip().endswith(":"))
+    last = first + end_of_signature("".join(lines[first:]))
     signature = f"def {function.name}({ast.unparse(function.args)}):\n"
     return "".join([*lines[:first], signature, *lines[last + 1 :]])
+
+
+def end_of_signature(source: str) -> int:
+    """The line, from 0, on which a function's `def ...:` ends: that of the first colon outside all brackets."""
+    depth = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        depth += (token.string in "([{") - (token.string in ")]}") if token.type == tokenize.OP else 0
+        if token.string == ":" and depth == 0:
+            return token.start[0] - 1
+    raise ValueError("there is no function in the source")

@@ -23,7 +23,7 @@ add(
     Exercise(
         "attainable",
         8,
-        "the roofline: what limits an op?",
+        "the roofline: what limits the speed of an op?",
         attainable,
         lambda: [
             Try("GELU: 10 operations for 8 bytes", (1.25, 150e9, 20e9)),
@@ -32,29 +32,34 @@ add(
             Try("GELU on a GPU", (1.25, 60e12, 3e12)),
             Try("a matrix product on a GPU", (64.0, 60e12, 3e12)),
         ],
-        outputs=("operations a second",),
+        outputs=("the number of operations per second",),
         mistakes=(
-            Mistake("The op is limited by whichever limit is *lower*: min, not max.", lambda i, p, b: max(p, i * b)),
             Mistake(
-                "Memory limits it as well: so many bytes a second, times the operations for each byte.",
+                "The op is limited by the *lower* of the two limits: use min, not max.", lambda i, p, b: max(p, i * b)
+            ),
+            Mistake(
+                "Memory is a limit as well: multiply the bytes per second by the operations for each byte.",
                 lambda i, p, b: p,
             ),
-            Mistake("The processor limits it as well: it never exceeds the peak.", lambda i, p, b: i * b),
+            Mistake("The processor is a limit as well: the op never exceeds the peak.", lambda i, p, b: i * b),
             Mistake(
-                "The bandwidth is in bytes a second: multiply it by the operations for each byte.",
+                "The bandwidth is in bytes per second: multiply it by the operations for each byte.",
                 lambda i, p, b: min(p, b),
             ),
             Mistake(
-                "Operations a second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
+                "The operations per second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
                 lambda i, p, b: min(p, b / i),
             ),
             Mistake(
-                "Operations a second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
+                "The operations per second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
                 lambda i, p, b: min(p, i / b),
             ),
         ),
-        hints=("Look at the units: operations / byte times bytes / second.", "The lower of the two limits."),
-        note="`minibert bench --plot roofline.png` draws each op of a training step there.",
+        hints=(
+            "Look at the units: multiply operations / byte by bytes / second.",
+            "The result is the lower of the two limits.",
+        ),
+        note="The command `minibert bench --plot roofline.png` draws each op of a training step in such a plot.",
     )
 )
 
@@ -63,7 +68,7 @@ add(
 
 
 def rows_read(masked_positions: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
-    """Which rows of the last layer do the losses read: masked tokens, each sequence's [CLS].  Ascending, once each."""
+    """Which rows of the last layer do the losses read: masked tokens, each sequence's [CLS].  Ascending, each once."""
     return np.union1d(masked_positions, cu_seqlens[:-1])
 
 
@@ -75,35 +80,45 @@ add(
         rows_read,
         lambda: [
             Try("lengths 5, 3 and 4", (np.array([2, 6, 7, 9]), np.array([0, 5, 8, 12]))),
-            Try("a masked token that is a sequence's first", (np.array([0, 5, 6]), np.array([0, 5, 8]))),
+            Try("a masked token that is the first of its sequence", (np.array([0, 5, 6]), np.array([0, 5, 8]))),
             Try("nothing masked", (np.array([], int), np.array([0, 4]))),
         ],
         outputs=("the rows",),
         mistakes=(
-            Mistake("Next-sentence prediction reads each sequence's first token, [CLS].", lambda m, c: m),
-            Mistake("A row that both losses read is needed once.", lambda m, c: np.sort(np.concatenate([m, c[:-1]]))),
             Mistake(
-                "The rows must ascend, so that a batch stays in its order.",
+                "Next-sentence prediction reads the first token of each sequence, [CLS]: its row is needed, too.",
+                lambda m, c: m,
+            ),
+            Mistake(
+                "A row that both losses read must occur only once.", lambda m, c: np.sort(np.concatenate([m, c[:-1]]))
+            ),
+            Mistake(
+                "The rows must be in ascending order, so that the batch keeps its order.",
                 lambda m, c: np.concatenate([c[:-1], np.setdiff1d(m, c[:-1])]),
             ),
             Mistake(
-                "The rows must ascend, so that a batch stays in its order; and one that both losses read is needed "
-                "once.",
+                "The rows must be in ascending order, so that the batch keeps its order; and a row that both "
+                "losses read must occur only once.",
                 lambda m, c: np.concatenate([m, c[:-1]]),
             ),
             Mistake(
-                "The rows must ascend, so that a batch stays in its order; and one that both losses read is needed "
-                "once.",
+                "The rows must be in ascending order, so that the batch keeps its order; and a row that both "
+                "losses read must occur only once.",
                 lambda m, c: np.concatenate([c[:-1], m]),
             ),
             Mistake(
-                "cu_seqlens ends with the number of tokens, where no sequence begins.", lambda m, c: np.union1d(m, c)
+                "cu_seqlens ends with the number of tokens, where no sequence begins: leave out its last element.",
+                lambda m, c: np.union1d(m, c),
             ),
         ),
-        hints=("Where does sequence i begin?  At cu_seqlens[i].", "np.union1d sorts and removes duplicates."),
-        note="In the package: BertForPreTraining.prepare.  Of 128 tokens about 20 are read: the last layer's "
-        "feed-forward "
-        "network costs a sixth.",
+        hints=(
+            "Where does sequence i begin?  It begins at cu_seqlens[i].",
+            "np.union1d sorts its arguments and removes duplicates.",
+        ),
+        note=(
+            "In the package, this is BertForPreTraining.prepare.  Of 128 tokens, about 20 are read: the "
+            "feed-forward network of the last layer costs only a sixth."
+        ),
     )
 )
 
@@ -175,27 +190,27 @@ add(
         tolerance=1e-6,
         mistakes=(
             Mistake(
-                "mean(x * x) - mean(x)**2 is a difference of two large numbers: with a mean of 10 million, a "
-                "variance of 2 is lost to rounding. Subtract the mean first.",
+                "mean(x * x) - mean(x)**2 is the difference of two large numbers: with a mean of 10 million, a "
+                "variance of 2 is lost to rounding.  Subtract the mean before you square.",
                 unstable_variance,
             ),
-            Mistake("The residual is forgotten.", fused_with(residual=0)),
-            Mistake("eps is missing under the square root.", fused_with(eps=0.0)),
+            Mistake("The residual is missing: add it to x first.", fused_with(residual=0)),
+            Mistake("eps is missing under the square root, beside the variance.", fused_with(eps=0.0)),
             Mistake("You divide the variance by H - 1; a layer norm divides by H.", fused_with(ddof=1)),
-            Mistake("The mean is not subtracted.", fused_with(mean=0)),
-            Mistake("The bias is missing.", fused_with(biased=0)),
-            Mistake("The weight is missing.", fused_with(weighted=False)),
+            Mistake("The mean is not subtracted from the elements.", fused_with(mean=0)),
+            Mistake("The bias is missing at the end.", fused_with(biased=0)),
+            Mistake("The factor weight is missing.", fused_with(weighted=False)),
             Mistake(
-                "eps belongs under the square root, with the variance; you add it after taking the root.",
+                "eps belongs under the square root, beside the variance; you add it after taking the square root.",
                 fused_with(eps_outside=True),
             ),
-            Mistake("You divide by the variance; divide by its square root.", fused_with(root=False)),
+            Mistake("You divide by the variance; divide by its square root instead.", fused_with(root=False)),
         ),
         hints=(
-            "Add, subtract the mean, and divide by the square root of (mean square + eps).",
-            "Then weight and bias.",
+            "Add the residual, subtract the mean, and divide by the square root of (mean square + eps).",
+            "Then multiply by the weight, and add the bias.",
         ),
-        note="In the package: minibert/ops/cpu/layernorm.py, where a row stays in the processor's cache.",
+        note=("In the package, this is in minibert/ops/cpu/layernorm.py, where a row stays in the processor's cache."),
     )
 )
 
@@ -209,7 +224,7 @@ def pieces(length: int, parts: int) -> list[tuple[int, int]]:
 
 
 def as_pieces(answer: Callable) -> Callable:
-    """Any cut that the task allows becomes the one of `pieces`; others are left unchanged."""
+    """Any cut that the task allows is turned into that of `pieces`; others are left unchanged."""
 
     def wrapped(length, parts):
         cut = answer(length, parts)
@@ -254,30 +269,31 @@ add(
         shown=pieces,
         wrap=as_pieces,
         mistakes=(
-            Mistake("The rows that are left over belong to nobody.", lambda n, p: np.array(lost_rest(n, p))),
+            Mistake("No thread gets the rows that are left over.", lambda n, p: np.array(lost_rest(n, p))),
             Mistake(
-                "The last thread has all that is left over; the others wait for it.",
+                "The last thread gets all the rows that are left over, and the other threads wait for it.",
                 lambda n, p: np.array(rest_to_the_last(n, p)),
             ),
             Mistake(
-                "Two threads work on one row: each piece must end where the next one begins.",
+                "Two threads work on the same row: each piece must end where the next one begins.",
                 lambda n, p: np.array(overlapping(n, p)),
             ),
             Mistake(
-                "A row cannot be cut: divide with //.",
+                "A row cannot be divided between threads: use integer division, //.",
                 lambda n, p: np.array([(n / p * k, n / p * (k + 1)) for k in range(p)]),
             ),
             Mistake(
-                "A piece is (start, end) with end exclusive, like a Python slice; your end is the last row itself.",
+                "A piece is (start, end), where end is exclusive, as in a Python slice; your end is the last row "
+                "itself.",
                 lambda n, p: np.array([(first, last - 1) for first, last in pieces(n, p)]),
             ),
             Mistake(
-                "Pieces of the size rounded up leave little or nothing for the last thread: 10 rows become 3, 3, 3 "
-                "and 1.",
+                "If you round the size of the pieces up, little or nothing is left for the last thread: 10 rows "
+                "become 3, 3, 3 and 1.",
                 lambda n, p: np.array([(min(n, -(-n // p) * k), min(n, -(-n // p) * (k + 1))) for k in range(p)]),
             ),
         ),
-        hints=("Piece k begins at length * k // parts.", "It ends where piece k + 1 begins."),
-        note="In the package: `piece` in minibert/ops/cpu/compiler.py.",
+        hints=("Piece k begins at length * k // parts.", "Piece k ends where piece k + 1 begins."),
+        note="In the package, this is `piece` in minibert/ops/cpu/compiler.py.",
     )
 )

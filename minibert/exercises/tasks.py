@@ -18,7 +18,7 @@ def random(seed: int) -> np.random.Generator:
 def label_first_pieces(pieces: Sequence[int], labels: Sequence[int]) -> np.ndarray:
     """pieces: how many pieces each word was cut into; labels: a number for each word.
 
-    Returns the label of each token of [CLS] words [SEP], -100 where none is read, integers [sum(pieces) + 2].
+    Returns the labels of [CLS] words [SEP], with -100 where none is read, as integers [sum(pieces) + 2].
     """
     result = [-100]
     for count, label in zip(pieces, labels, strict=True):
@@ -51,22 +51,28 @@ add(
         outputs=("the labels",),
         mistakes=(
             Mistake(
-                "Every piece has the label; BERT predicts a word from its first piece alone (section 5.3), and the "
-                "others have none.",
+                "You give the label to every piece.  BERT predicts a word from its first piece alone (section "
+                "5.3); the other pieces have no label.",
                 label_with(which="all"),
             ),
-            Mistake("The label is on the last piece; the paper reads the first one.", label_with(which="last")),
-            Mistake("Where nothing is read the label is -100: 0 is a class.", label_with(nothing=0)),
             Mistake(
-                "All labels are one place too far to the left: [CLS] comes first.",
+                "You put the label on the last piece of a word; the paper reads the first piece.",
+                label_with(which="last"),
+            ),
+            Mistake("Where nothing is read, the label must be -100: 0 is a class.", label_with(nothing=0)),
+            Mistake(
+                "All labels are one place too far to the left: [CLS] comes before the words.",
                 lambda pieces, labels: np.array([*label_first_pieces(pieces, labels)[1:], -100]),
             ),
             Mistake(
-                "[CLS] and [SEP] are tokens too: they stand around the words, and have no label.", label_with(cls=False)
+                "[CLS] and [SEP] are tokens, too: they stand before and after the words, and have no label.",
+                label_with(cls=False),
             ),
         ),
-        hints=("Begin with -100 for [CLS].", "For each word: its label, then -100 for each further piece."),
-        note="In the package: minibert/tasks/codecs.py, where only the rows that have a label are computed.",
+        hints=("Begin with -100 for [CLS].", "For each word, append its label, and then -100 for each further piece."),
+        note=(
+            "In the package, this is in minibert/tasks/codecs.py, where only the rows that have a label are computed."
+        ),
     )
 )
 
@@ -138,38 +144,46 @@ add(
     Exercise(
         "best_span",
         11,
-        "the answer: the best pair of first and last token",
+        "the best answer: the best pair of a first and a last token",
         best_span,
         span_tries,
         outputs=("(first, last)",),
         mistakes=(
             Mistake(
-                "The best first and the best last token need not make a span: the last may lie before the first.  Look "
-                "for the best *sum* among all pairs.",
+                "The best first token and the best last token need not form a span: the last may come before the "
+                "first.  Look for the best *sum* among all pairs.",
                 independent,
             ),
             Mistake(
-                "The best pair need not begin at the best first token: its end may be poor.  Try all.",
+                "The best pair need not begin at the best first token, because every possible end for it may be "
+                "poor.  Try all first tokens.",
                 from_the_best_start,
             ),
-            Mistake("Answers have at most `longest` tokens: last < first + longest.", any_length),
-            Mistake("A span from first to last has last - first + 1 tokens: yours may be one too long.", one_too_long),
+            Mistake("An answer has at most `longest` tokens: last < first + longest.", any_length),
             Mistake(
-                "A span from first to last has last - first + 1 tokens: yours are one too short.", span_with(shorter=1)
+                "A span from first to last has last - first + 1 tokens; your longest span has one token too many.",
+                one_too_long,
             ),
-            Mistake("Begin below every sum, at minus infinity: all of them may be negative.", span_with(lowest=0.0)),
-            Mistake("last is the answer's last token, not the one behind it.", span_with(behind=True)),
             Mistake(
-                "The place that you found in end_scores[first:] counts from first: add first to it.",
+                "A span from first to last has last - first + 1 tokens; your longest span has one token too few.",
+                span_with(shorter=1),
+            ),
+            Mistake("Begin with a best sum of minus infinity: all sums may be negative.", span_with(lowest=0.0)),
+            Mistake("last is the last token of the answer, not the one after it.", span_with(behind=True)),
+            Mistake(
+                "The position that you found in end_scores[first:] counts from first, so add first to it.",
                 span_with(first_added=False),
             ),
-            Mistake("The last token must not lie before the first: last >= first.", span_with(either_way=True)),
+            Mistake("The last token must not come before the first: last >= first.", span_with(either_way=True)),
         ),
         hints=(
-            "Two loops: over first, and over last from first on.",
-            "Compare start_scores[first] + end_scores[last].",
+            "Use two loops: one over first, and inside it one over last, beginning at first.",
+            "Compare the sums start_scores[first] + end_scores[last].",
         ),
-        note="In the package: the best `n_best` of them, and 'no answer' beside them (minibert/tasks/codecs.py).",
+        note=(
+            "In the package, minibert/tasks/codecs.py finds the best `n_best` answers, and compares them with "
+            "'no answer'."
+        ),
     )
 )
 
@@ -238,28 +252,32 @@ add(
         ],
         outputs=("the entities",),
         mistakes=(
-            Mistake("A B- begins a new entity, also right behind one of the same type.", by_type_only),
+            Mistake("A B- begins a new entity, even directly after an entity of the same type.", by_type_only),
+            Mistake("An entity is (type, first word, word *after* the last), as in a Python slice.", closed_ends),
             Mistake(
-                "An entity is (type, first word, word *behind* the last), as Python's slices have it.", closed_ends
+                "Words that belong together form one entity: an I- continues the entity that is open.", single_words
             ),
-            Mistake("Words that belong together are one entity: I- continues the entity already begun.", single_words),
             Mistake(
-                "An I- of another type does not continue the open entity: it ends that one and begins a new one.",
+                "An I- of another type does not continue the open entity: it ends that entity and begins a new one.",
                 one_type_long,
             ),
             Mistake(
-                "An entity may end with the sentence: no tag follows that would close it.",
+                "An entity may last until the end of the sentence, where no further tag closes it.",
                 lambda tags: {entity for entity in entities(tags) if entity[2] < len(tags)},
             ),
             Mistake(
-                "As conlleval and seqeval read it, an I- that continues nothing begins an entity as well.", only_with_b
+                "By the rules of conlleval and seqeval, an I- that continues nothing also begins an entity.",
+                only_with_b,
             ),
         ),
         hints=(
-            "Walk through the tags with the entity that is open now.",
-            "It ends at O, at a B-, and at another type.",
+            "Walk through the tags, and remember the entity that is open.",
+            "The open entity ends at an O, at a B-, and at an I- of another type.",
         ),
-        note="In the package: minibert/tasks/metrics.py, which gives the same results as seqeval on random tags.",
+        note=(
+            "In the package, this is in minibert/tasks/metrics.py, which gives the same results as seqeval on "
+            "random tags."
+        ),
     )
 )
 
@@ -306,22 +324,23 @@ add(
     Exercise(
         "matthews",
         11,
-        "the metric of CoLA: correlation of two classes",
+        "the metric of CoLA: the correlation of two classes",
         matthews,
         lambda: [
             Try("10 examples", ([1, 1, 1, 0, 1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 1, 1, 1, 1, 0, 1])),
             Try("a model that always says 1", ([1, 0, 1, 1], [1, 1, 1, 1])),
-            Try("everything wrong", ([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])),
+            Try("all answers wrong", ([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])),
             Try("a model that rarely says 1", ([1, 1, 1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0])),
         ],
         outputs=("the correlation",),
         tolerance=1e-8,  # an answer that guards the denominator adds about this much to it
         mistakes=(
             Mistake(
-                "That is the accuracy: 70 % for a model that always says 1, where 70 % are.  A correlation would be 0.",
+                "That is the accuracy: a model that always says 1 gets 70 % if 70 % of the answers are 1.  Its "
+                "correlation would be 0.",
                 lambda t, s: sum(a == b for a, b in zip(t, s, strict=True)) / len(t),
             ),
-            Mistake("The root in the denominator is missing.", without_root),
+            Mistake("The square root in the denominator is missing.", without_root),
             Mistake(
                 "All four factors belong in the denominator, under one square root.",
                 lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fp) * (tn + fn)),
@@ -330,10 +349,13 @@ add(
                 "All four factors belong in the denominator, under one square root.",
                 lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fn) * (tn + fp)),
             ),
-            Mistake("That is F1, which does not look at the true negatives.", f1),
-            Mistake("Errors count against: tp * tn - fp * fn.", plus_instead),
+            Mistake("That is F1, which ignores the true negatives.", f1),
+            Mistake("Errors must lower the result: the numerator is tp * tn - fp * fn.", plus_instead),
         ),
-        hints=("Count tp, tn, fp, fn.", "(tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn))"),
-        note="In the package, for any number of classes: minibert/tasks/metrics.py.",
+        hints=(
+            "Count the four numbers tp, tn, fp and fn.",
+            "The correlation is (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)).",
+        ),
+        note="In the package, minibert/tasks/metrics.py does this for any number of classes.",
     )
 )

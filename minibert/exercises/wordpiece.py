@@ -54,27 +54,29 @@ add(
     Exercise(
         "count_pairs",
         1,
-        "how often are two pieces neighbours?",
+        "count how often two pieces are neighbours",
         count_pairs,
         lambda: [Try("low, lower, new", (dict(SMALL),)), Try("banana, a, na", (dict(REPEATED),))],
         mistakes=(
             Mistake(
-                "You count each different word once.  A word that occurs five times has its pairs five times.",
+                "You count each distinct word once.  The pairs of a word that occurs five times also occur five times.",
                 count_pairs_of_words_once,
             ),
             Mistake(
-                "A pair that occurs twice in one word counts twice: look at the two (##a, ##n) of banana.",
+                "A pair that occurs twice in one word counts twice: look at (##a, ##n) in banana.",
                 count_each_pair_once_a_word,
             ),
-            Mistake("A pair that occurs in two words gets the counts of both: add.", keep_the_last_count),
+            Mistake("A pair that occurs in two words gets the counts of both: add them.", keep_the_last_count),
             Mistake("Only neighbours count: l and ##w are not neighbours in l ##o ##w.", count_all_pairs),
         ),
         hints=(
-            "Two loops: over the words with their counts, and over each word's neighbours.",
-            "zip(pieces, pieces[1:]) gives the neighbours of a tuple.",
-            "Add the word's count to the pair's, not 1.",
+            "Use two loops: one over the words with their counts, and one over the neighbours in each word.",
+            "zip(pieces, pieces[1:]) gives the pairs of neighbours in a tuple.",
+            "Add the count of the word to the count of the pair, not 1.",
         ),
-        note="In the package: merge_pairs in minibert/text/vocabulary.py counts them so, once.",
+        note=(
+            "In the package, merge_pairs in minibert/text/vocabulary.py counts the pairs like this, once at the start."
+        ),
     )
 )
 
@@ -133,13 +135,13 @@ add(
             Try("##nd, which is not ##n", (("b", "##a", "##nd"), ("##a", "##n"))),
         ],
         mistakes=(
-            Mistake("You merge the first occurrence only; banana has two.", merge_first_only),
+            Mistake("You merge only the first occurrence of the pair; banana contains two.", merge_first_only),
             Mistake(
-                "## marks a piece that continues a word, and belongs only at the front: ##a and ##n make ##an.",
+                "## marks a piece that continues a word, and belongs only at the front of it: ##a and ##n make ##an.",
                 merge_with_hashes,
             ),
             Mistake(
-                "Compare whole pieces: in the joined text `##a ##n` is also found in `##a ##nd`.",
+                "Compare whole pieces: in joined text, `##a ##n` is also found inside `##a ##nd`.",
                 merge_in_the_joined_text,
             ),
             Mistake(
@@ -148,11 +150,11 @@ add(
             ),
         ),
         hints=(
-            "Walk from left to right with your own index in a while loop: a for loop over the pieces cannot skip one.",
-            "After a merge the place moves by two, otherwise by one.",
+            "Walk from left to right in a while loop, with your own index: a for loop over the pieces cannot skip one.",
+            "After a merge, the index moves on by two, otherwise by one.",
             "pair[1].removeprefix('##') is what the second piece adds.",
         ),
-        note="In the package: merge in minibert/text/vocabulary.py, on ids.",
+        note="In the package, this is merge in minibert/text/vocabulary.py, which works on ids.",
     )
 )
 
@@ -187,33 +189,35 @@ add(
         ],
         mistakes=(
             Mistake(
-                "That is the most frequent pair, which byte-pair encoding chooses.  The likelihood also asks how often "
-                "the two would meet by chance.",
+                "That is the most frequent pair, which byte-pair encoding chooses.  The likelihood also takes into "
+                "account how often the two pieces would meet by chance.",
                 lambda pair_counts, piece_counts: max(pair_counts, key=pair_counts.get),
             ),
             Mistake(
-                "You compare with the first piece's count only; a second piece that is everywhere meets it by chance.",
+                "You divide by the count of the first piece only; a second piece that occurs everywhere meets it "
+                "often by chance.",
                 lambda pair_counts, piece_counts: max(pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[0]]),
             ),
             Mistake(
-                "You compare with the second piece's count only.",
+                "You divide by the count of the second piece only; a first piece that occurs everywhere meets it "
+                "often by chance.",
                 lambda pair_counts, piece_counts: max(pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[1]]),
             ),
             Mistake(
-                "You divide by the sum of the two counts, or by the larger one; by chance they would meet in "
-                "proportion to their product.",
+                "You divide by the sum of the two counts, or by the larger one.  By chance, the pieces would meet "
+                "in proportion to the product of their counts.",
                 lambda pair_counts, piece_counts: max(
                     pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] + piece_counts[p[1]])
                 ),
             ),
             Mistake(
-                "`n / a * b` is (n / a) * b: put the product in brackets.",
+                "`n / a * b` means (n / a) * b: put the product in parentheses.",
                 lambda pair_counts, piece_counts: max(
                     pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[0]] * piece_counts[p[1]]
                 ),
             ),
             Mistake(
-                "That is the pair with the lowest score; max, not min.",
+                "That is the pair with the lowest score; use max, not min.",
                 lambda pair_counts, piece_counts: min(
                     pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] * piece_counts[p[1]])
                 ),
@@ -221,9 +225,12 @@ add(
         ),
         hints=(
             "If a and b were independent, they would meet in proportion to count(a) * count(b).",
-            "max(pair_counts, key=function) gives the key for which the function is highest.",
+            "max(pair_counts, key=function) gives the pair for which the function is highest.",
         ),
-        note="minibert merges by counts, as tokenizers does; Schuster and Nakajima (2012) describe this score.",
+        note=(
+            "minibert merges by pair counts, as the tokenizers library does; Schuster and Nakajima (2012) "
+            "describe this score."
+        ),
     )
 )
 
@@ -319,7 +326,7 @@ add(
     Exercise(
         "longest_match",
         1,
-        "greedy longest match: a word's pieces",
+        "greedy longest match: split a word into pieces",
         longest_match,
         lambda: [
             Try("unaffable", ("unaffable", set(VOCABULARY))),
@@ -329,35 +336,39 @@ add(
             Try("abc, where the longest piece leads nowhere", ("abc", {"a", "ab", "##bc"})),
         ],
         mistakes=(
-            Mistake("You take the shortest piece that fits; try the longest end first.", match_shortest),
+            Mistake("You take the shortest piece that fits; try the longest one first.", match_shortest),
             Mistake(
-                "After the start of a word, only pieces with ## match: able and ##able are two different "
+                "After the start of a word, only pieces with ## may match: able and ##able are two different "
                 "vocabulary entries.",
                 match_without_hashes,
             ),
             Mistake(
-                "If some part is in no piece, the whole word is unknown: BERT gives [UNK] alone, not what came before.",
+                "If some part of a word matches no piece, the whole word is unknown: BERT gives only [UNK], "
+                "without the pieces found before.",
                 lambda word, vocabulary: match_letter_by_letter(word, vocabulary, skipped=len(word)),
             ),
             Mistake(
-                "If some part is in no piece, the whole word is unknown: one [UNK], not one for each letter.",
+                "If some part of a word matches no piece, the whole word is unknown: return one [UNK], not one for "
+                "each letter.",
                 match_letter_by_letter,
             ),
             Mistake(
-                "You go back and try a shorter piece where the longest one leads nowhere.  Greedy never goes back: of "
-                "a, ab and ##bc it takes ab, then nothing fits, and the word is [UNK].",
+                "You go back and try a shorter piece when the longest one leads nowhere.  Greedy matching never "
+                "goes back: with the pieces a, ab and ##bc, it takes ab from abc, then nothing fits, and the word "
+                "becomes [UNK].",
                 match_going_back,
             ),
             Mistake(
-                "The longest end is len(word) itself: range(len(word), start, -1) begins with it.",
+                "A piece may reach to the end of the word, len(word): range(len(word), start, -1) begins there.",
                 match_dropping_the_last_character,
             ),
         ),
         hints=(
-            "An outer loop over where a piece starts, an inner one over where it ends, from the far end down.",
+            "Use an outer loop over the start of a piece, and an inner loop over its end, beginning at the end "
+            "of the word.",
             "The candidate is word[start:end], with ## before it unless start is 0.",
-            "Python's for … else runs the else where no break happened: that word is unknown.",
+            "In Python, the else of a for loop runs when no break has happened: then the word is unknown.",
         ),
-        note="In the package: split_into_pieces in minibert/text/wordpiece.py.",
+        note="In the package, this is split_into_pieces in minibert/text/wordpiece.py.",
     )
 )

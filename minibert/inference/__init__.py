@@ -1,4 +1,4 @@
-"""Using a trained model: filling blanks, vectors of texts, attention."""
+"""Uses of a trained model: filling blanks, computing vectors of texts, and looking at attention."""
 
 from minibert.inference.encode import encode
 from minibert.inference.fill import fill_mask

@@ -22,12 +22,13 @@ def encode(
     normalise: bool = False,
     max_length: int | None = None,
 ) -> list[np.ndarray] | np.ndarray:
-    """The vectors of some texts.
+    """The vectors of the texts.
 
-    pooling: "mean" of all tokens (Reimers and Gurevych 2019, section 3), "cls", the first token's, or "tokens", all of
-    them; layer: whose output, -1 the last one's, 0 the embeddings'; normalise: to length 1; max_length: longer texts
-    are truncated to this many tokens, by default to the model's positions.
-    Returns float32 [texts, H]; with "tokens" a list of [tokens of the text, H], those of [CLS] and [SEP] included.
+    pooling: "mean" for the mean of all tokens (Reimers and Gurevych 2019, section 3), "cls" for the first token, or
+    "tokens" for all tokens; layer: the layer whose output is used, -1 for the last and 0 for the embeddings;
+    normalise: True to scale vectors to length 1; max_length: the number of tokens to which longer texts are
+    truncated, by default the number of the model's positions.
+    Returns float32 [texts, H]; with "tokens" a list of [tokens of the text, H], [CLS] and [SEP] included.
     Texts of similar length are computed together; the order is kept.
     Raises ValueError for any other pooling or layer.
     """
@@ -35,7 +36,7 @@ def encode(
     if pooling not in (MEAN, CLS, TOKENS):
         raise ValueError(f"pooling is {pooling!r}; expected {MEAN}, {CLS} or {TOKENS}")
     if not -layers - 1 <= layer <= layers:
-        raise ValueError(f"layer {layer}: the model has layers 1 to {layers}, and 0, its embeddings")
+        raise ValueError(f"layer is {layer}; expected 0 (the embeddings) to {layers}, or -1 for the last layer")
     longest = min(max_length or model.config.max_position_embeddings, model.config.max_position_embeddings)
     ids = [np.asarray(tokenizer.encode(text, max_length=longest).ids, np.int32) for text in texts]
     vectors = [np.empty(0)] * len(ids)  # in the order of the texts
@@ -49,7 +50,7 @@ def encode(
 
 
 def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
-    """The indices of the texts, in groups of similar length, longest first."""
+    """The indices of the texts, grouped by similar length, the longest first."""
     groups, budget = [], 0
     for number in sorted(range(len(ids)), key=lambda number: -len(ids[number])):
         if len(ids[number]) > budget:
@@ -75,5 +76,5 @@ def pooled(model: Bert, batch: Batch, pooling: str, layer: int) -> list[np.ndarr
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
-    """[..., H] -> the same directions, of length 1."""
+    """Scale vectors [..., H] to length 1, keeping their directions."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

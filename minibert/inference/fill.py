@@ -13,18 +13,20 @@ def fill_mask(
 ) -> list[list[tuple[str, float]]]:
     """The most probable pieces for each [MASK] of a text.
 
-    model: a BertForPreTraining; tokenizer: its Tokenizer; top: how many to return for each blank.
-    Returns for each blank, in the order of the text, `top` pairs (piece, probability), the likeliest first.
+    model: a BertForPreTraining; tokenizer: its Tokenizer; top: how many pieces to return for each blank.
+    Returns, for each blank in the order of the text, `top` pairs (piece, probability), the likeliest first.
     Raises ValueError when the text has no [MASK] or is longer than the model's positions.
     """
     encoding = tokenizer.encode(text)
     ids = np.array([encoding.ids])  # [1, N]
     blanks = ids == tokenizer.mask_id
     if not blanks.any():
-        raise ValueError(f'no [MASK] in {text!r}; write one where a word is to be filled in: "the [MASK] of the union"')
+        raise ValueError(
+            f'no [MASK] in {text!r}; put one where a word is to be filled in, as in "the [MASK] of the union"'
+        )
     longest = model.config.max_position_embeddings
     if ids.size > longest:
-        raise ValueError(f"the text has {ids.size} tokens, the model reads at most {longest}; shorten it")
+        raise ValueError(f"the text has {ids.size} tokens, but the model reads at most {longest}; shorten it")
     tokens = from_padded(ids, token_type_ids=np.array([encoding.segment_ids]))
     inputs = model.prepare(tokens, np.flatnonzero(blanks)).inputs
     logits = model.backend.numpy(model.forward(inputs, keep_cache=False)[0])  # [M, V]

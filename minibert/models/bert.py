@@ -19,9 +19,9 @@ class Model:
     """What all models share: a configuration, a backend, parameters in one flat buffer, and files.
 
     A subclass builds its layers in `build(parameters)`, with the parameter names of the `transformers` class that
-    `huggingface_class` names; `left_to_right` is True where no token may see a later one.
+    `huggingface_class` names; `left_to_right` is True if no token may see a later one.
 
-    initialised_afresh      the names of parameters that were missing from the folder it was loaded from
+    initialised_afresh      the names of the parameters that the folder of a loaded model lacked
     """
 
     huggingface_class = ""
@@ -37,9 +37,9 @@ class Model:
         seed: int | None = 0,
         position_init: str = "normal",
     ) -> None:
-        """Build the model and initialise it from the seed (None: leave zeros, since weights are loaded next).
+        """Build the model and initialise it from the seed (None: leave zeros, because weights are loaded next).
 
-        backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (its
+        backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (the
         parameters then have masters in float32: see minibert.nn.parameters); position_init: "normal", as in the
         paper, or "sinusoids" (neighbouring positions start out similar: small models learn word order far sooner).
         Raises ValueError for any other dtype or position_init.
@@ -51,7 +51,7 @@ class Model:
         self.parameters = Parameters(self.backend, dtype)
         starts = {"normal": truncated_normal, "sinusoids": sinusoids}
         if position_init not in starts:
-            raise ValueError(f"position_init is {position_init!r}; choose one of {', '.join(starts)}")
+            raise ValueError(f"position_init is {position_init!r}; expected one of {', '.join(starts)}")
         self.position_init = starts[position_init](config.initializer_range)
         self.build(self.parameters)
         self.parameters.allocate()
@@ -73,20 +73,20 @@ class Model:
         revision: str | None = None,
         **changes: Any,
     ) -> Any:
-        """A model with the weights of a Hugging Face folder or name; see minibert.models.huggingface.load."""
+        """A model with the weights of a folder or of a published model; see minibert.models.huggingface.load."""
         from minibert.models.huggingface import load
 
         return load(cls, folder, backend, dtype=dtype, report=report, seed=seed, revision=revision, **changes)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write config.json and model.safetensors, which `transformers` loads too."""
+        """Write config.json and model.safetensors, which `transformers` can load as well."""
         from minibert.models.huggingface import save
 
         save(self, folder)
 
 
 class BertBody:
-    """Embeddings, encoder and pooler: what every BERT has, whatever its head."""
+    """Embeddings, encoder and pooler: the part that every BERT has, whatever its head."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class BertBody:
         *,
         pooler: bool = True,
     ) -> None:
-        """prefix: of the parameters' names, "bert." inside another model; pooler: False to leave it out."""
+        """prefix: the start of parameter names, "bert." inside another model; pooler: False to omit the pooler."""
         self.config, self.backend = config, parameters.backend
         self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init)
         self.encoder = Encoder(parameters, f"{prefix}encoder", config)
@@ -106,10 +106,10 @@ class BertBody:
             self.pooler = Linear(parameters, f"{prefix}pooler.dense", width, width, std)
 
     def prepare(self, batch: Batch, rows: np.ndarray | None = None) -> BodyInputs:
-        """A batch on the device.
+        """Copy a batch to the device.
 
         rows: None for all tokens, or the ascending indices [R] in the flat batch of the tokens whose output is read
-        (NumPy, on the host): the last layer then computes only those.
+        (NumPy, on the host); the last layer then computes only those tokens.
         Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
         """
         self.check(batch)
@@ -123,12 +123,12 @@ class BertBody:
 
         inputs: the result of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False
         if no backward pass follows.
-        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None if it is not kept).
+        Returns hidden [N, H], or [R, H] for the chosen rows, and the cache (None if the cache is not kept).
         """
         config, dropouts = self.config, NO_DROPOUT
         if dropout_key is not None:
             dropouts = Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob, dropout_key)
-        # the embeddings count as one more layer, after the last, to have a dropout site of their own
+        # the embeddings count as one more layer, after the last, so that they have a dropout site of their own
         on_embeddings = dropouts.at(config.num_hidden_layers, EMBEDDINGS, inputs.tokens)
         x, embeddings_cache = self.embeddings.forward(
             inputs.token_ids, inputs.position_ids, inputs.segment_ids, on_embeddings
@@ -152,13 +152,13 @@ class BertBody:
         return states
 
     def backward(self, d_hidden: Array, cache: Cache) -> None:
-        """d_hidden as `hidden`; adds to the gradients of all parameters but the pooler's."""
+        """d_hidden has the shape of `hidden`; adds to the gradients of all parameters except the pooler's."""
         embeddings_cache, encoder_cache = cache
         d_x = self.encoder.backward(d_hidden, encoder_cache)
         self.embeddings.backward(d_x, embeddings_cache)
 
     def pool(self, first: Array) -> tuple[Array, Cache]:
-        """The output of each sequence's first token, [CLS]: first [B, H] -> pooled [B, H] and the cache."""
+        """first [B, H], the output at each sequence's first token, [CLS] -> pooled [B, H] and the cache."""
         dense, dense_cache = self.pooler.forward(first)
         pooled, tanh_cache = self.backend.tanh_forward(dense)
         return pooled, (dense_cache, tanh_cache)
@@ -169,7 +169,7 @@ class BertBody:
         return self.pooler.backward(self.backend.tanh_backward(d_pooled, tanh_cache), dense_cache)
 
     def check(self, batch: Batch) -> None:
-        """Raise ValueError if an id is outside its embedding table; checked on the host, before any computation."""
+        """Raise ValueError if an id is outside its embedding table; the host checks this before any computation."""
         config = self.config
         check_ids("token id", batch.token_ids, config.vocab_size)
         check_ids("position", batch.position_ids, config.max_position_embeddings)
@@ -177,9 +177,12 @@ class BertBody:
 
 
 def wrong_direction(name: str, is_decoder: bool) -> str:
-    """What is wrong with a configuration for the other kind of model.  name: of the model's class."""
-    directions = {False: "looks both ways", True: "reads from left to right"}
-    return f"is_decoder is {is_decoder}, a model that {directions[is_decoder]}; {name} {directions[not is_decoder]}"
+    """An error message for a configuration of the other kind of model.  name: the name of this model's class."""
+    directions = {
+        False: "reads in both directions (is_decoder False)",
+        True: "reads from left to right (is_decoder True)",
+    }
+    return f"is_decoder is {is_decoder}, but {name} {directions[not is_decoder]}"
 
 
 def check_ids(name: str, ids: np.ndarray, size: int) -> None:
@@ -190,7 +193,7 @@ def check_ids(name: str, ids: np.ndarray, size: int) -> None:
 
 
 class Bert(Model):
-    """BERT without a head, for token and sentence features."""
+    """BERT without a head, as a source of token and sentence features."""
 
     huggingface_class = "BertModel"
 
@@ -208,7 +211,7 @@ class Bert(Model):
         return self.body.forward(self.body.prepare(batch, rows), dropout_key, keep_cache)
 
     def backward(self, d_hidden: Array, cache: Cache) -> None:
-        """d_hidden as `hidden`: see BertBody.backward."""
+        """d_hidden has the shape of `hidden`; see BertBody.backward."""
         self.body.backward(d_hidden, cache)
 
     def hidden_states(self, batch: Batch) -> list:

@@ -1,8 +1,8 @@
 """BERT as a source of features: the encoder is frozen, and a small model is trained on its vectors.
 
-The vectors are one layer's, the last four layers' concatenated, or a sum of all layers with learnt weights.  The
-trained part is one output layer, or a two-layer BiLSTM followed by an output layer.
-Source: BERT paper, section 5.3 and table 7; the weighted sum: Peters et al. 2018 (ELMo), equation 1.
+The vectors are the output of one layer, the concatenated outputs of the last four layers, or a sum of all layers'
+outputs with learnt weights.  The trained part is one output layer, or a two-layer BiLSTM followed by an output layer.
+Sources: BERT paper, section 5.3 and table 7; for the weighted sum, Peters et al. 2018 (ELMo), equation 1.
 """
 
 import json
@@ -32,27 +32,32 @@ FILE, WEIGHTS = "features.json", "head.safetensors"
 
 
 def layer_numbers(layers: str, count: int) -> list[int]:
-    """Which of the count + 1 hidden states (0: the embeddings) `layers` selects.  ValueError if it is invalid."""
+    """The numbers, from 0 (the embeddings) to count, of the hidden states that `layers` selects.
+
+    Raises ValueError if `layers` is invalid.
+    """
     if layers == WEIGHTED:
         return list(range(count + 1))
     if layers == LAST_FOUR:
         if count < 4:
-            raise ValueError(f"--layers last-four: the model has {count} layers; say -1 for the last one")
+            raise ValueError(
+                f"--layers last-four requires at least 4 layers, but the model has {count}; use -1 for the last one"
+            )
         return list(range(count - 3, count + 1))
     try:
         number = int(layers)
     except ValueError:
-        raise ValueError(f"--layers {layers}: expected a number, {LAST_FOUR} or {WEIGHTED}") from None
+        raise ValueError(f"--layers is {layers}; expected a number, {LAST_FOUR} or {WEIGHTED}") from None
     if not -count - 1 <= number <= count:
-        raise ValueError(f"--layers {layers}: the model has layers 1 to {count}, and 0, its embeddings")
+        raise ValueError(f"--layers is {layers}; expected 0 (the embeddings) to {count}, or -1 for the last layer")
     return [number % (count + 1)]
 
 
 class FeatureInputs(NamedTuple):
-    """What FeatureModel.forward takes; arrays of the backend."""
+    """The inputs of FeatureModel.forward, as arrays of the backend."""
 
     vectors: Any
-    """[S, R, H]: of S layers, of each token or of each word's first piece"""
+    """[S, R, H]: the outputs of S layers, for each token or for each word's first piece"""
     cu_seqlens: Any
     """[B + 1]: where each sequence's vectors begin and end"""
 
@@ -60,11 +65,11 @@ class FeatureInputs(NamedTuple):
 class FeatureModel:
     """A small model on the vectors of a frozen BERT, with the interface of a TaskModel.
 
-    For words (one vector each, of the first piece) and for sentences (the mean of all tokens).  Its parameters are
-    those of the small model alone.  It runs on the backends reference and cpu.
+    It classifies words (by the vector of the first piece) or sentences (by the mean of all tokens).  Its parameters
+    are those of the small model alone.  It runs on the backends reference and cpu.
     """
 
-    labels_each, predicts_numbers = 1, False  # as in a TaskModel
+    labels_each, predicts_numbers = 1, False  # the same attribute as in a TaskModel
 
     def __init__(
         self,
@@ -76,19 +81,23 @@ class FeatureModel:
         head: str = BILSTM,
         seed: int | None = 0,
     ) -> None:
-        """labels: the classes; tokens: words, not sentences; layers, head: as above.  ValueError if one is invalid."""
+        """Build the small model.
+
+        labels: the classes; tokens: True for words, False for sentences; layers: which vectors, see `layer_numbers`;
+        head: LINEAR or BILSTM.  Raises ValueError for an invalid argument.
+        """
         if encoder.backend.name == "gpu":
-            raise ValueError("features of a frozen model are for the backends cpu and reference")
+            raise ValueError("features of a frozen model require the backend cpu or reference")
         if head not in (LINEAR, BILSTM):
-            raise ValueError(f"--head {head}: expected {LINEAR} or {BILSTM}")
+            raise ValueError(f"--head is {head}; expected {LINEAR} or {BILSTM}")
         if head == BILSTM and not tokens:
-            raise ValueError("--head bilstm is for words; sentences take --head linear")
+            raise ValueError("--head bilstm supports only words; use --head linear for sentences")
         self.encoder, self.backend, self.config = encoder, encoder.backend, encoder.config
         self.labels, self.tokens, self.choice, self.head_kind = tuple(labels), tokens, layers, head
         self.numbers = layer_numbers(layers, self.config.num_hidden_layers)
         width = self.config.hidden_size
         self.parameters = Parameters(self.backend, encoder.parameters.dtype)
-        self.mix: Any = None  # parameters, if the layers are mixed
+        self.mix: Any = None  # parameters that exist only if the layers are mixed
         self.gamma: Any = None
         if layers == WEIGHTED:
             self.mix = self.parameters.add("mix.weights", (len(self.numbers),), zeros, decayed=False)
@@ -107,19 +116,19 @@ class FeatureModel:
         return batch.labels
 
     def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
-        """The vectors that the small model learns from: [S, R, H] of the S layers."""
+        """Compute the vectors [S, R, H] that the small model learns from, for S layers."""
         states = self.encoder.hidden_states(batch.tokens)
         chosen = np.stack([states[number] for number in self.numbers])  # [S, N, H]
         cu_seqlens = batch.tokens.cu_seqlens
         if self.tokens:
-            cu_seqlens = np.searchsorted(batch.rows, cu_seqlens).astype(np.int32)  # of the words
+            cu_seqlens = np.searchsorted(batch.rows, cu_seqlens).astype(np.int32)  # the vectors of the words
             chosen = chosen[:, batch.rows]  # [S, R, H]
         return Prepared(FeatureInputs(chosen, cu_seqlens), {"labels": labels}, lambda: None)
 
     def forward(
         self, inputs: "FeatureInputs", dropout_key: DropoutKey | None = None, keep_cache: bool = True
     ) -> tuple[Array, Cache]:
-        """logits [R, classes] of words, [B, classes] of sentences; and the cache.  inputs: those of `prepare`."""
+        """Logits, [R, classes] for words or [B, classes] for sentences, and the cache; inputs: from `prepare`."""
         x, mix_cache = self.mix_forward(inputs.vectors)  # [R, I]
         pool_cache = lstm_cache = None
         if not self.tokens:
@@ -130,7 +139,7 @@ class FeatureModel:
         return logits, (mix_cache, pool_cache, lstm_cache, output_cache)
 
     def backward(self, d_logits: Array, cache: Cache) -> None:
-        """d_logits as `logits`; adds to the gradients of the small model's parameters."""
+        """d_logits has the shape of the logits; adds to the gradients of the small model's parameters."""
         mix_cache, pool_cache, lstm_cache, output_cache = cache
         d_x = self.output.backward(d_logits, output_cache)
         if lstm_cache is not None:
@@ -146,7 +155,7 @@ class FeatureModel:
         return d_scores
 
     def mix_forward(self, vectors: np.ndarray) -> tuple[Array, Cache]:
-        """vectors [S, R, H] -> gamma times their sum weighted by softmax(mix), [R, H]; or concatenated, [R, S H]."""
+        """vectors [S, R, H] -> gamma * the sum weighted by softmax(mix), [R, H]; or the concatenation, [R, S H]."""
         if self.mix is None:
             layers, rows, width = vectors.shape
             return np.ascontiguousarray(vectors.transpose(1, 0, 2)).reshape(rows, layers * width), None
@@ -155,7 +164,7 @@ class FeatureModel:
         return mixed * self.gamma.value, (vectors, shares, mixed)
 
     def mix_backward(self, d_x: Any, cache: Cache) -> None:
-        """d_x as mix_forward's result: adds to the gradients of the weights and of gamma."""
+        """d_x has the shape of mix_forward's result; adds to the gradients of the weights and of gamma."""
         if cache is None:
             return
         vectors, shares, mixed = cache
@@ -166,7 +175,7 @@ class FeatureModel:
         self.mix.gradient += shares * (d_shares - shares @ d_shares)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write the encoder as a model folder, and into it the small model: features.json and head.safetensors."""
+        """Write the encoder as a model folder, and the small model into it, as features.json and head.safetensors."""
         folder = Path(folder)
         self.encoder.save_pretrained(folder)
         tensors = self.parameters.tensors(self.parameters.masters)
@@ -183,7 +192,7 @@ class FeatureModel:
         dtype: DTypeLike = "float32",
         report: Callable[[str], None] | None = None,
     ) -> "FeatureModel":
-        """The model in a folder that save_pretrained wrote.  Raises FileNotFoundError or ValueError for any other."""
+        """Load the model that save_pretrained wrote; any other folder raises FileNotFoundError or ValueError."""
         folder = Path(folder)
         try:
             values = without_format(json.loads((folder / FILE).read_text(encoding="utf-8")), folder / FILE)

@@ -1,8 +1,8 @@
 """GPT: the same Transformer, in which no token sees a later one, and a head that predicts the next token.
 
-Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training"; BERT's paper compares itself
-with such a model in section 5.1, "LTR & No NSP".  As there, everything but the direction is BERT's: vocabulary, sizes,
-post-norm layers, segment embeddings, and the head of masked tokens with its tied embedding table.
+Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training".  The BERT paper compares
+BERT with such a model in section 5.1, "LTR & No NSP".  As in that comparison, everything except the direction is
+BERT's: vocabulary, sizes, post-norm layers, segment embeddings, and the masked-token head with its tied embeddings.
 """
 
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ from minibert.nn import Parameters
 
 
 class GptInputs(NamedTuple):
-    """What GptForCausalLM.forward takes."""
+    """The inputs of GptForCausalLM.forward."""
 
     body: BodyInputs
-    """its rows are the tokens whose next token is predicted"""
+    """the body's inputs, whose rows are the tokens whose next token is predicted"""
 
 
 class GptForCausalLM(Model):
-    """A left-to-right language model: logits of the token that follows each of some tokens."""
+    """A left-to-right language model: for each chosen token, the logits of the token that follows."""
 
     huggingface_class = "BertLMHeadModel"
     left_to_right = True
@@ -37,10 +37,10 @@ class GptForCausalLM(Model):
     def prepare(
         self, tokens: Batch, rows: np.ndarray | None = None, *, targets: dict[str, np.ndarray] | None = None
     ) -> Prepared:
-        """A batch on the device.
+        """Copy a batch to the device.
 
         rows: [R] ascending indices of the tokens whose next token is predicted, None for all; targets: name -> int32
-        array, uploaded with the rest.  Raises ValueError when an id is outside its table, or the rows do not ascend.
+        array, uploaded with the rest.  Raises ValueError if an id is outside its table or the rows do not ascend.
         """
         self.bert.check(tokens)
         arrays, release = upload(self.backend, dict(targets or {}) | body_arrays(tokens, rows))
@@ -51,7 +51,7 @@ class GptForCausalLM(Model):
     ) -> tuple[Array, Cache]:
         """Logits [R, V] of the tokens that follow the rows of `prepare`, and the cache.
 
-        dropout_key: None in evaluation, (seed, step) in training; keep_cache: False where no backward pass follows.
+        dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if no backward pass follows.
         """
         hidden, bert_cache = self.bert.forward(inputs.body, dropout_key, keep_cache)  # [R, H]
         logits, head_cache = self.lm_head.forward(hidden)  # [R, V]

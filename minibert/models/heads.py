@@ -6,14 +6,14 @@ from minibert.nn.parameters import Parameter, zeros
 
 
 class MaskedLMHead:
-    """From a masked token's vector to a score for every word piece: transform, then compare with the embeddings.
+    """Scores every word piece for a masked token: transform the token's vector, then compare it with the embeddings.
 
     The decoder's matrix is the embedding table itself ("tied"): a piece scores high if the transformed vector
-    points in the direction of its embedding.  Only its bias is new.
+    points in the direction of the piece's embedding.  Only the decoder's bias is a parameter of its own.
     """
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, embedding: Parameter) -> None:
-        """embedding: the Parameter [V, H] that it shares with the embeddings."""
+        """embedding: the Parameter [V, H] that the head shares with the embeddings."""
         self.ops, width, std = parameters.backend, config.hidden_size, config.initializer_range
         self.dense = Linear(parameters, f"{name}.transform.dense", width, width, std)
         self.activate = getattr(self.ops, f"{config.activation}_forward")
@@ -33,7 +33,7 @@ class MaskedLMHead:
     def backward(self, d_logits: Array, cache: Cache) -> Array:
         """d_logits [M, V] -> d_x [M, H]."""
         dense_cache, activation_cache, norm_cache, decoder_cache = cache
-        # the input side of the table adds its own part of the gradient later
+        # the embedding layer, which also uses the table, adds its part of the gradient later
         into = None, self.embedding.gradient, self.bias.gradient
         d_normed, _, _ = self.ops.linear_backward(d_logits, decoder_cache, accumulate_into=into)
         d_activated = self.norm.backward(d_normed, norm_cache)
@@ -42,7 +42,7 @@ class MaskedLMHead:
 
 
 class NextSentenceHead(Linear):
-    """From the pooled vector to two scores: 0, segment B follows A; 1, it comes from elsewhere."""
+    """Maps the pooled vector to two scores: 0, segment B follows segment A; 1, segment B comes from elsewhere."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig):
         super().__init__(parameters, name, config.hidden_size, 2, config.initializer_range)

@@ -1,24 +1,26 @@
-"""Published models by name: fetched by huggingface_hub, an optional package, and kept in its cache."""
+"""Published models by name, downloaded by the optional package huggingface_hub and kept in that package's cache."""
 
 import re
 from pathlib import Path
 
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 FILES = ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json")  # and no pickles, which can run code when they are opened
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")  # but no pickles, which can run code when they are opened
 
 
 def find_model(name: Path | str, revision: str | None = None) -> Path:
-    """The folder of a model: the one with that name, or the download of a published model.
+    """The folder of a model: the folder with the given name, or the download of a published model.
 
     name: a folder, or a name such as "google-bert/bert-base-uncased"; revision: a branch, tag or commit of a published
-    model.  Raises FileNotFoundError if there is neither, ValueError if a folder is given a revision, or if the
+    model.  Raises FileNotFoundError if neither exists, ValueError if a revision is given for a folder or if the
     published model has no safetensors, ModuleNotFoundError without huggingface_hub, OSError if the download fails.
     """
     folder = Path(name)
     if folder.is_dir():
         if revision is not None:
-            raise ValueError(f"--revision {revision} is for published models; {folder} is a folder")
+            raise ValueError(
+                f"--revision {revision} applies only to published models, but {folder} is a local folder; leave it out"
+            )
         return folder
     if folder.exists() or not NAME.fullmatch(str(name)):
         raise FileNotFoundError(
@@ -28,19 +30,19 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            f'there is no folder {name}; if it is the name of a published model: pip install -e ".[hub]" first'
+            f'no such folder: {name}; to download a published model of that name, first pip install -e ".[hub]"'
         ) from None
     try:
         folder = Path(snapshot_download(str(name), revision=revision, allow_patterns=[*FILES, *WEIGHTS]))
-    except Exception as error:  # its exception types differ from version to version
+    except Exception as error:  # the exception types of huggingface_hub differ from version to version
         reason = " ".join(str(error).split()).split(". ")[0]
         raise OSError(
-            f"there is no folder {name}, and no published model of that name could be downloaded: {reason}"
+            f"no such folder: {name}, and no published model of that name could be downloaded: {reason}"
         ) from None
     if not any(folder.glob("*.safetensors")):
         raise ValueError(
-            f"the published model {name} holds no safetensors, and pickled weights can run code when they are opened: "
-            'minibert does not fetch them; convert it where you trust it: python -c "import transformers as t; '
+            f"the published model {name} has no safetensors file, and minibert does not download pickled weights: "
+            'loading them can run any code; convert the model if you trust it: python -c "import transformers as t; '
             f"t.AutoModel.from_pretrained('{name}').save_pretrained('FOLDER'); "
             f"t.AutoTokenizer.from_pretrained('{name}').save_pretrained('FOLDER')\""
         )

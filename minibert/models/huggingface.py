@@ -1,8 +1,8 @@
-"""Hugging Face model folders: `transformers` loads what minibert trains, and any BERT from there loads here.
+"""Hugging Face model folders: `transformers` loads minibert's models, and minibert loads any BERT from `transformers`.
 
-A folder holds config.json and model.safetensors.  Files differ in small ways, all of which are handled here: names with
-and without the prefix "bert.", older names and DistilBERT's (naming.py), tensors in float32, float16 or bfloat16, in
-one file or in several, with or without the pooler and the heads.
+A folder holds config.json and model.safetensors.  Files differ in small ways, all of which are handled here: parameter
+names with or without the prefix "bert.", older names and those of DistilBERT (naming.py), tensors in float32, float16
+or bfloat16, in one file or in several, with or without the pooler and the heads.
 """
 
 import json
@@ -25,7 +25,7 @@ from minibert.ops.backend import Backend
 
 WEIGHTS = "model.safetensors"
 TASK_HEADS = ("classifier.", "qa_outputs.")
-OPTIONAL = ("pooler.", "cls.", *TASK_HEADS)  # what a folder may lack
+OPTIONAL = ("pooler.", "cls.", *TASK_HEADS)  # parts that a folder may lack
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 log = logging.getLogger("minibert")
 
@@ -43,12 +43,12 @@ def load(
 ) -> Any:
     """A model of `model_class` with the weights of a folder, or of a published model (see minibert.models.hub).
 
-    seed: for what the folder lacks, such as an output layer; changes: fields of the BertConfig that override those in
-    the folder, above all labels.
-    report: a function that gets one line on each tensor group that was initialised afresh or ignored; without one
-    they are logged, as a warning and as information.
-    Raises FileNotFoundError when the folder or its weights are missing; ValueError when they are pickled, damaged,
-    of the wrong shape, or lack a tensor of the body.
+    seed: for initialising what the folder lacks, such as an output layer; changes: fields of the BertConfig that
+    override those in the folder, above all labels.
+    report: a function called with one line for each group of tensors that was initialised afresh or ignored; if it is
+    None, the former are logged as warnings and the latter as information.
+    Raises FileNotFoundError when the folder or its weights are missing; ValueError when the weights are pickled,
+    damaged, of the wrong shape, or lack a tensor of the body.
     """
     folder = find_model(folder, revision)
     config = replace(BertConfig.load(folder), **changes)
@@ -62,7 +62,7 @@ def load(
         source = next((key for key in (name, name.removeprefix("bert."), f"bert.{name}") if key in tensors), None)
         if source is None:
             if not name.removeprefix("bert.").startswith(OPTIONAL):
-                raise ValueError(f"{folder / WEIGHTS} has no tensor {name!r}; the file is not a whole BERT")
+                raise ValueError(f"{folder / WEIGHTS} has no tensor {name!r}; the file is not a complete BERT")
             fresh.append(name)
             continue
         tensor = tensors[source]
@@ -72,21 +72,21 @@ def load(
         if tensor.shape != parameter.shape:
             raise ValueError(
                 f"{folder / WEIGHTS}: {source} has shape {list(tensor.shape)}, "
-                f"config.json asks for {list(parameter.shape)}"
+                f"but config.json requires {list(parameter.shape)}"
             )
         taken[source] = (name, tensor)
     model.parameters.assign(dict(taken.values()))
     model.initialised_afresh = tuple(fresh)
     if fresh:
         model.parameters.initialise(seed, fresh)
-        (report or log.warning)(f"{folder}: initialised afresh, since the file lacks them: {', '.join(fresh)}")
+        (report or log.warning)(f"{folder}: not in the file, initialised afresh: {', '.join(fresh)}")
     if ignored := sorted(set(tensors) - set(taken)):
-        (report or log.info)(f"{folder}: ignored, since {model_class.__name__} has no such part: {', '.join(ignored)}")
+        (report or log.info)(f"{folder}: not part of {model_class.__name__}, ignored: {', '.join(ignored)}")
     return model
 
 
 def save(model: Model, folder: Path | str) -> None:
-    """Write config.json and model.safetensors into a folder, each complete or not at all.
+    """Write config.json and model.safetensors into a folder, each either completely or not at all.
 
     Raises OSError when the disk is full or the folder cannot be written.
     """
@@ -98,7 +98,7 @@ def save(model: Model, folder: Path | str) -> None:
 
 
 def save_tensors(path: Path | str, tensors: dict[str, np.ndarray]) -> None:
-    """Write a safetensors file, marked as `transformers` expects it, complete or not at all (OSError: a full disk)."""
+    """Write a safetensors file, marked as `transformers` expects, either completely or not at all (OSError)."""
     from safetensors.numpy import save
 
     data = save(tensors, metadata={"format": "pt"})
@@ -106,7 +106,7 @@ def save_tensors(path: Path | str, tensors: dict[str, np.ndarray]) -> None:
 
 
 def find_weights(folder: Path) -> list[Path]:
-    """The safetensors files of a folder: one, or the shards that its index names."""
+    """The safetensors files of a folder: a single file, or the shards that the folder's index names."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     index = folder / f"{WEIGHTS}.index.json"
@@ -114,30 +114,30 @@ def find_weights(folder: Path) -> list[Path]:
         try:
             shards = sorted({Path(name).name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{index} is damaged: it names no files; fetch the model again") from None
+            raise ValueError(f"{index} is damaged: it lists no files; download the model again") from None
         return [folder / shard for shard in shards]
     pickles = [name for name in ("pytorch_model.bin", "model.pt", "tf_model.h5") if (folder / name).exists()]
     if pickles:
         raise ValueError(
-            f"{folder} holds its weights only as {pickles[0]}, a format that can run code when it is opened, so "
-            'minibert does not read it; convert it where you trust it: python -c "import transformers as t; '
+            f"{folder} has weights only as {pickles[0]}, which minibert does not read because loading this format can "
+            'run arbitrary code; convert the model if you trust it: python -c "import transformers as t; '
             f"t.BertForPreTraining.from_pretrained('{folder}').save_pretrained('{folder}')\""
         )
-    raise FileNotFoundError(f"{folder} holds no {WEIGHTS}; expected the folder of a trained model")
+    raise FileNotFoundError(f"{folder} contains no {WEIGHTS}; expected the folder of a trained model")
 
 
 def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
-    """All tensors of some safetensors files, bfloat16 widened to float32.  Raises ValueError for a damaged file."""
+    """All tensors of the safetensors files, bfloat16 widened to float32.  Raises ValueError if a file is damaged."""
     from safetensors import SafetensorError, deserialize
 
     tensors = {}
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing, though the index names it; fetch the model again")
+            raise FileNotFoundError(f"{path} is listed in the index but missing; download the model again")
         try:
             entries = deserialize(path.read_bytes())
         except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}); fetch or save the model again") from None
+            raise ValueError(f"{path} is damaged ({error}); download or save the model again") from None
         for name, entry in entries:
             kind, data = entry["dtype"], entry["data"]
             if kind == "BF16":  # the upper half of a float32
@@ -151,9 +151,9 @@ def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
 
 
 def drop_tied_decoder(tensors: dict[str, np.ndarray], model: Model, folder: Path) -> None:
-    """Leave out the copies of tied parameters that some files hold.
+    """Remove the copies of tied parameters that some files hold.
 
-    Raises ValueError when the model has an MLM head and the file's decoder is not the embedding table.
+    Raises ValueError when the model has an MLM head and the decoder in the file is not the embedding table.
     """
     bias = tensors.pop("cls.predictions.decoder.bias", None)
     if bias is not None:
@@ -165,6 +165,6 @@ def drop_tied_decoder(tensors: dict[str, np.ndarray], model: Model, folder: Path
     embedding = next((tensors[name] for name in names if name in tensors), decoder)
     if not np.array_equal(decoder, embedding):
         raise ValueError(
-            f"{folder / WEIGHTS}: cls.predictions.decoder.weight differs from the word embeddings, and minibert ties "
-            "the two; load this model with Bert, without its head"
+            f"{folder / WEIGHTS}: cls.predictions.decoder.weight differs from the word embeddings, but minibert ties "
+            "the two; load this model as Bert, without its head"
         )

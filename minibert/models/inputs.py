@@ -1,7 +1,7 @@
 """A batch in the form that a model takes: its integers on the device, and the indices of the rows that are read.
 
-All of it is computed on the host and copied in one transfer, so that a GPU need not wait: the next batch is prepared
-while the device is still computing.
+All arrays are computed on the host and copied in one transfer.  The next batch is prepared while the device is still
+computing, so a GPU need not wait.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ from minibert.nn import Sequences
 from minibert.nn.sequences import layout
 from minibert.ops.backend import Backend
 
-OF_TOKENS, OF_ROWS = "tokens", "chosen"  # two layouts: of all tokens, and of the rows that are read
+OF_TOKENS, OF_ROWS = "tokens", "chosen"  # two layouts: one of all tokens, one of the rows that are read
 
 
 class BodyInputs(NamedTuple):
-    """What embeddings and encoder take; arrays of the backend, int32."""
+    """The inputs of embeddings and encoder, as int32 arrays of the backend."""
 
     token_ids: Any
     """[N]"""
@@ -31,22 +31,22 @@ class BodyInputs(NamedTuple):
     rows: Any
     """[R], the indices of the tokens whose output is read; None for all"""
     chosen: Any
-    """their layout, a Sequences; None for all"""
+    """the layout of these rows, or None for all tokens"""
 
 
 class Prepared(NamedTuple):
     """A batch on the device."""
 
     inputs: Any
-    """what the model's `forward` takes"""
+    """the inputs of the model's `forward`"""
     targets: dict[str, Any]
     """the targets: the arrays that an objective passed to the model's `prepare`, now on the backend"""
     release: Callable[[], None]
-    """to be called after the backward pass: another batch then reuses the memory of all these arrays"""
+    """to be called after the backward pass, so that another batch can reuse the memory of all these arrays"""
 
 
 def upload(backend: Backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Callable[[], None]]:
-    """Copy int32 arrays from host to backend at once: the arrays under the same names, and how to release them."""
+    """Copy int32 arrays to the backend in one transfer; returns them by name, and a function that releases them."""
     uploaded = backend.upload(list(arrays.values()))
     return dict(zip(arrays, uploaded.arrays, strict=True)), uploaded.release
 
@@ -54,7 +54,7 @@ def upload(backend: Backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, A
 def body_arrays(batch: Batch, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The arrays of a BodyInputs, on the host.
 
-    rows: None, or ascending indices [R] in the flat batch.  Raises ValueError if not ascending or out of range.
+    rows: None, or ascending indices [R] in the flat batch.  Raises ValueError for any other indices.
     """
     sequences = batch.cu_seqlens, batch.sequence_numbers
     arrays = {"token_ids": batch.token_ids, "position_ids": batch.position_ids, "segment_ids": batch.segment_ids}

@@ -1,7 +1,7 @@
 """Model cards: the README.md of a model's folder, as the Hugging Face hub shows it.
 
-Source: Mitchell et al. 2019, "Model Cards for Model Reporting"; the hub reads the block of metadata at the top, among
-it the scores as a `model-index`.  The card asks for what only the author can know, above all the licence.
+Source: Mitchell et al. 2019, "Model Cards for Model Reporting"; the hub reads the block of metadata at the top,
+including the scores as a `model-index`.  The card asks for what only the author can know, above all the licence.
 """
 
 import dataclasses
@@ -14,18 +14,14 @@ from typing import Any
 from minibert.base.files import write_text
 
 FILE = "README.md"
-GENERATED = (
-    "<!-- minibert writes this page again whenever it saves the model; delete this line to keep your changes -->"
-)
-ASK_FOR_LICENCE = (
-    "The licence of the weights is not chosen yet: set `license` at the top of this page before you publish the model."
-)
+GENERATED = "<!-- minibert overwrites this page whenever it saves the model; delete this line to keep your changes -->"
+ASK_FOR_LICENCE = "No licence has been chosen for the weights yet: set `license` above before you publish the model."
 IN_NUMBERS = ("cross_entropy", "matthews", "pearson", "spearman")  # metrics that are not fractions
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One score of a model: its metric (`accuracy`, say), its value, and its name in words."""
+    """One score of a model: the metric (such as `accuracy`), the value, and the metric's name in words."""
 
     metric: str
     value: float
@@ -33,7 +29,7 @@ class Score:
 
 
 def write_card(folder: Path, card: str) -> None:
-    """Write a model's card, unless its author has taken it over.  Raises OSError if it cannot be written."""
+    """Write a model's card, unless the author has taken the card over.  Raises OSError if it cannot be written."""
     path = Path(folder) / FILE
     if path.exists() and GENERATED not in path.read_text(encoding="utf-8", errors="replace"):
         return
@@ -41,10 +37,10 @@ def write_card(folder: Path, card: str) -> None:
 
 
 def card(title: str, metadata: Mapping[str, Any], sections: Mapping[str, str]) -> str:
-    """A card in Markdown: metadata, title, and sections by their headings."""
+    """A card in Markdown: the metadata, the title, and the sections, which are given by heading."""
     parts = [f"---\n{as_yaml(metadata)}---\n\n{GENERATED}\n\n# {title}\n"]
     parts += [f"\n## {heading}\n\n{text}\n" for heading, text in sections.items()]
-    return "".join(parts)
+    return "".join(parts).encode("utf-8", "replace").decode()  # a file's name may not be UTF-8
 
 
 def metadata_of(
@@ -55,10 +51,10 @@ def metadata_of(
     scores: Sequence[Score],
     **others: Any,
 ) -> dict[str, Any]:
-    """The block at the top, as the hub defines it.
+    """The block of metadata at the top of a card, in the form that the hub defines.
 
-    name: of the model; pipeline_tag: how the hub lets people try it; data: `name` and `type` of the data it was
-    measured on, and `language` if known; task: `type` and `name`; others: further keys.
+    name: the model's; pipeline_tag: how the hub lets people try the model; data: `name` and `type` of the data that
+    the scores were measured on, and `language` if known; task: `type` and `name`; others: further keys.
     """
     dataset = {"name": data["name"], "type": data["type"], "split": "held out"}
     metrics = [{"type": score.metric, "value": round(score.value, 4), "name": score.name} for score in scores]
@@ -76,7 +72,7 @@ def metadata_of(
 
 
 def as_yaml(value: Any, indent: int = 0) -> str:
-    """Mappings, lists and scalars as YAML: a line for each scalar, strings as in JSON, which is YAML too."""
+    """Mappings, lists and scalars as YAML: one line for each scalar, with strings as in JSON, which is valid YAML."""
     margin, lines = " " * indent, ""
     if isinstance(value, Mapping):
         for key, inner in value.items():
@@ -92,7 +88,7 @@ def as_yaml(value: Any, indent: int = 0) -> str:
 
 
 def as_scalar(value: Any) -> str:
-    """As in JSON, except for what YAML reads differently: 1e-07 is a string, unprintable characters are errors."""
+    """A scalar as in JSON, except where YAML differs: YAML reads 1e-07 as a string and rejects unprintables."""
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, float):
         return text.replace("e", ".0e") if "." not in text else text
@@ -100,7 +96,7 @@ def as_scalar(value: Any) -> str:
 
 
 def score_table(scores: Sequence[Score]) -> str:
-    """The scores as a table: shares in percent, other numbers with three decimals."""
+    """The scores as a table, with fractions in percent and other numbers with three decimals."""
     rows = "".join(f"| {score.name} | {in_words(score)} |\n" for score in scores)
     return f"| | |\n|---|---|\n{rows}".rstrip("\n") if scores else "Not measured yet."
 
@@ -109,14 +105,23 @@ def in_words(score: Score) -> str:
     return f"{score.value:.3f}" if score.metric in IN_NUMBERS else f"{score.value:.1%}"
 
 
-def command_line(command: str, config: Any, defaults: Any, positional: Sequence[str], left_out: Sequence[str]) -> str:
-    """The command line with these options, without those that have their defaults."""
+def command_line(
+    command: str,
+    config: Any,
+    defaults: Any,
+    positional: Sequence[str],
+    left_out: Sequence[str] = (),
+    always: Sequence[str] = (),
+) -> str:
+    """The command line for the options in `config`, without the options that have their default values."""
     words = ["minibert", command]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in positional:
             words += [str(item) for item in (value if isinstance(value, tuple) else (value,))]
-        elif field.name not in left_out and value != getattr(defaults, field.name):
+        elif field.name in always and value is not None:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+        elif field.name not in (*left_out, *always) and value != getattr(defaults, field.name):
             option = field.name.replace("_", "-")
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")

@@ -1,6 +1,6 @@
 """The names that parameters have in files: today's, older ones, and DistilBERT's.
 
-minibert uses those of `transformers.BertForPreTraining`.
+minibert itself uses the names of `transformers.BertForPreTraining`.
 """
 
 import re
@@ -9,7 +9,7 @@ import numpy as np
 
 OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
-# DistilBERT (Sanh et al. 2019) is a BERT with half the layers, without segments and pooler, and with its own names
+# DistilBERT (Sanh et al. 2019) is a BERT with half the layers, no segments, no pooler, and names of its own
 IN_ITS_LAYERS = {
     "attention.q_lin": "attention.self.query",
     "attention.k_lin": "attention.self.key",
@@ -29,7 +29,7 @@ ITS_LAYER = re.compile(r"(?:distilbert\.)?transformer\.layer\.(\d+)\.(.+)\.(weig
 
 
 def todays_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensors under the names of BertForPreTraining.  A DistilBERT gets segment embeddings of zeros: it has none."""
+    """Tensors under the names of BertForPreTraining.  A DistilBERT has no segment embeddings, so it gets zeros."""
     if any(ITS_LAYER.fullmatch(name) for name in tensors):
         tensors = {of_distilbert(name): tensor for name, tensor in tensors.items()}
         width = tensors["bert.embeddings.word_embeddings.weight"].shape[1]

@@ -13,12 +13,12 @@ from minibert.nn import Parameters
 
 
 class PretrainingInputs(NamedTuple):
-    """What BertForPreTraining.forward takes.  Arrays of the backend, int32."""
+    """The inputs of BertForPreTraining.forward, as int32 arrays of the backend."""
 
     body: BodyInputs
-    """its rows [R] are the tokens that a loss reads: masked ones and, with pairs, each sequence's [CLS]"""
+    """the body's inputs, whose rows [R] are the tokens that a loss reads: masked ones and, with pairs, each [CLS]"""
     masked_rows: Any
-    """[M], which of those R rows are masked"""
+    """[M], which of the R rows are masked"""
     first_rows: Any
     """[B], which of the R rows are [CLS]; None without pairs"""
 
@@ -42,15 +42,15 @@ class BertForPreTraining(Model):
         pairs: bool = False,
         targets: dict[str, np.ndarray] | None = None,
     ) -> Prepared:
-        """A batch on the device.
+        """Copy a batch to the device.
 
-        masked_positions: [M] ascending indices of the tokens to predict; pairs: compute the next-sentence head too;
+        masked_positions: [M] ascending indices of the tokens to predict; pairs: True for the next-sentence head too;
         targets: name -> int32 array, uploaded with the rest.  Raises ValueError when an id is outside its table.
         """
         self.bert.check(tokens)
         masked = np.asarray(masked_positions)
         first = tokens.cls_positions if pairs else np.empty(0, dtype=np.int32)
-        rows = np.union1d(masked, first)  # [R], what the losses read of the last layer, in the batch's order
+        rows = np.union1d(masked, first)  # [R], the rows of the last layer that the losses read, in the batch's order
         arrays = dict(targets or {})
         arrays["masked_rows"] = np.searchsorted(rows, masked).astype(np.int32)
         if pairs:
@@ -64,7 +64,7 @@ class BertForPreTraining(Model):
     ) -> tuple[Array, Array | None, Cache]:
         """Logits of both heads, computed only where a loss reads them.
 
-        inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if
+        inputs: the result of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if
         no backward pass follows.
         Returns mlm_logits [M, V] of the masked positions, nsp_logits [B, 2] (None for a batch without pairs), cache.
         """
@@ -86,7 +86,8 @@ class BertForPreTraining(Model):
         bert_cache, gather_cache, mlm_cache, nsp_caches = cache
         ops = self.backend
         d_hidden = ops.gather_rows_backward(self.mlm_head.backward(d_mlm_logits, mlm_cache), gather_cache)  # [R, H]
-        if nsp_caches is not None and d_nsp_logits is not None:
+        if nsp_caches is not None:
+            assert d_nsp_logits is not None
             first_cache, pool_cache, nsp_cache = nsp_caches
             d_pooled = self.nsp_head.backward(d_nsp_logits, nsp_cache)
             d_first = self.bert.pool_backward(d_pooled, pool_cache)

@@ -1,13 +1,13 @@
 """BERT with one additional output layer, for the kinds of tasks that the paper fine-tunes it on (section 4, figure 4).
 
-All but the output layer is pre-trained.  The output layer is one matrix, and what it reads depends on the task:
+Everything except the output layer is pre-trained.  The output layer is one matrix; its input depends on the task:
 
     sentences and pairs   the pooled [CLS]                    -> a score for each class, or the number itself
     tokens                each word's first piece             -> a score for each class
     span                  every token                         -> two scores: the answer begins here, it ends here
     choice                the pooled [CLS] of each candidate  -> one score; the candidates of a question compete
 
-Classes and parameters are named as in `transformers`, so that its models load here, and ours there.
+Classes and parameters are named as in `transformers`, so that each library can load the other's models.
 """
 
 from typing import Any, NamedTuple
@@ -21,27 +21,27 @@ from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_input
 from minibert.nn import Dropouts, Linear, Parameters
 from minibert.ops.dropout import TASK_HEAD
 
-OUTSIDE = -1e4  # the score of positions after a sequence's end: its exponential is 0 in all types
+OUTSIDE = -1e4  # the score of positions after a sequence's end; the exponential of this number is 0 in all dtypes
 
 
 class TaskInputs(NamedTuple):
-    """What a TaskModel's `forward` takes; arrays of the backend."""
+    """The inputs of TaskModel.forward, as arrays of the backend."""
 
     body: BodyInputs
-    """its rows are those that the output layer reads"""
+    """the body's inputs, whose rows are those that the output layer reads"""
     choices: int
-    """candidates of a question, in a choice task"""
+    """number of candidates for each question in a choice task"""
     packed_rows: Any
-    """span tasks, int32 [2 B T]: index of each score in the flat scores, 2 N for padding; otherwise None"""
+    """in span tasks int32 [2 B T], the index of each score in the flat scores, 2 N for padding; otherwise None"""
 
 
 class TaskModel(Model):
-    """What the four have in common: the body, dropout, one output layer."""
+    """What the four task models have in common: the body, dropout, and one output layer."""
 
     output = "classifier"  # the name of the output layer in the file
-    pooled = True  # the output layer reads the pooled [CLS]; otherwise the tokens themselves
+    pooled = True  # True if the output layer reads the pooled [CLS]; False if it reads the tokens themselves
     drops = True  # dropout before the output layer, in training
-    labels_each = 1  # rows of the loss for each label of a batch
+    labels_each = 1  # number of rows in the loss for each label of a batch
 
     def build(self, parameters: Parameters) -> None:
         config = self.config
@@ -50,22 +50,24 @@ class TaskModel(Model):
 
     @property
     def predicts_numbers(self) -> bool:
-        """Whether its loss is the squared error instead of the cross-entropy."""
+        """Whether the model predicts numbers, with the squared error as its loss instead of the cross-entropy."""
         return False
 
     @property
     def outputs(self) -> int:
-        """Scores that the output layer gives for each row.  ValueError if the configuration names no classes."""
+        """The number of scores for each row.  Raises ValueError if the configuration names no classes."""
         if not self.config.labels:
-            raise ValueError(f"{type(self).__name__} needs the names of its classes: from_pretrained(…, labels=[…])")
+            raise ValueError(
+                f"{type(self).__name__} requires the names of the classes; pass them as from_pretrained(…, labels=[…])"
+            )
         return len(self.config.labels)
 
     def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
-        """A batch on the device, and its labels if they are given.  ValueError when an id is outside its table."""
+        """Copy a batch and any labels to the device.  Raises ValueError when an id is outside its table."""
         self.bert.check(batch.tokens)
         rows = None if len(batch.rows) == len(batch.tokens.token_ids) else batch.rows
         packed_rows = self.packed_rows(batch)
-        integers = labels is not None and labels.dtype == np.int32  # floats are not uploaded with the integers
+        integers = labels is not None and labels.dtype == np.int32  # floats cannot be uploaded with the integers
         heads = {"packed_rows": packed_rows, "labels": labels if integers else None}
         given = {name: array for name, array in heads.items() if array is not None}
         arrays, release = upload(self.backend, given | body_arrays(batch.tokens, rows))
@@ -76,12 +78,14 @@ class TaskModel(Model):
         return Prepared(TaskInputs(body_inputs(arrays), batch.choices, arrays.get("packed_rows")), targets, release)
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
-        """The labels, flat.  Raises ValueError if their number does not match the rows, or one is out of range."""
+        """The labels as a flat array.  Raises ValueError if there is not one for each row, or one is out of range."""
         labels = batch.labels
         if labels is None:
             return None
         if len(labels) * batch.choices != len(batch.rows):
-            raise ValueError(f"{len(labels)} labels for {len(batch.rows)} rows; expected one for each")
+            raise ValueError(
+                f"{len(labels)} labels for {len(batch.rows)} rows; expected {len(batch.rows) // batch.choices}"
+            )
         if labels.dtype == np.int32:
             check_ids("label", labels, self.outputs)
         return labels
@@ -94,7 +98,7 @@ class TaskModel(Model):
     ) -> tuple[Array, Cache]:
         """The scores of a batch.
 
-        inputs: those of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if
+        inputs: the result of `prepare`; dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if
         no backward pass follows.
         Returns logits [R, classes] (see the classes below) and the cache.
         """
@@ -111,7 +115,7 @@ class TaskModel(Model):
         return self.shape(scores, inputs), (body_cache, pool_cache, dropout, head_cache, inputs)
 
     def backward(self, d_logits: Array, cache: Cache) -> None:
-        """d_logits as `logits`; adds to the gradients of all parameters."""
+        """d_logits has the shape of the logits; adds to the gradients of all parameters."""
         body_cache, pool_cache, dropout, head_cache, inputs = cache
         d_hidden = self.head.backward(self.unshape(d_logits, inputs), head_cache)  # [R, H]
         if dropout is not None:
@@ -125,7 +129,7 @@ class TaskModel(Model):
         return scores
 
     def unshape(self, d_logits: Array, inputs: TaskInputs) -> Array:
-        """The inverse, for gradients."""
+        """The inverse of `shape`, for gradients."""
         return d_logits
 
     def scores_for_loss(self, logits: Array, inputs: TaskInputs) -> tuple[Array, Cache]:
@@ -133,12 +137,12 @@ class TaskModel(Model):
         return logits, None
 
     def scores_for_loss_backward(self, d_scores: Array, cache: Cache) -> Array:
-        """The gradient of the logits."""
+        """The gradient of the logits, from the gradient of `scores_for_loss`."""
         return d_scores
 
 
 class BertForSequenceClassification(TaskModel):
-    """Classes of sentences and pairs: logits [B, classes].  With only one label it predicts a number: logits [B, 1]."""
+    """Classifies sentences and pairs: logits [B, classes].  With only one label it predicts a number: logits [B, 1]."""
 
     huggingface_class = "BertForSequenceClassification"
 
@@ -155,7 +159,7 @@ class BertForSequenceClassification(TaskModel):
 
 
 class BertForTokenClassification(TaskModel):
-    """Classes of words: logits [R, classes], for the R rows of a batch (first pieces)."""
+    """Classifies words: logits [R, classes] for the R rows of a batch (the first pieces)."""
 
     huggingface_class = "BertForTokenClassification"
 
@@ -163,7 +167,7 @@ class BertForTokenClassification(TaskModel):
 
 
 class BertForMultipleChoice(TaskModel):
-    """Which candidate is correct: logits [B / choices, choices]."""
+    """Chooses the correct candidate: logits [B / choices, choices]."""
 
     huggingface_class = "BertForMultipleChoice"
 
@@ -173,7 +177,9 @@ class BertForMultipleChoice(TaskModel):
         if batch.labels is not None:
             check_ids("label", batch.labels, batch.choices)
             if len(batch.labels) * batch.choices != len(batch.rows):
-                raise ValueError(f"{len(batch.labels)} labels for {len(batch.rows)} candidates, {batch.choices} each")
+                raise ValueError(
+                    f"{len(batch.labels)} labels for {len(batch.rows)} candidates; expected one per {batch.choices}"
+                )
         return batch.labels
 
     def shape(self, scores: Array, inputs: TaskInputs) -> Array:
@@ -184,7 +190,7 @@ class BertForMultipleChoice(TaskModel):
 
 
 class BertForQuestionAnswering(TaskModel):
-    """Where an answer begins and ends: logits [N, 2], for every token as the first and as the last.
+    """Finds where an answer begins and ends: logits [N, 2], for every token as its first and as its last.
 
     The loss is the mean of two cross-entropies, each over the tokens of a sequence (paper, section 4.2).
     """
@@ -200,11 +206,13 @@ class BertForQuestionAnswering(TaskModel):
             return None
         lengths = batch.tokens.lengths[:, None]  # [B, 1]
         if batch.labels.shape != (len(lengths), 2) or np.any((batch.labels < 0) | (batch.labels >= lengths)):
-            raise ValueError("a span's labels must be [B, 2], the first and last token of the answer in its sequence")
+            raise ValueError(
+                "the labels of spans must have shape [B, 2]: the first and last token of each answer in its sequence"
+            )
         return np.ascontiguousarray(batch.labels.reshape(-1))  # [2 B]
 
     def packed_rows(self, batch: TaskBatch) -> np.ndarray:
-        """Rows of equal length for the softmax: indices [B, 2, T] in the flat scores [2 N], 2 N for padding."""
+        """The softmax's rows, all of length T, as indices [B, 2, T] in the flat scores [2 N], with 2 N for padding."""
         starts, lengths = batch.tokens.cu_seqlens[:-1], batch.tokens.lengths
         position = np.arange(lengths.max())  # [T]
         inside = position < lengths[:, None]  # [B, T]

@@ -1,4 +1,4 @@
-"""Layers: parameters, and `forward` and `backward` that compose ops by hand."""
+"""Layers: their parameters, and `forward` and `backward` methods that compose ops by hand."""
 
 from minibert.nn.config import BertConfig
 from minibert.nn.dropouts import NO_DROPOUT, Dropouts

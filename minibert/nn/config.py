@@ -9,7 +9,7 @@ from typing import Any
 from minibert.base.files import write_text
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
-ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # their name -> our op
+ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # name in files -> our op
 
 # DistilBERT's name for a field -> ours
 OF_DISTILBERT = {
@@ -22,7 +22,7 @@ OF_DISTILBERT = {
     "attention_dropout": "attention_probs_dropout_prob",
 }
 
-# layers, hidden size, heads: the sizes of Turc et al. 2019 (tiny to medium) and of the paper's section 3
+# size -> (layers, hidden size, heads), from Turc et al. 2019 (tiny to medium) and from the paper's section 3
 PRESETS = {
     "tiny": (2, 128, 2),
     "mini": (4, 256, 4),
@@ -38,35 +38,35 @@ class BertConfig:
     """The shape of a model.  Raises ValueError if the numbers are inconsistent."""
 
     vocab_size: int = 30522
-    """V, number of word pieces"""
+    """V, size of the vocabulary"""
     hidden_size: int = 768
     """H, width of every layer's output"""
     num_hidden_layers: int = 12
-    """L, encoder layers"""
+    """L, number of encoder layers"""
     num_attention_heads: int = 12
-    """A, heads; H is a multiple of it"""
+    """A, number of attention heads; must divide H"""
     intermediate_size: int = 3072
-    """F, width inside the feed-forward networks: 4 H in the paper"""
+    """F, inner width of the feed-forward networks; 4 H in the paper"""
     hidden_act: str = "gelu"
     """activation: "gelu" (exact), or "gelu_new" / "gelu_pytorch_tanh" (the tanh form)"""
     hidden_dropout_prob: float = 0.1
-    """dropout rate after the embeddings and every sub-layer, in training"""
+    """dropout rate after the embeddings and every sub-layer, during training"""
     attention_probs_dropout_prob: float = 0.1
-    """dropout rate on the attention probabilities, in training"""
+    """dropout rate on the attention probabilities, during training"""
     max_position_embeddings: int = 512
-    """longest sequence, in tokens"""
+    """maximum sequence length, in tokens"""
     type_vocab_size: int = 2
-    """number of segments"""
+    """number of segment ids"""
     initializer_range: float = 0.02
-    """standard deviation of the weights at the start"""
+    """standard deviation of the initial weights"""
     layer_norm_eps: float = 1e-12
-    """added to the variance in layer norms"""
+    """epsilon added to the variance in layer norms"""
     pad_token_id: int = 0
-    """id of [PAD]; minibert pads nothing, other libraries do"""
+    """id of [PAD]; unused by minibert, which does not pad, but needed by other libraries"""
     is_decoder: bool = False
-    """no token sees a later one, as in GPT"""
+    """causal attention: no token sees later ones, as in GPT"""
     labels: tuple[str, ...] = ()
-    """names of a task's classes, in order of class index; a single name means regression"""
+    """names of the task's classes, in order of class index; a single name means regression"""
 
     @property
     def activation(self) -> str:
@@ -78,28 +78,28 @@ class BertConfig:
             value = getattr(self, field.name)
             least = 0 if field.name == "pad_token_id" else 1
             if field.type is int and not (type(value) is int and value >= least):
-                raise ValueError(f"{field.name} is {value!r}; expected a whole number of at least {least}")
+                raise ValueError(f"{field.name} is {value!r}; expected an integer of at least {least}")
             if field.type is float and not (type(value) in (int, float) and 0 <= value < math.inf):
                 raise ValueError(f"{field.name} is {value!r}; expected a number of at least 0")
         if self.num_attention_heads > MOST_HEADS or self.num_hidden_layers >= MOST_LAYERS:
             raise ValueError(
-                f"at most {MOST_HEADS} heads and {MOST_LAYERS - 1} layers are supported: dropout counts no further"
+                f"dropout supports at most {MOST_HEADS} heads and {MOST_LAYERS - 1} layers; use a smaller model"
             )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         if self.hidden_act not in ACTIVATIONS:
-            raise ValueError(f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"hidden_act is {self.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}")
         for rate in (self.hidden_dropout_prob, self.attention_probs_dropout_prob):
             if not rate < 1:
-                raise ValueError(f"a dropout rate of {rate} is outside 0 <= rate < 1")
+                raise ValueError(f"a dropout rate is {rate}; expected 0 <= rate < 1")
 
     @classmethod
     def preset(cls, size: str, vocab_size: int, **changes: Any) -> "BertConfig":
-        """One of PRESETS: BertConfig.preset("tiny", 8192).  Raises ValueError for an unknown size."""
+        """A size from PRESETS, as in BertConfig.preset("tiny", 8192).  Raises ValueError for an unknown size."""
         if size not in PRESETS:
-            raise ValueError(f"there is no size {size!r}; choose one of {', '.join(PRESETS)}")
+            raise ValueError(f"unknown size {size!r}; choose one of {', '.join(PRESETS)}")
         layers, width, heads = PRESETS[size]
         return cls(
             vocab_size=vocab_size,
@@ -111,9 +111,9 @@ class BertConfig:
 
     @classmethod
     def load(cls, folder: Path | str) -> "BertConfig":
-        """Read FOLDER/config.json, ours or one that `transformers` wrote; unknown fields are ignored.
+        """Read FOLDER/config.json, written by minibert or by `transformers`; unknown fields are ignored.
 
-        Raises FileNotFoundError if there is no such file, ValueError if it is not a BERT's.
+        Raises FileNotFoundError if there is no such file, ValueError if it does not describe a BERT.
         """
         path = Path(folder) / "config.json"
         if not path.is_file():
@@ -121,7 +121,7 @@ class BertConfig:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}); take it from the model's source again") from None
+            raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from None
         kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
         if kind == "distilbert":
             values = {OF_DISTILBERT.get(name, name): value for name, value in values.items()}
@@ -130,7 +130,7 @@ class BertConfig:
         if values.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"{path}: position_embedding_type must be 'absolute', as in the paper")
         if values.get("add_cross_attention"):
-            raise ValueError(f"{path}: add_cross_attention is set, and minibert has no attention to another sequence")
+            raise ValueError(f"{path}: add_cross_attention is set, but minibert does not support cross-attention")
         known = {field.name for field in fields(cls)} - {"labels"}
         try:
             taken = {name: value for name, value in values.items() if name in known and value is not None}
@@ -139,7 +139,7 @@ class BertConfig:
             raise ValueError(f"{path}: {error}") from None
 
     def save(self, folder: Path | str, architecture: str = "BertForPreTraining") -> None:
-        """Write FOLDER/config.json in the form that `transformers` reads; architecture: the name of its class."""
+        """Write FOLDER/config.json as `transformers` reads it; architecture: the name of the `transformers` class."""
         values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
         labels = values.pop("labels")
         if not self.is_decoder:
@@ -152,7 +152,7 @@ class BertConfig:
         write_text(Path(folder) / "config.json", json.dumps(values, indent=2) + "\n")
 
     def parameter_count(self) -> int:
-        """Parameters of the encoder with embeddings and pooler, without heads; 110 M for base (paper, section 3)."""
+        """The number of parameters of embeddings, encoder and pooler; 110 M for base (paper, section 3)."""
         width, inner = self.hidden_size, self.intermediate_size
         embeddings = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * width
         layer = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width
@@ -160,12 +160,12 @@ class BertConfig:
 
 
 def read_labels(values: dict) -> tuple[str, ...]:
-    """The names of the classes in a config.json, in the order of their numbers; () if it has none."""
+    """The names of the classes in a config.json, in the order of their numbers, or () if the file names none."""
     names = values.get("id2label") or {}
     try:
         numbered = sorted((int(number), str(name)) for number, name in names.items())
     except (AttributeError, ValueError):
-        raise ValueError(f"id2label is {names!r}; expected the name of each class under its number") from None
+        raise ValueError(f"id2label is {names!r}; expected an object that maps class numbers to names") from None
     if [number for number, _ in numbered] != list(range(len(numbered))):
-        raise ValueError(f"id2label has the numbers {', '.join(names)}; expected 0, 1, 2, …")
+        raise ValueError(f"id2label has the class numbers {', '.join(names)}; expected 0, 1, 2, …")
     return tuple(name for _, name in numbered)

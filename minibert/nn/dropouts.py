@@ -8,7 +8,7 @@ from minibert.ops.dropout import ATTENTION_PROBABILITIES, Dropout, dropout_site
 
 @dataclass(frozen=True)
 class Dropouts:
-    """All dropouts of one step: their rates and the step's key.  `at` returns the one for a layer and kind.
+    """All dropouts of one step: their rates and the step's key.  `at` returns the dropout of a layer and kind.
 
     hidden      rate after the embeddings and after each sub-layer
     attention   rate on the attention probabilities

@@ -1,6 +1,6 @@
-"""The small layers.  `forward` returns the output and a cache, `backward` takes that cache and adds to the gradients.
+"""The small layers: `forward` returns an output and a cache; `backward` takes the cache and adds to the gradients.
 
-A layer keeps no state between calls but its parameters, so it can run several batches before any backward pass.
+Apart from its parameters, a layer keeps no state between calls, so it can run several batches before any backward pass.
 """
 
 from minibert.base.arrays import Array, Cache
@@ -10,7 +10,7 @@ from minibert.ops.dropout import Dropout
 
 
 class Linear:
-    """y = x @ weight.T + bias, with weight [out, in] as in Hugging Face files."""
+    """The linear layer y = x @ weight.T + bias, with weight [out, in] as in Hugging Face files."""
 
     def __init__(self, parameters: Parameters, name: str, inputs: int, outputs: int, std: float):
         self.ops = parameters.backend
@@ -22,7 +22,7 @@ class Linear:
         return self.ops.linear_forward(x, self.weight.value, self.bias.value)
 
     def backward(self, d_y: Array, cache: Cache, accumulate_into: Array | None = None) -> Array:
-        """d_y [N, out] -> d_x [N, in], added in place to `accumulate_into` if that is given."""
+        """d_y [N, out] -> d_x [N, in], added in place to `accumulate_into` if an array is given."""
         into = accumulate_into, self.weight.gradient, self.bias.gradient
         return self.ops.linear_backward(d_y, cache, accumulate_into=into)[0]
 
@@ -60,12 +60,12 @@ class LayerNorm:
 
 
 class Embeddings:
-    """Token, position and segment embeddings, their sum normalised (paper, figure 2)."""
+    """The normalised sum of token, position and segment embeddings (paper, figure 2)."""
 
     def __init__(
         self, parameters: Parameters, name: str, config: BertConfig, position_init: Initializer | None = None
     ) -> None:
-        """position_init: initializer of the position embeddings; None: the same as for the others."""
+        """position_init: the initializer of the position embeddings, or None for the one that the other tables use."""
         self.ops, width = parameters.backend, config.hidden_size
         init = truncated_normal(config.initializer_range)
         positions = config.max_position_embeddings, width
@@ -77,7 +77,7 @@ class Embeddings:
     def forward(
         self, token_ids: Array, position_ids: Array, segment_ids: Array, dropout: Dropout | None = None
     ) -> tuple[Array, Cache]:
-        """Three [N] integer arrays, dropout a Dropout or None -> y [N, H]."""
+        """Three integer arrays [N], and dropout, a Dropout or None -> y [N, H]."""
         tables = self.token.value, self.position.value, self.segment.value
         summed, embedding_cache = self.ops.embedding_forward(token_ids, position_ids, segment_ids, *tables)
         y, norm_cache = self.norm.forward(summed)
@@ -87,7 +87,7 @@ class Embeddings:
         return y, (embedding_cache, norm_cache, dropout_cache)
 
     def backward(self, d_y: Array, cache: Cache) -> None:
-        """d_y [N, H] -> nothing: token ids have no gradient."""
+        """d_y [N, H]; adds to the gradients of the tables and returns nothing, since token ids have no gradient."""
         embedding_cache, norm_cache, dropout_cache = cache
         if dropout_cache is not None:
             d_y = self.ops.dropout_backward(d_y, dropout_cache)

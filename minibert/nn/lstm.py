@@ -32,10 +32,10 @@ class Lstm:
 
 
 class BiLstm:
-    """Bidirectional layers; each layer's output is both directions, concatenated."""
+    """A stack of bidirectional layers; the output of each is the concatenation of both directions."""
 
     def __init__(self, parameters: Parameters, name: str, inputs: int, width: int, layers: int):
-        """width: K of one direction."""
+        """width: the size K of one direction."""
         self.layers, self.width, self.xp = [], width, parameters.backend.xp
         for number in range(layers):
             size = inputs if number == 0 else 2 * width
@@ -62,7 +62,7 @@ class BiLstm:
 
 
 def uniform(width: int) -> Callable:
-    """Uniform between -1 / sqrt(K) and 1 / sqrt(K), PyTorch's initialisation."""
+    """A uniform distribution between -1 / sqrt(K) and 1 / sqrt(K), as PyTorch initialises an LSTM."""
 
     def init(random, shape):
         return random.uniform(-1, 1, shape) / np.sqrt(width)
@@ -71,7 +71,7 @@ def uniform(width: int) -> Callable:
 
 
 def open_forget_gates(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros, and ones for the forget gates: the cell remembers at first (Jozefowicz et al. 2015, section 2.2)."""
+    """Zeros, except ones for the forget gates, so that a new cell remembers (Jozefowicz et al. 2015, section 2.2)."""
     bias = np.zeros(shape)
     width = shape[0] // 4
     bias[width : 2 * width] = 1

@@ -1,10 +1,11 @@
 """All parameters of a model as views into one flat buffer, and all gradients as views into another.
 
-So the optimiser is one kernel, the gradient's norm one dot product, and a checkpoint one pass over memory.
+The optimiser is therefore one kernel, the gradient's norm one dot product, and a checkpoint one pass over memory.
 
-16-bit weights are too coarse to update: a step of a thousandth of a weight is lost when it is added.  So with
-float16 and bfloat16 there is a second buffer, the masters, in float32: the optimiser updates those, and rounds them
-into the values that the layers compute with.  (Micikevicius et al. 2018, "Mixed precision training", section 3.1.)
+16-bit weights are too coarse to update: a change of a thousandth of a weight is lost in the addition.  With float16
+and bfloat16 there is therefore a second buffer, the masters, in float32.  The optimiser updates the masters, and
+rounds them into the values that the layers compute with.  (Source: Micikevicius et al. 2018, "Mixed precision
+training", section 3.1.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,10 @@ import numpy as np
 from minibert.base.arrays import Array, DTypeLike
 from minibert.ops.backend import Backend
 
-ALIGNMENT = 64  # elements: each parameter begins at a multiple of this, where GPU reads are fastest
+ALIGNMENT = 64  # each parameter begins at a multiple of this many elements, where GPU reads are fastest
 HALF_PRECISION = "float16", "bfloat16"
 Initializer: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
-"""Makes the initial values of a parameter, from a generator and its shape."""
+"""Makes the initial values of a parameter from a random generator and the parameter's shape."""
 
 
 class Parameter:
@@ -33,7 +34,8 @@ class Parameter:
 
     def __init__(self, name: str, shape: tuple[int, ...], init: Initializer, decayed: bool):
         self.name, self.shape, self.init, self.decayed = name, shape, init, decayed
-        self.value = self.gradient = None
+        self.value: Any = None
+        self.gradient: Any = None
 
     @property
     def size(self) -> int:
@@ -60,7 +62,7 @@ class Parameters:
         self.backend = backend
         choices = "float32", "float64", *(HALF_PRECISION if backend.has_half_precision else ())
         if str(dtype) not in choices and not any(dtype == np.dtype(name) for name in ("float32", "float64")):
-            raise ValueError(f"dtype {dtype} is not supported by the backend {backend.name}; choose {either(choices)}")
+            raise ValueError(f"dtype {dtype} is not supported by the {backend.name} backend; choose {either(choices)}")
         self.dtype = as_dtype(dtype)
         self.master_dtype = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
         self.all: dict[str, Parameter] = {}
@@ -70,9 +72,9 @@ class Parameters:
         self.decayed: Any = None
 
     def add(self, name: str, shape: tuple[int, ...], init: Initializer, decayed: bool = True) -> Parameter:
-        """Register a parameter.  Raises ValueError when the name is taken."""
+        """Register a parameter.  Raises ValueError when the name is already taken."""
         if name in self.all:
-            raise ValueError(f"two parameters are named {name!r}; give each layer a name of its own")
+            raise ValueError(f"two parameters are named {name!r}; give each layer a unique name")
         parameter = self.all[name] = Parameter(name, tuple(shape), init, decayed)
         return parameter
 
@@ -90,14 +92,14 @@ class Parameters:
         self.decayed = self.backend.array(decayed)
 
     def spans(self) -> Iterator[tuple[Parameter, slice]]:
-        """Each parameter with the slice of the flat buffers that it owns."""
+        """Each parameter, with its slice of the flat buffers."""
         begin = 0
         for parameter in self.all.values():
             yield parameter, slice(begin, begin + parameter.size)
             begin = round_up(begin + parameter.size)
 
     def initialise(self, seed: int, names: Sequence[str] | None = None) -> None:
-        """Fill parameters (all, or those named) with their initial values: functions of the seed and the name alone."""
+        """Fill all parameters, or the named ones, with initial values that depend only on the seed and the name."""
         chosen = self.all if names is None else names
         tensors = {}
         for name in chosen:
@@ -114,7 +116,7 @@ class Parameters:
         self.round()
 
     def tensors(self, flat: Array) -> dict[str, np.ndarray]:
-        """The parts of a flat buffer [P] by parameter name, on the host: the inverse of `assign`."""
+        """The parts of a flat buffer [P] by parameter name, copied to the host: the inverse of `assign`."""
         host = self.backend.numpy(flat)
         return {parameter.name: host[span].reshape(parameter.shape) for parameter, span in self.spans()}
 
@@ -139,7 +141,7 @@ class Parameters:
 
 
 def as_dtype(name: DTypeLike) -> np.dtype:
-    """The dtype with that name, including bfloat16, which NumPy itself lacks."""
+    """The dtype called `name`, including bfloat16, which NumPy itself lacks."""
     if str(name) == "bfloat16":
         import ml_dtypes
 
@@ -166,7 +168,7 @@ def ones(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def truncated_normal(std: float) -> Initializer:
-    """A normal distribution with that standard deviation, truncated at two of them (as in BERT's release)."""
+    """A normal distribution of standard deviation `std`, truncated at 2 * std (as in BERT's release)."""
 
     def init(random, shape):
         values = random.standard_normal(shape)
@@ -178,9 +180,9 @@ def truncated_normal(std: float) -> Initializer:
 
 
 def sinusoids(std: float) -> Initializer:
-    """Sines and cosines of falling frequency, scaled to that root mean square: neighbours start out similar.
+    """Sines and cosines of falling frequency, scaled to a root mean square of `std`: neighbours start out similar.
 
-    Source: Vaswani et al. 2017, section 3.5 (fixed there; only the initial values here).
+    Source: Vaswani et al. 2017, section 3.5.  There the sinusoids are fixed; here they are only the initial values.
     """
 
     def init(_random, shape):

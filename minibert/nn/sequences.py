@@ -1,4 +1,4 @@
-"""The layout of a flat batch's tokens: the integers that every layer needs, computed once per batch on the host."""
+"""The layout of a flat batch's tokens: integers that every layer needs, computed once per batch on the host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from minibert.ops.backend import Backend
 
 @dataclass(frozen=True)
 class Sequences:
-    """The layout of rows that stand for tokens: all tokens of a batch, or some chosen ones.
+    """The layout of rows, each of which stands for a token: all tokens of a batch, or a chosen subset.
 
     cu_seqlens          int32 [B + 1]: where each sequence's rows begin and end
     sequence_numbers    int32 [B]: each sequence's number in the global batch (a counter for dropout)
@@ -38,19 +38,19 @@ class Sequences:
     ) -> "Sequences":
         """The layout of chosen tokens: rows [R] are ascending indices in the flat batch, on the host.
 
-        Raises ValueError when they are not ascending, or outside the batch.
+        Raises ValueError when the rows are not ascending, or lie outside the batch.
         """
         return cls(*backend.upload(layout(rows, cu_seqlens, sequence_numbers)).arrays)
 
 
 def layout(rows: np.ndarray, cu_seqlens: np.ndarray, sequence_numbers: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-    """The four arrays of the Sequences of chosen tokens, on the host: see Sequences.of_rows."""
+    """The four arrays that make up the Sequences of chosen tokens, on the host; see Sequences.of_rows."""
     rows, cu_seqlens, sequence_numbers = (np.asarray(array) for array in (rows, cu_seqlens, sequence_numbers))
     if len(rows) and (rows[0] < 0 or rows[-1] >= cu_seqlens[-1] or np.any(rows[1:] <= rows[:-1])):
         raise ValueError(f"rows must be ascending indices below {cu_seqlens[-1]}, the number of tokens in the batch")
-    owner = np.searchsorted(cu_seqlens, rows, side="right") - 1  # [R], which sequence of this batch
+    owner = np.searchsorted(cu_seqlens, rows, side="right") - 1  # [R], the index in this batch of each row's sequence
     arrays = (
-        np.searchsorted(rows, cu_seqlens),  # how many of the rows come before each boundary
+        np.searchsorted(rows, cu_seqlens),  # how many rows come before each boundary
         sequence_numbers,
         sequence_numbers[owner],
         rows - cu_seqlens[owner],

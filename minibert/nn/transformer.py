@@ -1,4 +1,4 @@
-"""The Transformer encoder, bottom up: self-attention, feed-forward network, one layer, the stack of layers.
+"""The Transformer encoder from the bottom up: self-attention, feed-forward network, encoder layer, stack of layers.
 
 Every sub-layer is followed by LayerNorm(input + Dropout(output)): "post-norm", as in the original Transformer
 (Vaswani et al. 2017, section 3.1) and in BERT.
@@ -16,10 +16,10 @@ from minibert.ops.dropout import ATTENTION_OUTPUT, ATTENTION_PROBABILITIES, FEED
 
 
 class SelfAttention:
-    """Project to queries, keys and values; attend; project back; add and normalise."""
+    """Multi-head self-attention: project to queries, keys and values; attend; project back; add and normalise."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
-        """number: of the layer, from 0; a counter for dropout."""
+        """number: the number of the layer, from 0, which is a counter for dropout."""
         width, std = config.hidden_size, config.initializer_range
         self.ops, self.heads, self.number = parameters.backend, config.num_attention_heads, number
         self.query = Linear(parameters, f"{name}.self.query", width, width, std)
@@ -37,9 +37,9 @@ class SelfAttention:
         causal: bool = False,
         dropouts: Dropouts = NO_DROPOUT,
     ) -> tuple[Array, Cache]:
-        """x [N, H], all tokens, give keys and values; x_q [Nq, H], the query tokens, are x itself or some of it.
+        """Attention from the query tokens x_q [Nq, H], which are rows of x, to all tokens x [N, H].
 
-        tokens, queries: the Sequences of x and of x_q; causal: no token sees a later one.
+        tokens, queries: the Sequences of x and of x_q; causal: True if no token sees a later one.
         Returns y [Nq, H] and the cache.
         """
         q, q_cache = self.query.forward(x_q)  # [Nq, H]
@@ -67,17 +67,17 @@ class SelfAttention:
         d_projected, d_residual = self.norm.add_backward(d_y, norm_cache)  # [Nq, H] both
         d_context = self.output.backward(d_projected, output_cache)  # [Nq, H]
         d_q, d_k, d_v = self.ops.attention_backward(d_context, attention_cache)  # [Nq, H], [N, H], [N, H]
-        # x reaches y through the keys and through the values; x_q through the queries and the residual
+        # x reaches y through the keys and the values; x_q reaches y through the queries and the residual
         d_x = self.value.backward(d_v, v_cache, accumulate_into=self.key.backward(d_k, k_cache))  # [N, H]
         d_x_q = self.query.backward(d_q, q_cache, accumulate_into=d_residual)  # [Nq, H]
         return d_x, d_x_q
 
 
 class FeedForward:
-    """Two linear layers with an activation between them, applied to each token independently; add and normalise."""
+    """Two linear layers with an activation in between, applied to each token independently; add and normalise."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
-        """number: of the layer, from 0; a counter for dropout."""
+        """number: the number of the layer, from 0, which is a counter for dropout."""
         width, inner, std = config.hidden_size, config.intermediate_size, config.initializer_range
         self.ops, self.number = parameters.backend, number
         self.up = Linear(parameters, f"{name}.intermediate.dense", width, inner, std)
@@ -108,9 +108,9 @@ class EncoderLayer:
     """Self-attention, then the feed-forward network."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int, norm: str = "post"):
-        """number: of the layer, from 0; norm: "post", LayerNorm(x + f(x)) as in BERT.  ValueError for any other."""
+        """number: the layer's, from 0; norm: "post" for LayerNorm(x + f(x)), as in BERT; others raise ValueError."""
         if norm != "post":
-            raise ValueError(f"norm is {norm!r}; expected 'post', the one that BERT and GPT (2018) have")
+            raise ValueError(f"norm is {norm!r}; expected 'post', as in BERT and GPT (2018)")
         self.ops = parameters.backend
         self.attention = SelfAttention(parameters, f"{name}.attention", config, number)
         self.feed_forward = FeedForward(parameters, name, config, number)
@@ -125,7 +125,7 @@ class EncoderLayer:
     ) -> tuple[Array, Cache]:
         """x [N, H] -> y [N, H], or y [R, H] for the R chosen rows.
 
-        tokens: the Sequences of x; chosen: None, or (rows [R], their Sequences), if only those rows are read.
+        tokens: the Sequences of x; chosen: (rows [R], their Sequences) if only these rows are read later, else None.
         """
         rows, queries = chosen or (None, tokens)
         x_q, gather_cache = (x, None) if rows is None else self.ops.gather_rows_forward(x, rows)
@@ -147,8 +147,8 @@ class EncoderLayer:
 class Encoder:
     """A stack of encoder layers.
 
-    The last layer computes only the rows that are read later: keys and values need every token, but queries, output
-    projection and feed-forward network only those tokens whose output a loss or the pooler reads.  The result is exact.
+    The last layer computes only the rows that are read later.  Keys and values need every token; queries, output
+    projection and feed-forward network need only the tokens that a loss or the pooler reads.  The result is exact.
     """
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig):
@@ -167,7 +167,7 @@ class Encoder:
         """x [N, H] -> y [N, H], or [R, H] for the chosen rows; and the cache.
 
         tokens: the Sequences of x; chosen: None or (rows [R], their Sequences);
-        keep_cache: False if no backward pass follows: each layer's memory is then reused by the next.
+        keep_cache: False if no backward pass follows; the next layer then reuses each layer's memory.
         """
         caches = []
         for number, layer in enumerate(self.layers):

@@ -1,4 +1,4 @@
-"""Left-to-right language modelling: the next token, from those before it (Radford et al. 2018, section 3.1)."""
+"""Left-to-right language modelling: predict each token from those before it (Radford et al. 2018, section 3.1)."""
 
 from typing import Any, NamedTuple
 
@@ -8,22 +8,22 @@ from minibert.models.gpt import GptForCausalLM, GptInputs
 
 
 class NextTokenTargets(NamedTuple):
-    """Inputs and answers of a batch on the device."""
+    """The inputs and targets of a batch on the device."""
 
     inputs: GptInputs
     labels: Any
-    """int32 [M], the tokens that follow"""
+    """int32 [M], the ids of the tokens that follow"""
     global_count: int
-    """predicted tokens of the global batch"""
+    """number of predicted tokens in the global batch"""
     release: Any
     """see minibert.models.inputs.Prepared"""
 
 
 class NextTokenLoss(NamedTuple):
-    """What one batch, or its part of the global batch, contributes.  Arrays of the backend, 0-d.
+    """The contribution of a batch or micro-batch to the loss, as 0-d arrays of the backend.
 
     total      the cross-entropy in nats, divided by the count of the global batch
-    correct    tokens whose most probable successor is the right one
+    correct    the number of tokens whose most probable successor is correct
     """
 
     total: Any
@@ -31,13 +31,13 @@ class NextTokenLoss(NamedTuple):
 
 
 class NextToken:
-    """The objective of GptForCausalLM: cross-entropy of the next token."""
+    """The objective of GptForCausalLM: the cross-entropy of the next token."""
 
     def __init__(self, model: GptForCausalLM):
         self.model, self.ops = model, model.backend
 
     def prepare(self, batch: NextTokenBatch) -> NextTokenTargets:
-        """Raises ValueError when an id is outside its table."""
+        """Copy inputs and targets to the device.  Raises ValueError when an id is outside its table."""
         inputs, targets, release = self.model.prepare(batch.tokens, batch.rows, targets={"labels": batch.labels})
         return NextTokenTargets(inputs, targets["labels"], max(batch.count, 1), release)
 
@@ -55,7 +55,7 @@ class NextToken:
         self.model.backward(self.ops.cross_entropy_backward(scale, loss_cache), cache)
 
     def figures(self, parts: list[NextTokenBatch], losses: list[NextTokenLoss]) -> dict[str, float | None]:
-        """Loss and accuracy of the global batch that these are the parts of: reads them from the device."""
+        """Read the loss and the accuracy of the global batch, made of these parts, from the device."""
         return dict(
             lm_loss=sum(float(part.total) for part in losses),
             lm_accuracy=sum(int(part.correct) for part in losses) / max(parts[0].count, 1),

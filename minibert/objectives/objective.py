@@ -8,12 +8,12 @@ from minibert.base.arrays import Cache, DropoutKey, Scalar
 def losses_of(
     objective: "Objective", batch: Any, dropout_key: DropoutKey | None = None, keep_cache: bool = True
 ) -> tuple[Any, Any]:
-    """Losses and cache of a batch on the host: for evaluations and checks, which do not prepare one batch ahead."""
+    """The losses and cache of a batch from the host, for evaluations and checks, which do not prepare ahead."""
     return objective.losses(objective.prepare(batch), dropout_key, keep_cache)
 
 
 class Objective(Protocol):
-    """A model and what it is trained for.
+    """A model, together with the losses that it is trained on.
 
     model       has `parameters` and a `backend`
     """
@@ -25,7 +25,7 @@ class Objective(Protocol):
         pass.  ValueError when an id or a label is outside its table."""
 
     def losses(self, prepared: Any, dropout_key: DropoutKey | None = None, keep_cache: bool = True) -> tuple[Any, Any]:
-        """The losses of what `prepare` made, 0-d arrays of the backend with a `total`, and the cache.
+        """The losses (0-d arrays of the backend, among them `total`) of a prepared batch, and the cache.
 
         dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if no backward pass follows.
         """
@@ -37,4 +37,4 @@ class Objective(Protocol):
         """
 
     def figures(self, parts: list, losses: list) -> dict[str, float | None]:
-        """What to record for a step, from its micro-batches and their losses; on a GPU this waits for the device."""
+        """The figures to record for a step, from its micro-batches and their losses; on a GPU this call waits."""

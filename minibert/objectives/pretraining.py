@@ -9,7 +9,7 @@ from minibert.models.pretraining import BertForPreTraining, PretrainingInputs
 
 
 class PretrainingTargets(NamedTuple):
-    """Inputs and targets of a batch on the device.  Arrays of the backend, int32."""
+    """The inputs and targets of a batch on the device, as int32 arrays of the backend."""
 
     inputs: PretrainingInputs
     masked_labels: Any
@@ -17,20 +17,20 @@ class PretrainingTargets(NamedTuple):
     nsp_labels: Any
     """[B], 0: B follows A, 1: B is random; None without pairs"""
     mlm_count: int
-    """masked tokens of the global batch"""
+    """number of masked tokens in the global batch"""
     nsp_count: int
-    """pairs of the global batch"""
+    """number of pairs in the global batch"""
     release: Any
     """see minibert.models.inputs.Prepared"""
 
 
 class Losses(NamedTuple):
-    """What one batch, or its part of the global batch, contributes.  Arrays of the backend, 0-d.
+    """The contribution of a batch or micro-batch to the losses, as 0-d arrays of the backend.
 
-    total           mlm + nsp, what training minimises
+    total           mlm + nsp, which training minimises
     mlm, nsp        cross-entropies in nats, each divided by its count in the global batch; nsp 0 without pairs
-    mlm_correct     masked tokens whose most probable piece is the correct one
-    nsp_correct     pairs classified correctly
+    mlm_correct     the number of masked tokens whose most probable piece is correct
+    nsp_correct     the number of pairs classified correctly
     """
 
     total: Any
@@ -47,7 +47,7 @@ class MaskedLmAndNextSentence:
         self.model, self.ops = model, model.backend
 
     def prepare(self, batch: MaskedBatch) -> PretrainingTargets:
-        """Raises ValueError when an id or a label is outside its table."""
+        """Copy inputs and targets to the device.  Raises ValueError when an id or a label is outside its table."""
         answers, pairs = {"masked_labels": batch.masked_labels}, batch.nsp_labels is not None
         check_ids("masked label", batch.masked_labels, self.model.config.vocab_size)
         if batch.nsp_labels is not None:
@@ -62,7 +62,7 @@ class MaskedLmAndNextSentence:
     def losses(
         self, prepared: PretrainingTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
     ) -> tuple[Losses, Cache]:
-        """Losses, and the cache."""
+        """The losses, and the cache."""
         ops = self.ops
         mlm_logits, nsp_logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
         mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, prepared.masked_labels, prepared.mlm_count)
@@ -82,7 +82,7 @@ class MaskedLmAndNextSentence:
         self.model.backward(d_mlm_logits, d_nsp_logits, cache)
 
     def figures(self, parts: list[MaskedBatch], losses: list[Losses]) -> dict[str, float | None]:
-        """Losses and accuracies of the global batch made of these parts, read from the device."""
+        """Read the losses and accuracies of the global batch, made of these parts, from the device."""
         masked, pairs = parts[0].mlm_count, parts[0].nsp_count
         return dict(
             mlm_loss=sum(float(part.mlm) for part in losses),

@@ -9,45 +9,47 @@ from minibert.models.tasks import TaskModel
 
 
 class TaskTargets(NamedTuple):
-    """Inputs and targets of a batch on the device."""
+    """The inputs and targets of a batch on the device."""
 
     inputs: Any
-    """what the model's `forward` takes"""
+    """the inputs of the model's `forward`"""
     labels: Any
-    """as in TaskBatch, flat: int32, or for numbers [B, 1] in the model's type"""
+    """the labels of the TaskBatch, flat: int32, or for numbers [B, 1] in the model's dtype"""
     count: int  # type: ignore[assignment]  # shadows a tuple method that is not used here
-    """labels of the global batch"""
+    """number of labels in the global batch"""
     release: Any
     """see minibert.models.inputs.Prepared"""
 
 
 class TaskLoss(NamedTuple):
-    """What one batch, or its part of the global batch, contributes."""
+    """The contribution of a batch or micro-batch to the loss."""
 
     total: Any
-    """0-d: the sum of its losses, divided by the count of the global batch"""
+    """0-d array: the sum of the losses, divided by the number of labels in the global batch"""
     logits: Any
-    """what the model's `forward` returns"""
+    """the result of the model's `forward`"""
 
 
 class TaskObjective:
-    """The objective of a TaskModel or a FeatureModel: cross-entropy, or the squared error if it predicts numbers."""
+    """The objective of a TaskModel or FeatureModel: the cross-entropy or, for numbers, the squared error."""
 
     def __init__(self, model: TaskModel | FeatureModel) -> None:
         self.model, self.ops = model, model.backend
         self.squared = model.predicts_numbers
 
     def prepare(self, batch: TaskBatch) -> TaskTargets:
-        """Raises ValueError for a batch without labels, and when an id or a label is outside its table."""
+        """Copy inputs and labels to the device.  Raises ValueError for missing labels, or an invalid label or id."""
         if batch.labels is None:
-            raise ValueError("the batch has no labels, so there is no loss; call the model's forward")
+            raise ValueError(
+                "the batch has no labels, so there is no loss to compute; call the model's forward instead"
+            )
         inputs, targets, release = self.model.prepare(batch, labels=self.model.check_labels(batch))
         return TaskTargets(inputs, targets["labels"], batch.count * self.model.labels_each, release)
 
     def losses(
         self, prepared: TaskTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
     ) -> tuple[TaskLoss, Cache]:
-        """TaskLoss, and the cache."""
+        """The TaskLoss, and the cache."""
         logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
         scores, scores_cache = self.model.scores_for_loss(logits, prepared.inputs)
         loss_forward = self.ops.mse_forward if self.squared else self.ops.cross_entropy_forward
@@ -62,5 +64,5 @@ class TaskObjective:
         self.model.backward(self.model.scores_for_loss_backward(d_scores, scores_cache), cache)
 
     def figures(self, parts: list[TaskBatch], losses: list[TaskLoss]) -> dict[str, float | None]:
-        """The loss of the global batch made of these parts, read from the device."""
+        """Read the loss of the global batch, made of these parts, from the device."""
         return {"loss": sum(float(self.ops.numpy(part.total)) for part in losses)}

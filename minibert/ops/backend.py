@@ -32,7 +32,7 @@ class Upload:
     release: Callable[[], None]
 
 
-CANNOT_EMULATE = "the backend {} runs on any machine; only gpu can be emulated: say --backend gpu --emulate"
+CANNOT_EMULATE = "the {} backend cannot be emulated, only gpu can; use --backend gpu --emulate"
 
 
 class Backend:
@@ -52,7 +52,9 @@ class Backend:
         self.borrowed = tuple(op for op in OPS if not hasattr(module, op))
         for pair in PAIRS:
             if (f"{pair}_forward" in self.borrowed) != (f"{pair}_backward" in self.borrowed):
-                raise ValueError(f"backend {name!r} has only one of {pair}_forward and {pair}_backward; define both")
+                raise ValueError(
+                    f"backend {name!r} defines only one of {pair}_forward and {pair}_backward; define both"
+                )
         on_host = self.xp is np
         missing = [op for op in self.borrowed if op not in OPTIONAL]
         if missing and not on_host:
@@ -109,7 +111,7 @@ def lacking(backend: str, op: str) -> Callable:
     """A placeholder for an op that a backend does not have: calling it raises NotImplementedError."""
 
     def refuse(*_, **__):
-        raise NotImplementedError(f"the backend {backend} has no {op.partition('_')[0]}: use --backend cpu")
+        raise NotImplementedError(f"the {backend} backend does not support {op.partition('_')[0]}; use --backend cpu")
 
     return refuse
 
@@ -123,7 +125,7 @@ def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = Fal
     that is not available on this machine.
     """
     if name not in BACKENDS:
-        raise ValueError(f"there is no backend {name!r}; choose one of {', '.join(BACKENDS)}")
+        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
     if emulate and name != "gpu":
         raise ValueError(CANNOT_EMULATE.format(name))
     emulate_gpu(emulate)

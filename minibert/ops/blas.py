@@ -87,6 +87,6 @@ def find_blas() -> Blas:
         except OSError as error:
             reasons.append(str(error))
     raise OSError(
-        "no BLAS with a C interface was found; install NumPy from a wheel, name an OpenBLAS in MINIBERT_BLAS, or use "
+        "no BLAS with a C interface was found; install NumPy from a wheel, set MINIBERT_BLAS to an OpenBLAS, or use "
         "--backend reference" + "".join(f" ({reason})" for reason in reasons)
     )

@@ -29,7 +29,7 @@ def emulate_gpu(wanted: bool) -> None:
     if not wanted:
         return
     if LIBRARY in sys.modules and not sys.modules[LIBRARY].emulated:
-        raise RuntimeError("the gpu backend already runs on the GPU; start a new process to emulate it")
+        raise RuntimeError("the gpu backend is already in use on the GPU; start a new process to emulate it")
     os.environ[EMULATE] = "1"
 
 
@@ -44,14 +44,14 @@ def real_gpu_status() -> str | None:
     """The same for a real GPU, whether or not the gpu backend of this process is emulated."""
     if importlib.util.find_spec("cupy") is None:
         return (
-            'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12, for an older driver: nvidia-smi shows '
-            "which CUDA it has); --backend gpu --emulate needs no GPU"
+            'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12 for an older driver; nvidia-smi shows '
+            "the CUDA version); --backend gpu --emulate requires no GPU"
         )
     devices = count_devices()
     if devices is None:
-        return "no NVIDIA driver was found: install it (nvidia.com/drivers) and see that nvidia-smi lists the GPU"
+        return "no NVIDIA driver was found: install it (nvidia.com/drivers) and check that nvidia-smi lists the GPU"
     if devices == 0:
-        return "the NVIDIA driver sees no GPU: see nvidia-smi, and CUDA_VISIBLE_DEVICES"
+        return "the NVIDIA driver found no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
     return None
 
 
@@ -79,9 +79,9 @@ def why_not_in(backend: "Backend", precision: str) -> str | None:
     if needed is None:
         return None
     if not backend.has_half_precision:
-        return f"{precision} is for a GPU (--backend gpu); the backend {backend.name} has float32"
+        return f"{precision} requires a GPU (--backend gpu); the {backend.name} backend supports only float32"
     capability = int(backend.xp.cuda.Device().compute_capability)
     if capability < needed:
         have, need = (f"{number // 10}.{number % 10}" for number in (capability, needed))
-        return f"this GPU has compute capability {have} and {precision} needs {need}: say --precision float16"
+        return f"this GPU has compute capability {have}, but {precision} requires {need}; use --precision float16"
     return None

@@ -26,7 +26,7 @@ MOST_LAYERS, MOST_HEADS = 1 << 15, 1 << 8  # that fit into a site
 def dropout_site(layer: int, which: int) -> int:
     """The site of one dropout; attention adds the head's number to it.  Raises ValueError for a layer out of range."""
     if not 0 <= layer < MOST_LAYERS:
-        raise ValueError(f"layer {layer} has no dropout site of its own; there are {MOST_LAYERS}")
+        raise ValueError(f"layer {layer} is beyond the {MOST_LAYERS} layers that dropout supports")
     return (layer << 16) | (which << 8)
 
 
@@ -49,7 +49,7 @@ class Dropout:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
-            raise ValueError(f"dropout rate {self.rate} is outside 0 <= rate < 1")
+            raise ValueError(f"dropout rate is {self.rate}; expected 0 <= rate < 1")
 
     @property
     def threshold(self) -> int:

@@ -57,7 +57,7 @@ def collect() -> dict[str, dict[str, Any]]:
         },
         "blas": blas(),
         "backends": backend_status(),
-        "lacking": {f"ops that {name} lacks": ", ".join(lacking_ops(name)) or "none" for name in BACKENDS},
+        "lacking": {f"ops missing from {name}": ", ".join(lacking_ops(name)) or "none" for name in BACKENDS},
         "optional packages": {
             package: installed_version(package) for packages in EXTRAS.values() for package in packages
         },

@@ -14,8 +14,8 @@ def use_threads(count: int | None) -> None:
 
     if not 1 <= count <= numba.config.NUMBA_NUM_THREADS:
         raise ValueError(
-            f"--threads is {count}; expected 1 to {numba.config.NUMBA_NUM_THREADS}, the cores that this process may "
-            "use (to have more threads than cores, set NUMBA_NUM_THREADS)"
+            f"--threads is {count}; expected 1 to {numba.config.NUMBA_NUM_THREADS}, the number of cores available "
+            "(to use more threads than cores, set NUMBA_NUM_THREADS)"
         )
     numba.set_num_threads(count)
     try:

@@ -15,7 +15,7 @@ def time_steps(cu_seqlens: Any, reverse: bool = False) -> list[np.ndarray]:
     cu_seqlens = np.asarray(cu_seqlens).astype(np.int64)
     lengths = np.diff(cu_seqlens)  # [B]
     if not len(lengths) or lengths.min() < 1:
-        raise ValueError("a sequence has no tokens; leave it out of the batch")
+        raise ValueError("a sequence has no tokens; remove it from the batch")
     order = np.argsort(-lengths, kind="stable")  # the longest first
     starts, lengths = (cu_seqlens[1:] - 1 if reverse else cu_seqlens[:-1])[order], lengths[order]
     direction = -1 if reverse else 1

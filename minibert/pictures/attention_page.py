@@ -1,4 +1,4 @@
-"""Attention: one head as a matrix, all heads as small ones, and a page that can be opened in a browser."""
+"""Attention: one head as a matrix, all heads as small matrices, and a page that can be opened in a browser."""
 
 import html
 import json
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_TOKENS = 128  # that a picture can show
+MOST_TOKENS = 128  # the most tokens that a picture can show
 
 
 def look(model: Bert | BertForPreTraining, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndarray]:
-    """The tokens of a text, and float64 [L, A, T, T]: how much each attends to every other.
+    """The tokens of a text, and how much each token attends to every other, float64 [L, A, T, T].
 
     Raises ValueError for a text that is too long for the model or for a picture.
     """
     encoding = tokenizer.encode(text)
     longest = min(model.config.max_position_embeddings, MOST_TOKENS)
     if len(encoding.ids) > longest:
-        raise ValueError(f"the text has {len(encoding.ids)} tokens; a picture shows at most {longest}: shorten it")
+        raise ValueError(f"the text has {len(encoding.ids)} tokens, but a picture shows at most {longest}; shorten it")
     batch = Batch.of_sequences([encoding.ids])
     layers = attention_probabilities(model, batch)
     return [tokenizer.vocabulary[i] for i in encoding.ids], np.array([sequences[0] for sequences in layers])
 
 
 def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = "") -> "Figure":
-    """Every head of every layer: a matplotlib figure.  probabilities [L, A, T, T]."""
+    """A matplotlib figure of every head of every layer; probabilities: [L, A, T, T]."""
     layers, heads = probabilities.shape[:2]
     made, axes = figure(
         layers, heads, width=min(1.2 + 3.1 * heads, 12), height=min(0.9 + 2.9 * layers, 12), squeeze=False
@@ -45,12 +45,12 @@ def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = "") ->
         for layer in range(layers):
             for head in range(heads):
                 draw(axes[layer][head], tokens, probabilities[layer, head], f"layer {layer + 1}, head {head + 1}")
-        made.suptitle(title or "Each row: where one token looks (dark: 0, yellow: all of it)")
+        made.suptitle(title or "Each row: where one token attends (dark: 0, yellow: 1)")
     return made
 
 
 def draw(axes: "Axes", tokens: list[str], matrix: np.ndarray, title: str) -> None:
-    """One head: rows are queries, columns are keys."""
+    """Draw one head, with queries as rows and keys as columns."""
     axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=max(matrix.max(), 1e-9))
     axes.set_title(title)
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
@@ -62,18 +62,18 @@ PAGE = Path(__file__).with_name("attention.html")
 
 
 def attention_page(tokens: list[str], probabilities: np.ndarray, title: str) -> str:
-    """A self-contained HTML page: choose a layer and a head, point at a token.
+    """A self-contained HTML page, on which the reader chooses a layer and a head, and points at a token.
 
-    probabilities [L, A, T, T].
+    probabilities: [L, A, T, T].
     """
     data = {"tokens": tokens, "weights": np.round(probabilities, 3).tolist()}
-    text = json.dumps(data, ensure_ascii=True).replace("</", "<\\/")  # inside <script>, nothing may end it
+    text = json.dumps(data, ensure_ascii=True).replace("</", "<\\/")  # inside <script>, no data may end the element
     page = PAGE.read_text(encoding="utf-8")
     return page.replace("@TITLE@", html.escape(title)).replace("@DATA@", text)
 
 
 class AttentionView:
-    """An interactive view for notebooks; `plot_heads` makes pictures for pages that cannot show it."""
+    """An interactive view for notebooks; `plot_heads` makes pictures for pages that cannot show this view."""
 
     def __init__(self, tokens: list[str], probabilities: np.ndarray, title: str):
         self.page, self.height = attention_page(tokens, probabilities, title), 230 + 28 * len(tokens)
@@ -85,7 +85,7 @@ class AttentionView:
         return self.text
 
     def _repr_html_(self) -> str:
-        # before its cells are run, a notebook shows no <iframe> and applies no <style>: only then is the line visible
+        # a notebook whose cells have not run shows no <iframe> and applies no <style>, and only then shows the line
         return (
             f'<div class="not-run">{html.escape(self.text)}. Run this cell to see them.</div>'
             "<style>.not-run {display: none}</style>"

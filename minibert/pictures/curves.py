@@ -1,4 +1,4 @@
-"""Curves of training runs, one over the other."""
+"""The curves of several training runs in one plot."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def read_losses(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and masked-language losses in training.
+    """The steps and masked-language losses of a training run.
 
-    path: a run's metrics.jsonl, or a stored curve, .json with "steps" and "losses".
+    path: a run's metrics.jsonl, or a stored curve, a .json file with "steps" and "losses".
     """
     path = Path(path)
     if path.suffix == ".json":
@@ -28,7 +28,7 @@ def read_losses(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:
-    """A running mean; shorter at both ends."""
+    """The running mean of the values, over shorter windows at both ends."""
     kernel = np.ones(min(window, len(values)))
     return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
 
@@ -39,7 +39,7 @@ def plot_losses(
     window: int = 1,
     levels: dict[str, float] | None = None,
 ) -> "Figure":
-    """Losses over steps.  curves: name -> (steps, losses); levels: name -> a loss to compare with, a dashed line.
+    """Plot losses over steps; curves: name -> (steps, losses); levels: name -> a loss to draw as a dashed line.
 
     Returns a matplotlib figure.
     """

@@ -1,4 +1,4 @@
-"""What the threads of a kernel read and write, from the emulator's trace."""
+"""Pictures of what the threads of a kernel read and write, from the emulator's trace."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = None, most: int = 64) -> "Figure":
-    """A dot for each element that a thread read or wrote: threads upwards, memory to the right.
+    """Plot a dot for each element that a thread read or wrote, with threads upwards and memory to the right.
 
-    accesses: from `Kernel.trace`; names: what to call an array, by its number or the name of the shared array; most:
-    how many elements of an array to show.  Returns a matplotlib figure.
+    accesses: from `Kernel.trace`; names: labels of arrays, by an array's number or the name of a shared array; most:
+    the largest number of elements to show of an array.  Returns a matplotlib figure.
     """
     arrays = list(dict.fromkeys((a.space, a.array) for a in accesses))
     made, axes = figure(1, len(arrays), width=min(2 + 3.2 * len(arrays), 12), height=3.6, squeeze=False)
@@ -36,13 +36,13 @@ def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = N
             panel.yaxis.get_major_locator().set_params(integer=True)
             panel.set_title(f"{(names or {}).get(array, array)} ({space})")
             panel.set_xlabel("element")
-            panel.set_ylabel("thread, all blocks one after the other")
+            panel.set_ylabel("thread (all blocks in sequence)")
             panel.legend(loc="best")
         made.suptitle(title)
     return made
 
 
 def number(access: Access, accesses: Sequence[Access]) -> int:
-    """The number of a thread in the whole grid of one dimension."""
+    """The number of the accessing thread in the whole one-dimensional grid."""
     threads = max(a.thread[0] for a in accesses) + 1
     return access.block[0] * threads + access.thread[0]

@@ -1,4 +1,4 @@
-"""The style of all pictures: colours that everyone can distinguish, sizes that are readable on a web page."""
+"""The style of all pictures: colours that everyone can distinguish, and sizes that are readable on a web page."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000",
 )  # fmt: skip
 COLOURS = BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, BLACK
-SEQUENTIAL = "cividis"  # from dark blue to yellow, perceptually uniform for colour-blind readers, too
+SEQUENTIAL = "cividis"  # from dark blue to yellow, and perceptually uniform for colour-blind readers, too
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """matplotlib with these settings, inside the block."""
+    """A context manager that applies these settings to matplotlib inside the block."""
     import matplotlib
     from cycler import cycler
 

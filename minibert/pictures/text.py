@@ -1,4 +1,4 @@
-"""Sentences as pictures: what is masked, which rows are read, which words are neighbours."""
+"""Sentences as pictures: which tokens are masked, which rows are read, and which words are neighbours."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,10 @@ FACES = {KEPT: "0.93", MASKED: ORANGE, RANDOM: RED, SAME: GREEN}
 def plot_masking(
     tokens: Sequence[str], seen: Sequence[str], chosen: Sequence[bool], title: str, wide: int = 12
 ) -> "Figure":
-    """A sentence before masking, in small print, and what the model sees of it, in boxes.
+    """Plot a sentence before masking in small print, and the tokens that the model sees in boxes.
 
-    tokens: the original pieces; seen: what the model sees; chosen: is it to be predicted?  wide: pieces in a line.
+    tokens: the original pieces; seen: the pieces that the model sees; chosen: whether each piece is to be predicted;
+    wide: the number of pieces in a line.
     Returns a matplotlib figure.
     """
     lines = -(-len(tokens) // wide)
@@ -54,7 +55,7 @@ def kind(token: str, shown: str, chosen: bool) -> str:
 
 
 def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[int], title: str) -> "Figure":
-    """Words on a plane: their vectors' two strongest directions.  groups: a number for each word, its colour.
+    """Plot words on the plane of the vectors' two strongest directions; groups: a number for each word's colour.
 
     Returns a matplotlib figure.
     """
@@ -70,7 +71,7 @@ def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[
         axes.set_title(title)
         axes.set_xlabel(f"first direction (both together: {kept:.0%} of the variance)")
         axes.set_ylabel("second direction")
-        made.draw_without_rendering()  # now every offset is known in points of the screen
+        made.draw_without_rendering()  # from here on every offset is known in points of the screen
         taken = []
         for word, a, b, colour in zip(words, x, y, colours, strict=True):
             taken.append(label(axes, word, (a, b), colour, taken))
@@ -81,7 +82,7 @@ OFFSETS = [(right, up) for up in (-3, 5, -11, 16, -22, 27, -33, 38, -44) for rig
 
 
 def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, taken: list) -> "Bbox":
-    """Writes the word beside its point, at the first of OFFSETS that is free; returns the box that it takes."""
+    """Write the word beside its point, at the first of OFFSETS that is free; returns the box that the word takes."""
     look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": colour}
     for offset in OFFSETS:
         text = axes.annotate(word, point, offset, ha="left" if offset[0] > 0 else "right", **look)
@@ -89,13 +90,13 @@ def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, take
         if not any(box.overlaps(other) for other in taken) or offset == OFFSETS[-1]:
             break
         text.remove()
-    if abs(offset[1]) > 12:  # so far away that a line must show where it belongs
+    if abs(offset[1]) > 12:  # the label is so far away that a line must show which point it belongs to
         axes.annotate("", point, offset, textcoords="offset points", arrowprops={"arrowstyle": "-", "color": colour})
     return box
 
 
 def plot_shapes(stages: Sequence[tuple[str, str]], title: str) -> "Figure":
-    """The flow of shapes: a box for each stage, (what is done, shape after it), from left to right in two lines."""
+    """Plot the flow of shapes, with a box for each stage (operation, shape after it), left to right in two lines."""
     half = -(-len(stages) // 2)
     made, axes = figure(width=10.5, height=3.1)
     with style():

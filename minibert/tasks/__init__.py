@@ -1,1 +1,1 @@
-"""Tasks: data in standard formats, standard metrics, fine-tuning and features."""
+"""Tasks: data in standard formats, standard metrics, fine-tuning, and features."""

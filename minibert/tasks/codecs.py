@@ -1,6 +1,7 @@
-"""From examples to features, and from a model's scores back to answers: one codec for each kind of task.
+"""Codecs, one for each kind of task: from examples to features, and from a model's scores back to answers.
 
-A codec knows the classes, how long a sequence may be, and where in an example a feature lies; nothing about models.
+A codec knows the classes, the maximum length of a sequence, and where in an example a feature lies; it knows nothing
+about models.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
 from minibert.text import Tokenizer
 from minibert.text.tokenizer import longest_first
 
-LEAST_CONTEXT = 8  # least number of context tokens with a long question
+LEAST_CONTEXT = 8  # the fewest context tokens that a long question must leave room for
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Prediction:
     answer: Any
     """a class, a number, a tuple of labels, a text ("" for no answer), or the number of an ending"""
     probability: float | None = None
-    """the model's probability of it, for words the mean; None for numbers"""
+    """the model's probability of the answer, averaged over words; None for numbers"""
     others: list = field(default_factory=list)
     """(answer, probability) of further answers, most likely first"""
 
@@ -46,15 +47,15 @@ class Codec:
         raise NotImplementedError
 
     def truth(self, example: Any) -> Any:
-        """The correct answer, as the metrics take it."""
+        """The correct answer in the form that the metrics take."""
         return example.label
 
     def decode(self, examples: Sequence, features: Sequence[Feature], logits: Sequence[np.ndarray]) -> list[Prediction]:
-        """The answers to the examples.  logits: of each feature, the rows that `Feature.rows` names."""
+        """The answers to the examples.  logits: for each feature, the rows that `Feature.rows` names."""
         return [self.answer(scores[0]) for scores in logits]
 
     def answer(self, scores: np.ndarray) -> Prediction:
-        """The classes by their scores [classes]."""
+        """The prediction from the scores [classes] of all classes."""
         shares, order = softmax(scores.astype(np.float64)), np.argsort(-scores, kind="stable")
         ranked = [(self.labels[number], float(shares[number])) for number in order]
         return Prediction(*ranked[0], ranked[1:])
@@ -62,13 +63,13 @@ class Codec:
     def label_number(self, label: str, where: str) -> int:
         if label not in self.number:
             raise ValueError(
-                f"{where}: the label {label!r} does not occur in the training data, whose labels are "
+                f"{where}: the label {label!r} does not occur in the training data, which has the labels "
                 f"{', '.join(self.labels)}"
             )
         return self.number[label]
 
     def pair(self, first: str, second: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """The sequence of one or two texts; the longer one is truncated if they do not fit."""
+        """The sequence of one or two texts, of which the longer is truncated if they do not fit."""
         one = self.tokenizer.tokenize_ids(first)
         two = None if second is None else self.tokenizer.tokenize_ids(second)
         budget = self.max_length - (2 if two is None else 3)
@@ -77,7 +78,7 @@ class Codec:
 
 
 class SentenceCodec(Codec):
-    """Classes of sentences and pairs."""
+    """The codec for classes of sentences and pairs."""
 
     def features(self, example: SentenceExample, number: int) -> list[Feature]:
         labels = None
@@ -87,7 +88,7 @@ class SentenceCodec(Codec):
 
 
 class RegressionCodec(Codec):
-    """Numbers for sentences and pairs."""
+    """The codec for numbers that describe sentences and pairs."""
 
     def features(self, example: SentenceExample, number: int) -> list[Feature]:
         labels = None if example.label is None else np.array([example.label], np.float32)
@@ -98,9 +99,9 @@ class RegressionCodec(Codec):
 
 
 class WordsCodec(Codec):
-    """Labels of words: the first piece of a word stands for it (paper, section 5.3).
+    """The codec for labels of words, each word represented by its first piece (paper, section 5.3).
 
-    A sentence that is too long becomes several features, cut between words.
+    A sentence that is too long is cut between words into several features.
     """
 
     def features(self, example: WordsExample, number: int) -> list[Feature]:
@@ -137,11 +138,11 @@ class WordsCodec(Codec):
 
 
 class SpanCodec(Codec):
-    """Answers in texts, as in the paper's sections 4.2 and 4.3.
+    """The codec for answers in texts, as in the paper's sections 4.2 and 4.3.
 
     A text that is too long is read in windows, each `stride` tokens after the previous one.  The answer is the
     span with the highest sum of scores, as first and as last token, over all windows.  If texts may have no answer,
-    that is scored at [CLS]: it wins if it exceeds the best span's score by more than `null_threshold`.
+    "no answer" is scored at [CLS], and wins if its score exceeds the best span's by more than `null_threshold`.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class SpanCodec(Codec):
         question = self.tokenizer.tokenize_ids(example.question)[: self.max_length - 3 - LEAST_CONTEXT]
         encoding = self.tokenizer.encode(example.context)
         ids, offsets = encoding.ids[1:-1], encoding.offsets[1:-1]
-        budget, before = self.max_length - len(question) - 3, len(question) + 2  # before: tokens until the context
+        budget, before = self.max_length - len(question) - 3, len(question) + 2  # before: tokens before the context
         target = self.answer_tokens(example, offsets)
         made, begin = [], 0
         while True:
@@ -183,7 +184,7 @@ class SpanCodec(Codec):
 
     @staticmethod
     def answer_tokens(example: SpanExample, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-        """First and last token of the first answer; None if there is none, or if it has no token."""
+        """The first and last token of the first answer; None if there is no answer, or if the answer has no token."""
         if not example.answers:
             return None
         answer = example.answers[0]
@@ -211,7 +212,7 @@ class SpanCodec(Codec):
         ]
 
     def best_spans(self, feature: Feature, scores: np.ndarray) -> list[tuple[float, int, int]]:
-        """The best spans of one window [T, 2]."""
+        """The best spans of one window, whose scores are [T, 2]."""
         before, offsets = feature.location
         first, last = scores[before : before + len(offsets)].T.astype(np.float64)  # [C] each, of the context's tokens
         if not len(first):
@@ -241,7 +242,7 @@ class SpanCodec(Codec):
 
 
 class ChoiceCodec(Codec):
-    """Which of several endings: each is read after the text, and all compete in one softmax (paper, section 4.4)."""
+    """The codec for choices: each ending is read after the text; all compete in one softmax (paper, section 4.4)."""
 
     def features(self, example: ChoiceExample, number: int) -> list[Feature]:
         sequences = tuple(self.pair(example.text, ending) for ending in example.endings)
@@ -265,9 +266,9 @@ CODECS = {
 
 
 def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tuple[str, ...]:
-    """The classes of a task: those that the task names, or those of its examples, sorted.
+    """The classes of a task: the classes that the task names, or the sorted classes of the examples.
 
-    Raises ValueError if an example has none, or if all have the same.
+    Raises ValueError if an example has no class, or if all examples have the same class.
     """
     if kind in (SPAN, CHOICE):
         return ()
@@ -282,5 +283,7 @@ def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tu
             raise ValueError(f"example {number + 1} of the training data has no label")
         found.update(labels)
     if len(found) < 2:
-        raise ValueError(f"all training examples have the label {found.pop()!r}; a classifier needs at least two")
+        raise ValueError(
+            f"all training examples have the label {found.pop()!r}; a classifier needs at least two labels"
+        )
     return tuple(sorted(found, key=lambda label: (label != "O", label)))

@@ -8,7 +8,7 @@ from minibert.models.features import LAST_FOUR
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import SENTENCE, TOKENS, task_info
 
-WIDE = 384  # models narrower than this learn at a higher rate (Turc et al. 2019, section 3: up to 3e-4)
+WIDE = 384  # models of a smaller hidden size learn at a higher rate (Turc et al. 2019, section 3: up to 3e-4)
 RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
 
 
@@ -16,44 +16,44 @@ RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
 class FinetuneConfig:
     """Fine-tune a pre-trained BERT on a task, with one additional output layer.
 
-    For example, offline, on the run of `minibert pretrain`: minibert finetune runs/001 --task sotu-punctuation
-    Or on files: minibert finetune MODEL --task sst2 --train train.tsv --dev dev.tsv
+    For example, offline, from a run of `minibert pretrain`: minibert finetune runs/001 --task sotu-punctuation
+    Or with your own files: minibert finetune MODEL --task sst2 --train train.tsv --dev dev.tsv
     """
 
     run: Annotated[str, Argument(metavar="RUN", positional=True)]
-    """Folder of a pre-trained model: a run of minibert, or any BERT in safetensors; or the name of a published one."""
+    """Folder of a pre-trained model (a minibert run or any BERT in safetensors), or the name of a published one."""
     task: str
     """sst2, cola, stsb, mrpc, qqp, mnli, qnli, rte, sick, sick-relatedness, conll, wnut, squad, squad2, swag; sentence,
-    regression, tokens, span, choice for files of your own; sotu-era, sotu-party, sotu-order, sotu-punctuation,
-    sotu-inserted, which need no file."""
+    regression, tokens, span, choice for your own files; sotu-era, sotu-party, sotu-order, sotu-punctuation,
+    sotu-inserted, which need no files."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     train: str | None = None
     """Training file."""
     dev: str | None = None
-    """Dev file; without it, part of the training file is held out."""
+    """Dev file; if omitted, part of the training file is held out."""
     dev_examples: int | None = None
-    """Hold out this many training examples, at random, the same ones for every seed."""
+    """Number of training examples to hold out at random; the same ones for every seed."""
     dev_share: float = 0.1
-    """Or hold out this share of them."""
+    """Share of the training examples to hold out, if --dev-examples is omitted."""
     train_examples: int | None = None
-    """Learn from this many examples only, chosen at random."""
-    text_column: str | None = None
-    """For your own tables and JSONL: the column of the text (text)."""
-    pair_column: str | None = None
-    """The column of the second text of a pair (none)."""
-    label_column: str | None = None
-    """The column of the label (label)."""
+    """Train on only this many examples, chosen at random."""
+    text_column: Annotated[str | None, Argument(default="(default: text)")] = None
+    """Column with the text, in your own tables and JSONL files."""
+    pair_column: Annotated[str | None, Argument(default="(default: none)")] = None
+    """Column with the second text of a pair."""
+    label_column: Annotated[str | None, Argument(default="(default: label)")] = None
+    """Column with the label."""
     out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/TASK/001, …)")] = None
-    """Folder for the fine-tuned model, new or empty."""
+    """Folder for the fine-tuned model; must be new or empty."""
 
     epochs: int = 3
-    """Passes over the training data."""
+    """Number of passes over the training data."""
     batch_size: int = 32
-    """Examples in a step."""
+    """Examples per step."""
     learning_rate: Annotated[
         float | None,
-        Argument(metavar="FLOAT", default="(default: 5e-5; 3e-4 below a width of 384; 2e-3 with --frozen)"),
+        Argument(metavar="FLOAT", default="(default: 5e-5; 3e-4 for models narrower than 384; 2e-3 with --frozen)"),
     ] = None
     """Peak learning rate."""
     warmup: float = 0.1
@@ -63,51 +63,51 @@ class FinetuneConfig:
     clip: float = 1.0
     """Clip the gradient to this Euclidean norm."""
     max_length: int = 128
-    """Longest sequence, in tokens; at most the number of the model's positions."""
+    """Maximum sequence length, in tokens; at most the model's number of positions."""
     evaluations: int = 1
-    """Evaluations in each epoch."""
+    """Evaluations per epoch."""
     patience: int | None = None
-    """Stop after this many evaluations without a better score."""
+    """Stop after this many evaluations without improvement."""
     seed: int = 0
-    """Seed of the output layer, the order and the dropout."""
+    """Seed for the output layer, the order of the data and dropout."""
     seeds: int = 1
-    """Train this many times, with consecutive seeds; keep the best model, and report mean and standard deviation."""
+    """Train this many times, with consecutive seeds; keep the best model and report mean and standard deviation."""
 
     frozen: bool = False
-    """Freeze the pre-trained model and train a small one on its vectors (to classify words and sentences)."""
+    """Freeze the pre-trained model and train a small one on its vectors (only to classify words or sentences)."""
     layers: str = LAST_FOUR
-    """With --frozen, which layers' vectors: last-four (concatenated), weighted (a sum of all with learnt weights), or
-    one layer's number, such as -1 for the last."""
+    """With --frozen, which layers to use: last-four (concatenated), weighted (a sum of all layers with learnt weights),
+    or the number of a layer, such as -1 for the last."""
     head: Literal["linear", "bilstm"] = "bilstm"
-    """With --frozen, what to train: an output layer, or a BiLSTM of two layers before it (words only)."""
+    """With --frozen, what to train: an output layer, or a two-layer BiLSTM followed by an output layer (words only)."""
 
     stride: int = 128
-    """For a text that is too long for one sequence: how far each window starts after the previous one, in tokens."""
+    """For texts too long for one sequence: distance between the starts of successive windows, in tokens."""
     max_answer: int = 30
-    """Longest answer in a text, in tokens."""
+    """Maximum answer length, in tokens."""
     n_best: int = 20
-    """How many candidate answers to compare."""
+    """Number of candidate answers to compare."""
     null_threshold: float = 0.0
-    """Answer "no answer" if it scores this much more than the best answer."""
+    """Predict "no answer" if its score exceeds that of the best answer by more than this."""
 
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
+    """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
-    """Precision on a GPU."""
+    """Precision; all but float32 require a GPU."""
     accumulate: int = 1
-    """Cut each batch into this many parts: the same result with less memory."""
-    threads: int | None = None
-    """CPU threads; by default one for each core that this process may use."""
+    """Split each batch into this many parts: less memory, same result."""
+    threads: Annotated[int | None, Argument(default="(default: one per available core)")] = None
+    """Number of CPU threads."""
 
     def __post_init__(self) -> None:
         info = task_info(self.task)
         offline = self.task.startswith("sotu-")
         if offline and (self.train or self.dev):
-            raise ValueError(f"--task {self.task} brings its own data; leave --train and --dev out")
+            raise ValueError(f"--task {self.task} comes with its own data; omit --train and --dev")
         if not offline and self.train is None:
-            raise ValueError(f"--task {self.task} ({info.title}) needs --train FILE")
+            raise ValueError(f"--task {self.task} ({info.title}) requires --train FILE")
         at_least_one = "epochs batch_size max_length evaluations seeds stride max_answer n_best accumulate"
         for name in (*at_least_one.split(), "patience", "threads", "dev_examples", "train_examples"):
             value = getattr(self, name)
@@ -122,12 +122,16 @@ class FinetuneConfig:
         if not 0 <= self.warmup < 1 or not 0 < self.dev_share < 1:
             raise ValueError("--warmup must be at least 0 and below 1, and --dev-share must be between 0 and 1")
         if self.weight_decay < 0 or self.seed < 0:
-            raise ValueError("--weight-decay and --seed must not be below 0")
+            raise ValueError("--weight-decay and --seed must be at least 0")
         if self.frozen and info.kind not in (SENTENCE, TOKENS):
-            raise ValueError(f"--frozen is for classes of sentences and words; {self.task} is of the kind {info.kind}")
+            raise ValueError(
+                f"--frozen supports only classes of sentences or words, but {self.task} is of the kind {info.kind}"
+            )
         if self.frozen and self.backend == "gpu":
-            raise ValueError("--frozen runs on the backends cpu and reference")
+            raise ValueError("--frozen requires --backend cpu or --backend reference")
         if self.precision != "float32" and self.backend != "gpu":
-            raise ValueError(f"--precision {self.precision} is for a GPU (--backend gpu); {self.backend} has float32")
+            raise ValueError(
+                f"--precision {self.precision} requires a GPU (--backend gpu); {self.backend} supports only float32"
+            )
         if self.emulate and self.backend != "gpu":
             raise ValueError(CANNOT_EMULATE.format(self.backend))

@@ -11,9 +11,9 @@ class SentenceExample:
     pair: str | None = None
     """the second sentence of a pair"""
     label: str | float | None = None
-    """a class by its name, or a number to predict; None if it is not known"""
+    """the name of a class, or a number to predict; None if the label is not known"""
     where: str | None = field(default=None, compare=False)
-    """file and line that it was read from"""
+    """the file and line that the example was read from"""
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class WordsExample:
 
     words: tuple[str, ...]
     labels: tuple[str, ...] | None = None
-    """as many as words; None if they are not known"""
+    """one label for each word; None if the labels are not known"""
     where: str | None = field(default=None, compare=False)
-    """file and line of its first word"""
+    """the file and line of the first word"""
 
 
 @dataclass(frozen=True)
 class Answer:
     text: str
     start: int
-    """where it begins in the context, in characters"""
+    """the offset of the answer's first character in the context"""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class SpanExample:
     question: str
     context: str
     answers: tuple[Answer, ...] = ()
-    """several if several people answered; none if the context has no answer, or if it is not known"""
+    """several answers if several people answered; none if the context has no answer or the answer is not known"""
 
 
 @dataclass(frozen=True)
 class ChoiceExample:
-    """A beginning, and several endings of which one is correct."""
+    """The beginning of a text, and several endings, one of which is correct."""
 
     text: str
     endings: tuple[str, ...]
     label: int | None = None
-    """which ending is correct, from 0; None if it is not known"""
+    """the number of the correct ending, from 0; None if it is not known"""

@@ -1,4 +1,4 @@
-"""Features: an example as the token ids that a model reads, and batches of them."""
+"""Features: examples as the token ids that a model reads, and batches of features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from minibert.text import Tokenizer
 
 @dataclass(frozen=True, eq=False)
 class Feature:
-    """The model input for one example, or for a part of it that is short enough."""
+    """The model input for one example, or for a part of an example that is short enough."""
 
     sequences: tuple[tuple[np.ndarray, np.ndarray], ...]
     """(token ids, segment ids), int32 [T] each: one sequence, or one for each candidate of a choice"""
     rows: np.ndarray
-    """int32: which tokens the output layer reads, counted through all sequences"""
+    """int32, the tokens that the output layer reads, numbered across all sequences"""
     labels: np.ndarray | None
-    """the targets, see TaskBatch: one or more labels; None if they are not known"""
+    """the targets (see TaskBatch), one or more labels; None if the labels are not known"""
     example: int
     """the number of the example"""
     location: Any = None
-    """where the feature lies in its example: the words that its rows stand for, or the offsets of its tokens"""
+    """the place of the feature in the example: the words that the rows stand for, or the offsets of the tokens"""
 
     @property
     def tokens(self) -> int:
@@ -32,9 +32,10 @@ class Feature:
 
 
 def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = None) -> TaskBatch:
-    """Features laid end to end.
+    """The batch of the concatenated features.
 
-    first: the number of the first feature in the global batch; count: labels of the global batch, if there are more.
+    first: the number of the first feature in the global batch; count: the number of labels in the global batch, if
+    the global batch is larger.
     """
     token_ids, segment_ids = zip(*(pair for feature in features for pair in feature.sequences), strict=True)
     choices = len(features[0].sequences)
@@ -50,7 +51,7 @@ def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = 
 
 
 def label_count(features: Sequence[Feature]) -> int:
-    """How many labels the features have; 1 if they have none."""
+    """The number of labels that the features have, or 1 if they have none."""
     return max(sum(0 if feature.labels is None else len(feature.labels) for feature in features), 1)
 
 
@@ -59,7 +60,7 @@ def as_int32(values: Any) -> np.ndarray:
 
 
 def sequence(tokenizer: Tokenizer, first: list[int], second: list[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """[CLS] first [SEP], or [CLS] first [SEP] second [SEP]: token ids and segment ids."""
+    """The token ids and segment ids of [CLS] first [SEP], or of [CLS] first [SEP] second [SEP]."""
     ids = [tokenizer.cls_id, *first, tokenizer.sep_id]
     segments = [0] * len(ids)
     if second is not None:

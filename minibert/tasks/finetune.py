@@ -38,7 +38,7 @@ from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
 from minibert.training.memory import keep_freed_memory
 from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
 
-SPLIT_SEED = 1810  # of the held-out examples: the same for all seeds
+SPLIT_SEED = 1810  # seed of the choice of held-out examples, which is the same for all seeds of training
 log = logging.getLogger("minibert")
 
 
@@ -48,13 +48,13 @@ class Result:
 
     folder: Path
     scores: dict[str, float]
-    """scores of the best seed on the dev set"""
+    """the scores of the best seed on the dev set"""
     all_scores: tuple[dict[str, float], ...]
-    """scores of each seed"""
+    """the scores of each seed"""
     seconds: float
-    """of training and evaluation, all seeds"""
+    """seconds of training and evaluation, for all seeds together"""
     baseline: float | None
-    """accuracy of always predicting the dev set's most frequent class; None without classes"""
+    """the accuracy of always predicting the dev set's most frequent class; None for a task without classes"""
 
 
 def finetune(config: FinetuneConfig) -> None:
@@ -63,7 +63,7 @@ def finetune(config: FinetuneConfig) -> None:
 
 
 def finetune_task(config: FinetuneConfig) -> Result:
-    """Fine-tune a model.  Raises ValueError, OSError and FloatingPointError with one line for the user."""
+    """Fine-tune a model.  Raises ValueError, OSError or FloatingPointError with a one-line message."""
     require("finetune", "safetensors", "matplotlib", "tqdm")
     keep_freed_memory()
     use_threads(config.threads)
@@ -79,7 +79,7 @@ def finetune_task(config: FinetuneConfig) -> Result:
 
 
 class FineTuning:
-    """The task, its data, and the models that are trained on it."""
+    """The task, the task's data, and the models that are trained on the task."""
 
     def __init__(self, config: FinetuneConfig):
         self.config, self.info = config, task_info(config.task)
@@ -109,7 +109,7 @@ class FineTuning:
             patience=config.patience,
             accumulate=config.accumulate,
         )
-        self.model_of(config.seed)  # reads the weights once, to check that they exist
+        self.model_of(config.seed)  # read the weights once, to check that they exist
         say("task", f"{config.task}: {self.info.title}")
         say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
         if self.task.labels and self.info.kind != REGRESSION:
@@ -118,16 +118,16 @@ class FineTuning:
             "model",
             f"{config.run}: {self.shape.num_hidden_layers} layers, {self.shape.hidden_size} wide, "
             f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}"
-            + (f", frozen: {config.head} on its layers {config.layers}" if config.frozen else ""),
+            + (f", frozen; {config.head} head on layers {config.layers}" if config.frozen else ""),
         )
 
     def in_sequences(self, train: Sequence) -> str:
-        """A note on how many windows long examples were cut into; empty if none was."""
+        """A note on how many windows long examples were cut into; empty if no example was cut."""
         made = len(self.train_features), len(self.dev_features)
-        return "" if made == (len(train), len(self.dev)) else f" (cut into {made[0]:,} and {made[1]:,} sequences)"
+        return "" if made == (len(train), len(self.dev)) else f" (split into {made[0]:,} and {made[1]:,} sequences)"
 
     def model_of(self, seed: int) -> TaskModel | FeatureModel:
-        """The pre-trained model with a new output layer, or a new small model on top of the frozen one."""
+        """The pre-trained model with a new output layer, or with a new small model on top of the frozen encoder."""
         if self.encoder is not None:
             words, config = self.info.kind == TOKENS, self.config
             return FeatureModel(
@@ -140,7 +140,7 @@ class FineTuning:
         )
 
     def run(self, folder: Path) -> Result:
-        """Train with each seed, keep the best model."""
+        """Train with each seed, and keep the best model."""
         config, began = self.config, time.perf_counter()
         histories, all_scores = [], []
         best: dict[str, float] = {}
@@ -209,22 +209,24 @@ class FineTuning:
         self.tokenizer.save(folder)
         self.task.save(folder, scores)
         examples, how_to_use = (self.learnt_from, len(self.dev)), how_to_predict(self.task, Path("FOLDER"))
-        write_card(folder, fine_tuning_card(folder.name, self.config, self.task.labels, examples, scores, how_to_use))
+        write_card(
+            folder, fine_tuning_card(folder.resolve().name, self.config, self.task.labels, examples, scores, how_to_use)
+        )
         model.save_pretrained(folder)
 
     def true_classes(self) -> list:
-        """The classes of the dev set, of all its sentences or all its words."""
+        """The correct classes of all sentences or all words of the dev set."""
         return flat(self.info.kind, [self.codec.truth(example) for example in self.dev])
 
     def summarise(
         self, folder: Path, all_scores: Sequence[dict[str, float]], best: dict[str, float], seconds: float
     ) -> float | None:
-        """Print the results; returns the baseline."""
+        """Print the results; returns the accuracy of the most frequent class."""
         config = self.config
         for name in best:
             values = np.array([scores[name] for scores in all_scores])
             spread = (
-                f" ± {values.std(ddof=1):.1%} (standard deviation of {len(values)} seeds)" if len(values) > 1 else ""
+                f" ± {values.std(ddof=1):.1%} (standard deviation over {len(values)} seeds)" if len(values) > 1 else ""
             )
             say("result", f"{name} {values.mean():.1%}{spread}")
         baseline = None
@@ -234,7 +236,7 @@ class FineTuning:
             baseline = count / len(truth)
             say("baseline", f"accuracy {baseline:.1%} when always predicting {label!r}")
         times = "once" if config.seeds == 1 else f"{config.seeds} times"
-        say("time", f"{seconds:.0f} s to train {times}, at most {config.epochs} passes over the examples")
+        say("time", f"{seconds:.0f} s to train {times}, up to {config.epochs} passes over the examples each")
         pictures = "curves.png" + (", confusion.png" if (folder / "confusion.png").exists() else "")
         say("model", f"{folder} (a Hugging Face model folder); pictures: {pictures}")
         say("try", how_to_predict(self.task, folder))
@@ -249,7 +251,7 @@ def usual_rate(frozen: bool, width: int) -> float:
 
 
 def batch_of(features: Sequence, number: int, whole: Sequence) -> TaskBatch:
-    """A micro-batch: the features of the whole batch from `number` on."""
+    """A micro-batch, made of `features`, which are in the whole batch from `number` on."""
     return task_batch(features, number, sum(len(feature.labels) for feature in whole))
 
 
@@ -263,13 +265,14 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
         train, dev = sotu_examples(config.task, held_out_share(config.run))
     else:
         columns = with_columns(STANDARD, config.text_column, config.pair_column, config.label_column)
-        train = read_examples(info, config.train or "", columns)
+        assert config.train is not None  # the configuration has seen to it
+        train = read_examples(info, config.train, columns)
         dev = read_examples(info, config.dev, columns) if config.dev else []
         if not dev:
             count = config.dev_examples or max(round(config.dev_share * len(train)), 1)
             if count >= len(train):
                 raise ValueError(
-                    f"{config.train} has {len(train)} examples, too few to set {count} aside; name a --dev"
+                    f"{config.train} has only {len(train)} examples, too few to hold out {count}; give a --dev file"
                 )
             order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
             dev = [train[number] for number in sorted(order[:count])]
@@ -281,7 +284,7 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
 
 
 def held_out_share(run: str) -> float:
-    """The share of the corpus that the pre-training run held out; the default share for other models."""
+    """The share of the corpus that the pre-training run held out, or the default share for any other model."""
     return PretrainConfig.load(run).held_out if (Path(run) / OPTIONS).is_file() else HELD_OUT_SHARE
 
 
@@ -289,9 +292,11 @@ def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
     """The task with its classes.  Raises ValueError if the examples are inconsistent."""
     info = task_info(config.task)
     if info.kind in (SENTENCE, REGRESSION) and len({example.pair is None for example in train}) > 1:
-        raise ValueError(f"{config.train} has pairs and single sentences; expected one kind")
+        raise ValueError(f"{config.train} mixes pairs and single sentences; expected only one kind")
     if info.kind == CHOICE and len({len(example.endings) for example in train}) > 1:
-        raise ValueError(f"{config.train} has examples with different numbers of endings; expected the same for all")
+        raise ValueError(
+            f"{config.train} has examples with different numbers of endings; expected the same number for all"
+        )
     return Task(
         config.task,
         labels_of(info.kind, train, info.labels),
@@ -308,7 +313,7 @@ def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
 
 
 def class_sizes(kind: str, examples: list) -> str:
-    """How often each class occurs in some examples."""
+    """The number of times that each class occurs in the examples."""
     labels = [label for e in examples for label in (e.labels if kind == TOKENS else [e.label])]
     counts = Counter(labels).most_common()
     shown = ", ".join(f"{label} {count / len(labels):.1%}" for label, count in counts[:8])
@@ -319,20 +324,20 @@ def class_sizes(kind: str, examples: list) -> str:
 
 
 def open_folder(config: FinetuneConfig) -> tuple[Path, bool]:
-    """The folder for the model, and whether it was just made.  Raises FileExistsError if it is not empty."""
+    """The folder for the model, and whether the folder is new.  Raises FileExistsError if the folder is not empty."""
     if config.out is None:
         parent = Path(RUNS) / config.task
         return fresh_folder(parent), True
     folder = Path(config.out)
     if folder.exists() and (not folder.is_dir() or not all(map(is_leftover, folder.iterdir()))):
-        raise FileExistsError(f"--out {folder} is not an empty folder; choose another one")
+        raise FileExistsError(f"--out {folder} is not an empty folder; choose a new or empty one")
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     return folder, made
 
 
 def write_metrics(folder: Path, histories: list[tuple[int, History]]) -> None:
-    """metrics.jsonl: a line for each step's loss, and for each evaluation."""
+    """Write metrics.jsonl, with a line for the loss of each step and a line for each evaluation."""
     lines = []
     for seed, history in histories:
         lines += [{"kind": "train", "seed": seed, "step": step, "loss": loss} for step, loss in history.losses]
@@ -358,7 +363,7 @@ def as_plain(example: Any) -> dict:
 
 
 def flat(kind: str, answers: Sequence) -> list:
-    """All classes in one list: in a word task, each answer is a list of them."""
+    """All classes in one list; in a word task, each answer is itself a list of classes."""
     return [label for labels in answers for label in labels] if kind == TOKENS else list(answers)
 
 
@@ -371,7 +376,7 @@ def as_text(scores: dict[str, float]) -> str:
 
 
 def how_to_predict(task: Task, folder: Path) -> str:
-    """A command that tries the model."""
+    """A command line that tries the model on new text."""
     if task.name == "sotu-punctuation":
         return f'echo "and so my fellow citizens of the world ask not what america will do" | minibert predict {folder}'
     if task.kind == SPAN:

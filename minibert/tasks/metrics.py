@@ -14,24 +14,24 @@ OUTSIDE = "O"
 
 
 def accuracy(truth: Sequence, predicted: Sequence) -> float:
-    """Share of the examples that are classified correctly."""
+    """The share of the examples that are classified correctly."""
     return sum(t == p for t, p in zip(truth, predicted, strict=True)) / len(truth)
 
 
 def f1_of(truth: Sequence, predicted: Sequence, label: Any) -> float:
-    """F1 of one class: the harmonic mean of precision and recall; 0 if the class neither occurs nor is predicted."""
+    """F1 of one class, the harmonic mean of precision and recall; 0 if the class neither occurs nor is predicted."""
     hits = sum(t == p == label for t, p in zip(truth, predicted, strict=True))
     mentioned = sum(t == label for t in truth) + sum(p == label for p in predicted)
     return 2 * hits / mentioned if mentioned else 0.0
 
 
 def macro_f1(truth: Sequence, predicted: Sequence) -> float:
-    """The mean F1 of all classes that occur or are predicted."""
+    """The mean of the F1 of all classes that occur or are predicted."""
     return float(np.mean([f1_of(truth, predicted, label) for label in sorted({*truth, *predicted})]))
 
 
 def matthews(truth: Sequence, predicted: Sequence) -> float:
-    """Matthews' correlation of classes (Gorodkin 2004 for more than two); 0 if either side is constant."""
+    """Matthews' correlation of classes (for more than two: Gorodkin 2004); 0 if either side is constant."""
     labels = sorted({*truth, *predicted})
     number = {label: i for i, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)))  # [truth, predicted]
@@ -48,20 +48,20 @@ def matthews(truth: Sequence, predicted: Sequence) -> float:
 
 
 def pearson(truth: Sequence[float] | np.ndarray, predicted: Sequence[float] | np.ndarray) -> float:
-    """Correlation; 0 if one side is constant."""
+    """Pearson's correlation; 0 if either side is constant."""
     x, y = (np.asarray(values, np.float64) - np.mean(values, dtype=np.float64) for values in (truth, predicted))
     norm = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / norm) if norm > 0 else 0.0
 
 
 def spearman(truth: Sequence[float], predicted: Sequence[float]) -> float:
-    """Correlation of the ranks; ties get the mean of their ranks."""
+    """Spearman's correlation of the ranks, in which equal values get the mean of their ranks."""
     return pearson(ranks(truth), ranks(predicted))
 
 
 def ranks(values: Sequence[float]) -> np.ndarray:
     _, which, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)  # of each value, its highest rank
+    last = np.cumsum(counts)  # the highest rank of each value
     return (last - (counts - 1) / 2)[which]
 
 
@@ -71,7 +71,7 @@ def ranks(values: Sequence[float]) -> np.ndarray:
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """The entities of a sentence in BIO: (type, first word, last word + 1).
 
-    As conlleval and seqeval read it, an I- that continues nothing begins an entity too.
+    As in conlleval and seqeval, an I- tag that continues no entity begins a new one.
 
     >>> sorted(entities(["B-per", "I-per", "O", "I-loc", "B-loc"]))
     [('loc', 3, 4), ('loc', 4, 5), ('per', 0, 2)]
@@ -90,7 +90,7 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[float, float, float]:
-    """Precision, recall and F1 over all entities: an entity is correct if its type, beginning and end are."""
+    """Precision, recall and F1 over all entities; an entity is correct if its type, beginning and end are correct."""
     hits = is_so = is_said = 0
     for t, p in zip(truth, predicted, strict=True):
         true, said = entities(t), entities(p)
@@ -99,7 +99,7 @@ def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
 
 
 def token_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """F1 over all words whose true or predicted label is not "O": for punctuation marks, say."""
+    """F1 over all words whose true or predicted label is not "O", for example for punctuation marks."""
     pairs = [(t, p) for ts, ps in zip(truth, predicted, strict=True) for t, p in zip(ts, ps, strict=True)]
     hits = sum(t == p != OUTSIDE for t, p in pairs)
     return ratio(2 * hits, sum(t != OUTSIDE for t, _ in pairs) + sum(p != OUTSIDE for _, p in pairs))
@@ -113,18 +113,18 @@ def ratio(part: float, whole: float) -> float:
 
 
 def normalised(answer: str) -> str:
-    """Lower case, no punctuation, no articles, single spaces (Rajpurkar et al. 2016, section 6.1)."""
+    """An answer in lower case without punctuation, articles or double spaces (Rajpurkar et al. 2016, section 6.1)."""
     answer = "".join(character for character in answer.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
 
 
 def exact_match(answers: Sequence[str], predicted: str) -> float:
-    """1 if the prediction is one of the answers; without answers, if it is empty."""
+    """1 if the prediction is one of the answers or, without answers, if the prediction is empty; otherwise 0."""
     return float(any(normalised(answer) == normalised(predicted) for answer in answers or [""]))
 
 
 def span_f1(answers: Sequence[str], predicted: str) -> float:
-    """The best F1 of the prediction's words over the answers; without answers, 1 if it is empty."""
+    """The best F1, over the answers, of the prediction's words; without answers, 1 if the prediction is empty."""
     return max(words_f1(normalised(answer).split(), normalised(predicted).split()) for answer in answers or [""])
 
 
@@ -142,7 +142,7 @@ def measure(names: Sequence[str], truth: list, predicted: list, positive: str | 
     """The metrics with these names.
 
     truth, predicted: a class or number for each example; for words, a sequence of labels; for spans, the list of
-    answers, and the predicted text.  positive: the positive class of binary F1.
+    correct answers (truth) and the predicted text (predicted).  positive: the positive class of binary F1.
     """
     flat = [
         [label for labels in side for label in labels] if isinstance(side[0], tuple | list) else side

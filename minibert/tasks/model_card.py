@@ -1,6 +1,7 @@
-"""The model card of a fine-tuned model: its task, its data, how it was trained, and its dev scores."""
+"""The model card of a fine-tuned model: the task, the data, the training, and the scores on the dev set."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ PIPELINES = {
     SPAN: "question-answering",
     CHOICE: "multiple-choice",
 }
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 OWN_DATA = (
-    "minibert does not know the licence of these examples. State it here, with where they come from, before you "
+    "minibert does not know the licence of these examples. State it here, together with their source, before you "
     "publish the model."
 )
 
@@ -33,32 +35,35 @@ def fine_tuning_card(
 ) -> str:
     """The card of a fine-tuned model.
 
-    name: of its folder; examples: how many it learnt from and was measured on; scores: on the dev set, by the metrics'
-    names; how_to_use: a command.
+    name: the folder's; examples: the numbers of training and dev examples; scores: on the dev set, by the names of the
+    metrics; how_to_use: a command.
     """
     info = task_info(config.task)
     offline = config.task.startswith("sotu-")
     data = {"name": config.task, "type": config.task} | ({"language": "en"} if offline else {})
     listed = [Score(key.replace(" ", "_"), value, key) for key, value in scores.items()]
-    base = Path(config.run).name or config.run
+    published = bool(HUB_NAME.fullmatch(config.run)) and not Path(config.run).exists()
+    base = config.run if published else Path(config.run).resolve().name
     pipeline = PIPELINES[info.kind]
-    metadata = metadata_of(name, pipeline, data, {"type": pipeline, "name": info.title}, listed, base_model=base)
+    others = {"base_model": base} if published else {}
+    metadata = metadata_of(name, pipeline, data, {"type": pipeline, "name": info.title}, listed, **others)
+    if config.frozen:  # transformers would load the encoder, and not what was trained
+        del metadata["library_name"], metadata["pipeline_tag"]
     files = ", ".join(Path(file).name for file in (config.train, config.dev) if file) or "the default corpus"
     defaults = FinetuneConfig(run=config.run, task=config.task, train=config.train)
     names: dict[str, Any] = {
         option: Path(path).name for option in ("train", "dev") if (path := getattr(config, option))
     }
     shown = dataclasses.replace(config, run=base, out=None, threads=None, **names)
-    command = command_line("finetune", shown, defaults, ("run",), ("task", "train")) + f" --task {config.task}"
-    command += f" --train {shown.train}" if shown.train else ""
-    trained = "a new output layer on its frozen vectors" if config.frozen else "all weights"
+    command = command_line("finetune", shown, defaults, ("run",), always=("task", "train"))
+    trained = "a new output layer on frozen vectors" if config.frozen else "all weights"
     sections = {
         "Model": f"{base}, fine-tuned on: {info.title}. Trained: {trained}."
         + (f" Labels: {', '.join(labels)}." if labels else ""),
         "Data": f"{examples[0]:,} examples for training, {examples[1]:,} for evaluation ({files}).\n\n"
         f"Licence of the data: {SOTU_LICENCE if offline else OWN_DATA}",
         "Recipe": f"```\n{command}\n```",
-        "Scores": f"On the dev set, by which the best evaluation was chosen.\n\n{score_table(listed)}",
+        "Scores": f"On the dev set, which was also used to choose the best checkpoint.\n\n{score_table(listed)}",
         "Use": f"```\n{how_to_use}\n```",
         "Licence": ASK_FOR_LICENCE,
     }

@@ -10,13 +10,13 @@ from minibert.training.finetuning import History
 
 # from Okabe and Ito's palette, which everyone can distinguish
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MOST_CLASSES = 25  # that fit into a confusion matrix
-WINDOW = 25  # steps that a loss is averaged over
+MOST_CLASSES = 25  # the most classes that fit into a confusion matrix
+WINDOW = 25  # number of steps that a loss is averaged over
 
 
 def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]) -> None:
-    """Training loss (left) and scores on the dev set (right); histories: (seed, its History)."""
-    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+    """Plot training losses (left) and scores on the dev set (right); histories: pairs (seed, History)."""
+    from matplotlib.figure import Figure  # matplotlib without pyplot opens no window and keeps no global state
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.suptitle(title)
@@ -32,7 +32,7 @@ def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]
         right.plot(at, scores, "o-", color=colour, markersize=4, label=f"seed {seed}")
         right.plot(at[history.best], scores[history.best], "o", color=colour, markersize=10, fillstyle="none")
     left.set_ylabel(f"training loss (mean of {width} steps)")
-    right.set_ylabel(f"dev set: {name} (circled: kept)")
+    right.set_ylabel(f"dev set: {name} (circled: best, kept)")
     for panel in (left, right):
         panel.set_xlabel("step")
         panel.grid(alpha=0.25)
@@ -41,7 +41,7 @@ def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]
 
 
 def plot_confusion(path: Path, title: str, labels: Sequence[str], truth: Sequence[str], said: Sequence[str]) -> None:
-    """How often each class (row) was predicted as each (column): counts, coloured by their share of the row."""
+    """Plot how often each class (row) was predicted as each class (column), coloured by the share of the row."""
     from matplotlib.figure import Figure
 
     number = {label: i for i, label in enumerate(labels)}
@@ -58,7 +58,7 @@ def plot_confusion(path: Path, title: str, labels: Sequence[str], truth: Sequenc
         range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center"
     )
     panel.set_yticks(range(len(labels)), labels)
-    panel.set_xlabel("said by the model")
+    panel.set_xlabel("predicted class")
     panel.set_ylabel("true")
     for (row, column), count in np.ndenumerate(counts):
         colour = "black" if shares[row, column] > 0.55 else "white"

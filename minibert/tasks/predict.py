@@ -20,7 +20,7 @@ from minibert.tasks.task import Task, predictions_of
 from minibert.text import Tokenizer
 
 STANDARD_INPUT = "-"
-PLAIN = (".txt", "")  # endings of files with one text per line
+PLAIN = (".txt", "")  # extensions of files with one text per line
 PUNCTUATION = "sotu-punctuation"
 ENDS = ".?!"  # a word after one of these is capitalised
 log = logging.getLogger("minibert")
@@ -28,26 +28,26 @@ log = logging.getLogger("minibert")
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Answer with a model that `minibert finetune` made.
+    """Make predictions with a model from `minibert finetune`.
 
-    One text in each line (pairs: a tab between the two; questions: question, tab, text; words: blanks between them), or
-    a file in the task's own format.  For example: echo "so good" | minibert predict runs/sst2/001
+    Input: one text per line (pairs: two texts separated by a tab; questions: question, tab, text; words: separated by
+    spaces), or a file in the task's own format.  For example: echo "so good" | minibert predict runs/sst2/001
     """
 
     folder: Annotated[str, Argument(metavar="FOLDER", positional=True)]
     """Folder of the fine-tuned model."""
     file: Annotated[str, Argument(metavar="FILE", positional=True)] = STANDARD_INPUT
-    """.txt with a text in each line, or .tsv, .csv, .jsonl, .json, .conll as the task has it; - for standard input."""
+    """.txt with one text per line, or the task's format (.tsv, .csv, .jsonl, .json, .conll); - for standard input."""
     json: bool = False
-    """Print an object for each example, with further answers."""
+    """Print a JSON object for each example, including alternative answers."""
     n_best: int = 1
-    """Answers to print for each example."""
+    """Number of answers to print for each example."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Compute with cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU (slow; needs a C++ compiler)."""
-    threads: int | None = None
-    """CPU threads; by default one for each core that this process may use."""
+    """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
+    threads: Annotated[int | None, Argument(default="(default: one per available core)")] = None
+    """Number of CPU threads."""
 
     def __post_init__(self) -> None:
         if self.n_best < 1 or (self.threads is not None and self.threads < 1):
@@ -55,7 +55,7 @@ class PredictConfig:
 
 
 def predict(config: PredictConfig) -> None:
-    """Run `minibert predict`.  Raises ValueError and OSError with one line for the user."""
+    """Run `minibert predict`.  Raises ValueError or OSError with a one-line message."""
     use_threads(config.threads)
     task = Task.load(config.folder)
     examples = read_input(task, config.file)
@@ -69,16 +69,16 @@ def predict(config: PredictConfig) -> None:
 
 
 def read_input(task: Task, file: str) -> list:
-    """The examples of a file or of standard input.  Raises ValueError, with the line, for malformed ones."""
+    """The examples of a file or of standard input.  Raises ValueError, naming the line, for a malformed one."""
     info, path = task_info(task.name), Path("standard input" if file == STANDARD_INPUT else file)
     if file == STANDARD_INPUT:
         lines = sys.stdin.read().splitlines()
     elif not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"no such file: {path}")
     else:
         lines = read_lines(path)
     if not any(line.strip() for line in lines):
-        raise ValueError(f"{path} is empty: there is nothing to answer")
+        raise ValueError(f"{path} is empty; expected at least one example")
     if info.kind != CHOICE and (file == STANDARD_INPUT or path.suffix in PLAIN):
         return [
             plain_example(task, info.kind, line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()
@@ -95,10 +95,13 @@ def plain_example(task: Task, kind: str, line: str, where: str) -> Any:
     if kind == TOKENS:
         words = words_and_marks(line)[0] if task.name == PUNCTUATION else line.split()
         if not words:
-            raise ValueError(f"{where}: there are no words in it")
+            raise ValueError(f"{where}: no words; expected at least one")
         return WordsExample(tuple(words))
     if len(parts) != wanted:
-        expected = {1: "one text", 2: "question, tab, text" if kind == SPAN else "two texts with a tab between"}[wanted]
+        expected = {
+            1: "one text",
+            2: "a question, a tab and a text" if kind == SPAN else "two texts separated by a tab",
+        }[wanted]
         raise ValueError(f"{where}: {len(parts)} columns; expected {expected}")
     texts = [some_text(part, where) for part in parts]
     return SpanExample(where, question=texts[0], context=texts[1]) if kind == SPAN else SentenceExample(*texts)
@@ -128,7 +131,7 @@ def as_lines(task: Task, example: Any, prediction: Prediction, n_best: int) -> I
 
 
 def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
-    """Words with their punctuation marks, capitalised where a sentence begins."""
+    """The words with their punctuation marks, capitalised at the beginning of each sentence."""
     text, begins = [], True
     for word, mark in zip(words, marks, strict=True):
         word = word[:1].upper() + word[1:] if begins else word

@@ -1,6 +1,6 @@
 """Reads the files of tasks as they are distributed: tables, CoNLL columns, SQuAD's JSON, SWAG's CSV, JSONL.
 
-Every mistake in a file is reported with the file and the line.
+Every mistake in a file is reported with the name of the file and the number of the line.
 """
 
 import csv
@@ -18,23 +18,23 @@ BOM = "\ufeff"
 
 
 def read_examples(info: TaskInfo, path: Path | str, columns: Columns = STANDARD, labelled: bool = True) -> list:
-    """The examples of a file.
+    """Read the examples of a file.
 
-    info: the task; columns: of a table of your own (the task's own otherwise); labelled: False if labels may be
-    missing, for prediction.  The extension decides: .tsv and .txt have tabs and no quotes, .csv commas and quotes,
-    .jsonl an object in each line, .json is SQuAD's, .conll and .bio have a word in each line.
-    Raises FileNotFoundError, and ValueError, with file and line, for malformed input.
+    info: the task; columns: the columns of the user's own table (by default the task's); labelled: False if labels may
+    be missing, for prediction.  The extension decides on the format: .tsv and .txt have tabs and no quotes, .csv commas
+    and quotes, .jsonl an object in each line, .json is SQuAD's, .conll and .bio have a word in each line.
+    Raises FileNotFoundError, and for malformed input ValueError, naming file and line.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"no such file: {path}")
     return parse_examples(info, read_lines(path), path, columns, labelled)
 
 
 def parse_examples(info: TaskInfo, lines: list[str], path: Path, columns: Columns, labelled: bool) -> list:
     """The examples of lines that were read from `path`."""
     if not any(line.strip() for line in lines):
-        raise ValueError(f"{path} is empty: there are no examples in it")
+        raise ValueError(f"{path} is empty; expected at least one example")
     if path.suffix == ".jsonl":
         records = list(read_records(lines, path))
         check_types(records, "labels" if info.kind == TOKENS else str((info.columns or columns).label))
@@ -48,19 +48,19 @@ def parse_examples(info: TaskInfo, lines: list[str], path: Path, columns: Column
     else:
         examples = list(read_table(info, lines, path, info.columns or columns, labelled))
     if not examples:
-        raise ValueError(f"{path} has no examples")
+        raise ValueError(f"{path} contains no examples")
     return examples
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file in UTF-8, without a byte order mark and without line ends."""
+    """The lines of a UTF-8 file, without a byte order mark and without line endings."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
-            "convert it first, for example with iconv -f LATIN1 -t UTF-8"
+            "convert it to UTF-8 first, for example with iconv -f LATIN1 -t UTF-8"
         ) from None
     lines = text.removeprefix(BOM).split("\n")
     return [line.removesuffix("\r") for line in lines[: -1 if not lines[-1] else None]]
@@ -72,7 +72,7 @@ def read_lines(path: Path) -> list[str]:
 def read_table(
     info: TaskInfo, lines: list[str], path: Path, columns: Columns, labelled: bool
 ) -> Iterator[SentenceExample]:
-    """One example per line, tab-separated or CSV."""
+    """Read a table with one example per line, tab-separated or CSV."""
     rows = split_rows(lines, path)
     if columns.header:
         (names, where), rows = rows[0], rows[1:]
@@ -85,7 +85,7 @@ def read_table(
     label = column_of(columns.label, names, width, path, needed=labelled)
     for row, where in rows:
         if len(row) != width:
-            raise ValueError(f"{where}: {len(row)} columns, expected {width} as in the first line")
+            raise ValueError(f"{where}: {len(row)} columns; expected {width}, as in the first line")
         yield SentenceExample(
             some_text(row[text], where),
             None if pair is None else some_text(row[pair], where),
@@ -95,7 +95,7 @@ def read_table(
 
 
 def split_rows(lines: list[str], path: Path) -> list[tuple[list[str], str]]:
-    """Each line's fields and its location; empty lines are skipped."""
+    """The fields and the location of each line that is not empty."""
     if path.suffix == ".csv":
         reader, rows = csv.reader(line + "\n" for line in lines), []
         try:
@@ -112,13 +112,13 @@ def column_of(wanted: Any, names: list[str] | None, width: int, path: Path, need
     """The index of a column; None for a missing label column that is not needed."""
     if names is None:
         if wanted >= width:
-            raise ValueError(f"{path}, line 1: {width} columns, expected at least {wanted + 1}")
+            raise ValueError(f"{path}, line 1: {width} columns; expected at least {wanted + 1}")
         return wanted
     if wanted in names:
         return names.index(wanted)
     if not needed:
         return None
-    raise ValueError(f"{path}, line 1: there is no column {wanted!r}; the columns are {', '.join(names)}")
+    raise ValueError(f"{path}, line 1: no column {wanted!r}; the columns are {', '.join(names)}")
 
 
 def some_text(text: Any, where: str) -> str:
@@ -132,7 +132,7 @@ def label_of(info: TaskInfo, value: Any, where: str, labelled: bool) -> str | fl
     value = str(value).strip()
     if not value:
         if labelled:
-            raise ValueError(f"{where}: there is no label")
+            raise ValueError(f"{where}: the label is missing")
         return None
     if info.kind == REGRESSION:
         try:
@@ -150,7 +150,7 @@ def label_of(info: TaskInfo, value: Any, where: str, labelled: bool) -> str | fl
 
 
 def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsExample]:
-    """CoNLL: a word in each line, its tag at the end, tabs or blanks between; empty lines between sentences."""
+    """Read CoNLL: in each line a word and, last, its tag, separated by tabs or blanks; empty lines end sentences."""
     words, tags, width, first = [], [], None, 0
     for number, line in enumerate([*lines, ""], 1):
         if not line.strip():
@@ -164,9 +164,9 @@ def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsEx
             continue
         width = width or len(parts)
         if len(parts) != width or not all(parts):
-            raise ValueError(f"{path}, line {number}: {len(parts)} columns, expected {width} as in the first line")
+            raise ValueError(f"{path}, line {number}: {len(parts)} columns; expected {width}, as in the first line")
         if len(parts) == 1 and labelled:
-            raise ValueError(f"{path}, line {number}: the word {parts[0]!r} has no tag; expected word and tag")
+            raise ValueError(f"{path}, line {number}: the word {parts[0]!r} has no tag; expected a word and a tag")
         first = first if words else number
         words.append(parts[0])
         if len(parts) > 1:
@@ -175,7 +175,7 @@ def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsEx
 
 
 def check_tag(tag: str, where: str) -> None:
-    """A tag that looks like BIO must be valid BIO; other schemes, such as parts of speech, are accepted as they are."""
+    """Raise ValueError for a tag that looks like BIO but is not; other tags, such as parts of speech, are accepted."""
     if tag[:2] in ("B-", "I-") and len(tag) == 2:
         raise ValueError(f"{where}: the tag {tag!r} has no entity type; expected a tag like B-person")
 
@@ -184,7 +184,7 @@ def check_tag(tag: str, where: str) -> None:
 
 
 def read_squad(text: str, path: Path, labelled: bool) -> Iterator[SpanExample]:
-    """SQuAD's JSON, version 1.1 or 2.0."""
+    """Read SQuAD's JSON, version 1.1 or 2.0."""
     try:
         articles = json.loads(text)["data"]
         entries = [
@@ -194,28 +194,32 @@ def read_squad(text: str, path: Path, labelled: bool) -> Iterator[SpanExample]:
             for entry in paragraph["qas"]
         ]
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not JSON ({error.msg}); expected a file of SQuAD") from None
+        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}); expected a SQuAD file") from None
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f'{path} is not a SQuAD file (expected "data", "paragraphs", "context", "qas"): missing {error}'
+            f'{path} is not a SQuAD file: {error} is missing (expected "data", "paragraphs", "context", "qas")'
         ) from None
     for context, entry in entries:
         where = f"{path}, question {entry.get('id')}"
         found = entry.get("answers") or []
         if labelled and not found and not entry.get("is_impossible"):
-            raise ValueError(f"{where}: there is no answer, and is_impossible is not set")
+            raise ValueError(f"{where}: no answer, but is_impossible is not set")
         answers = () if entry.get("is_impossible") else tuple(Answer(a["text"], a["answer_start"]) for a in found)
         yield checked(SpanExample(str(entry.get("id")), entry["question"], context, answers), where)
 
 
 def checked(example: SpanExample, where: str) -> SpanExample:
-    """The example.  Raises ValueError if an answer is not in the context."""
+    """The same example.  Raises ValueError if an answer is not in the context."""
     for answer in example.answers:
         there = example.context[answer.start : answer.start + len(answer.text)]
         if answer.text and there == answer.text:
             continue
         offset = example.context.find(answer.text)
-        hint = f"it stands at {offset}" if offset >= 0 and answer.text else "it stands nowhere in the context"
+        hint = (
+            f"the answer occurs at {offset}"
+            if offset >= 0 and answer.text
+            else "the answer does not occur in the context"
+        )
         raise ValueError(
             f"{where}: the context has {there!r} at {answer.start}, not the answer {answer.text!r}; {hint}"
         )
@@ -226,7 +230,7 @@ def checked(example: SpanExample, where: str) -> SpanExample:
 
 
 def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceExample]:
-    """SWAG's CSV: a sentence, the beginning of a second one, and two or more endings."""
+    """Read SWAG's CSV: a sentence, the beginning of a second one, and two or more endings."""
     (names, _), *rows = split_rows(lines, path.with_suffix(".csv"))
     endings = [name for name in names if name.startswith("ending")]
     text, begun = (column_of(name, names, len(names), path) for name in ("sent1", "sent2"))
@@ -235,7 +239,7 @@ def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceEx
         raise ValueError(f"{path}, line 1: expected columns ending0, ending1, …; the columns are {', '.join(names)}")
     for row, where in rows:
         if len(row) != len(names):
-            raise ValueError(f"{where}: {len(row)} columns, expected {len(names)} as in the first line")
+            raise ValueError(f"{where}: {len(row)} columns; expected {len(names)}, as in the first line")
         candidates = tuple(f"{row[begun]} {row[names.index(name)]}".strip() for name in endings)
         yield ChoiceExample(
             some_text(row[text], where), candidates, None if label is None else choice_of(row[label], candidates, where)
@@ -265,9 +269,9 @@ def read_records(lines: Iterable[str], path: Path) -> Iterator[tuple[dict, str]]
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+            raise ValueError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{where}: expected an object, {{…}}")
+            raise ValueError(f"{where}: expected a JSON object, {{…}}")
         yield record, where
 
 
@@ -276,7 +280,7 @@ def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, 
 
     def get(name, needed=True):
         if needed and name not in record:
-            raise ValueError(f"{where}: there is no {name!r}; the line has {', '.join(record)}")
+            raise ValueError(f"{where}: {name!r} is missing; the line has {', '.join(record)}")
         return record.get(name)
 
     if info.kind == TOKENS:
@@ -302,7 +306,7 @@ def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, 
     if info.kind == CHOICE:
         endings, label = get("endings"), get("label", labelled)
         if not isinstance(endings, list) or len(endings) < 2:
-            raise ValueError(f'{where}: "endings" must be a list of two or more')
+            raise ValueError(f'{where}: "endings" must be a list of two or more texts')
         return ChoiceExample(
             some_text(get("text"), where),
             tuple(endings),
@@ -321,12 +325,12 @@ def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, 
 
 def plain_label(label: Any, where: str) -> str:
     if isinstance(label, list | dict):
-        raise ValueError(f"{where}: the label is {json.dumps(label)}; expected a text or a number")
+        raise ValueError(f"{where}: the label is {json.dumps(label)}; expected a string or a number")
     return str(label)
 
 
 def check_types(records: list[tuple[dict, str]], name: str) -> None:
-    """Labels are all text or all numbers: "1" and 1 in one file would be one class by chance, or two by mistake."""
+    """Require labels to be all text or all numbers: "1" and 1 in one file could be meant as one class or as two."""
     kinds = {str: "text", bool: "true or false", int: "a number", float: "a number"}
     first = None
     for record, where in records:
@@ -334,12 +338,12 @@ def check_types(records: list[tuple[dict, str]], name: str) -> None:
         for one in label if isinstance(label, list) else [label]:
             kind = kinds.get(type(one))
             if first and kind and kind != first:
-                raise ValueError(f"{where}: the label {json.dumps(one)} is {kind}; the labels before it are {first}")
+                raise ValueError(f"{where}: the label {json.dumps(one)} is {kind}, but the previous labels are {first}")
             first = first or kind
 
 
 def with_columns(columns: Columns, text: str | None, pair: str | None, label: str | None) -> Columns:
-    """The task's columns, with the names that the user gave."""
+    """The task's columns, overridden by the names that the user gave."""
     given: dict[str, Any] = {
         name: value for name, value in (("text", text), ("pair", pair), ("label", label)) if value is not None
     }

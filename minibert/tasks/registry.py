@@ -7,7 +7,7 @@ SENTENCE, REGRESSION, TOKENS, SPAN, CHOICE = "sentence", "regression", "tokens",
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table: names from its header line, or numbers if it has none."""
+    """The columns of a table: names from the header line, or numbers if there is no header line."""
 
     text: str | int
     pair: str | int | None
@@ -20,12 +20,12 @@ class TaskInfo:
     """A task, or a family of tasks in the same format."""
 
     kind: str
-    """sentence (classes of sentences and pairs), regression (a number for them), tokens, span or choice"""
+    """sentence (classes of sentences or pairs), regression (numbers for sentences or pairs), tokens, span or choice"""
     title: str
     metrics: tuple[str, ...]
-    """see minibert.tasks.metrics; the first one decides which checkpoint is the best"""
+    """names of metrics in minibert.tasks.metrics; the first metric decides which checkpoint is the best"""
     columns: Columns | None = None
-    """of a table with one example in each line"""
+    """the columns of a table with one example in each line"""
     labels: dict[str, str] | None = None
     """what the file calls a class -> its name, in the order of their numbers; None: names as in the file, sorted"""
 
@@ -57,13 +57,15 @@ TASKS = {
     ),
     "qqp": TaskInfo(
         SENTENCE,
-        "the same question? (QQP)",
+        "do both questions mean the same? (QQP)",
         ("accuracy", "f1"),
         Columns("question1", "question2", "is_duplicate"),
         {"0": "different", "1": "duplicate"},
     ),
     "mnli": TaskInfo(SENTENCE, "inference (MNLI)", ACCURACY, Columns("sentence1", "sentence2", "gold_label")),
-    "qnli": TaskInfo(SENTENCE, "does it answer? (QNLI)", ACCURACY, Columns("question", "sentence", "label")),
+    "qnli": TaskInfo(
+        SENTENCE, "does the sentence answer the question? (QNLI)", ACCURACY, Columns("question", "sentence", "label")
+    ),
     "rte": TaskInfo(SENTENCE, "inference (RTE)", ACCURACY, Columns("sentence1", "sentence2", "label")),
     # SICK (Marelli et al. 2014)
     "sick": TaskInfo(
@@ -75,23 +77,23 @@ TASKS = {
         ("pearson", "spearman"),
         Columns("sentence_A", "sentence_B", "relatedness_score"),
     ),
-    # words, one in each line, with a tag in BIO at its end
+    # words, one in each line, with a BIO tag at the end of the line
     "conll": TaskInfo(TOKENS, "named entities (CoNLL-2003)", ENTITIES),
     "wnut": TaskInfo(TOKENS, "rare entities (WNUT-17)", ENTITIES),
     # questions about a text
     "squad": TaskInfo(SPAN, "question answering (SQuAD 1.1)", ("span f1", "exact match")),
     "squad2": TaskInfo(SPAN, "question answering (SQuAD 2.0)", ("span f1", "exact match")),
     "swag": TaskInfo(CHOICE, "what comes next? (SWAG)", ACCURACY),
-    # data of your own
+    # the user's own data
     "sentence": TaskInfo(SENTENCE, "classes of your own sentences or pairs", ("accuracy", "macro f1")),
     "regression": TaskInfo(REGRESSION, "numbers for your own sentences or pairs", ("pearson", "spearman")),
     "tokens": TaskInfo(TOKENS, "tags of your own words", ("token f1", "accuracy")),
     "span": TaskInfo(SPAN, "answers in your own texts", ("span f1", "exact match")),
     "choice": TaskInfo(CHOICE, "your own choices", ACCURACY),
-    # from the default corpus, see sotu.py
+    # tasks from the default corpus; see sotu.py
     "sotu-era": TaskInfo(SENTENCE, "when was it said?", ("accuracy", "macro f1")),
     "sotu-party": TaskInfo(SENTENCE, "which party's president said it?", ACCURACY),
-    "sotu-order": TaskInfo(SENTENCE, "are two sentences in their order?", ACCURACY),
+    "sotu-order": TaskInfo(SENTENCE, "are the two sentences in the right order?", ACCURACY),
     "sotu-punctuation": TaskInfo(TOKENS, "restore the punctuation", ("token f1", "accuracy")),
     "sotu-inserted": TaskInfo(SPAN, "find the inserted sentence", ("exact match", "span f1")),
 }
@@ -100,5 +102,5 @@ TASKS = {
 def task_info(name: str) -> TaskInfo:
     """The task with that name.  Raises ValueError if there is none."""
     if name not in TASKS:
-        raise ValueError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
+        raise ValueError(f"unknown task {name!r}; choose one of {', '.join(TASKS)}")
     return TASKS[name]

@@ -5,12 +5,12 @@ Their labels come with the text, so nothing was annotated by hand:
     sotu-era          sentence   in which of four periods was this said?
     sotu-party        sentence   by a Democrat or by a Republican?
     sotu-order        pair       are these two sentences in their order, or were they swapped?
-    sotu-punctuation  tokens     which mark followed each word?  What follows a word matters, too
+    sotu-punctuation  tokens     which mark followed each word?  (the words after it matter, too)
     sotu-inserted     span       which sentence of this passage comes from another address?
 
-Nothing leaks.  The addresses to be measured on are those that pre-training held out (by year), so a model from
+Nothing leaks.  Models are measured on the addresses that pre-training held out (by year), so a model from
 `minibert pretrain` has never seen a word of them, with or without labels.  For sotu-party, no president of the dev
-part occurs in the training part: otherwise a model could learn who is speaking instead of for which party.
+part occurs in the training part: otherwise a model could learn to recognise the speaker instead of the party.
 Every choice is a function of the address alone, so the examples are the same on every machine.
 """
 
@@ -25,42 +25,40 @@ from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_ha
 from minibert.tasks.examples import Answer, SentenceExample, SpanExample, WordsExample
 from minibert.text.sentences import split_sentences
 
-TRAIN_EXAMPLES, DEV_EXAMPLES = 12_000, 1_500  # at most, spread evenly over the addresses
+TRAIN_EXAMPLES, DEV_EXAMPLES = 12_000, 1_500  # the most examples, spread evenly over the addresses
 
 ERAS = {"1790-1860": 1860, "1861-1913": 1913, "1914-1945": 1945, "1946-today": 9999}  # name -> its last year
-PASSAGE_WORDS = 50  # at least, in a passage of an era or a party; it ends with a sentence
+PASSAGE_WORDS = 50  # the fewest words in a passage of an era or a party; a passage ends with a sentence
 LONGEST_PASSAGE = 90
 
 PARTIES = ("Democratic", "Republican")
 FIRST_YEAR_OF_BOTH = 1861  # the Republicans' first president
 
 IN_ORDER, SWAPPED = "in order", "swapped"
-PAIR_WORDS = 5, 50  # fewest and most words of a sentence in a pair
+PAIR_WORDS = 5, 50  # the fewest and the most words of a sentence in a pair
 
 NO_MARK = "O"
 MARKS = {",": ",", ".": ".", "!": ".", "?": "?", ";": ";", ":": ":"}  # a mark -> its label
 AROUND_WORDS = "".join(MARKS) + "\"'“”‘’`()[]<>*_-—–…/&"  # characters that are stripped from the ends of a word
-WINDOW_WORDS = 64  # of a text whose marks are to be restored; it begins and ends anywhere
+WINDOW_WORDS = 64  # number of words in a text whose marks are to be restored; the text begins and ends anywhere
 
 QUESTION = "Which sentence was inserted?"
-AROUND = 4  # sentences of the address around the inserted one
-INSERTED_WORDS = 6, 40  # fewest and most words of each sentence of such a passage
+AROUND = 4  # number of the address's own sentences around the inserted one
+INSERTED_WORDS = 6, 40  # the fewest and the most words of each sentence in a passage with an inserted sentence
 
 
 def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, list]:
-    """The examples of a task to learn from, and those to measure on.
+    """The training examples and the dev examples of a task.
 
     task: one of SOTU_TASKS; held_out: the share that pre-training held out.
     Raises ValueError for any other task, ModuleNotFoundError without the package sotu.
     """
     if task not in SOTU_TASKS:
-        raise ValueError(f"there is no task {task!r}; choose one of {', '.join(SOTU_TASKS)}")
+        raise ValueError(f"unknown task {task!r}; choose one of {', '.join(SOTU_TASKS)}")
     parts = split_documents(list(read_corpus([DEFAULT_CORPUS])), held_out)
     if task == "sotu-party":
         parts = split_by_president(*parts)
-    make = SOTU_TASKS[task]
-    train: Any
-    dev: Any
+    make: Any = SOTU_TASKS[task]
     train, dev = ([list(make(document, random_of(document), part)) for document in part] for part in parts)
     if task == "sotu-party":
         train, dev = balanced(train), balanced(dev)  # otherwise always saying "Republican" would be right too often
@@ -68,10 +66,10 @@ def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, li
 
 
 def split_documents(documents: list[Document], held_out: float) -> tuple[list[Document], list[Document]]:
-    """The documents to learn from and those to measure on: the same split as in pre-training, see data/held_out.py."""
+    """The training documents and the dev documents, split as in pre-training (see data/held_out.py)."""
     chosen = held_out_documents(
-        np.array([stable_hash(document.group) for document in documents]),
-        np.array([stable_hash(document.name) for document in documents]),
+        np.array([stable_hash(document.group) for document in documents], np.uint64),
+        np.array([stable_hash(document.name) for document in documents], np.uint64),
         np.array([len(document.text) for document in documents]),
         held_out,
     )
@@ -80,9 +78,9 @@ def split_documents(documents: list[Document], held_out: float) -> tuple[list[Do
 
 
 def split_by_president(train: list[Document], dev: list[Document]) -> tuple[list[Document], list[Document]]:
-    """The same two parts, without the parties of the early republic, and without presidents of dev in train.
+    """The two parts, without the parties of the early republic, and in train without the presidents of dev.
 
-    Presidents are identified by surname, so that the two Bushes, say, count as one.
+    Presidents are identified by surname, so that, for example, the two Bushes count as one.
     """
 
     def of_two_parties(documents):
@@ -98,12 +96,12 @@ def split_by_president(train: list[Document], dev: list[Document]) -> tuple[list
 
 
 def random_of(document: Document) -> np.random.Generator:
-    """A generator that depends on the document's name alone."""
+    """A random generator that depends on the document's name alone."""
     return np.random.default_rng([1790, *document.name.encode()])
 
 
 def balanced(by_document: list[list[SentenceExample]]) -> list[list[SentenceExample]]:
-    """As many examples of one label as of the other, each document keeping its share of its label."""
+    """Equal numbers of examples of both labels, with each document keeping its share of its label."""
     groups: dict[str, list[SentenceExample]] = {}
     for examples in by_document:
         for example in examples:
@@ -113,7 +111,7 @@ def balanced(by_document: list[list[SentenceExample]]) -> list[list[SentenceExam
 
 
 def limited(by_document: list[list], most: int) -> list:
-    """All examples, or `most` of them: evenly spaced, so that each document keeps its share."""
+    """All examples, or `most` evenly spaced examples, so that each document keeps its share."""
     examples = [example for examples in by_document for example in examples]
     if len(examples) <= most:
         return examples
@@ -124,7 +122,7 @@ def limited(by_document: list[list], most: int) -> list:
 
 
 def passages(document: Document) -> Iterator[str]:
-    """The text of a document in pieces of whole sentences; sentences that are too long by themselves are left out."""
+    """The text of a document in passages of whole sentences, without sentences that are too long for a passage."""
     words: list[str] = []
     for sentence in split_sentences(document.text):
         more = sentence.split()
@@ -152,7 +150,7 @@ def party(document: Document, _random: np.random.Generator, _others: Sequence[Do
 
 
 def order(document: Document, random: np.random.Generator, _others: Sequence[Document]) -> Iterator[SentenceExample]:
-    """Neighbouring sentences, each sentence in one pair at most; a coin toss decides their order."""
+    """Pairs of neighbouring sentences in an order decided by a coin toss; each sentence is in one pair at most."""
     least, most = PAIR_WORDS
     sentences = split_sentences(document.text)
     for first, second in zip(sentences[::2], sentences[1::2], strict=False):
@@ -178,9 +176,9 @@ def punctuation(
 
 
 def words_and_marks(text: str) -> tuple[list[str], list[str]]:
-    """The words of a text in lower case, and the mark that followed each.
+    """The words of a text in lower case, and the mark that followed each word.
 
-    Of several marks the last one that has a label counts.  A piece without letters or digits is not a word: a dash
+    Of several marks, the last one that has a label counts.  A piece without letters or digits is not a word: a dash
     between spaces is left out.
 
     >>> words_and_marks('"Why," he asked -- "not now?"')
@@ -188,7 +186,7 @@ def words_and_marks(text: str) -> tuple[list[str], list[str]]:
     """
     words, labels = [], []
     for piece in text.lower().split():
-        if piece.isalnum():  # most are, which saves half of the time
+        if piece.isalnum():  # most words are, so this check saves half of the time
             words.append(piece)
             labels.append(NO_MARK)
             continue
@@ -207,7 +205,7 @@ def words_and_marks(text: str) -> tuple[list[str], list[str]]:
 
 
 def inserted(document: Document, random: np.random.Generator, others: list[Document]) -> Iterator[SpanExample]:
-    """Passages with a sentence from an address of another year; it never comes first or last."""
+    """Passages with a sentence from an address of another year, which is never the first or last sentence."""
     strangers = [other for other in others if other.group != document.group]
     if not strangers:
         return
@@ -226,7 +224,7 @@ def inserted(document: Document, random: np.random.Generator, others: list[Docum
 
 @lru_cache(maxsize=512)
 def sentences_of(text: str) -> list[str]:
-    """The sentences of an address, each in one line; cached, since every address supplies many others."""
+    """The sentences of an address, each on one line; cached, since each address supplies sentences to many others."""
     return [" ".join(sentence.split()) for sentence in split_sentences(text)]
 
 

@@ -25,7 +25,7 @@ from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, 
 from minibert.text import Tokenizer
 
 FILE = "task.json"
-RENAMED: dict[str, str] = {}  # a field's old name in that file -> its name today
+RENAMED: dict[str, str] = {}  # a field's old name in task.json -> its current name
 MODELS = {
     SENTENCE: BertForSequenceClassification,
     REGRESSION: BertForSequenceClassification,
@@ -33,7 +33,7 @@ MODELS = {
     SPAN: BertForQuestionAnswering,
     CHOICE: BertForMultipleChoice,
 }
-TOKENS_AT_A_TIME = 4096  # in evaluation
+TOKENS_AT_A_TIME = 4096  # the most tokens of a batch in evaluation
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class Task:
     labels: tuple[str, ...]
     max_length: int = 128
     pairs: bool = False
-    """the examples are pairs of sentences"""
+    """whether the examples are pairs of sentences"""
     columns: tuple[str | None, str | None, str | None] = (None, None, None)
-    """names of the columns of text, pair and label, if they are not the task's defaults"""
+    """the names of the columns of text, pair and label, if these are not the task's defaults"""
     stride: int = 128
     max_answer: int = 30
     n_best: int = 20
     null_threshold: float = 0.0
     may_lack: bool = False
-    """a text may have no answer"""
+    """whether a text may have no answer"""
     frozen: bool = False
-    """the model is a FeatureModel: a frozen encoder, and a small model on its vectors"""
+    """whether the model is a FeatureModel: a frozen encoder, and a small model on its vectors"""
 
     @property
     def kind(self) -> str:
@@ -84,11 +84,11 @@ class Task:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Task":
-        """The task of a folder.  Raises FileNotFoundError or ValueError if it holds no fine-tuned model."""
+        """The task of a folder.  Raises FileNotFoundError or ValueError if the folder holds no fine-tuned model."""
         path = Path(folder) / FILE
         if not path.is_file():
             raise FileNotFoundError(
-                f"{folder} holds no fine-tuned model (there is no {path}); expected the folder of a minibert finetune"
+                f"{folder} contains no fine-tuned model ({path} is missing); expected a folder from minibert finetune"
             )
         try:
             values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
@@ -102,7 +102,7 @@ class Task:
 
 
 def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> list[np.ndarray]:
-    """The model's scores of each feature, in order: the rows that the feature names, [R, classes].
+    """The model's scores [R, classes] of the rows that each feature names, in the order of the features.
 
     Sequences of similar length are computed together, without dropout.
     """
@@ -127,13 +127,13 @@ def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> l
 def predictions_of(
     model: TaskModel | FeatureModel, codec: Codec, examples: Sequence, features: Sequence[Feature] | None = None
 ) -> list[Prediction]:
-    """The model's predictions for examples.  features: theirs, if already computed."""
+    """The model's predictions for examples.  features: the features of the examples, if already computed."""
     features = codec.encode(examples) if features is None else features
     return codec.decode(examples, features, scores_of(model, features))
 
 
 def scores_by_name(task: Task, codec: Codec, examples: Sequence, predictions: Sequence[Prediction]) -> dict[str, float]:
-    """The task's metrics for some predictions."""
+    """The task's metrics for the predictions, by name."""
     truth = [codec.truth(example) for example in examples]
     answers = [prediction.answer for prediction in predictions]
     positive = task.labels[-1] if task.labels else None

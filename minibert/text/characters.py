@@ -1,9 +1,9 @@
-"""What BERT's normaliser needs to know about single characters.
+"""The properties of single characters that BERT's normaliser needs.
 
 Python's own tables cannot be used: they grow with every Python version, and they differ from the tables of
-`tokenizers` on about 500 characters.  The sets below are frozen in unicode_tables.py instead.  Two questions
-still go to Python's `unicodedata`, and only for characters in a frozen set: how a character decomposes, and its
-combining class.  Unicode's stability policy promises that neither answer ever changes once it has been given.
+`tokenizers` on about 500 characters.  The sets below are frozen in unicode_tables.py instead.  Only two properties
+are still looked up in Python's `unicodedata`, and only for characters in a frozen set: a character's decomposition
+and its combining class.  Unicode's stability policy promises that neither property of an assigned character changes.
 """
 
 import re
@@ -15,7 +15,7 @@ from minibert.text import unicode_tables
 
 
 class CharacterSet:
-    """A set of characters, kept as ranges of code points.
+    """A set of characters, stored as ranges of code points.
 
     >>> vowels = CharacterSet("61 65 69 6F 75")
     >>> "e" in vowels, "f" in vowels
@@ -37,7 +37,7 @@ class CharacterSet:
 
     @property
     def regex(self) -> str:
-        """The set as it is written between the brackets of a regular expression: f"[{...}]"."""
+        """The set as written between the brackets of a regular expression: f"[{...}]"."""
         return "".join(
             re.escape(chr(first)) + (f"-{re.escape(chr(last))}" if last > first else "")
             for first, last in zip(self._firsts, self._lasts, strict=True)
@@ -46,19 +46,19 @@ class CharacterSet:
 
 @cache
 def character_set(name: str) -> CharacterSet:
-    """One of the sets in unicode_tables.py by its name, such as "PUNCTUATION" (read at its first use)."""
+    """The set in unicode_tables.py with the given name, such as "PUNCTUATION" (parsed on first use)."""
     return CharacterSet(getattr(unicode_tables, name))
 
 
 def clean(character: str) -> str:
-    """The clean-up: control characters vanish, every kind of white space becomes a plain space."""
+    """The clean-up of one character: control characters vanish, and any white space becomes a plain space."""
     if character in character_set("WHITESPACE"):
         return " "
     return "" if character in character_set("REMOVED") else character
 
 
 def spread_chinese(character: str) -> str:
-    """Put a space on either side of a Chinese character, so that each is a word: Chinese is written without spaces.
+    """Put a space on either side of a Chinese character to make it a word, as Chinese is written without spaces.
 
     >>> spread_chinese("国"), spread_chinese("a")
     (' 国 ', 'a')
@@ -76,7 +76,7 @@ def decompose(character: str) -> str:
 
 
 def combining_class(character: str) -> int:
-    """Canonical combining class: 0 for a letter, else where the mark sits; NFD sorts neighbouring marks by it."""
+    """The canonical combining class, by which NFD sorts neighbouring marks: 0 for a letter, else the mark's place."""
     return unicodedata.combining(character) if character in character_set("COMBINING") else 0
 
 
@@ -86,7 +86,7 @@ def is_accent(character: str) -> bool:
 
 
 def lower(character: str) -> str:
-    """Lower-casing of one character, without looking at its neighbours: the Greek capital sigma is always σ.
+    """Lower-case one character without looking at its neighbours, so that the Greek capital sigma always becomes σ.
 
     >>> lower("É"), lower("Σ"), lower("ß"), len(lower("İ"))
     ('é', 'σ', 'ß', 2)
@@ -96,8 +96,8 @@ def lower(character: str) -> str:
 
 @cache
 def _lower_case() -> dict[str, str]:
-    """capital -> small, from the runs in unicode_tables.LOWER (`first-last/step+distance`)."""
-    small = {"\u0130": "i\u0307"}  # İ, the only character that becomes two: an i and a dot above
+    """Capital -> small letter, from the runs in unicode_tables.LOWER (`first-last/step+distance`)."""
+    small = {"\u0130": "i\u0307"}  # İ, the only character that becomes two characters: an i and a combining dot above
     for run in unicode_tables.LOWER.split():
         (parts,) = re.findall(r"^(\w+)(?:-(\w+))??(?:/(2))?([+-]\w+)$", run)
         first, last, step, distance = parts

@@ -1,8 +1,8 @@
 """A tokenizer's files in a model folder, as transformers reads and writes them.
 
-    vocab.txt               one token a line; the line's number, from 0, is its id
-    tokenizer_config.json   casing, special tokens and the rest
-    tokenizer.json          the `tokenizers` library's own file: vocabulary and settings in one
+    vocab.txt               one token per line; the number of the line, from 0, is the token's id
+    tokenizer_config.json   casing, special tokens and other settings
+    tokenizer.json          the `tokenizers` library's own file, with both vocabulary and settings
 
 minibert writes the first two.  It reads the vocabulary from vocab.txt or, where there is none, from tokenizer.json
 (which is what transformers writes today), and each setting from the first of tokenizer_config.json, tokenizer.json
@@ -21,14 +21,14 @@ _ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # i
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """The tokenizer of a model folder.
+    """Load the tokenizer of a model folder.
 
     Raises FileNotFoundError if the folder has neither vocab.txt nor tokenizer.json, and ValueError, naming file
-    and line, if one of them is damaged or describes a tokenizer that is not BERT's.
+    and line, if one of these files is damaged or describes a tokenizer that is not BERT's.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; a model folder with vocab.txt was expected")
+        raise FileNotFoundError(f"no such folder: {folder}; expected a model folder with vocab.txt or tokenizer.json")
     config_path, json_path, vocab_path = (
         folder / name for name in ("tokenizer_config.json", "tokenizer.json", "vocab.txt")
     )
@@ -39,7 +39,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     elif whole:
         source, vocabulary = json_path, _vocabulary_of(whole, json_path)
     else:
-        raise FileNotFoundError(f"{folder}: neither vocab.txt nor tokenizer.json is there, and one is needed")
+        raise FileNotFoundError(f"{folder} contains neither vocab.txt nor tokenizer.json; expected one of them")
 
     settings = _settings(config, whole)
     special_tokens = [
@@ -67,15 +67,15 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Writes vocab.txt and tokenizer_config.json into the folder, which is created if needed.
 
-    Each file is replaced in one step: it is the old one or the new one, never half of it.
+    Each file is replaced in one step, so a reader sees the old file or the new file, never a part.
     Raises FileExistsError if the folder holds a tokenizer.json, which transformers would read instead.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "tokenizer.json").exists():
         raise FileExistsError(
-            f"{folder / 'tokenizer.json'} is in the way: transformers would read it instead of the vocab.txt to be "
-            "written; delete it, or choose another folder"
+            f"{folder / 'tokenizer.json'} is in the way: transformers would read it instead of the new vocab.txt; "
+            "delete it or choose another folder"
         )
     for token_id, token in enumerate(tokenizer.vocabulary):
         if not token or "\n" in token or "\r" in token:
@@ -100,19 +100,19 @@ def read_vocabulary(path: str | Path) -> list[str]:
     Raises ValueError, naming file and line, for bytes that are not UTF-8, an empty line, or a duplicate
     token; FileNotFoundError if there is no such file.
     """
-    lines = [line.rstrip(" \t\r") for line in _read_text(Path(path)).split("\n")]  # splitlines would cut at U+2028
+    lines = [line.rstrip(" \t\r") for line in _read_text(Path(path)).split("\n")]  # splitlines would split at U+2028
     if lines[-1] == "":
         lines.pop()
     if not lines:
-        raise ValueError(f"{path}: the file is empty; one token a line was expected")
+        raise ValueError(f"{path} is empty; expected one token per line")
     first_seen: dict[str, int] = {}
     for number, token in enumerate(lines, start=1):
         if not token:
-            raise ValueError(f"{path}, line {number}: the line is empty; one token a line was expected")
+            raise ValueError(f"{path}, line {number} is empty; expected one token per line")
         if token in first_seen:
             raise ValueError(
-                f"{path}, line {number}: {token!r} is there a second time (first in line {first_seen[token]}); "
-                "each token must have one id"
+                f"{path}, line {number}: {token!r} is a duplicate (first in line {first_seen[token]}); "
+                "each token must occur once"
             )
         first_seen[token] = number
     return lines
@@ -139,17 +139,19 @@ def _vocabulary_of(whole: dict, path: Path) -> list[str]:
     if model.get("type", "WordPiece") != "WordPiece" or not isinstance(model.get("vocab"), dict):
         raise ValueError(f"{path}: expected a WordPiece model with a vocab, got type {model.get('type')!r}")
     if model.get("continuing_subword_prefix", "##") != "##":
-        raise ValueError(f"{path}: continuing_subword_prefix is {model['continuing_subword_prefix']!r}, not '##'")
+        raise ValueError(f"{path}: continuing_subword_prefix is {model['continuing_subword_prefix']!r}; expected '##'")
     id_of = model["vocab"]
     vocabulary = sorted(id_of, key=id_of.get)
     for expected, token in enumerate(vocabulary):
         if id_of[token] != expected:
-            raise ValueError(f"{path}: token {token!r} has id {id_of[token]} where {expected} was expected: no gaps")
+            raise ValueError(
+                f"{path}: token {token!r} has id {id_of[token]}; expected {expected}, as ids must have no gaps"
+            )
     return vocabulary
 
 
 def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | None]:
-    """The tokens that are matched in a text before anything else: token -> its id, or None if only named."""
+    """The tokens that are matched in a text before anything else: token -> id, or None if the file gives no id."""
     entries = [{**entry, "id": int(i)} for i, entry in (config.get("added_tokens_decoder") or {}).items()]
     entries += whole.get("added_tokens") or []
     for entry in entries:
@@ -157,7 +159,7 @@ def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | No
         if flags:
             raise ValueError(
                 f"{folder}: the added token {entry['content']!r} is marked {', '.join(flags)}, "
-                "which minibert does not support; only plain special tokens"
+                "which minibert does not support; expected only plain special tokens"
             )
     added = {entry["content"]: entry["id"] for entry in sorted(entries, key=lambda entry: entry["id"])}
     named = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
@@ -166,7 +168,7 @@ def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | No
 
 
 def _content(token: str | dict | None) -> str | None:
-    """Special tokens are written as strings, or as objects with their spelling in `content`."""
+    """The spelling of a special token, which is written as a string, or as an object with the spelling in `content`."""
     return token.get("content") if isinstance(token, dict) else token
 
 
@@ -186,7 +188,7 @@ def _read_json(path: Path) -> dict:
     try:
         content = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: this is not JSON ({error.msg})") from None
+        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content

@@ -1,9 +1,9 @@
-"""From the text as it was written to the text as WordPiece sees it, without losing where each character came from.
+"""From the text as written to the text as WordPiece sees it, keeping track of where each character came from.
 
 Four steps, as in google-research/bert's tokenization.py (class BasicTokenizer): clean up, put spaces around
 Chinese characters, strip accents, lower-case.  Every step looks at one character at a time, with one exception
 (the order of accents, below), so normalisation is a table from each character to its replacement, and the
-origin of each normalised character is the position of the one that it was made from.
+origin of each normalised character is the position of the character that it was made from.
 """
 
 import re
@@ -82,14 +82,14 @@ class Normaliser:
         return "".join(map(lower, text)) if self.lowercase else text
 
     def _normalise_with_order(self, text: str) -> tuple[str, list[int]]:
-        """The same, for text in which the order of accents matters.
+        """`normalise`, for text in which the order of accents matters.
 
-        NFD sorts the marks on a letter by their combining class.  That has no effect, as all of them are removed,
-        except for some 140 marks that `tokenizers`' table of accents does not contain.  It also decides the origins:
+        NFD sorts the marks on a letter by their combining class.  For most marks the sorting has no effect, as they are
+        removed, but `tokenizers`' table of accents lacks some 140 marks.  The sorted order also decides the origins:
         the library assigns the n-th part that starts a character to the n-th character, in the sorted order.
         """
         origins_before = []  # one for each character that is left after the clean-up
-        parts = []  # (part, whether it is the first that its character decomposes into)
+        parts = []  # (part, whether it is the first part of its character's decomposition)
         for index, character in enumerate(text):
             for prepared in self._prepare(character):
                 origins_before.append(index)
@@ -99,7 +99,7 @@ class Normaliser:
         for class_is_zero, group in groupby(parts, key=lambda part: combining_class(part[0]) == 0):
             run = list(group)
             if not class_is_zero:
-                run.sort(key=lambda part: combining_class(part[0]))  # stable, as NFD is
+                run.sort(key=lambda part: combining_class(part[0]))  # a stable sort, like NFD's
             for part, is_first in run:
                 started += is_first
                 made = "" if is_accent(part) else self._recase(part)

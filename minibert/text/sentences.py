@@ -1,8 +1,8 @@
 """Rule-based sentence splitting for prose.
 
-Good for edited English prose: speeches, news, books.  Known errors: a sentence that ends in a
-title or an initial ("Plan B. We ..." is not split), one that begins with a lower-case letter ("iPhones sell." joins
-the sentence before), a full stop without a space after it, and languages without `.`, `!` or `?`.
+The rules suit edited English prose: speeches, news, books.  They fail for a sentence that ends in a title or
+an initial ("Plan B. We ..." is not split), for a sentence that begins with a lower-case letter ("iPhones sell." joins
+the sentence before), for a full stop without a space after it, and for languages without `.`, `!` or `?`.
 """
 
 import re
@@ -14,13 +14,13 @@ _END = re.compile(
 )
 _LAST_WORD = re.compile(r"[\w.'’&-]+\Z")
 
-# Never the end of a sentence: a name or a number follows
+# Abbreviations that never end a sentence, because a name or a number follows
 _TITLES = frozenset(
     """mr mrs ms messrs mme mlle dr prof hon rev fr st ste mt ft gen col capt cpt lt maj sgt cpl pvt adm brig cmdr
     gov sen rep pres supt insp amb atty no nos art sec secs fig vol pp dept univ""".split()
 )
-_JOINERS = frozenset(["v", "vs", "viz", "cf", "ca", "approx"])  # never either; always lower-case
-# The end of a sentence only if a word follows that often begins one, as in "by the U.S. The ..."
+_JOINERS = frozenset(["v", "vs", "viz", "cf", "ca", "approx"])  # nor do these, always lower-case
+# Abbreviations that end a sentence only before a word that often begins one, as in "by the U.S. The ..."
 _SHORT = frozenset(
     """jr sr esq co cos inc corp ltd bros etc al ed eds assn ave blvd rd jan feb mar apr jun jul aug sept sep oct
     nov dec mon tue tues wed thu thurs fri sat sun ariz calif colo conn fla ga ill ind kans ky la mass md mich minn
@@ -59,11 +59,11 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _ends_sentence(before: str, mark: str, following: str) -> bool:
-    """before: the sentence so far, without the mark; following: the word that comes next."""
+    """Whether a mark ends a sentence; before: the sentence up to the mark; following: the word after the mark."""
     if following[0].islower():
         return False
     if _ENUMERATOR.fullmatch(before + mark):
-        return False  # "1. The ..." belongs together
+        return False  # "1. The ..." is one sentence
     if mark != ".":
         return True
     found = _LAST_WORD.search(before)
@@ -73,7 +73,7 @@ def _ends_sentence(before: str, mark: str, following: str) -> bool:
     if word in _JOINERS:
         return False
     if len(word) == 1 and word.isupper() and word not in "IVX":
-        return False  # an initial; I, V and X are numbers more often
+        return False  # an initial; but I, V and X are more often numbers
     dotted = "." in word.strip(".") and not any(character.isdigit() for character in word)  # but not "1.50"
     if dotted or (word.lower() in _SHORT and word[0].isupper()):
         return following.lower() in _BEGINNERS  # "U.S.", "p.m.", "Jr."

@@ -1,7 +1,7 @@
 """Text to token ids and back: BERT's tokenizer.
 
-Four steps: special tokens that are written in the text are set aside, the rest is normalised (normalisation.py)
-and cut into words, and each word into pieces of the vocabulary (wordpiece.py).
+There are four steps: special tokens that occur in the text are set aside, the rest is normalised (normalisation.py),
+the normalised text is cut into words, and each word is cut into pieces of the vocabulary (wordpiece.py).
 Ids and offsets equal those of the `tokenizers` library's BERT tokenizer on every input.
 """
 
@@ -16,8 +16,8 @@ from minibert.text.normalisation import Normaliser
 from minibert.text.wordpiece import CONTINUATION, chunk_pattern, split_into_pieces, word_pattern
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_CACHE_LIMIT = 200_000  # distinct chunks of text whose tokens are remembered: some 100 MB at most,
-_CACHED_LENGTH = 40  # as longer ones (Chinese, say, which has no spaces) seldom recur and are not kept
+_CACHE_LIMIT = 200_000  # how many distinct chunks of text have their tokens cached: some 100 MB at most,
+_CACHED_LENGTH = 40  # since longer chunks (for example in Chinese, which has no spaces) seldom recur and are not cached
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -28,7 +28,7 @@ class Encoding:
     ids: token ids.
     segment_ids: 0 for the first text, with its [CLS] and [SEP]; 1 for the second, with its [SEP].
     tokens: the tokens as the vocabulary spells them.
-    offsets: (start, end), the characters text[start:end] of the ORIGINAL text that the token was made from;
+    offsets: (start, end) of the token's origin, the characters text[start:end] of the ORIGINAL text;
         (0, 0) for a [CLS] or [SEP] that was added.
     special_mask: 1 for a [CLS] or [SEP] that was added, else 0.
     """
@@ -50,7 +50,7 @@ class Tokenizer:
     lowercase, strip_accents, tokenize_chinese_chars: see Normaliser.
     model_max_length: number of positions of the model; written to tokenizer_config.json, but not enforced.
     special_tokens: the five tokens that serve as [PAD], [UNK], [CLS], [SEP] and [MASK], in this order.
-    extra_special_tokens: more tokens of the vocabulary that are never split when they are written in a text.
+    extra_special_tokens: more tokens of the vocabulary that are never split when they occur in a text.
     Raises ValueError if the vocabulary holds a token twice or lacks a special token.
 
     >>> tokenizer = Tokenizer([*SPECIAL_TOKENS, "un", "##aff", "##able", "!"])
@@ -90,7 +90,7 @@ class Tokenizer:
         self._longest = max(map(len, self.vocabulary))
         self._special = _any_of(self.vocabulary[token_id] for token_id in self.special_ids)
         self._chunks, self._words = chunk_pattern(), word_pattern()
-        # chunk (text between white space) -> its token ids, and their offsets in the chunk
+        # chunk (text between white space) -> token ids, and the tokens' offsets in the chunk
         self._known: dict[str, tuple[tuple[int, ...], tuple[tuple[int, int], ...]]] = {}
 
     def __len__(self) -> int:
@@ -101,8 +101,7 @@ class Tokenizer:
         return self.normaliser.lowercase
 
     def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
-        """[CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
-
+        """Encode a text as [CLS] text [SEP], or a pair as [CLS] text [SEP] pair [SEP].
         max_length: at most this many tokens, special tokens included; the longer text of a pair is cut first, at its
         end. None: nothing is cut.
         Raises ValueError if a text holds a lone surrogate, or if max_length is too small for the special tokens.
@@ -112,7 +111,9 @@ class Tokenizer:
         if max_length is not None:
             n_special = 2 if pair is None else 3
             if max_length < n_special:
-                raise ValueError(f"max_length {max_length} is too small: [CLS] and [SEP] alone take {n_special}")
+                raise ValueError(
+                    f"max_length {max_length} is too small; expected at least {n_special} for [CLS] and [SEP]"
+                )
             keep_first, keep_second = longest_first(
                 len(first), 0 if second is None else len(second), max_length - n_special
             )
@@ -137,7 +138,7 @@ class Tokenizer:
         )
 
     def tokenize_ids(self, text: str) -> list[int]:
-        """The token ids of a text alone, without [CLS] and [SEP]; the fast path, for large corpora."""
+        """The token ids of a text without [CLS] and [SEP]: the fast path for large corpora."""
         check_text(text)
         ids = []
         known = self._known
@@ -151,7 +152,7 @@ class Tokenizer:
         return ids
 
     def _tokenize(self, text: str) -> list[tuple[int, tuple[int, int]]]:
-        """(id, (start, end)) of each token of a text."""
+        """The (id, (start, end)) of each token of a text."""
         check_text(text)
         tokens = []
         for part, special_id, offset in self._set_special_aside(text):
@@ -167,7 +168,7 @@ class Tokenizer:
         return tokens
 
     def _set_special_aside(self, text: str) -> Iterable[tuple[str, int | None, int]]:
-        """Cuts the text at the special tokens that are written in it: (part, its id if it is special, offset)."""
+        """Cuts a text at the special tokens in it: (part, the part's id if it is special, the part's offset)."""
         end = 0
         for match in self._special.finditer(text):
             if match.start() > end:
@@ -195,13 +196,13 @@ class Tokenizer:
                 spans.append((origins[first], origins[last] + 1))
         if len(self._known) >= _CACHE_LIMIT:
             self._known.clear()
-        found = tuple(ids), tuple(spans)  # the garbage collector soon stops tracking tuples, unlike lists
+        found = tuple(ids), tuple(spans)  # unlike lists, tuples are soon no longer tracked by the garbage collector
         if len(chunk) <= _CACHED_LENGTH:
             self._known[chunk] = found
         return found
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
-        """Token ids to text: pieces are joined into words, words by spaces, and `.`, `,`, `!`, `?` to the word before.
+        """Token ids to text: joins pieces into words, words by spaces, and `.`, `,`, `!`, `?` to the word before.
 
         Case, accents and the exact white space are lost.  Raises ValueError for an id outside the vocabulary.
         """
@@ -211,7 +212,9 @@ class Tokenizer:
         text = ""
         for position, token_id in enumerate(ids):
             if not 0 <= token_id < len(self.vocabulary):
-                raise ValueError(f"token id {token_id} is outside the vocabulary: 0 .. {len(self.vocabulary) - 1}")
+                raise ValueError(
+                    f"token id {token_id} is outside the vocabulary; expected 0 to {len(self.vocabulary) - 1}"
+                )
             token = self.vocabulary[token_id]
             if position > 0:
                 token = token.removeprefix(CONTINUATION) if token.startswith(CONTINUATION) else f" {token}"
@@ -222,7 +225,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
-        """Reads a model folder, ours or one that transformers wrote; see minibert.text.files.load_tokenizer."""
+        """Reads a model folder written by minibert or transformers; see minibert.text.files.load_tokenizer."""
         from minibert.text.files import load_tokenizer
 
         return load_tokenizer(folder)
@@ -234,14 +237,14 @@ class Tokenizer:
         save_tokenizer(self, folder)
 
 
-# What `tokenizers`' WordPiece decoder does to each token that follows another
+# The replacements that `tokenizers`' WordPiece decoder makes in each token after the first
 _CLEAN_UP = [(" " + mark, mark) for mark in (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")]
 
 
 def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
-    """How many tokens two texts keep when the longer one is cut first, as transformers' "longest_first" does it.
+    """How many tokens two texts keep when the longer one is cut first, as by transformers' "longest_first".
 
-    If both have to be cut, the shorter one gets the smaller half of the budget (the first text, on a tie).
+    If both have to be cut, the shorter text gets the smaller half of the budget (on a tie, the first text does).
 
     >>> longest_first(10, 4, 12), longest_first(10, 9, 7), longest_first(9, 10, 7), longest_first(3, 2, 9)
     ((8, 4), (4, 3), (3, 4), (3, 2))
@@ -263,23 +266,23 @@ def check_text(text: str) -> None:
     lone = _SURROGATE.search(text)
     if lone:
         raise ValueError(
-            f"lone surrogate U+{ord(lone[0]):04X} at position {lone.start()}: this is no valid Unicode text; "
-            "read it again with the right encoding, or drop it with text.encode('utf-8', 'ignore').decode()"
+            f"lone surrogate U+{ord(lone[0]):04X} at position {lone.start()}: this is not valid Unicode text; "
+            "read it again with the right encoding, or drop the surrogate with text.encode('utf-8', 'ignore').decode()"
         )
 
 
 def _check_vocabulary(vocabulary: Sequence[str], id_of: dict[str, int], special_tokens: Sequence[str]) -> None:
     if not vocabulary:
-        raise ValueError("the vocabulary is empty: learn one with minibert.text.learn_vocabulary")
+        raise ValueError("the vocabulary is empty; learn one with minibert.text.learn_vocabulary")
     if len(id_of) < len(vocabulary):
         second = next(i for i, token in enumerate(vocabulary) if id_of[token] != i)
         token = vocabulary[second]
-        raise ValueError(f"the vocabulary holds {token!r} twice: as ids {second} and {id_of[token]}")
+        raise ValueError(f"the vocabulary contains {token!r} twice, as ids {second} and {id_of[token]}")
     missing = [token for token in special_tokens if token not in id_of]
     if missing:
-        raise ValueError(f"the vocabulary lacks {', '.join(missing)}: BERT cannot do without its special tokens")
+        raise ValueError(f"the vocabulary lacks the special tokens {', '.join(missing)}, which BERT requires")
 
 
 def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
-    """Matches any of the tokens, the longest one where several begin at the same place."""
+    """A pattern that matches any of the tokens, and the longest one where several begin at the same place."""
     return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))

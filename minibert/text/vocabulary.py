@@ -1,9 +1,9 @@
 """Learning a WordPiece vocabulary: start from single characters, merge the most frequent neighbours, repeat.
 
-The algorithm is the one of `tokenizers`' WordPieceTrainer, which is byte-pair encoding (Sennrich et al. 2016,
+The algorithm is that of `tokenizers`' WordPieceTrainer: byte-pair encoding (Sennrich et al. 2016,
 arXiv 1508.07909, algorithm 1) with the pieces spelled as BERT spells them: `##` before a piece that does not
-begin a word.  (Google never published the trainer of BERT's own vocabulary; Schuster and Nakajima 2012 choose
-the pair whose merge raises the likelihood of a language model most; here the count of a pair stands in for that.)
+begin a word.  (Google never published the trainer of BERT's own vocabulary.  Schuster and Nakajima 2012 choose
+the pair whose merge raises the likelihood of a language model most; here the most frequent pair is chosen instead.)
 """
 
 import heapq
@@ -14,7 +14,7 @@ from minibert.text.normalisation import Normaliser
 from minibert.text.tokenizer import SPECIAL_TOKENS, check_text
 from minibert.text.wordpiece import CONTINUATION, chunk_pattern, word_pattern
 
-Pair = tuple[int, int]  # the ids of two pieces, side by side in some word
+Pair = tuple[int, int]  # the ids of two neighbouring pieces of a word
 
 
 def learn_vocabulary(
@@ -32,8 +32,8 @@ def learn_vocabulary(
 
     texts: read once, so it may be a generator over a large corpus; only the counts of words are kept.
     lowercase, strip_accents, tokenize_chinese_chars: see Normaliser; the Tokenizer must be given the same.
-    min_frequency: rarer pairs are not merged, so the vocabulary of a small corpus may stay below `size`.
-    limit_alphabet: how many characters, the most frequent ones, are kept.
+    min_frequency: pairs rarer than this are not merged, so the vocabulary of a small corpus may stay below `size`.
+    limit_alphabet: how many of the characters are kept, the most frequent ones.
     progress: called with (entries so far, size) after each merge.
     Raises ValueError if the texts hold no word, or if `size` is too small for the special tokens and characters.
 
@@ -48,15 +48,15 @@ def learn_vocabulary(
     ['##w', '##es', '##est', 'lo', 'low', 'ne', '##west', 'newest']
     """
     if isinstance(texts, str):
-        raise TypeError("texts is one str: pass a list of texts, such as [text]")
+        raise TypeError("texts is a single str; pass a list of texts, such as [text]")
     words = count_words(texts, Normaliser(lowercase, strip_accents, tokenize_chinese_chars))
     if not words:
-        raise ValueError("the texts hold no word to learn a vocabulary from: check that they are not empty")
+        raise ValueError("the texts contain no words to learn a vocabulary from; check that they are not empty")
     alphabet = most_frequent_characters(words, limit_alphabet)
     vocabulary = [*SPECIAL_TOKENS, *alphabet, *continuing_characters(words, alphabet)]
     if size < len(vocabulary):
         raise ValueError(
-            f"a vocabulary of {size} is too small: special tokens and characters alone take {len(vocabulary)}; "
+            f"a vocabulary of {size} is too small; special tokens and characters alone need {len(vocabulary)}; "
             "choose a larger size or a smaller limit_alphabet"
         )
     return merge_pairs(vocabulary, words, size, min_frequency, progress)
@@ -68,7 +68,7 @@ def count_words(texts: Iterable[str], normaliser: Normaliser) -> Counter[str]:
     >>> count_words(["To be, or not to be"], Normaliser())
     Counter({'to': 2, 'be': 2, ',': 1, 'or': 1, 'not': 1})
     """
-    chunks = Counter()  # the text between white space, as written: normalising each chunk once is far quicker
+    chunks = Counter()  # chunks as written, since normalising each distinct one once is far quicker
     find_chunks = chunk_pattern().findall
     for text in texts:
         check_text(text)
@@ -82,7 +82,7 @@ def count_words(texts: Iterable[str], normaliser: Normaliser) -> Counter[str]:
 
 
 def most_frequent_characters(words: Counter[str], limit: int) -> list[str]:
-    """The `limit` most frequent characters, the smaller code point first on a tie; sorted by code point."""
+    """The `limit` most frequent characters (the smaller code point on a tie), sorted by code point."""
     counts = Counter()
     for word, count in words.items():
         for character in word:
@@ -91,7 +91,7 @@ def most_frequent_characters(words: Counter[str], limit: int) -> list[str]:
 
 
 def continuing_characters(words: Iterable[str], alphabet: Iterable[str]) -> list[str]:
-    """The characters of the alphabet that occur inside words, spelled with `##`; sorted by code point."""
+    """The characters of the alphabet that occur inside words, spelled with `##` and sorted by code point."""
     inside = {character for word in words for character in word[1:]}
     return [CONTINUATION + character for character in alphabet if character in inside]
 
@@ -103,9 +103,9 @@ def merge_pairs(
     min_frequency: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """The loop: add the piece that the most frequent pair makes, until the vocabulary has `size` entries.
+    """Merge the most frequent pair into a new piece, again and again, until the vocabulary has `size` entries.
 
-    vocabulary: special tokens and characters.  Characters of a word that are not in it are left out of the word.
+    vocabulary: special tokens and characters.  Characters that are not in the vocabulary are left out of words.
     """
     vocabulary = list(vocabulary)
     id_of = {piece: piece_id for piece_id, piece in enumerate(vocabulary)}
@@ -113,13 +113,13 @@ def merge_pairs(
     counts = list(words.values())
 
     pair_counts: Counter[Pair] = Counter()
-    where: defaultdict[Pair, set[int]] = defaultdict(set)  # pair -> the words that may hold it
+    where: defaultdict[Pair, set[int]] = defaultdict(set)  # pair -> the words that may contain the pair
     for index, pieces in enumerate(spelled):
         for pair in zip(pieces, pieces[1:], strict=False):
             pair_counts[pair] += counts[index]
             where[pair].add(index)
 
-    # A heap gives the largest count at once.  Counts change while their entries are in it, so an entry is checked
+    # A heap gives the largest count at once.  Counts change while their entries are in the heap, so an entry is checked
     # when it is popped, and pushed back with the current count if that has changed.
     heap = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(heap)
@@ -159,7 +159,7 @@ def merge_pairs(
 
 
 def spell(word: str, id_of: dict[str, int]) -> list[int]:
-    """The ids of a word's characters: the first one plain, the others with `##`; unknown ones are left out."""
+    """The ids of a word's characters, the first one plain and the others with `##`, without unknown characters."""
     pieces = [word[0], *(CONTINUATION + character for character in word[1:])]
     return [id_of[piece] for piece in pieces if piece in id_of]
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 from minibert.text.characters import character_set
 
-CONTINUATION = "##"  # how a piece is spelled in the vocabulary when it does not begin a word
-MAX_WORD_LENGTH = 100  # characters; a longer "word" becomes a single [UNK]
+CONTINUATION = "##"  # the prefix, in the vocabulary, of a piece that does not begin a word
+MAX_WORD_LENGTH = 100  # in characters; a longer "word" becomes a single [UNK]
 
 
 def chunk_pattern() -> re.Pattern[str]:
-    """Matches each chunk of a text as it was written: a run without white space.
+    """A pattern that matches each chunk of a text as written: a run without white space.
 
     >>> chunk_pattern().findall("Don't\\tstop (now). ")
     ["Don't", 'stop', '(now).']
@@ -23,7 +23,7 @@ def chunk_pattern() -> re.Pattern[str]:
 
 
 def word_pattern() -> re.Pattern[str]:
-    """Matches each word of a normalised text: a punctuation mark alone, or a run without spaces or punctuation.
+    """A pattern for the words of normalised text: single punctuation marks, and runs without space or punctuation.
 
     >>> word_pattern().findall("don't stop (now).")
     ['don', "'", 't', 'stop', '(', 'now', ')', '.']
@@ -35,11 +35,11 @@ def word_pattern() -> re.Pattern[str]:
 def split_into_pieces(
     word: str, ids: Mapping[str, int], longest: int = MAX_WORD_LENGTH
 ) -> list[tuple[int, int, int]] | None:
-    """Greedy longest-match-first.
+    """Split a word greedily, taking the longest matching piece first.
 
     word: a non-empty word; ids: piece -> id; longest: length of the longest piece to look for.
     Returns a list of (id, start, end), the pieces word[start:end] in order, or None if some part of the word
-    matches no piece: then the whole word is unknown.
+    matches no piece, in which case the whole word is unknown.
 
     >>> ids = {"un": 0, "##aff": 1, "##able": 2, "##a": 3}
     >>> split_into_pieces("unaffable", ids)

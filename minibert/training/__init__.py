@@ -1,4 +1,4 @@
-"""Training: the optimiser and its schedule, the loop, evaluation, checkpoints."""
+"""Training: the optimiser and its schedule, the training loop, evaluation, and checkpoints."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["PretrainConfig", "pretrain"]
 
 
 def __getattr__(name: str) -> Any:
-    """`minibert.training.pretrain` on first use: --help should not wait for all that it imports."""
+    """Import `minibert.training.pretrain` on first use, so that --help does not wait for everything it imports."""
     if name != "pretrain":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from minibert.training.pretraining import pretrain

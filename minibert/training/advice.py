@@ -7,21 +7,21 @@ from minibert.training.config import PretrainConfig
 
 
 def when_out_of_memory(config: PretrainConfig, sequences: int, of_batch: int, length: int) -> str:
-    """sequences: in the micro-batch that did not fit; of_batch: in the whole batch; length: of each, in tokens."""
-    advice = f"lower --batch-tokens (now {config.batch_tokens}) or the length"
+    """Advice for a micro-batch of `sequences` sequences, of the batch's `of_batch`, each of `length` tokens."""
+    advice = f"lower --batch-tokens (now {config.batch_tokens}) or the sequence length"
     if sequences > 1:
         parts = min(2 * config.accumulate, of_batch)
         advice = (
-            f"cut batches into more parts with --accumulate {parts} (now {config.accumulate}; the result is the same), "
+            f"split batches into more parts with --accumulate {parts} (now {config.accumulate}; same result), "
             f"or {advice}"
         )
     if config.backend == "gpu" and config.precision in ("float32", "tf32"):
-        advice += "; --precision bfloat16 takes half as much for a token"
-    return f"{sequences} sequences of {length} tokens do not fit beside the model {config.size}: {advice}"
+        advice += "; --precision bfloat16 needs half as much memory per token"
+    return f"{sequences} sequences of {length} tokens do not fit in memory with the {config.size} model: {advice}"
 
 
 def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str:
-    """The loss of a step is NaN or infinite: the last good checkpoint, and what to try."""
+    """Advice when the loss of a step is NaN or infinite: where the last good checkpoint is, and what to try."""
     checkpoints = list_checkpoints(run)
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
     return (
@@ -31,7 +31,7 @@ def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str
 
 
 def when_finetuning_diverged(step: int, learning_rate: float) -> str:
-    """The loss of a step is NaN or infinite: what to try."""
+    """Advice on what to try when the loss of a step is NaN or infinite."""
     return (
         f"the loss became NaN or infinite at step {step}; try a lower --learning-rate (now {learning_rate:g}) "
         f"or a longer --warmup"

@@ -1,13 +1,13 @@
-"""Checkpoints: complete or absent, whatever happens while one is written.
+"""Checkpoints, each of which is complete or absent, whatever happens while it is written.
 
 A checkpoint is a folder that is written under a temporary name, flushed to disk, and renamed at the end:
 
     checkpoints/step-00001000/
         model.safetensors        the parameters
         optimizer.safetensors    both moments of AdamW
-        state.json               step, the checksum of the two others, and in float16 the loss scale
+        state.json               the step, the checksums of the two other files, and in float16 the loss scale
 
-There is no random generator state to keep: random numbers are a function of (seed, step).
+There is no state of a random generator to keep, because random numbers are a function of (seed, step).
 """
 
 import json
@@ -30,12 +30,12 @@ FILES = ("model.safetensors", "optimizer.safetensors")
 
 
 def save_checkpoint(run: Path, step: int, model: Any, optimizer: AdamW, keep: int) -> Path:
-    """Write the checkpoint of a step (steps done so far), and remove all but the newest `keep`.
+    """Write the checkpoint after `step` steps, and remove all but the newest `keep` checkpoints.
 
-    Raises OSError (a full disk, say); existing checkpoints are then left unchanged.
+    Raises OSError, for example if the disk is full; existing checkpoints are then left unchanged.
     """
     folder = run / FOLDER / folder_name(step)
-    with new_folder(folder, replace=True) as partial:  # a run resumed from an earlier step writes it again
+    with new_folder(folder, replace=True) as partial:  # a run resumed from an earlier step writes this checkpoint again
         files = {"model.safetensors": model.parameters.tensors(model.parameters.masters)}
         files["optimizer.safetensors"] = {
             f"{moment}.{name}": tensor
@@ -65,7 +65,7 @@ def list_checkpoints(run: Path) -> list[Path]:
 def load_checkpoint(folder: Path, model: Any, optimizer: AdamW) -> int:
     """Fill the model and the optimiser from a checkpoint; returns the number of steps done.
 
-    Raises ValueError when a file is missing, damaged (its checksum differs) or of another model.
+    Raises ValueError when a file is missing, is damaged (the checksum differs) or belongs to another model.
     """
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -74,12 +74,12 @@ def load_checkpoint(folder: Path, model: Any, optimizer: AdamW) -> int:
         raise damaged(folder, f"state.json cannot be read: {error}") from None
     check_format(state, folder / "state.json")
     if folder.name != folder_name(step) or set(checksums) != set(FILES):
-        raise damaged(folder, "state.json is not what was written")
+        raise damaged(folder, "state.json does not match the checkpoint")
     for name, expected in checksums.items():
         if not (folder / name).is_file():
             raise damaged(folder, f"{name} is missing")
         if sha256_of(folder / name) != expected:
-            raise damaged(folder, f"{name} is not what was written: its checksum differs")
+            raise damaged(folder, f"{name} does not match its checksum")
     fill(model.parameters, model.parameters.masters, read_tensors([folder / "model.safetensors"]), folder)
     model.parameters.round()
     moments = read_tensors([folder / "optimizer.safetensors"])
@@ -98,7 +98,9 @@ def folder_name(step: int) -> str:
 
 
 def damaged(folder: Path, what: str) -> ValueError:
-    return ValueError(f"checkpoint {folder} is damaged: {what}; delete that folder to resume from the one before it")
+    return ValueError(
+        f"checkpoint {folder} is damaged: {what}; delete this folder to resume from the previous checkpoint"
+    )
 
 
 def fill(parameters: Parameters, flat: Array, tensors: dict[str, np.ndarray], folder: Path) -> None:
@@ -107,6 +109,6 @@ def fill(parameters: Parameters, flat: Array, tensors: dict[str, np.ndarray], fo
         tensor = tensors.get(parameter.name)
         if tensor is None or tensor.shape != parameter.shape:
             raise ValueError(
-                f"checkpoint {folder} is of another model: {parameter.name} is missing or of another shape"
+                f"checkpoint {folder} is of a different model: {parameter.name} is missing or has a different shape"
             )
         flat[span] = parameters.backend.array(tensor.reshape(-1), dtype=parameters.master_dtype)

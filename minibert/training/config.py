@@ -1,4 +1,4 @@
-"""Every option of pre-training.  The command line is made from this dataclass."""
+"""Every option of pre-training, as a dataclass from which the command line is made."""
 
 import dataclasses
 import json
@@ -13,11 +13,11 @@ from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.ops.backend import CANNOT_EMULATE
 
-OPTIONS = "pretrain.json"  # the file in a run's folder that stores them
-RENAMED = {"position_start": "position_init"}  # an option's old name in that file -> its name today
-HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that do not define a run
+OPTIONS = "pretrain.json"  # the file in a run's folder that stores the options
+RENAMED = {"position_start": "position_init"}  # an option's old name in that file -> its current name
+HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that may change when a run is resumed
 
-# The defaults that --preset sets.  The three for GPUs train the same model; they differ in how much of a batch is on
+# The defaults that --preset sets.  The three GPU presets train the same model; they differ in how much of a batch is on
 # the device at a time (minibert/training/footprint.py computes the memory, tests/training/test_footprint.py compares).
 BASE_ON_A_GPU = dict(
     backend="gpu",
@@ -41,15 +41,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpu-16": dict(BASE_ON_A_GPU, accumulate=3),
     "gpu-24": dict(BASE_ON_A_GPU, accumulate=2),
 }
-# evaluations on the emulator take long: these are its defaults
+# the defaults for the emulator, on which evaluations take a long time
 EMULATED: dict[str, Any] = dict(final_pairs=8, eval_pairs=8)
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Learn a vocabulary from text, pre-train a BERT on it (masked tokens and next sentences), and show what it learnt.
+    """Learn a vocabulary from text, pre-train a BERT (masked tokens and next sentences), and show what it learnt.
 
-    Without arguments: a tiny BERT on every US State of the Union address, in a fresh folder under runs/.
+    Without arguments: a tiny BERT on all US State of the Union addresses, in a new folder under runs/.
     """
 
     corpus: Annotated[
@@ -59,98 +59,99 @@ class PretrainConfig:
     """Text to learn from: .txt files (blank lines between documents), .jsonl files with a field "text", folders of
     both, or - for standard input."""
     document_per_file: bool = False
-    """Treat each text file as one document, even if it has blank lines."""
+    """Treat each text file as one document, even if it contains blank lines."""
     out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/001, runs/002, …)")] = None
-    """Folder for the run, new or empty."""
+    """Folder for the run; must be new or empty unless --resume is given."""
     resume: bool = False
     """Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped."""
     seed: int = 0
-    """Seed of the weights, the order of the data, the pairs, the masks and the dropout."""
+    """Seed for the weights, the order of the data, the pairs, the masks and dropout."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Compute with cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
+    """Backend to compute with: cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
     emulate: bool = False
-    """Run the kernels of the gpu backend on the CPU, to inspect them, not to train (needs a C++ compiler). Evaluations
-    then use 8 pairs by default."""
+    """Run the gpu backend's kernels on the CPU, for inspection rather than training (requires a C++ compiler).
+    Evaluations then use 8 pairs by default."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
-    """Precision on a GPU: float32; tf32, products on tensor cores from rounded inputs; bfloat16 or float16 with master
-    weights in float32 (float16 scales its losses)."""
-    threads: int | None = None
-    """CPU threads; by default one for each core that this process may use."""
+    """Precision: float32; on a GPU also tf32 (products of rounded inputs on tensor cores), or bfloat16 or float16 with
+    master weights in float32 (float16 uses loss scaling)."""
+    threads: Annotated[int | None, Argument(default="(default: one per available core)")] = None
+    """Number of CPU threads."""
 
     preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
-    """Sets the defaults of all options below: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one
+    """Set the defaults of all options below: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one
     GPU with 8, 16 or 24 GB of memory."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
     vocab: Annotated[str | None, Argument(metavar="DIR", default="(default: learn one from the corpus)")] = None
-    """Use the vocabulary of this folder: vocab.txt and tokenizer_config.json, or tokenizer.json."""
+    """Folder of the vocabulary to use: vocab.txt and tokenizer_config.json, or tokenizer.json."""
     vocab_size: int = 8192
     """Size of the vocabulary to learn."""
     cased: bool = False
-    """Keep capitals and accents (in a vocabulary that is learnt here)."""
+    """Keep capitals and accents (only for a vocabulary learnt from the corpus)."""
     max_positions: int = 512
-    """Longest sequence that the model can read, in tokens."""
+    """Maximum sequence length of the model, in tokens."""
 
     steps: int = 10_000
     """Optimiser steps."""
     batch_tokens: int = 1024
-    """Tokens in a batch; a batch holds batch_tokens // length sequences."""
+    """Tokens per batch; a batch has batch_tokens // length sequences."""
     lengths: tuple[str, ...] = ("8:0.1:0.4", "16:0.2:0.4", "64:0.2:0.25", "128:0.5")
     """Phases of the training, in order: LENGTH:SHARE or LENGTH:SHARE:RATE, that is, sequence length in tokens, share
-    of the steps, and optionally a mask rate. Short sequences first: a neighbour is easy to find among 8 tokens, and
-    lost in the average of 128; and more masks at first give more to learn from in a step (docs/pretraining.md)."""
+    of the steps and, optionally, mask rate. Short sequences come first, because a neighbour is easy to find among 8
+    tokens but lost in the average of 128; more masks early on give each step more to learn from
+    (docs/pretraining.md)."""
     nsp_from: int = 64
-    """Train on next-sentence pairs from this length on; shorter sequences are windows of running text."""
+    """Use next-sentence pairs for sequences of at least this length; shorter ones are windows of running text."""
     random_positions: bool = True
-    """Start shorter windows at a random position, so that all positions are trained early."""
+    """Start shorter windows at a random position, so that all position embeddings are trained early."""
     accumulate: int = 1
-    """Cut each batch into this many micro-batches and add up their gradients: less memory, the same result."""
+    """Split each batch into this many micro-batches and sum their gradients: less memory, same result."""
 
     learning_rate: float = 2e-3
     """Peak learning rate, reached at the end of the warm-up."""
     warmup: float = 0.06
-    """Share of the steps over which the learning rate rises from 0; then it falls to 0 linearly."""
+    """Share of the steps over which the learning rate rises from 0; it then falls linearly to 0."""
     beta1: float = 0.9
-    """Decay of AdamW's first moment, per step."""
+    """AdamW's beta1, the decay rate of the first moment."""
     beta2: float = 0.98
-    """Decay of AdamW's second moment, per step (0.999 in the paper, whose runs have a million steps)."""
+    """AdamW's beta2, the decay rate of the second moment (0.999 in the paper, whose runs have a million steps)."""
     adam_eps: float = 1e-6
-    """Added to the square root of AdamW's second moment."""
+    """AdamW's epsilon, added to the square root of the second moment."""
     weight_decay: float = 0.01
     """Decoupled weight decay; biases and layer norms are not decayed."""
     bias_correction: bool = False
-    """Divide AdamW's moments by 1 - beta ** step (Kingma and Ba); BERT's own release does not."""
+    """Divide AdamW's moments by 1 - beta ** step (Kingma and Ba); the original BERT code does not."""
     clip: float = 1.0
     """Clip the gradient to this Euclidean norm."""
     dropout: float = 0.0
-    """Dropout rate after sub-layers and on attention probabilities. The paper uses 0.1; a tiny model that sees the
-    corpus only a few times underfits, and dropout would slow it down."""
+    """Dropout rate after sub-layers and on attention probabilities. The paper uses 0.1, but a tiny model that sees the
+    corpus only a few times underfits, and dropout would slow its training down."""
 
     init_std: Annotated[float | None, Argument(metavar="FLOAT", default="(default: 0.02 * sqrt(768 / width))")] = None
     """Standard deviation of the initial weights. The default keeps the scale of a layer's output as in the paper,
-    whose layers have 768 inputs and 0.02."""
+    which uses 0.02 with 768 inputs."""
     position_init: Literal["sinusoids", "normal"] = "sinusoids"
-    """Initial position embeddings: sinusoids, in which neighbours are similar, or normal, as in the paper."""
+    """Initial position embeddings: sinusoids, so that neighbours are similar, or normal, as in the paper."""
     mask_rate: float = 0.15
-    """Share of the tokens to predict, in evaluations and where --lengths gives no other."""
+    """Share of tokens to predict, in evaluations and in phases for which --lengths gives no mask rate."""
     whole_word: bool = False
     """Mask all pieces of a word together."""
 
     held_out: float = 0.05
-    """Share of the documents to hold out for evaluation, in whole groups (for the addresses: years)."""
+    """Share of documents to hold out for evaluation, in whole groups (for the addresses, years)."""
     eval_every: int = 1000
     """Steps between evaluations."""
     eval_pairs: int = 200
-    """Held-out pairs in each evaluation but the last."""
+    """Number of held-out pairs in each evaluation except the last."""
     final_pairs: int = 2000
-    """Held-out pairs in the last evaluation."""
+    """Number of held-out pairs in the last evaluation."""
     save_every: int = 500
     """Steps between checkpoints."""
     keep: int = 2
     """Number of checkpoints to keep."""
     log_every: int = 10
-    """Steps between readings of the losses; metrics.jsonl gets a line for every step."""
+    """Steps between reads of the losses from the device; metrics.jsonl gets a line for every step."""
 
     def __post_init__(self) -> None:
         at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
@@ -170,22 +171,26 @@ class PretrainConfig:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected more than 0")
         for name in ("beta1", "beta2", "dropout", "warmup"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 <= … < 1")
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 0 and below 1"
+                )
         for name in ("mask_rate", "held_out"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share above 0, below 1"
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share above 0 and below 1"
                 )
         if self.weight_decay < 0 or (self.init_std is not None and not self.init_std > 0):
-            raise ValueError("--weight-decay must not be below 0, and --init-std must be above 0")
+            raise ValueError("--weight-decay must be at least 0, and --init-std must be above 0")
         if self.preset != "laptop" and self.backend != "gpu":
-            raise ValueError(f"--preset {self.preset} is for a GPU; leave --backend {self.backend} out, or the preset")
+            raise ValueError(f"--preset {self.preset} requires a GPU; omit --backend {self.backend} or the preset")
         if self.precision != "float32" and self.backend != "gpu":
-            raise ValueError(f"--precision {self.precision} is for a GPU (--backend gpu); {self.backend} has float32")
+            raise ValueError(
+                f"--precision {self.precision} requires a GPU (--backend gpu); {self.backend} supports only float32"
+            )
         if self.emulate and self.backend != "gpu":
             raise ValueError(CANNOT_EMULATE.format(self.backend))
         if self.resume and self.out is None:
-            raise ValueError("--resume needs --out with the folder of the run to continue")
+            raise ValueError("--resume requires --out with the folder of the run to continue")
 
     def save(self, folder: Path | str) -> None:
         """Save the options in the run's folder."""
@@ -199,7 +204,7 @@ class PretrainConfig:
         """The options of the run in a folder.  Raises FileNotFoundError if there is no run."""
         path = Path(folder) / OPTIONS
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no pre-training run to resume (there is no {path})")
+            raise FileNotFoundError(f"{folder} contains no pre-training run to resume ({path} is missing)")
         try:
             values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
             for name in ("corpus", "lengths"):
@@ -208,11 +213,11 @@ class PretrainConfig:
         except FormatError:
             raise
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is damaged ({error}); the run cannot be resumed with it") from None
+            raise ValueError(f"{path} is damaged ({error}), so the run cannot be resumed; start a new run") from None
 
     @classmethod
     def defaults(cls, words: Iterable[str]) -> "PretrainConfig":
-        """The values of options not on the command line: those of the run to resume, otherwise the usual defaults."""
+        """The defaults of options not on the command line: the values of the run to resume, or the usual defaults."""
         words = list(words)
         out = value_of("--out", words)
         if "--resume" in words and out is not None:
@@ -222,14 +227,14 @@ class PretrainConfig:
         return cls(**others)
 
     def check_same_as(self, stored: "PretrainConfig") -> None:
-        """Raise ValueError if this call would continue a run with options other than those it was started with."""
+        """Raise ValueError if a run started with the options `stored` would be continued with different options."""
         for field in dataclasses.fields(self):
             here, there = getattr(self, field.name), getattr(stored, field.name)
             if field.name not in HOW_IT_WAS_CALLED and here != there:
                 option = f"--{field.name.replace('_', '-')}"
                 raise ValueError(
-                    f"{self.out} was started with {option} {there}, this call says {here}; "
-                    "leave the option out to resume, or start a new run with another --out"
+                    f"{self.out} was started with {option} {there}, but this call has {here}; "
+                    "omit the option to resume, or start a new run with another --out"
                 )
 
 

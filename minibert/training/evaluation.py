@@ -1,4 +1,4 @@
-"""Evaluation of masked tokens and sentence pairs, on documents that the model was not trained on."""
+"""Evaluation on masked tokens and sentence pairs of documents that the model was not trained on."""
 
 import math
 from collections.abc import Iterable
@@ -21,28 +21,28 @@ class Evaluation:
     nsp_accuracy: float | None
     """share of the pairs classified correctly; None without pairs"""
     masked: int
-    """masked tokens seen"""
+    """number of masked tokens evaluated"""
     pairs: int
-    """pairs seen"""
+    """number of pairs evaluated"""
 
     @property
     def figures(self) -> dict[str, float | None]:
-        """Losses and accuracies, under the same names as the objective's."""
+        """Losses and accuracies, under the names that the objective uses in its `figures`."""
         return {name: getattr(self, name) for name in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")}
 
     @property
     def perplexity(self) -> float:
-        """exp(mlm_loss): how many equally likely pieces the model effectively chooses among."""
+        """exp(mlm_loss), the number of equally likely pieces that the model effectively chooses among."""
         return math.exp(min(self.mlm_loss, 700))
 
 
 def evaluate(objective: MaskedLmAndNextSentence, batches: Iterable[MaskedBatch]) -> Evaluation:
-    """Run a model over batches, without dropout."""
+    """Evaluate an objective's model on batches, without dropout."""
     mlm = nsp = 0.0
     mlm_correct = nsp_correct = masked = pairs = 0
     for batch in batches:
         losses, _ = losses_of(objective, batch, keep_cache=False)
-        # a loss is a sum divided by the count of the global batch: multiply, to get the sum
+        # a loss is a sum divided by the count of the global batch; multiplying by the count gives the sum
         mlm += float(losses.mlm) * batch.mlm_count
         nsp += float(losses.nsp) * batch.nsp_count
         mlm_correct += int(losses.mlm_correct)

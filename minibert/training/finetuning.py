@@ -1,8 +1,8 @@
-"""Fine-tuning: a schedule of epochs for the loop, and its evaluations on a dev set.
+"""Fine-tuning: a schedule of epochs for the training loop, with evaluations on a dev set.
 
-Source: BERT paper, section 4.1 and appendix A.3: a few epochs, small batches, a rate that rises and falls linearly, the
-checkpoint that is best on the dev set.  Adam has bias correction, which the paper's release left out: without it
-training on small data often fails (Mosbach et al. 2021).
+Source: BERT paper, section 4.1 and appendix A.3: a few epochs, small batches, a learning rate that rises and falls
+linearly, and the checkpoint that is best on the dev set.  Adam has the bias correction that BERT's release left out:
+without bias correction, training on small data often fails (Mosbach et al. 2021).
 """
 
 import math
@@ -19,41 +19,41 @@ from minibert.training.advice import when_finetuning_diverged
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 
-LOOK_EVERY = 20  # steps between readings of the losses, at most
+LOOK_EVERY = 20  # the most steps between two readings of the losses
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The hyperparameters of a fine-tuning."""
+    """The hyperparameters of a fine-tuning run."""
 
     epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 5e-5
     warmup: float = 0.1
-    """share of the steps in which the rate rises"""
+    """share of the steps during which the learning rate rises"""
     weight_decay: float = 0.01
     clip: float = 1.0
     """gradients are scaled down to this norm"""
     seed: int = 0
-    """of the order and of dropout"""
+    """seed of the order of the examples and of dropout"""
     evaluations: int = 1
-    """in each epoch"""
+    """number of evaluations in each epoch"""
     patience: int | None = None
     """stop after this many evaluations without a better score; None: never"""
     accumulate: int = 1
-    """parts that each batch is cut into; the result is the same"""
+    """number of parts that each batch is cut into; the result does not depend on it"""
 
 
 @dataclass
 class History:
-    """The record of a fine-tuning."""
+    """The record of a fine-tuning run."""
 
     losses: list[tuple[int, float]] = field(default_factory=list)
     """(step, training loss) of every step"""
     evaluations: list[tuple[int, float, dict[str, float]]] = field(default_factory=list)
     """(step, epochs done, scores)"""
     best: int = -1
-    """which evaluation was the best"""
+    """index of the best evaluation"""
     stopped_early: bool = False
 
 
@@ -63,7 +63,7 @@ def order_of(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def steps_of(count: int, recipe: Recipe) -> int:
-    """The number of steps to train on that many features."""
+    """The number of steps that the recipe takes on `count` features."""
     return recipe.epochs * math.ceil(count / recipe.batch_size)
 
 
@@ -79,9 +79,9 @@ def fine_tune(
 ) -> History:
     """Train a model, and leave it with the weights that were best on the dev set.
 
-    features: what it learns from; make_batch(features of a part, number of the first, the whole batch) -> TaskBatch;
-    evaluate() -> scores by name, of which the first decides, the higher the better;
-    on_step, on_evaluation: called after each step, with the last loss that was read, and after each evaluation.
+    features: the training examples; make_batch(features of a part, number of the first, the whole batch) -> TaskBatch;
+    evaluate() -> scores by name, of which the first decides (higher is better);
+    on_step: called after each step with the last loss that was read; on_evaluation: called after each evaluation.
     Raises FloatingPointError if a loss is NaN or infinite.
     """
     parameters = objective.model.parameters
@@ -108,7 +108,7 @@ def fine_tune(
 
 
 class FineTuningWatch(Observer):
-    """Reads losses, evaluates in each epoch, remembers the best weights, and stops when patience runs out."""
+    """Reads the losses, evaluates in each epoch, keeps the best weights, and stops when patience runs out."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""How much memory a training step takes on a GPU: computed from shapes, before anything is allocated.
+"""How much memory a training step takes on a GPU, computed from shapes before anything is allocated.
 
-A layer keeps for its backward pass, for each token: its input, queries, keys, values and context (5 H), the normalised
-rows of both layer norms and the output of the first (3 H), and the feed-forward network's inside before and after its
-activation (2 F).  The last layer does so only for the rows that a loss reads.
+For its backward pass, a layer keeps for each token: its input, queries, keys, values and context (5 H), the normalised
+rows of both layer norms and the output of the first (3 H), and the feed-forward network's hidden units before and after
+the activation (2 F).  The last layer keeps these only for the rows that a loss reads.
 """
 
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ import numpy as np
 from minibert.models import BertConfig
 from minibert.nn.parameters import as_dtype
 
-SUMS = 4  # bytes of a number in float32: master weights, gradients, moments, and what kernels accumulate
+SUMS = 4  # bytes of a float32 number, the type of master weights, gradients, moments, and accumulators in kernels
 MASK_RATE = 0.15
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Memory, in bytes."""
+    """The memory of a training step by purpose, in bytes."""
 
     parameters: int
     """values, masters, gradients, both moments, and the mask of weight decay"""
     activations: int
-    """what the forward pass keeps"""
+    """activations that the forward pass keeps"""
     logits: int
-    """of the masked tokens, and their gradients"""
+    """logits of the masked tokens, and the gradients of these logits"""
     working: int
-    """the most that a backward pass needs on top of that"""
+    """the most that a backward pass needs in addition"""
 
     @property
     def total(self) -> int:
@@ -39,8 +39,8 @@ def footprint(
 ) -> Footprint:
     """The memory of one training step of BertForPreTraining.
 
-    parameters: how many there are; sequences, length: of a micro-batch, mask_rate of whose tokens are to be
-    predicted; precision: float32, tf32, bfloat16 or float16.
+    parameters: their number; sequences, length: the shape of a micro-batch; mask_rate: the share of its tokens that
+    are to be predicted; precision: float32, tf32, bfloat16 or float16.
     """
     size = as_dtype("float32" if precision == "tf32" else precision).itemsize
     width, inner, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size

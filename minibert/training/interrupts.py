@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that had nothing to save was stopped; exit_code: what a shell reports for a program ended by a signal."""
+    """Raised when a run that has nothing to save is stopped; exit_code: what a shell reports for the signal."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
@@ -13,7 +13,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """While entered, records SIGINT and SIGTERM instead of ending the process.
+    """A context manager that records SIGINT and SIGTERM, which otherwise end the process.
 
     signal      None, or the number of the signal that arrived
     urgent      True while nothing needs saving: a signal then raises Stopped at once
@@ -31,7 +31,7 @@ class StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self.before[number] = signal.signal(number, self.handle)
-            except ValueError:  # not the main thread, which alone may handle signals
+            except ValueError:  # not in the main thread, the only one that may handle signals
                 pass
         return self
 
@@ -41,7 +41,7 @@ class StopRequest:
 
     def handle(self, number: int, _frame: Any) -> None:
         if self.urgent or (self.signal is not None and number == signal.SIGINT):
-            raise Stopped(number, f"stopped by {signal.Signals(number).name}; go on with: {self.how_to_resume}")
+            raise Stopped(number, f"stopped by {signal.Signals(number).name}; resume with: {self.how_to_resume}")
         self.signal = number
 
     @property

@@ -1,4 +1,4 @@
-"""The loop: steps, and what happens between them.  Pre-training and fine-tuning share this loop."""
+"""The training loop, shared by pre-training and fine-tuning: the steps, and what happens between them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,69 +11,69 @@ from minibert.training.step import prepared, train_step
 
 @dataclass(frozen=True)
 class TakenStep:
-    """A completed step whose losses have not been read yet: on a GPU, reading waits for the device."""
+    """A completed step whose losses have not been read yet, because on a GPU reading them waits for the device."""
 
     number: int
     """counted from 1"""
     batch: list
     """the micro-batches, on the host"""
     losses: list
-    """of each micro-batch, on the device"""
+    """the losses of each micro-batch, on the device"""
     learning_rate: float
     gradient_norm: Any
     """0-d, on the device"""
 
 
 class Observer:
-    """What training does besides its steps.  Each method does nothing until a subclass overrides it.
+    """The actions of training other than its steps.  Each method does nothing until a subclass overrides it.
 
     The implementations are PretrainingWatch in pretraining.py and FineTuningWatch in finetuning.py.
     """
 
     def reads_losses(self, step: int, waiting: int) -> bool:
-        """Whether to read losses now; waiting: how many steps have not been read."""
+        """Whether to read losses now; waiting: the number of steps whose losses have not been read."""
         return False
 
     def read_losses(self, steps: list[TakenStep]) -> None:
         """Read and record the losses of some steps.  Raises FloatingPointError if a loss is NaN or infinite."""
 
     def took_step(self, step: int) -> None:
-        """After each step: a progress bar, say."""
+        """Called after each step, for example to update a progress bar."""
 
     def evaluates(self, step: int) -> bool:
         """Whether to evaluate after this step."""
         return False
 
     def evaluate(self, step: int) -> bool:
-        """Measure the model; True ends the training here."""
+        """Evaluate the model; the result True ends the training here."""
         return False
 
     def saves(self, step: int, stopping: bool) -> bool:
-        """Whether to save after this step; stopping: the training was asked to stop."""
+        """Whether to save after this step; stopping: True if the training was asked to stop."""
         return False
 
     def save(self, step: int) -> None:
         """Save the model and what is needed to resume."""
 
     def out_of_memory(self, step: int, batch: list) -> str:
-        """What to tell the user when a step (counted from 0) does not fit into memory."""
+        """The message for the user when a step (counted from 0) does not fit into memory."""
         return "a micro-batch does not fit into memory"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The steps of a training, with the batch and the learning rate of each."""
+    """The steps of a training run, with the batch and the learning rate of each step."""
 
     steps: int
-    """in all"""
+    """the total number of steps"""
     seed: int
-    """of the dropout"""
+    """the seed of dropout"""
     batch: Callable[[int], list]
     """step (from 0) -> its micro-batches, on the host"""
     learning_rate: Callable[[int], float]
     """step (from 0) -> its learning rate"""
     first: int = 0
-    """steps already taken, in a resumed run"""
+    """the number of steps already taken, in a resumed run"""
 
 
 def train(
@@ -83,7 +83,7 @@ def train(
     observer: Observer,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Take all steps, unless the observer or a request stops them early; returns the number of the last one.
+    """Take all steps, unless the observer or a request stops them early; returns the number of the last step.
 
     Each step is a function of its number alone, so a resumed training continues bit for bit.
     """
@@ -103,17 +103,17 @@ def train(
             raise MemoryError(observer.out_of_memory(step, batch)) from None
         step += 1
         if step < schedule.steps:
-            upcoming = next_batch()  # a GPU is still working on the step: nothing above waits for it
+            upcoming = next_batch()  # a GPU is still working on the step, as nothing above waits for it
 
         waiting.append(TakenStep(step, batch, losses, rate, norm))
-        stopping = asked_to_stop()  # asked once: a later signal is handled in the next step
+        stopping = asked_to_stop()  # asked only once per step, so a later signal is handled in the next step
         evaluates, saves = observer.evaluates(step), observer.saves(step, stopping)
         if evaluates or saves or step == schedule.steps or observer.reads_losses(step, len(waiting)):
-            observer.read_losses(waiting)  # also: a model whose loss is NaN is not saved
+            observer.read_losses(waiting)  # reading also ensures that a model whose loss is NaN is not saved
             waiting = []
         observer.took_step(step)
         ended = observer.evaluate(step) if evaluates else False
-        # saved after its evaluation: a run that is resumed here has the whole record of the steps before
+        # saved after the evaluation, so that a run resumed here has the complete record of the earlier steps
         if saves:
             observer.save(step)
         if ended or stopping:

@@ -1,6 +1,6 @@
 """The record of a run: metrics.jsonl, one JSON object a line, and its plot, loss.png.
 
-A line is of kind "train" (one training step) or "evaluation" (held-out text).
+The kind of a line is "train" (one training step) or "evaluation" (on held-out text).
 """
 
 import json
@@ -21,7 +21,7 @@ class Metrics:
     """Appends to a run's metrics.jsonl."""
 
     def __init__(self, run: Path, step: int):
-        """step: steps done so far; lines of later steps, written before a crash, are dropped: they will come again."""
+        """step: the steps done so far.  Lines of later steps (before a crash) are dropped: the steps are repeated."""
         self.path = run / FILE
         if self.path.exists():
             kept = [record for record in read_metrics(run) if record["step"] <= step]
@@ -37,7 +37,7 @@ class Metrics:
 
 
 def read_metrics(run: Path | str) -> list[dict]:
-    """The lines of RUN/metrics.jsonl; a last line that was cut off in a crash is left out."""
+    """The lines of RUN/metrics.jsonl, without a last line that was cut off in a crash."""
     records = []
     for line in (Path(run) / FILE).read_text(encoding="utf-8").splitlines():
         try:
@@ -48,15 +48,15 @@ def read_metrics(run: Path | str) -> list[dict]:
 
 
 COLOURS = {"training": "#2171b5", "held out": "#d94801", "baseline": "#555555"}
-POINTS = 200  # of the training curves: each is the mean of the steps around it
+POINTS = 200  # number of points of each training curve; each point is the mean of consecutive steps
 
 
 def plot_metrics(run: Path | str, title: str, baselines: dict[str, float] | None = None) -> Path:
-    """Draw RUN/loss.png from RUN/metrics.jsonl: losses above, accuracies below, MLM left, NSP right.
+    """Draw RUN/loss.png from RUN/metrics.jsonl: losses above, accuracies below, MLM on the left, NSP on the right.
 
     baselines: masked-token accuracies to draw as dashed lines, by name.
     """
-    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+    from matplotlib.figure import Figure  # matplotlib without pyplot opens no window and keeps no global state
 
     records = read_metrics(run)
     train = [record for record in records if record["kind"] == "train"]
@@ -83,7 +83,7 @@ def plot_metrics(run: Path | str, title: str, baselines: dict[str, float] | None
         panels[1, 0].axhline(100 * accuracy, color=COLOURS["baseline"], linestyle="--", linewidth=1)
         panels[1, 0].annotate(
             f"{name} {100 * accuracy:.1f} %",
-            (0.99, 100 * accuracy - 0.4),  # below the line: a model that has learnt anything is above it by then
+            (0.99, 100 * accuracy - 0.4),  # below the line, since any model that learns ends above it
             xycoords=("axes fraction", "data"),
             ha="right",
             va="top",
@@ -99,7 +99,7 @@ def plot_metrics(run: Path | str, title: str, baselines: dict[str, float] | None
 
 
 def points(records: Sequence[dict], key: str, scale: float) -> tuple[list[float], list[float]]:
-    """Steps and values of the records that have this value."""
+    """The steps and values of the records that contain `key`."""
     chosen = [record for record in records if record.get(key) is not None]
     return [record["step"] for record in chosen], [scale * record[key] for record in chosen]
 
@@ -111,7 +111,7 @@ def averaged(steps: Sequence[float], values: Sequence[float], width: int) -> tup
 
 
 def mark_lengths(panel: "Axes", train: Sequence[dict]) -> None:
-    """A vertical line, with its label, where the sequence length changes."""
+    """Draw a labelled vertical line at each step where the sequence length changes."""
     for before, after in zip(train, train[1:], strict=False):
         if before["length"] != after["length"]:
             panel.axvline(before["step"], color="#999999", linewidth=0.8, linestyle=":")

@@ -1,4 +1,4 @@
-"""The model card of a pre-training run: what it learnt from, how, and what it scored on held-out text."""
+"""The model card of a pre-training run: its data, its recipe, and its scores on held-out text."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from minibert.training.config import HOW_IT_WAS_CALLED, OPTIONS, PRESETS, Pretra
 
 ADDRESSES = {"name": "State of the Union addresses", "type": "sotu", "language": "en"}
 UNKNOWN_LICENCE = (
-    "minibert does not know the licence of these texts. State it here, with where they come from, before you publish "
+    "minibert does not know the licence of these texts. State it here, together with their source, before you publish "
     "the model."
 )
 HOW_TO_USE = """```
@@ -29,8 +29,8 @@ minibert fill FOLDER "the [MASK] of the union"
 ```
 
 In Python: `minibert.{name}.from_pretrained(FOLDER)`, or `transformers.{theirs}.from_pretrained(FOLDER)`."""
-LIMITS = """The model repeats what its text says and leaves out, with the views and the errors of its authors and times.
-It was measured on held-out text of the same source only. Do not use it to decide about people."""
+LIMITS = """The model reflects what its text says and omits, and the views and errors of its authors and times.
+It was evaluated only on held-out text from the same source. Do not use it to make decisions about people."""
 
 
 def pretraining_card(
@@ -43,13 +43,13 @@ def pretraining_card(
     evaluation: Mapping[str, Any] | None,
     baselines: Mapping[str, float],
 ) -> str:
-    """The card after a step.
+    """The model card after a step.
 
-    name: of the run; documents: those it learns from, and those held out; evaluation: the figures of the latest
-    evaluation and its `step`, None before the first; baselines: accuracies of the count-based baselines on the same
-    masked tokens, by name.
+    name: the run's; documents: the training documents and the held-out documents; evaluation: the figures of the
+    latest evaluation and its `step`, None before the first evaluation; baselines: accuracies of the count-based
+    baselines on the same masked tokens, by name.
     """
-    data = ADDRESSES if config.corpus in ((), (DEFAULT_CORPUS,)) else {"name": "text of your own", "type": "text"}
+    data = ADDRESSES if is_default_corpus(config) else {"name": "your own text", "type": "text"}
     scores = scores_of(evaluation)
     title = f"{name}: a {config.size} BERT, pre-trained with minibert"
     metadata = metadata_of(name, "fill-mask", data, {"type": "fill-mask", "name": "masked tokens"}, scores)
@@ -67,9 +67,9 @@ def pretraining_card(
 
 def scores_of(evaluation: Mapping[str, Any] | None) -> list[Score]:
     names = {
-        "mlm_accuracy": ("accuracy", "masked tokens guessed right"),
+        "mlm_accuracy": ("accuracy", "masked tokens predicted correctly"),
         "mlm_loss": ("cross_entropy", "masked tokens: cross-entropy (nats)"),
-        "nsp_accuracy": ("accuracy", "next sentence: pairs classified right"),
+        "nsp_accuracy": ("accuracy", "next sentence: pairs classified correctly"),
         "nsp_loss": ("cross_entropy", "next sentence: cross-entropy (nats)"),
     }
     known = evaluation or {}
@@ -87,16 +87,20 @@ def describe_model(model: Model, tokenizer: Tokenizer) -> str:
 
 
 def describe_data(config: PretrainConfig, learnt_from: DocumentSet, held_out: DocumentSet) -> str:
-    """Sources, sizes, what is held out, and the licence if it is known."""
+    """Describe the data: sources, sizes, what is held out, and the licence if it is known."""
     names = names_of(config.corpus) or (DEFAULT_CORPUS,)
     groups: Sequence[str] = held_out.groups
     some = ", ".join(groups[:16]) + (", …" if len(groups) > 16 else "")
-    licence = SOTU_LICENCE if set(names) == {DEFAULT_CORPUS} else UNKNOWN_LICENCE
+    licence = SOTU_LICENCE if is_default_corpus(config) else UNKNOWN_LICENCE
     return (
         f"Source: {', '.join(names)}. Learnt from {learnt_from.tokens:,} tokens in {len(learnt_from):,} documents; "
         f"held out: {held_out.tokens:,} tokens in {len(held_out):,} documents ({some}).\n\n"
         f"Licence of the data: {licence}"
     )
+
+
+def is_default_corpus(config: PretrainConfig) -> bool:
+    return set(config.corpus or (DEFAULT_CORPUS,)) == {DEFAULT_CORPUS}
 
 
 def names_of(sources: Sequence[str]) -> tuple[str, ...]:
@@ -105,13 +109,14 @@ def names_of(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def describe_recipe(config: PretrainConfig, step: int) -> str:
-    """The command, and the numbers that a reader looks for first."""
+    """Describe the recipe: the command, and the numbers that a reader looks for first."""
     defaults = PretrainConfig(**PRESETS[config.preset])
-    shown = dataclasses.replace(config, corpus=names_of(config.corpus))
+    vocabulary = config.vocab and Path(config.vocab).name
+    shown = dataclasses.replace(config, corpus=names_of(config.corpus), vocab=vocabulary)
     command = command_line("pretrain", shown, defaults, ("corpus",), HOW_IT_WAS_CALLED)
-    progress = "" if step == config.steps else f" So far {step:,} of them were taken."
+    progress = "" if step == config.steps else f" So far, {step:,} of these steps have been taken."
     return (
-        f"Masked tokens ({config.mask_rate:.0%} in evaluations) and next sentences from length {config.nsp_from} on. "
+        f"Masked tokens ({config.mask_rate:.0%} in evaluations) and, from length {config.nsp_from}, next sentences. "
         f"{config.steps:,} steps of {config.batch_tokens:,} tokens, phases {' '.join(config.lengths)} "
         f"(length:share:mask rate); AdamW, peak rate {config.learning_rate:g}, "
         f"betas {config.beta1:g} and {config.beta2:g}, decay {config.weight_decay:g}, "
@@ -123,10 +128,10 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
 def describe_scores(
     evaluation: Mapping[str, Any] | None, scores: Sequence[Score], baselines: Mapping[str, float]
 ) -> str:
-    """Held-out scores, and those of the count-based baselines on the same tokens."""
+    """Describe the held-out scores, and the scores of the count-based baselines on the same tokens."""
     if not scores or evaluation is None:
         return score_table(())
     counted = [
-        Score("accuracy", value, f"masked tokens guessed by counting: {name}") for name, value in baselines.items()
+        Score("accuracy", value, f"masked tokens predicted by counting: {name}") for name, value in baselines.items()
     ]
     return f"On held-out text after step {evaluation['step']:,}.\n\n{score_table([*scores, *counted])}"

@@ -1,4 +1,4 @@
-"""AdamW as in BERT, over the flat buffer of a model's parameters, and the learning rate schedule."""
+"""AdamW as in BERT, on the flat buffer of a model's parameters, and the learning rate schedule."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class AdamWSettings:
     eps: float = 1e-6
     weight_decay: float = 0.01
     bias_correction: bool = True
-    """divide the moments by 1 - beta ** step (Kingma and Ba 2015); BERT's release leaves that out"""
+    """whether to divide the moments by 1 - beta ** step (Kingma and Ba 2015), which BERT's release does not"""
     max_norm: float | None = 1.0
     """gradients are scaled down to this Euclidean norm; None: never"""
 
@@ -29,8 +29,8 @@ class AdamWSettings:
 class LossScale:
     """The factor that a float16 loss is multiplied by, so that its gradients are not too small for 16 bits.
 
-    It lives on the device, and so do the decisions: a step whose gradients overflow changes no parameter and halves the
-    scale; after `interval` consecutive good steps the scale doubles.  The host never waits for it.
+    The scale lives on the device, where it is also adjusted: a step whose gradients overflow changes no parameter and
+    halves the scale; after `interval` consecutive good steps the scale doubles.  The host never waits for the scale.
     Source: Micikevicius et al. 2018, "Mixed precision training", section 3.2.
 
     value         float32 (0-d array)
@@ -56,15 +56,15 @@ class LossScale:
         }
 
     def restore(self, state: dict[str, float]) -> None:
-        """Back to a `state`; what is missing in it starts afresh."""
+        """Return to a saved `state`; entries that are missing in it start afresh."""
         self.value[...] = self.backend.array(np.array(state.get("value", self.START), np.float32))
         self.good_steps[...] = self.backend.array(np.array(state.get("good_steps", 0), np.int32))
 
 
 class AdamW:
-    """AdamW's moments for one model, and its step.
+    """AdamW for one model: the moment estimates and the update step.
 
-    loss_scale: the LossScale of a model in float16, whose gradients are those of `loss_scale.value * loss`; else None.
+    loss_scale: the LossScale of a float16 model, whose gradients are those of `loss_scale.value * loss`; or None.
     """
 
     def __init__(self, parameters: Parameters, settings: AdamWSettings):
@@ -72,14 +72,14 @@ class AdamW:
         self.first_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.second_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.loss_scale = LossScale(parameters.backend) if parameters.dtype == np.float16 else None
-        self.half_precision = {}  # further arguments of the op: the rounded copy, and the scale of the gradients
+        self.half_precision = {}  # further arguments of the op: the rounded parameters, the gradients' scale
         if parameters.values is not parameters.masters:
             self.half_precision["copy"] = parameters.values
         if self.loss_scale is not None:
             self.half_precision["gradient_scale"] = self.loss_scale.value
 
     def step(self, number: int, learning_rate: float) -> Scalar:
-        """Update the parameters from their gradients.  number counts from 1.
+        """Update the parameters from their gradients.  number: the step's, counted from 1.
 
         Returns the gradients' norm (0-d array); with a loss scale, infinity or nan if the step was skipped.
         """
@@ -102,13 +102,13 @@ class AdamW:
         )
         if self.loss_scale is None:
             return norm
-        unscaled = norm / self.loss_scale.value  # before the scale changes
+        unscaled = norm / self.loss_scale.value  # computed before the scale changes
         self.loss_scale.update(norm)
         return unscaled
 
 
 def learning_rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
-    """The rate of a step (from 0): up to `peak` over the share `warmup` of the steps, then down to 0, linearly.
+    """The rate of a step (from 0), linear up to `peak` in the share `warmup` of the steps, then linear down to 0.
 
     Source: BERT paper, appendix A.2.
     """

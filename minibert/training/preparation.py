@@ -1,6 +1,6 @@
-"""What a run needs before its first step: a vocabulary, the corpus as token ids, a model.
+"""The preparation of a run before its first step: a vocabulary, the corpus as token ids, and a model.
 
-Each stage writes a complete file or folder into the run's folder, or nothing; a resumed run reuses them.
+Each stage writes either a complete file or folder into the run's folder, or nothing; a resumed run reuses the results.
 """
 
 import shutil
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 CORPUS = "corpus"  # the folder of token shards within a run
-STDIN = "stdin.txt"  # a copy: standard input can be read only once, and is needed twice
+STDIN = "stdin.txt"  # a copy of standard input, which can be read only once but is needed twice
 
 
 def check_before_anything_is_written(config: PretrainConfig) -> None:
@@ -43,20 +43,20 @@ def check_before_anything_is_written(config: PretrainConfig) -> None:
 
 
 def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
-    """The phases of --lengths.  Raises ValueError when the model, or a batch, is too short for them."""
+    """The phases of --lengths.  Raises ValueError when a length is too large for the model or for a batch."""
     phases = parse_phases(" ".join(config.lengths))
     for phase in phases:
         source = Pairs if phase.length >= config.nsp_from else Windows
         if phase.length < source.SHORTEST:
-            raise ValueError(f"--lengths has {phase.length} tokens; expected at least {source.SHORTEST} there")
+            raise ValueError(f"--lengths has a phase of {phase.length} tokens; expected at least {source.SHORTEST}")
     longest = max(phase.length for phase in phases)
     if longest > config.max_positions:
         raise ValueError(
-            f"--lengths has {longest} tokens, more than --max-positions {config.max_positions}; raise that"
+            f"--lengths has {longest} tokens, more than --max-positions {config.max_positions}; raise --max-positions"
         )
     if config.batch_tokens < longest:
         raise ValueError(
-            f"--batch-tokens {config.batch_tokens} holds no sequence of {longest} tokens (--lengths); raise it"
+            f"--batch-tokens {config.batch_tokens} is below the {longest} tokens of a sequence (--lengths); raise it"
         )
     if config.accumulate > config.batch_tokens // longest:
         raise ValueError(
@@ -67,7 +67,7 @@ def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
 
 
 def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
-    """The tokenizer of the run: the one in its folder, or that of --vocab, or one learnt from the corpus."""
+    """The tokenizer of the run: read from the run's folder, read from --vocab, or learnt from the corpus."""
     if (run / "vocab.txt").exists() and (run / "tokenizer_config.json").exists():
         return Tokenizer.load(run)
     if config.vocab is not None:
@@ -82,17 +82,17 @@ def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
 
 
 def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> Shards:
-    """The corpus as token ids, in the run's folder."""
+    """The corpus as token ids, stored in the run's folder."""
     folder = run / CORPUS
     if not folder.exists():
-        with byte_bar("cutting the corpus into tokens") as bar:
+        with byte_bar("tokenising the corpus") as bar:
             write_shards(documents_of(config, run), tokenizer, folder, progress=bar.update)
     (run / STDIN).unlink(missing_ok=True)
     return Shards(folder, tokenizer)
 
 
 def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTraining:
-    """The model of the run, before its first step."""
+    """The model of the run as it is before the first step."""
     shape = BertConfig.preset(
         config.size,
         len(tokenizer),
@@ -113,7 +113,7 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTra
 
 
 def backend_of(config: PretrainConfig) -> Backend:
-    """The backend for --backend, --emulate and --precision.  Raises RuntimeError if it is not available here."""
+    """The backend for --backend, --emulate and --precision.  Raises RuntimeError if it is not available."""
     backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
     if reason := why_not_in(backend, config.precision):
         raise RuntimeError(reason)
@@ -137,7 +137,7 @@ def copy_standard_input(path: Path) -> None:
 
 
 def counted(texts: Iterable, bar: "tqdm") -> Iterator:
-    """The texts, while a progress bar counts their lengths."""
+    """The texts, unchanged, while a progress bar counts their characters."""
     for text in texts:
         yield text
         bar.update(len(text))
@@ -149,10 +149,10 @@ def byte_bar(name: str) -> "tqdm":
 
 
 def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest: int) -> list[tuple[str, str]]:
-    """Held-out sentences with one word replaced by [MASK], and that word: the same ones at every evaluation.
+    """Held-out sentences in which one word is replaced by [MASK], each with that word; the same at every evaluation.
 
-    Sentences of 8 to 20 pieces that fit in `longest` tokens; the word is one piece, not punctuation, of four letters
-    or more.
+    The sentences have 8 to 20 pieces and fit in `longest` tokens; the word is a single piece of four letters or more,
+    not punctuation.
     """
     random = np.random.default_rng(1)
     starts = held_out.shards.sentence_starts
@@ -168,7 +168,7 @@ def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest
                 index = int(random.choice(hidden))
                 left, right = tokenizer.decode(ids[:index]), tokenizer.decode(ids[index + 1 :])
                 text = f"{left} [MASK] {right}"
-                again = tokenizer.encode(text).ids  # what fill_mask will see
+                again = tokenizer.encode(text).ids  # the ids that fill_mask will see
                 if len(again) <= longest and again.count(tokenizer.mask_id) == 1:
                     blanks.append((text, words[index]))
                     break

@@ -1,4 +1,4 @@
-"""`minibert pretrain`: what a run learns from, and what it does between two steps of the loop (loop.py)."""
+"""`minibert pretrain`: the data of a run, and the actions between two steps of the training loop (loop.py)."""
 
 import math
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ from minibert.training.step_bar import StepBar
 def pretrain(config: PretrainConfig) -> int:
     """Run `minibert pretrain`.  Returns 0, or 128 + the signal's number when the run was asked to stop.
 
-    Raises ValueError, OSError and FloatingPointError (the loss is NaN or infinite) with one line for the user.
+    Raises ValueError, OSError or FloatingPointError (the loss is NaN or infinite) with a one-line message.
     """
     require("pretrain", "safetensors", "matplotlib", "tqdm")
     keep_freed_memory()
@@ -53,13 +53,13 @@ def pretrain(config: PretrainConfig) -> int:
             pretraining = Pretraining(config, run)
         except Exception:
             if not config.resume:
-                discard(run, made)  # a mistake in the corpus, say: leave no half-made run behind
+                discard(run, made)  # for example because of a mistake in the corpus: leave no half-made run behind
             raise
         return pretraining.train(stop)
 
 
 class Pretraining:
-    """One run: its training data, its model, and what it is measured on."""
+    """One run: its training data, its model, and its held-out data."""
 
     def __init__(self, config: PretrainConfig, run: Path):
         self.config, self.run = config, run
@@ -85,7 +85,7 @@ class Pretraining:
         self.held_out.count_baselines(learnt_from)
 
     def train(self, stop: StopRequest) -> int:
-        """Take the remaining steps.  A resumed run goes through the same steps with the same numbers."""
+        """Take the remaining steps.  A resumed run takes the same steps with the same numbers."""
         config = self.config
         first = self.load_last_checkpoint() if config.resume else 0
         schedule = Schedule(
@@ -99,12 +99,12 @@ class Pretraining:
         )
         metrics = Metrics(self.run, first)
         stop.urgent = False
-        # no NumPy warnings for overflows: the watch reports a loss that is NaN or infinite
+        # no NumPy warnings about overflows, because the watch reports a loss that is NaN or infinite
         with StepBar(config.steps, first) as bar, np.errstate(all="ignore"):
             watch = PretrainingWatch(self, metrics, bar)
             step = train(self.objective, self.optimizer, schedule, watch, lambda: stop.signal is not None)
         if step < config.steps:
-            say("stopped", f"after step {step:,}, saved; go on with: {stop.how_to_resume}")
+            say("stopped", f"after step {step:,}, saved; resume with: {stop.how_to_resume}")
             return stop.exit_code
         say("model", f"{self.run} (a Hugging Face model folder); curves: {self.run / 'loss.png'}")
         say("try", f'minibert fill {self.run} "the [MASK] of the union"')
@@ -123,7 +123,7 @@ class Pretraining:
         )
 
     def load_last_checkpoint(self) -> int:
-        """Continue from the newest checkpoint; returns the number of steps done, 0 if there is none."""
+        """Continue from the newest checkpoint; returns the number of steps done, or 0 without a checkpoint."""
         checkpoints = list_checkpoints(self.run)
         step = load_checkpoint(checkpoints[-1], self.model, self.optimizer) if checkpoints else 0
         say("resume", f"from step {step:,} of {self.config.steps:,}")
@@ -131,7 +131,7 @@ class Pretraining:
 
 
 class PretrainingWatch(Observer):
-    """What a run does between two steps: it records losses, evaluates, and saves."""
+    """The actions of a run between two steps: it records losses, evaluates, and saves."""
 
     def __init__(self, pretraining: Pretraining, metrics: Metrics, bar: StepBar):
         self.pretraining, self.config, self.run = pretraining, pretraining.config, pretraining.run
@@ -144,7 +144,7 @@ class PretrainingWatch(Observer):
         return step % self.config.log_every == 0
 
     def read_losses(self, steps: list[TakenStep]) -> None:
-        """Write the lines of some steps.  FloatingPointError if a loss is NaN or infinite."""
+        """Record the losses of some steps.  Raises FloatingPointError if a loss is NaN or infinite."""
         data, optimizer = self.pretraining.data, self.pretraining.optimizer
         speed = self.bar.speed(sum(len(part.tokens.token_ids) for step in steps for part in step.batch))
         for step in steps:
@@ -152,7 +152,7 @@ class PretrainingWatch(Observer):
             values |= self.pretraining.objective.figures(step.batch, step.losses)
             values |= dict(learning_rate=step.learning_rate, gradient_norm=float(step.gradient_norm))
             if optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
-                values["gradient_norm"] = None  # float16 overflowed: the step was skipped, the loss scale halved
+                values["gradient_norm"] = None  # float16 overflowed, so the step was skipped and the loss scale halved
             if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + (values["gradient_norm"] or 0)):
                 raise FloatingPointError(when_pretraining_diverged(self.run, step.number, self.config.learning_rate))
             self.metrics.write("train", step.number, **values, tokens_per_second=round(speed))
@@ -162,7 +162,7 @@ class PretrainingWatch(Observer):
         return step % self.config.eval_every == 0 or step == self.config.steps
 
     def evaluate(self, step: int) -> bool:
-        """Measure on held-out documents and draw the curves; at the end, compare with the baselines."""
+        """Evaluate on held-out documents and draw the curves; at the end, compare with the baselines."""
         config, held_out, last = self.config, self.pretraining.held_out, step == self.config.steps
         result = held_out.measure(self.pretraining.objective, step, last)
         self.metrics.write("evaluation", step, **result.figures)
@@ -177,7 +177,7 @@ class PretrainingWatch(Observer):
         return step % self.config.save_every == 0 or step == self.config.steps or stopping
 
     def save(self, step: int) -> None:
-        """Save the model first, for `minibert fill` and others, then the checkpoint for resuming the run."""
+        """Save the model, for `minibert fill` and other commands, then the checkpoint for resuming the run."""
         model = self.pretraining.model
         self.metrics.flush()
         model.save_pretrained(self.run)
@@ -191,8 +191,8 @@ class PretrainingWatch(Observer):
 
 
 def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
-    """Print what there is to learn from, and what is held out."""
-    say("corpus", f"{learnt_from.tokens:,} tokens in {len(learnt_from):,} documents to learn from")
+    """Print the size of the training documents and of the held-out documents."""
+    say("corpus", f"{learnt_from.tokens:,} tokens in {len(learnt_from):,} documents for training")
     groups = held_out.groups
     names = ", ".join(groups[:16]) + (", …" if len(groups) > 16 else "")
     say("held out", f"{held_out.tokens:,} tokens in {len(held_out):,} documents: {names}")
@@ -219,4 +219,4 @@ def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase
             ).total
             for phase in phases
         )
-        say("memory", f"{expected / 1e9:.1f} GB on the device (estimate for one step)")
+        say("memory", f"{expected / 1e9:.1f} GB on the device (estimated for one step)")

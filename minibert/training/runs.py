@@ -1,4 +1,4 @@
-"""The folder of a run: finding it, making it, locking it, cleaning up."""
+"""The folder of a run: finding it, making it, locking it, and cleaning it up."""
 
 import fcntl
 import os
@@ -15,12 +15,13 @@ RUNS = "runs"  # default parent folder of runs
 
 
 def open_run(config: PretrainConfig) -> tuple[Path, bool]:
-    """The run's folder, new or that of the run to resume, and whether it was just made.
+    """The folder of a new run or of the run to resume, and whether the folder was just made.
 
     Raises FileExistsError when --out is not empty, FileNotFoundError or ValueError when there is no such run
-    to resume, or its options were different.
+    to resume or its options were different.
     """
-    if config.resume and config.out is not None:
+    if config.resume:
+        assert config.out is not None  # the configuration has seen to it
         run = Path(config.out)
         config.check_same_as(PretrainConfig.load(run))
         return run, False
@@ -29,10 +30,10 @@ def open_run(config: PretrainConfig) -> tuple[Path, bool]:
     else:
         run = Path(config.out)
         if run.exists() and not run.is_dir():
-            raise FileExistsError(f"--out {run} is a file; name a folder for the run")
+            raise FileExistsError(f"--out {run} is a file; choose a folder for the run")
         if run.is_dir() and not all(map(is_leftover, run.iterdir())):
-            what = "holds a run already" if (run / OPTIONS).exists() else "is not empty"
-            raise FileExistsError(f"--out {run} {what}; choose another folder, or continue a run with --resume")
+            what = "already contains a run" if (run / OPTIONS).exists() else "is not empty"
+            raise FileExistsError(f"--out {run} {what}; choose another folder, or continue the run in it with --resume")
         made = not run.exists()
         run.mkdir(parents=True, exist_ok=True)
     config.save(run)
@@ -50,7 +51,7 @@ def locked(run: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"{run} is being trained by another process; wait for it, or stop it first") from None
+            raise RuntimeError(f"{run} is being trained by another process; wait for it to finish or stop it") from None
         yield
     finally:
         os.close(handle)
@@ -66,12 +67,12 @@ def fresh_folder(parent: Path) -> Path:
             run = parent / f"{number:03d}"
             run.mkdir()
             return run
-        except FileExistsError:  # another run has just made it
+        except FileExistsError:  # another run has just made this folder
             number += 1
 
 
 def discard(run: Path, made: bool) -> None:
-    """Remove the files of a new run whose preparation failed, and its folder if it was made for the run."""
+    """Remove the files of a new run whose preparation failed, and the folder if it was made for the run."""
     for path in run.iterdir():
         remove(path)
     if made:
@@ -87,7 +88,7 @@ def sweep(run: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """True for a temporary name of ours: it begins with a dot and ends in .tmp or .old."""
+    """True if the name is one of minibert's temporary names, which begin with a dot and end in .tmp or .old."""
     return path.name.startswith(".") and path.suffix in (".tmp", ".old")
 
 

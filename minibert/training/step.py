@@ -1,4 +1,4 @@
-"""One training step: gradients of every micro-batch, then one update of the parameters."""
+"""One training step: the gradients of every micro-batch, then one update of the parameters."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from minibert.training.optimizer import AdamW
 
 
 def prepared(objective: Objective, batch: list) -> list:
-    """The micro-batches of a global batch, on the device: inputs and targets, as `train_step` takes them.
+    """The micro-batches of a global batch on the device, with inputs and targets as `train_step` takes them.
 
-    The loop calls it one step ahead: a GPU then computes while the host prepares.  Raises ValueError when an id or a
-    label is outside its table.
+    The loop calls this function one step ahead, so that a GPU computes while the host prepares.  Raises ValueError
+    when an id or a label is outside its table.
     """
     return [objective.prepare(part) for part in batch]
 
@@ -26,10 +26,10 @@ def train_step(
 ) -> tuple[list, Scalar]:
     """Take one step.
 
-    parts: the micro-batches of the global batch, `prepared`; their gradients add up to those of the
-    whole.  number: of the step, counted from 1; dropout_key: (seed, step), or None for no dropout.
-    Returns the losses of each part, and the gradient's norm (0-d arrays of the backend: reading them on a GPU waits for
-    it; for the norm, see AdamW.step).
+    parts: the micro-batches of the global batch, from `prepared`; their gradients add up to those of the global batch.
+    number: the step's, counted from 1; dropout_key: (seed, step), or None for no dropout.
+    Returns the losses of each part, and the gradient's norm (see AdamW.step), as 0-d arrays of the backend; reading
+    them from a GPU waits for the step to end.
     """
     objective.model.parameters.zero_gradients()
     losses = [add_gradients(objective, optimizer, part, dropout_key) for part in parts]
@@ -37,7 +37,7 @@ def train_step(
 
 
 def add_gradients(objective: Objective, optimizer: AdamW, part: Any, dropout_key: DropoutKey | None) -> Any:
-    """Add the gradients of one micro-batch to those of the parameters; returns its losses."""
+    """Add the gradients of one micro-batch to those of the parameters; returns the micro-batch's losses."""
     scale = 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value
     losses, cache = objective.losses(part, dropout_key)
     objective.losses_backward(cache, scale)

@@ -92,14 +92,14 @@ def test_a_contender_that_does_not_start_is_left_out_with_its_reason():
     report = measure(tiny_training(), ["minibert-reference", "stock-nonsense"], threads=1, repeats=1)
     assert list(report["contenders"]) == ["minibert-reference"]
     assert list(report["left_out"]) == ["stock-nonsense"]
-    assert report["left_out"]["stock-nonsense"].startswith("ValueError: there is no contender 'stock-nonsense'")
+    assert report["left_out"]["stock-nonsense"].startswith("ValueError: unknown contender 'stock-nonsense'")
     assert report["contenders"]["minibert-reference"]["peak_memory_mb"] > 10
     assert {"linear_forward", "attention_backward", "adamw"} <= set(report["ops"])
     assert 0 < report["step"]["share_of_sgemm"] < 1
 
 
 def test_without_minibert_there_is_no_measurement():
-    with pytest.raises(ContenderError, match="minibert-abacus did not run: ValueError: there is no backend 'abacus'"):
+    with pytest.raises(ContenderError, match="minibert-abacus did not run: ValueError: unknown backend 'abacus'"):
         measure(tiny_training(), ["minibert-abacus"], threads=1, repeats=1)
 
 

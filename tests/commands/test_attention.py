@@ -141,7 +141,7 @@ class TestInARealBrowser:
     [
         (["nowhere", "text"], "nowhere"),
         ([str(COURSE), "  "], "TEXT is empty"),
-        ([str(COURSE), "text", "--out", "nowhere/page.html"], "there is no folder nowhere"),
+        ([str(COURSE), "text", "--out", "nowhere/page.html"], "the folder nowhere does not exist"),
         ([str(COURSE), "union " * 300], "shorten it"),
     ],
 )

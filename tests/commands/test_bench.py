@@ -62,25 +62,28 @@ def test_peers_that_are_not_installed_are_left_out_with_the_reason(capsys, tiny,
     monkeypatch.setattr(bench, "measure", lambda work, names, **options: seen.append(names))
     bench.run(bench.BenchConfig(backend="reference"))
     assert seen == [["minibert-reference"]]
-    assert capsys.readouterr().err == 'peers are left out: torch not installed: pip install -e ".[peers]"\n'
+    assert capsys.readouterr().err == 'skipping the peers; torch not installed: pip install -e ".[peers]"\n'
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--size", "huge"], "--size huge: expected one of tiny, mini, small, medium, base, large"),
+        (["--size", "huge"], "--size is 'huge'; expected one of tiny, mini, small, medium, base, large"),
         (["--repeats", "0"], "--repeats is 0; expected at least 1"),
         (["--batch", "-1"], "--batch is -1; expected at least 1"),
         (["--threads", "0"], "--threads is 0; expected 1 to "),
         (["--threads", "100000"], "--threads is 100000; expected 1 to "),
         (["--length", "513"], "--length is 513; expected 5 to 512"),
         (["--vocab-size", "20"], "--vocab-size is 20; expected at least 300"),
-        (["--dropout", "1"], "--dropout is 1.0; expected 0 <= … < 1"),
-        (["--plot", "roof.bmp"], "--plot is roof.bmp; expected a file name in .png, .svg, .pdf"),
-        (["--backend", "gpu"], "--backend gpu: expected one of cpu, reference"),
-        (["--json", "/no/such/folder/b.json"], "--json /no/such/folder/b.json: there is no folder /no/such/folder"),
+        (["--dropout", "1"], "--dropout is 1.0; expected at least 0 and below 1"),
+        (["--plot", "roof.bmp"], "--plot is roof.bmp; expected a file name that ends in one of .png, .svg, .pdf"),
+        (["--backend", "gpu"], "--backend is 'gpu'; expected one of cpu, reference"),
+        (
+            ["--json", "/no/such/folder/b.json"],
+            "--json /no/such/folder/b.json: the folder /no/such/folder does not exist",
+        ),
         (["--json", "/proc/b.json"], "--json /proc/b.json cannot be written: "),
-        (["--json", "/dev/null"], "--json /dev/null is not a regular file"),
+        (["--json", "/dev/null"], "--json /dev/null exists and is not a regular file"),
     ],
 )
 def test_nonsense_is_told_in_one_line_before_anything_is_measured(capsys, monkeypatch, words, message):

@@ -58,7 +58,7 @@ def test_each_line_has_the_vector_that_it_has_alone(folder, backend, pooling, la
 
 def test_files_of_both_kinds(folder, lines, tmp_path, capsys):
     assert cli.main(["encode", str(folder), str(lines), "--out", str(tmp_path / "v.npy"), "--normalise"]) == 0
-    assert "5 vectors of 8 numbers, from 5 lines" in capsys.readouterr().out
+    assert "5 vectors of length 8 from 5 lines" in capsys.readouterr().out
     vectors = np.load(tmp_path / "v.npy")
     assert vectors.shape == (5, 8) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -78,12 +78,15 @@ def test_the_nearest_lines_come_first(folder, lines, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["encode", "{model}", "none.txt"], "there is no file none.txt"),
-        (["encode", "{model}", "{empty}"], "is empty: there are no lines"),
+        (["encode", "{model}", "none.txt"], "no such file: none.txt"),
+        (["encode", "{model}", "{empty}"], "is empty; expected at least one line"),
         (["encode", "{model}", "{latin}"], "is not UTF-8 at offset 3"),
         (["encode", "{model}", "{lines}", "--out", "v.txt"], "expected a name that ends in .npy or .safetensors"),
-        (["encode", "{model}", "{lines}", "--out", "none/v.npy"], "there is no folder none"),
-        (["encode", "{model}", "{lines}", "--layer", "5", "--out", "v.npy"], "layer 5: the model has layers 1 to 2"),
+        (["encode", "{model}", "{lines}", "--out", "none/v.npy"], "the folder none does not exist"),
+        (
+            ["encode", "{model}", "{lines}", "--layer", "5", "--out", "v.npy"],
+            "layer is 5; expected 0 (the embeddings) to 2",
+        ),
         (["encode", "/nowhere", "{lines}", "--out", "v.npy"], "/nowhere is not a folder"),
         (["search", "{model}", "{lines}"], "QUERY"),
         (["search", "{model}", "{lines}", "sun", "--top", "0"], "--top and --threads must be at least 1"),

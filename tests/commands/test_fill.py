@@ -57,7 +57,7 @@ def test_several_blanks_and_texts_are_told_apart(run_folder, capsys):
     [
         (["the state"], "no [MASK] in 'the state'"),
         (["[MASK]", "the state"], "no [MASK] in 'the state'"),
-        (["[MASK] " + "the " * 12], "the model reads at most 12"),
+        (["[MASK] " + "the " * 12], "but the model reads at most 12"),
         (["[MASK]", "--top", "0"], "--top is 0; expected at least 1"),
         ([], "missing TEXT ..."),
     ],
@@ -74,4 +74,4 @@ def test_a_missing_run_and_a_model_without_its_head_are_told_in_one_line(tmp_pat
     Bert(CONFIG).save_pretrained(tmp_path)
     Tokenizer(VOCABULARY).save(tmp_path)
     assert cli.main(["fill", str(tmp_path), "[MASK]"]) == 2
-    assert capsys.readouterr().err.endswith("cannot fill blanks: it was saved without its masked-LM head\n")
+    assert capsys.readouterr().err.endswith("cannot fill in blanks: the model was saved without its masked-LM head\n")

@@ -184,7 +184,7 @@ def test_a_slightly_wrong_kernel_is_told_in_sixteen_bits(gpu, monkeypatch):
 def test_a_report_that_cannot_be_written_is_told_before_anything_runs(gpu, tmp_path, capsys):
     assert cli.main(["selftest", "--emulate", "--out", str(tmp_path / "nowhere" / "report.txt")]) == 2
     printed = capsys.readouterr()
-    assert "there is no folder" in printed.err and "gradients" not in printed.out
+    assert "does not exist; create it" in printed.err and "gradients" not in printed.out
 
 
 def titles(backend, name, emulate):
@@ -198,8 +198,8 @@ def test_bfloat16_is_left_out_on_old_devices(gpu, monkeypatch):
     found = titles(gpu, "gpu", True)
     assert not any("bfloat16" in title for title in found) and any("float16" in title for title in found)
     reason = why_not_in(gpu, "bfloat16")
-    assert reason == "this GPU has compute capability 7.5 and bfloat16 needs 8.0: say --precision float16"
-    with pytest.raises(RuntimeError, match="say --precision float16"):
+    assert reason == "this GPU has compute capability 7.5, but bfloat16 requires 8.0; use --precision float16"
+    with pytest.raises(RuntimeError, match="use --precision float16"):
         backend_of(PretrainConfig(backend="gpu", emulate=True, precision="bfloat16"))
 
 

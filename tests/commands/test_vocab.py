@@ -26,7 +26,7 @@ def test_the_folder_holds_a_tokenizer_for_the_text(tmp_path, corpus, capsys):
     assert {"the", "union", "states"} <= set(tokenizer.encode("The Union states").tokens)
     printed = capsys.readouterr()
     assert printed.err == ""  # no progress bar where nobody looks
-    assert printed.out.startswith(f"{len(tokenizer)} entries, learnt in ")
+    assert printed.out.startswith(f"{len(tokenizer)} entries learnt in ")
     assert printed.out.endswith("for example: the state of the union is strong .\n")
 
 
@@ -42,7 +42,7 @@ def test_cased_keeps_capitals_apart(tmp_path, corpus):
 def test_a_vocabulary_that_is_there_is_kept(tmp_path, corpus, capsys, name):
     (tmp_path / name).write_text("precious")
     assert cli.main(["vocab", str(corpus), "--out", str(tmp_path)]) == 2
-    message = f"minibert: error: {tmp_path / name} is already there; choose another --out, or delete it\n"
+    message = f"minibert: error: {tmp_path / name} already exists; choose another --out or delete it\n"
     assert capsys.readouterr().err == message
     assert (tmp_path / name).read_text() == "precious"
 
@@ -54,7 +54,7 @@ def test_a_vocabulary_that_is_there_is_kept(tmp_path, corpus, capsys, name):
         (b"abc\xff\n", [], "is not UTF-8: byte 0xff at offset 3"),
         (b"some words\n", ["--size", "8"], "a vocabulary of 8 is too small"),
         (b"some words\n", ["--size", "0"], "--size is 0; expected at least 1"),
-        (None, [], "there is no corpus"),
+        (None, [], "no such corpus"),
     ],
 )
 def test_bad_input_is_told_in_one_line_and_nothing_is_written(tmp_path, capsys, content, options, message):

@@ -96,7 +96,7 @@ def test_missing_sources_are_refused_at_once(tmp_path):
     assert "nowhere.txt" in one_line(error)
     with pytest.raises(FileNotFoundError, match="no .txt or .jsonl file"):
         read_corpus([tmp_path])
-    with pytest.raises(ValueError, match="no corpus given"):
+    with pytest.raises(ValueError, match="no corpus was given"):
         read_corpus([])
 
 
@@ -132,10 +132,10 @@ def test_other_encodings_are_refused_with_file_and_offset(tmp_path, content, off
 @pytest.mark.parametrize(
     "line, message",
     [
-        ('{"text": "a"', "not JSON"),
-        ('["a"]', "has no text"),
-        ('{"words": "a"}', "has no text"),
-        ('{"text": 3}', "has no text"),
+        ('{"text": "a"', "not valid JSON"),
+        ('["a"]', "no text; each line"),
+        ('{"words": "a"}', "no text; each line"),
+        ('{"text": 3}', "no text; each line"),
         (r'{"text": "\ud800"}', "surrogate"),
     ],
 )

@@ -135,7 +135,7 @@ def test_decisions_depend_on_seed_step_and_sequence_only(tmp_path):
 def test_corpora_without_another_document_are_refused(tmp_path):
     for number, lengths in enumerate([[[5, 5, 5]], [[5, 5, 5], [7]]]):
         shards, _ = numbered_shards(tmp_path / f"shards{number}", lengths)
-        with pytest.raises(ValueError, match="at least two documents.*there are 1"):
+        with pytest.raises(ValueError, match="at least two documents.*found 1"):
             Pairs(shards.all(), 64)
 
 

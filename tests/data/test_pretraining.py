@@ -61,10 +61,10 @@ def test_phases_by_shares_of_steps(corpus):
         ("16:0.5 64:0.4", "sum to 1, got '16:0.5 64:0.4'"),
         ("16:1.5 64:-0.5", "above 0"),
         ("", "sum to 1"),
-        ("16:half 64:half", "'16:half' is no length:share"),
-        ("16:0.5:0.2:1 64:0.5", "'16:0.5:0.2:1' is no length:share"),
+        ("16:half 64:half", "'16:half' is not length:share"),
+        ("16:0.5:0.2:1 64:0.5", "'16:0.5:0.2:1' is not length:share"),
         ("16:0.5:1.2 64:0.5", "mask_rate must be above 0 and at most 1, got 1.2 at length 16"),
-        ("x", "'x' is no length:share"),
+        ("x", "'x' is not length:share"),
     ],
 )
 def test_bad_phases_are_refused(text, message):
@@ -232,8 +232,8 @@ def test_evaluation_takes_no_more_than_there_is(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"batch_tokens": 100}, "holds no sequence of 128"),
-        ({"batch_tokens": 1_000_000}, "corpus is too small: .* 62500 sequences of 16, and it has"),
+        ({"batch_tokens": 100}, "cannot hold a sequence of 128"),
+        ({"batch_tokens": 1_000_000}, "corpus is too small: .* 62500 sequences of 16 tokens, but the corpus has"),
         ({"steps": 0}, "at least 1 step"),
         ({"mask_rate": 0}, "mask_rate"),
         ({"mask_rate": 1.5}, "mask_rate"),
@@ -249,7 +249,7 @@ def test_bad_options_are_refused(corpus, options, message):
 
 def test_another_tokenizer_is_refused(corpus):
     shards, _ = corpus
-    with pytest.raises(ValueError, match="another vocabulary"):
+    with pytest.raises(ValueError, match="a different vocabulary"):
         PretrainingData(shards.all(), ToyTokenizer(), PHASES, 100, 0, BatchOptions(1024))
 
 

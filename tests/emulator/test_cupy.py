@@ -104,7 +104,7 @@ def test_strings_and_objects_are_refused():
 def test_what_is_not_there_says_so():
     with pytest.raises(AttributeError, match="check that CuPy has it"):
         cp.einsum  # noqa: B018
-    with pytest.raises(AttributeError, match="check that CuPy's have it"):
+    with pytest.raises(AttributeError, match="check that CuPy's arrays have it"):
         cp.ones(2).argmax()
 
 

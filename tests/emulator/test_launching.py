@@ -64,17 +64,17 @@ def test_parameters_are_described(module):
 
 
 WRONG = [
-    (dict(n=2), "argument 2 (int): int64 was given (a Python int is passed in 64 bits), int32 is expected"),
-    (dict(f=0.5), "argument 5 (float): float64 was given (a Python float is passed in 64 bits), float32"),
-    (dict(u=np.int32(3)), "argument 4 (unsigned int): int32 was given, uint32 is expected"),
-    (dict(flag=np.int8(1)), "argument 7 (bool): int8 was given, bool is expected"),
-    (dict(n=np.zeros(1, np.int32)), "argument 2 (int): an array (1,) was given, a value is expected"),
+    (dict(n=2), "argument 2 (int): expected int32, got int64 (a Python int is passed in 64 bits)"),
+    (dict(f=0.5), "argument 5 (float): expected float32, got float64 (a Python float is passed in 64 bits)"),
+    (dict(u=np.int32(3)), "argument 4 (unsigned int): expected uint32, got int32"),
+    (dict(flag=np.int8(1)), "argument 7 (bool): expected bool, got int8"),
+    (dict(n=np.zeros(1, np.int32)), "argument 2 (int): expected a value, got an array of shape (1,)"),
     (dict(n="two"), "argument 2 (int): str 'two' cannot be passed"),
-    (dict(two=np.int32(1)), "argument 8 (Two): int32 was given, a structured scalar of 8 bytes is expected"),
-    (dict(x=np.float32(1)), "an array is expected (or np.uintp(0))"),
-    (dict(x=[1.0]), "argument 0 (const float*): list [1.0] was given, an array is expected"),
-    (dict(x=np.uintp(4096)), "an array is expected (or np.uintp(0))"),
-    (dict(x=np.ones(1)), "argument 0 (const float*): an array of float64 was given, float32 is expected"),
+    (dict(two=np.int32(1)), "argument 8 (Two): expected a structured scalar of 8 bytes, got int32"),
+    (dict(x=np.float32(1)), "expected an array (or np.uintp(0))"),
+    (dict(x=[1.0]), "argument 0 (const float*): expected an array (or np.uintp(0)), got list [1.0]"),
+    (dict(x=np.uintp(4096)), "expected an array (or np.uintp(0))"),
+    (dict(x=np.ones(1)), "argument 0 (const float*): expected an array of float32, got float64"),
     (dict(x=np.ones((4, 4), np.float32).T), "argument 0 (const float*): the array (4, 4) is not contiguous"),
     (dict(x=np.ones(8, np.float32)[::2]), "argument 0 (const float*): the array (4,) is not contiguous"),
 ]
@@ -117,10 +117,10 @@ def test_empty_arrays(module):
 @pytest.mark.parametrize(
     "grid, block, message",
     [
-        (0, 32, "grid 0: expected from 1 to"),
+        (0, 32, "grid is 0; expected 1 to"),
         ((1, 65536), 32, "grid (1, 65536): expected"),
         (1, 1025, "block 1025: expected"),
-        (1, (32, 33), "block (32, 33, 1) has 1056 threads, expected at most 1024"),
+        (1, (32, 33), "block (32, 33, 1) has 1056 threads; expected at most 1024"),
         (1, (1, 1, 65), "block (1, 1, 65): expected"),
         ((1, 1, 1, 1), 1, "expected a number of blocks, or a tuple of one to three"),
         (1, 1.5, "block 1.5: expected a number of threads"),
@@ -146,7 +146,7 @@ def test_dynamic_shared_memory_must_be_asked_for(module):
     assert x.tolist() == [1] * 32
     with pytest.raises(emulator.LaunchError, match="set max_dynamic_shared_size_bytes first"):
         kernel(1, 32, (x,), shared=48 * 1024 + 1)
-    with pytest.raises(emulator.LaunchError, match="232448 at most"):
+    with pytest.raises(emulator.LaunchError, match="at most 232448"):
         kernel.max_dynamic_shared_size_bytes = 228 * 1024
     kernel.max_dynamic_shared_size_bytes = 227 * 1024
     kernel(1, 32, (x,), shared=227 * 1024)

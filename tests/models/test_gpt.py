@@ -89,7 +89,7 @@ def test_a_folder_is_loaded_as_what_it_is(tmp_path):
     assert np.array_equal(logits_of(again, tokens), logits_of(model, tokens))
     with pytest.raises(
         ValueError,
-        match="is_decoder is True, a model that reads from left to right; BertForPreTraining looks both ways",
+        match="is_decoder is True, but BertForPreTraining reads in both directions",
     ):
         BertForPreTraining.from_pretrained(tmp_path / "gpt", "reference")
     with pytest.raises(ValueError, match="is_decoder is False"):
@@ -97,6 +97,6 @@ def test_a_folder_is_loaded_as_what_it_is(tmp_path):
     BertForPreTraining(small_config(), "reference").save_pretrained(tmp_path / "bert")
     with pytest.raises(
         ValueError,
-        match="config.json: is_decoder is False, a model that looks both ways; GptForCausalLM reads from left to right",
+        match="config.json: is_decoder is False, but GptForCausalLM reads from left to right",
     ):
         GptForCausalLM.from_pretrained(tmp_path / "bert", "reference")

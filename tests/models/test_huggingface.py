@@ -165,7 +165,7 @@ class TestRefusals:
 
     def test_pickles(self, folder):
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-        self.refused(folder, ValueError, "pytorch_model.bin", "run code", "save_pretrained")
+        self.refused(folder, ValueError, "pytorch_model.bin", "run arbitrary code", "save_pretrained")
 
     def test_half_a_file(self, folder):
         path = folder / "model.safetensors"
@@ -183,7 +183,7 @@ class TestRefusals:
     def test_an_index_that_names_a_missing_file(self, folder):
         in_shards(folder)
         (folder / "model-00002-of-00002.safetensors").unlink()
-        self.refused(folder, FileNotFoundError, "model-00002-of-00002.safetensors", "the index names it")
+        self.refused(folder, FileNotFoundError, "model-00002-of-00002.safetensors", "listed in the index")
 
     def test_another_shape(self, folder):
         rewrite(folder, lambda tensors: {**tensors, "bert.pooler.dense.bias": np.zeros(3, np.float32)})

@@ -12,11 +12,12 @@ from minibert.models.model_card import GENERATED, Score, as_yaml, card, command_
 from minibert.tasks.config import FinetuneConfig
 from minibert.tasks.model_card import fine_tuning_card
 from minibert.training.config import HOW_IT_WAS_CALLED, PRESETS, PretrainConfig
+from minibert.training.model_card import is_default_corpus
 
 yaml = pytest.importorskip("yaml")
 hub = pytest.importorskip("huggingface_hub")
 
-SCORES = [Score("accuracy", 0.41234, "masked tokens guessed right"), Score("cross_entropy", 3.5, "cross-entropy")]
+SCORES = [Score("accuracy", 0.41234, "masked tokens predicted correctly"), Score("cross_entropy", 3.5, "cross-entropy")]
 DATA = {"name": "letters: a “test”", "type": "text", "language": "en"}
 
 
@@ -93,5 +94,23 @@ def test_the_card_of_a_fine_tuned_model_has_its_command_and_no_path_of_this_mach
     assert read == dataclasses.replace(config, run="001", train="train.tsv")
     assert "| span f1 | 50.0% |\n| pearson | 0.250 |" in text
     data = hub.ModelCard(text).data
-    assert (data.base_model, data.pipeline_tag) == ("001", "text-classification")
+    assert (data.base_model, data.pipeline_tag) == (None, "text-classification")
     assert [result.metric_type for result in data.eval_results] == ["span_f1", "pearson"]
+
+
+def test_what_a_card_must_not_say(tmp_path, monkeypatch):
+    """A folder called sotu is not the addresses; a local run is no base model; transformers reads no features."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sotu").mkdir()
+    assert is_default_corpus(PretrainConfig()) and is_default_corpus(PretrainConfig(corpus=("sotu",)))
+    assert not is_default_corpus(PretrainConfig(corpus=(str(tmp_path / "sotu"),)))
+    config = FinetuneConfig(run="sotu", task="sst2", train="my train.tsv")
+    text = fine_tuning_card("001", config, (), (1, 1), {}, "try it")
+    assert "base_model" not in text and "--train 'my train.tsv'" in text and "library_name" in text
+    text = fine_tuning_card("001", dataclasses.replace(config, run="a/b", frozen=True), (), (1, 1), {}, "try it")
+    assert 'base_model: "a/b"' in text and "finetune a/b" in text and "library_name" not in text
+
+
+def test_a_name_that_is_not_utf8_is_no_error(tmp_path):
+    write_card(tmp_path, card("caf\udce9", metadata(), {"Data": "caf\udce9"}))
+    assert "# caf?" in (tmp_path / "README.md").read_text(encoding="utf-8")

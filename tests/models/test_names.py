@@ -84,7 +84,7 @@ def test_a_published_model_comes_by_name_and_revision(hub, tmp_path):
 def test_a_model_of_pickles_is_refused_with_the_command_that_converts_it(hub, tmp_path):
     hub()
     (tmp_path / "snapshot").mkdir()
-    with pytest.raises(ValueError, match=r"old/bert holds no safetensors.*from_pretrained\('old/bert'\)"):
+    with pytest.raises(ValueError, match=r"old/bert has no safetensors.*from_pretrained\('old/bert'\)"):
         find_model("old/bert")
 
 
@@ -93,13 +93,13 @@ def test_a_folder_is_taken_first_and_has_no_revisions(hub, tmp_path):
     (tmp_path / "bert").mkdir()
     assert find_model("bert") == find_model(tmp_path / "bert").relative_to(tmp_path)
     assert not fake.asked
-    with pytest.raises(ValueError, match="--revision main is for published models"):
+    with pytest.raises(ValueError, match="--revision main applies only to published models"):
         find_model("bert", "main")
 
 
 def test_what_cannot_be_had_is_told(hub, monkeypatch, tmp_path):
     hub(error=RuntimeError("404 Client Error. Repository Not Found\nfor url"))
-    with pytest.raises(OSError, match="no published model of that name came: 404 Client Error"):
+    with pytest.raises(OSError, match="no published model of that name could be downloaded: 404 Client Error"):
         find_model("nobody/nothing")
     with pytest.raises(FileNotFoundError, match="is not a folder; expected a model folder"):
         find_model(tmp_path / "nothing")

@@ -223,7 +223,7 @@ def test_an_output_layer_of_another_task_is_replaced_only_where_labels_are_given
 
 def test_what_does_not_fit_is_refused():
     batch = task_batch("classes", np.random.default_rng(5))
-    with pytest.raises(ValueError, match="names of its classes"):
+    with pytest.raises(ValueError, match="names of the classes"):
         BertForSequenceClassification(small_config(), "reference")
     model = task_model("classes", "reference")
     with pytest.raises(ValueError, match="label 3 is outside the model's table of 3"):
@@ -239,7 +239,7 @@ def test_what_does_not_fit_is_refused():
         run_losses(task_model("span", "reference"), replace(span, labels=np.full((3, 2), 9, np.int32)))
     with pytest.raises(ValueError, match="label 2 is outside"):
         run_losses(task_model("choice", "reference"), replace(choice, labels=np.array([2, 0], np.int32)))
-    with pytest.raises(ValueError, match="not a multiple"):
+    with pytest.raises(ValueError, match="expected a multiple"):
         replace(choice, choices=3)
     with pytest.raises(ValueError, match="expected 0, 1, 2"):
         from minibert.nn.config import read_labels

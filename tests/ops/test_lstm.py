@@ -84,5 +84,5 @@ def test_time_steps():
 
 def test_the_gpu_backend_says_that_it_has_none(gpu):
     assert not gpu.has("lstm") and gpu.has("attention")
-    with pytest.raises(NotImplementedError, match="the backend gpu has no lstm: use --backend cpu"):
+    with pytest.raises(NotImplementedError, match="the gpu backend does not support lstm; use --backend cpu"):
         gpu.lstm_forward(None)

@@ -164,7 +164,7 @@ def test_several_seeds_have_a_mean_and_a_deviation(pretrained, tmp_path, capsys)
     accuracies = [scores["accuracy"] for scores in result.all_scores]
     assert f"accuracy {np.mean(accuracies):.1%} ± {np.std(accuracies, ddof=1):.1%}" in printed
     assert result.scores["accuracy"] == max(accuracies)
-    assert "24 to learn from, 8 to measure on" in printed
+    assert "24 for training, 8 for evaluation" in printed
     seeds = [json.loads(line)["seed"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert sorted(set(seeds)) == [0, 1, 2]
 
@@ -268,7 +268,7 @@ class TestPredict:
         assert got.startswith("class ") and got.endswith("\tthe cat hates a tree\tit is bad\n")
         monkeypatch.setattr("sys.stdin", io.StringIO("the cat hates a tree\n"))
         assert cli.main(["predict", str(folders["pair"])]) == 2
-        assert "standard input, line 1: 1 columns; expected two texts with a tab" in capsys.readouterr().err
+        assert "standard input, line 1: 1 columns; expected two texts separated by a tab" in capsys.readouterr().err
 
     def test_numbers(self, folders, monkeypatch, capsys):
         float(self.ask(monkeypatch, capsys, folders["regression"], "the cat hates a tree\n").split("\t")[0])
@@ -309,29 +309,32 @@ class TestPredict:
 
     def test_a_folder_that_was_not_fine_tuned(self, pretrained, capsys):
         assert cli.main(["predict", str(pretrained)]) == 2
-        assert "holds no fine-tuned model" in capsys.readouterr().err
+        assert "contains no fine-tuned model" in capsys.readouterr().err
 
 
 FROZEN = ["--task", "sentence", "--train", "{train}", "--frozen"]
 BAD = [  # options, words of the message
-    (["--task", "mood"], "there is no task 'mood'"),
-    (["--task", "sst2"], "--task sst2 (sentiment (SST-2)) needs --train FILE"),
-    (["--task", "sotu-era", "--train", "x.tsv"], "brings its own data"),
-    (["--task", "sentence", "--train", "none.csv"], "there is no file none.csv"),
+    (["--task", "mood"], "unknown task 'mood'"),
+    (["--task", "sst2"], "--task sst2 (sentiment (SST-2)) requires --train FILE"),
+    (["--task", "sotu-era", "--train", "x.tsv"], "comes with its own data"),
+    (["--task", "sentence", "--train", "none.csv"], "no such file: none.csv"),
     (["--task", "sentence", "--train", "{train}", "--epochs", "0"], "--epochs is 0; expected at least 1"),
     (
         ["--task", "sentence", "--train", "{train}", "--dev", "{strange}"],
-        "strange.jsonl, line 1: the label 'ugly' does not occur in training; those are bad, good",
+        "strange.jsonl, line 1: the label 'ugly' does not occur in the training data, which has the labels bad, good",
     ),
     (["--task", "sentence", "--train", "{same}"], "all training examples have the label 'good'"),
-    (["--task", "sentence", "--train", "{train}", "--dev-examples", "40"], "too few to set 40 aside"),
+    (["--task", "sentence", "--train", "{train}", "--dev-examples", "40"], "too few to hold out 40"),
     (["--task", "regression", "--train", "{train}"], "expected a number"),
-    (["--task", "span", "--train", "{train}"], "there is no 'answers'"),
-    (["--task", "sentence", "--train", "{train}", "--precision", "float16"], "--precision float16 is for a GPU"),
-    (["--task", "regression", "--train", "{train}", "--frozen"], "--frozen is for classes of sentences and words"),
-    ([*FROZEN, "--layers", "9", "--head", "linear"], "--layers 9: the model"),
-    ([*FROZEN, "--head", "linear"], "--layers last-four: the model has 2 layers"),
-    (FROZEN, "--head bilstm is for words"),
+    (["--task", "span", "--train", "{train}"], "'answers' is missing"),
+    (["--task", "sentence", "--train", "{train}", "--precision", "float16"], "--precision float16 requires a GPU"),
+    (
+        ["--task", "regression", "--train", "{train}", "--frozen"],
+        "--frozen supports only classes of sentences or words",
+    ),
+    ([*FROZEN, "--layers", "9", "--head", "linear"], "--layers is 9; expected 0"),
+    ([*FROZEN, "--head", "linear"], "--layers last-four requires at least 4 layers, but the model has 2"),
+    (FROZEN, "--head bilstm supports only words"),
 ]
 
 

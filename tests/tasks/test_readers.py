@@ -148,43 +148,43 @@ def test_without_labels_for_prediction(tmp_path):
 
 BAD = [
     ("sst2", "a.tsv", "", "a.tsv is empty"),
-    ("sst2", "a.tsv", "sentence\tlabel\n", "a.tsv has no examples"),
-    ("sst2", "a.tsv", "sentence\tlabel\nso\t1\nso\tgood\t1\n", "a.tsv, line 3: 3 columns, expected 2"),
-    ("sst2", "a.tsv", "text\tlabel\nso\t1\n", "line 1: there is no column 'sentence'; the columns are text, label"),
+    ("sst2", "a.tsv", "sentence\tlabel\n", "a.tsv contains no examples"),
+    ("sst2", "a.tsv", "sentence\tlabel\nso\t1\nso\tgood\t1\n", "a.tsv, line 3: 3 columns; expected 2"),
+    ("sst2", "a.tsv", "text\tlabel\nso\t1\n", "line 1: no column 'sentence'; the columns are text, label"),
     ("sst2", "a.tsv", "sentence\tlabel\nso\tgood\n", "line 2: the label is 'good'; expected 0 or 1"),
-    ("sst2", "a.tsv", "sentence\tlabel\nso\t\n", "line 2: there is no label"),
+    ("sst2", "a.tsv", "sentence\tlabel\nso\t\n", "line 2: the label is missing"),
     ("sst2", "a.tsv", "sentence\tlabel\n \t1\n", "line 2: the text is ' '; expected some words"),
     ("sst2", "a.tsv", b"sentence\tlabel\nso\xff\t1\n", "is not UTF-8: byte 0xff at offset 17"),
-    ("cola", "a.tsv", "gj04\t0\n", "line 1: 2 columns, expected at least 4"),
+    ("cola", "a.tsv", "gj04\t0\n", "line 1: 2 columns; expected at least 4"),
     ("stsb", "a.jsonl", '{"sentence1": "a", "sentence2": "b", "score": "much"}', "the label is 'much'"),
     ("regression", "a.csv", "text,label\na,1\nb,good\n", "line 3: the label is 'good'; expected a number"),
-    ("conll", "a.txt", "EU\tB-ORG\nthe\n", "line 2: 1 columns, expected 2"),
+    ("conll", "a.txt", "EU\tB-ORG\nthe\n", "line 2: 1 columns; expected 2"),
     ("conll", "a.txt", "EU\n", "line 1: the word 'EU' has no tag"),
     ("conll", "a.txt", "EU\tB-\n", "line 1: the tag 'B-' has no entity type"),
     ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O"]}', "line 1: 2 words and 1 labels"),
-    ("tokens", "a.jsonl", '{"labels": ["O"]}', "line 1: there is no 'words'; the line has labels"),
-    ("tokens", "a.jsonl", '{"words": ["a"], "labels": [["O"]]}', 'line 1: the label is ["O"]; expected a text'),
-    ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O", 0]}', "the label 0 is a number; the labels before"),
+    ("tokens", "a.jsonl", '{"labels": ["O"]}', "line 1: 'words' is missing; the line has labels"),
+    ("tokens", "a.jsonl", '{"words": ["a"], "labels": [["O"]]}', 'line 1: the label is ["O"]; expected a string'),
+    ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O", 0]}', "the label 0 is a number, but the previous"),
     (
         "sentence",
         "a.jsonl",
         '{"text": "a", "label": "1"}\n{"text": "b", "label": 1}\n',
-        "line 2: the label 1 is a number; the labels before it are text",
+        "line 2: the label 1 is a number, but the previous labels are text",
     ),
     (
         "sentence",
         "a.jsonl",
         '{"text": "a", "label": true}\n{"text": "b", "label": "x"}\n',
-        "line 2: the label \"x\" is text; the labels before it are true or false",
+        "line 2: the label \"x\" is text, but the previous labels are true or false",
     ),
     ("sentence", "a.jsonl", '{"text": "a", "label": {"b": 1}}', "line 1: the label is {"),
-    ("tokens", "a.jsonl", "{\n", "line 1: not JSON"),
-    ("tokens", "a.jsonl", "[1]\n", "line 1: expected an object"),
-    ("squad", "a.json", "{}", 'is not a SQuAD file (expected "data"'),
-    ("squad", "a.json", "x", "line 1: not JSON"),
-    ("squad", "a.json", json.dumps(SQUAD).replace('"answer_start": 0', '"answer_start": 4'), "it stands at 0"),
-    ("squad", "a.json", json.dumps(SQUAD).replace('"text": "The cat"', '"text": "A dog"'), "stands nowhere"),
-    ("squad", "a.json", json.dumps(SQUAD).replace("true", "false"), "question 2: there is no answer"),
+    ("tokens", "a.jsonl", "{\n", "line 1: not valid JSON"),
+    ("tokens", "a.jsonl", "[1]\n", "line 1: expected a JSON object"),
+    ("squad", "a.json", "{}", 'is not a SQuAD file'),
+    ("squad", "a.json", "x", "line 1: not valid JSON"),
+    ("squad", "a.json", json.dumps(SQUAD).replace('"answer_start": 0', '"answer_start": 4'), "the answer occurs at 0"),
+    ("squad", "a.json", json.dumps(SQUAD).replace('"text": "The cat"', '"text": "A dog"'), "does not occur"),
+    ("squad", "a.json", json.dumps(SQUAD).replace("true", "false"), "question 2: no answer"),
     ("span", "a.jsonl", '{"question": "q", "context": "a cat", "answers": [{"text": "cat", "start": 1}]}', "at 2"),
     ("swag", "a.csv", "sent1,sent2,label\na,b,0\n", "line 1: expected columns ending0"),
     ("swag", "a.csv", "sent1,sent2,ending0,ending1,label\na,b,c,d,2\n", "line 2: the label is '2'; expected"),
@@ -201,9 +201,9 @@ def test_mistakes_are_told_with_their_place(tmp_path, task, name, content, words
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         read_examples(task_info("sst2"), tmp_path / "none.tsv")
-    with pytest.raises(ValueError, match="there is no task 'sst3'; choose one of sst2"):
+    with pytest.raises(ValueError, match="unknown task 'sst3'; choose one of sst2"):
         task_info("sst3")
 
 

@@ -118,11 +118,11 @@ def test_a_folder_in_the_older_form(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"vocab\.txt: the file is empty"),
-        (b"[PAD]\n[UNK]\na\n[PAD]\n", r"vocab\.txt, line 4: '\[PAD\]' is there a second time \(first in line 1\)"),
-        (b"[PAD]\n\n[UNK]\n", r"vocab\.txt, line 2: the line is empty"),
+        (b"", r"vocab\.txt is empty"),
+        (b"[PAD]\n[UNK]\na\n[PAD]\n", r"vocab\.txt, line 4: '\[PAD\]' is a duplicate \(first in line 1\)"),
+        (b"[PAD]\n\n[UNK]\n", r"vocab\.txt, line 2 is empty"),
         (b"[PAD]\n[UNK]\ncaf\xe9\n", r"vocab\.txt, line 3: byte 15 of the file \(0xE9\) is not UTF-8"),
-        (b"[PAD]\n[UNK]\na\n", r"vocab\.txt: the vocabulary lacks \[CLS\], \[SEP\], \[MASK\]"),
+        (b"[PAD]\n[UNK]\na\n", r"vocab\.txt: the vocabulary lacks the special tokens \[CLS\], \[SEP\], \[MASK\]"),
     ],
 )
 def test_a_damaged_vocabulary_is_refused_with_file_and_line(content, message, tmp_path):
@@ -135,10 +135,10 @@ def test_a_damaged_vocabulary_is_refused_with_file_and_line(content, message, tm
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("tokenizer_config.json", '{\n"do_lower_case": tru', r"tokenizer_config\.json, line 2: this is not JSON"),
+        ("tokenizer_config.json", '{\n"do_lower_case": tru', r"tokenizer_config\.json, line 2: not valid JSON"),
         ("tokenizer_config.json", "[]", r"tokenizer_config\.json: expected a JSON object, got list"),
         ("tokenizer.json", '{"model": {"type": "BPE", "vocab": {}}}', "expected a WordPiece model .* 'BPE'"),
-        ("tokenizer.json", '{"model": {"vocab": {"a": 0, "b": 2}}}', "token 'b' has id 2 where 1 was expected"),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 0, "b": 2}}}', "token 'b' has id 2; expected 1"),
         (
             "tokenizer.json",
             '{"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 0, "content": "a", "lstrip": true}]}',

@@ -96,9 +96,9 @@ def test_a_generator_will_do():
 def test_bad_input_is_refused():
     with pytest.raises(TypeError, match="pass a list of texts"):
         learn_vocabulary("one text", 100)
-    with pytest.raises(ValueError, match="hold no word"):
+    with pytest.raises(ValueError, match="contain no words"):
         learn_vocabulary(["", " \n"], 100)
-    with pytest.raises(ValueError, match="a vocabulary of 8 is too small: .* alone take 9"):
+    with pytest.raises(ValueError, match="a vocabulary of 8 is too small; .* alone need 9"):
         learn_vocabulary(["ab ba"], 8)
     with pytest.raises(ValueError, match="lone surrogate"):
         learn_vocabulary(["ab \ud800"], 100)

@@ -99,7 +99,7 @@ def test_out_of_memory_says_what_was_tried_and_what_to_lower(tmp_path, corpus, g
 
 
 def test_precision_without_a_gpu_is_refused():
-    with pytest.raises(ValueError, match="--precision bfloat16 is for a GPU"):
+    with pytest.raises(ValueError, match="--precision bfloat16 requires a GPU"):
         PretrainConfig(precision="bfloat16")
-    with pytest.raises(ValueError, match="say --backend gpu --emulate"):
+    with pytest.raises(ValueError, match="use --backend gpu --emulate"):
         PretrainConfig(emulate=True)

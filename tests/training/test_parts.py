@@ -111,7 +111,7 @@ class TestCheckpoints:
     def test_another_models_checkpoint_is_refused(self, tmp_path):
         folder = save_checkpoint(tmp_path, 1, *self.trained(), keep=1)
         other = BertForPreTraining(small_config(intermediate_size=57))
-        with pytest.raises(ValueError, match="another model.*intermediate"):
+        with pytest.raises(ValueError, match="different model.*intermediate"):
             load_checkpoint(folder, other, optimizer_of(other))
 
 

@@ -55,7 +55,7 @@ def test_a_run_leaves_a_model_folder_a_record_and_a_picture(whole_run):
     }  # fmt: skip
     card, last = (whole_run / "README.md").read_text(encoding="utf-8"), read_metrics(whole_run)[-1]
     assert "--steps 12 " in card and "On held-out text after step 12." in card
-    assert f"| masked tokens guessed right | {last['mlm_accuracy']:.1%} |" in card
+    assert f"| masked tokens predicted correctly | {last['mlm_accuracy']:.1%} |" in card
     assert (whole_run / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in list_checkpoints(whole_run)] == ["step-00000008", "step-00000012"]
     records = read_metrics(whole_run)

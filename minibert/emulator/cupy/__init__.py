@@ -107,4 +107,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(f"the emulator's stand-in has no {name!r}: check that CuPy has it, then add it to {__name__}")
+    raise AttributeError(
+        f"the emulator's stand-in for CuPy has no {name!r}; check that CuPy has it, then add it to {__name__}"
+    )

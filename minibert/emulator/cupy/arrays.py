@@ -35,7 +35,7 @@ class ndarray(Operators):
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"the emulator's arrays have no {name!r}: check that CuPy's have it, then add it to {__name__}"
+            f"the emulator's arrays have no {name!r}; check that CuPy's arrays have it, then add it to {__name__}"
         )
 
     dtype = property(lambda self: self._numbers.dtype)
@@ -110,8 +110,8 @@ class ndarray(Operators):
         parts = index if isinstance(index, tuple) else (index,)
         if not all(is_plain(part) for part in parts):
             raise TypeError(
-                "the emulator only supports assignment to slices: with index arrays, which of two "
-                "values written to one place survives is undefined"
+                "the emulator supports assignment only to slices; with index arrays, the result is undefined "
+                "when two values are written to the same element"
             )
         write(self._numbers[as_views(parts)], operand(value))
 
@@ -206,7 +206,9 @@ def operand(value: Any) -> Any:
         return readable(value._numbers)
     if is_number(value):
         return value
-    raise TypeError(f"Unsupported type {type(value)}: beside device arrays only their like and numbers are allowed")
+    raise TypeError(
+        f"Unsupported type {type(value)}: only device arrays and numbers can be combined with device arrays"
+    )
 
 
 def sum_dtype(dtype: np.dtype) -> np.dtype:
@@ -231,7 +233,9 @@ def index_numbers(part: Any) -> np.ndarray:
     if is_plain(part):
         return part
     if not isinstance(part, ndarray):
-        raise TypeError(f"indices of a device array are slices, numbers and device arrays, not {type(part).__name__}")
+        raise TypeError(
+            f"indices of a device array must be slices, numbers or device arrays, not {type(part).__name__}"
+        )
     if part.dtype == np.bool_:
         synchronise("indexing by a mask")
     return readable(part._numbers)

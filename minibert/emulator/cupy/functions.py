@@ -103,7 +103,7 @@ def searchsorted(a: Any, v: Any, side: Any = "left") -> ndarray:
 def cumsum(a: Any, axis: int | None = None, dtype: DTypeLike | None = None) -> ndarray:
     """For integers only: with floats, CuPy's order of summation differs from run to run."""
     if on_device(a).dtype.kind not in "biu" or dtype is not None and np.dtype(dtype).kind not in "iu":
-        raise TypeError(f"cumsum of {a.dtype}: its bits would differ from run to run")
+        raise TypeError(f"cumsum of {a.dtype} is not supported: its result would differ from run to run")
     return fresh(np.cumsum(readable(a._numbers), axis=axis, dtype=dtype))
 
 
@@ -160,5 +160,5 @@ def min(a: Any, axis: Any = None, *, keepdims: bool = False) -> ndarray:
 def on_device(a: Any) -> ndarray:
     """The argument itself; raises TypeError if it is not a device array."""
     if not isinstance(a, ndarray):
-        raise TypeError(f"Unsupported type {type(a)}: a device array is expected")
+        raise TypeError(f"Unsupported type {type(a)}: expected a device array")
     return a

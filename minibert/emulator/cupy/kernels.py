@@ -39,11 +39,11 @@ class RawModule:
         name_expressions: Sequence[str] | None = None,
     ) -> None:
         if not isinstance(code, str) or not isinstance(options, tuple):
-            raise TypeError("code is a string, options a tuple of strings")
+            raise TypeError("code must be a string and options a tuple of strings")
         if defines := [option for option in options if option.startswith(("-D", "--define"))]:
             raise NotImplementedError(f"the emulator cannot define macros: {', '.join(defines)}")
         if backend != "nvrtc":
-            raise ValueError(f"backend {backend!r}: expected 'nvrtc'")
+            raise ValueError(f"backend is {backend!r}; expected 'nvrtc'")
         self._names = None if name_expressions is None else list(name_expressions)
         self._module = Module(code, names=self._names)
 
@@ -84,7 +84,7 @@ class RawKernel:
         raises an error.
         """
         if not isinstance(grid, tuple) or not isinstance(block, tuple) or not isinstance(args, tuple):
-            raise TypeError(f"{self.name}: grid, block and arguments are tuples")
+            raise TypeError(f"{self.name}: grid, block and arguments must be tuples")
         launches.append(Launch(self.name, grid, block, shared_mem))
         self._kernel(grid, block, tuple(map(self._argument, args)), shared=shared_mem)
 

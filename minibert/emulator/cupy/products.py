@@ -19,7 +19,7 @@ compute_types: dict[str, int] = {}
 def set_compute_type(dtype: DTypeLike, compute_type: int) -> None:
     """cupy._core.set_compute_type: COMPUTE_TYPE_TF32 lets float32 products run on tensor cores."""
     if compute_type not in (COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32):
-        raise ValueError(f"compute type {compute_type}: the emulator knows {COMPUTE_TYPE_DEFAULT} and TF32")
+        raise ValueError(f"compute type is {compute_type}; the emulator supports only {COMPUTE_TYPE_DEFAULT} and TF32")
     compute_types[np.dtype(dtype).name] = compute_type
 
 
@@ -41,7 +41,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> ndarray:
     if result.shape != shape or not result.flags.c_contiguous:
         raise ValueError(f"out must be contiguous and of shape {shape}, got {result.shape}")
     if any(np.may_share_memory(result._numbers, operand._numbers) for operand in (x1, x2)):
-        raise ValueError("out overlaps an operand: CuPy would compute into a copy")
+        raise ValueError("out overlaps an operand, so CuPy would compute into a copy")
     write(result._numbers, product(readable(x1._numbers), readable(x2._numbers)))
     return result
 
@@ -59,8 +59,8 @@ def check_operands(a: Any, b: Any, dimensions: int) -> None:
         raise TypeError(f"expected two device arrays, got {type(a).__name__} and {type(b).__name__}")
     if a.ndim != dimensions or b.ndim != dimensions or a.shape[-1] != b.shape[0]:
         raise ValueError(
-            f"shapes {a.shape} and {b.shape}: expected two that fit, of {dimensions} dimensions "
-            "(products of more are slow in CuPy, and fail in bfloat16)"
+            f"shapes are {a.shape} and {b.shape}; expected matching shapes of {dimensions} dimensions "
+            "(products of more dimensions are slow in CuPy, and fail in bfloat16)"
         )
     if a.dtype != b.dtype or a.dtype.name not in FLOATS:
         raise TypeError(f"expected floats of one dtype, got {a.dtype} and {b.dtype}")

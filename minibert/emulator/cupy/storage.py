@@ -20,7 +20,7 @@ def allocate(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         raise TypeError(f"arrays of {dtype} cannot be on the device")
     shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
-        raise ValueError(f"shape {shape!r}: expected integers that are not negative")
+        raise ValueError(f"shape is {shape!r}; expected non-negative integers")
     pool, size = get_default_memory_pool(), int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     block = pool._take(size)
     numbers = memory.empty(shape, dtype)
@@ -32,7 +32,7 @@ def readable(numbers: np.ndarray) -> np.ndarray:
     """The same numbers, to be read: in check mode, reads of uninitialised memory are reported."""
     if modes.current().checked and not (written := memory.is_initialised(numbers)).all():
         first = tuple(int(index) for index in np.argwhere(~written)[0])
-        raise UninitialisedError(f"element {first} of an array {numbers.shape} is read, and nobody has written it")
+        raise UninitialisedError(f"element {first} of an array of shape {numbers.shape} is read but was never written")
     return numbers
 
 
@@ -45,4 +45,6 @@ def refuse_doubtful(*operands: Any) -> None:
     """Raises TypeError for a Python float with bfloat16: the result is float32 in NumPy, but maybe not in CuPy."""
     kinds = [getattr(operand, "dtype", None) for operand in operands]
     if any(kind is not None and kind.name == "bfloat16" for kind in kinds) and float in map(type, operands):
-        raise TypeError("a bfloat16 array and a Python float: what dtype comes out? use astype, or a NumPy scalar")
+        raise TypeError(
+            "the dtype of combining a bfloat16 array and a Python float is ambiguous; use astype or a NumPy scalar"
+        )

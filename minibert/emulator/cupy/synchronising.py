@@ -21,7 +21,7 @@ def synchronise(operation: str) -> None:
     """Records that in CuPy this operation waits for the device."""
     if forbidden:
         raise SynchronisationError(
-            f"{operation} waits for the device: keep the result there, or read it outside of this step"
+            f"{operation} waits for the device; keep the result on the device or read it outside this step"
         )
     synchronisations[operation] += 1
 

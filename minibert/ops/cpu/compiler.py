@@ -72,8 +72,8 @@ def open_cache() -> Path | None:
         return folder
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         warnings.warn(
-            f"the compiled kernels cannot be kept ({error}): each run compiles them again. "
-            "Name a folder that can be written in MINIBERT_CACHE",
+            f"the compiled kernels cannot be cached ({error}), so every run compiles them again; "
+            "set MINIBERT_CACHE to a writable folder",
             RuntimeWarning,
             stacklevel=2,
         )

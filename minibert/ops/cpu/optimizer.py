@@ -1,5 +1,7 @@
 """The optimiser: one op over the flat buffer that holds all parameters of a model."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.base.arrays import Scalar
@@ -20,7 +22,7 @@ def adamw(
     second_moment: np.ndarray,
     decayed: np.ndarray,
     step: AdamWStep,
-    gradient_norm: Scalar = 0.0,
+    gradient_norm: Any = None,
 ) -> None:
     """One step of AdamW, in place: see minibert.ops.reference.optimizer."""
     clip = 1.0 if step.max_norm is None else min(1.0, step.max_norm / max(float(gradient_norm), 1e-30))

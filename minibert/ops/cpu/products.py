@@ -39,7 +39,7 @@ sgemm = external_gemm("cblas_sgemm", types.float32)
 dgemm = external_gemm("cblas_dgemm", types.float64)
 
 
-def gemm(a_form: str, b_form: str, m: int, n: int, k: int, alpha: float, a: Any, b: Any, beta: float, c: Any) -> None:
+def gemm(a_form: int, b_form: int, m: int, n: int, k: int, alpha: float, a: Any, b: Any, beta: float, c: Any) -> None:
     """One product of blocks, in kernels: the type of alpha and beta, float32 or float64, is that of the matrices."""
     raise NotImplementedError("only in compiled kernels")
 

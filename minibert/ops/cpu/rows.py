@@ -26,7 +26,7 @@ def gather_rows_backward(d_y: np.ndarray, cache: Cache, accumulate_into: np.ndar
 def mean_pool_forward(x: np.ndarray, cu_seqlens: np.ndarray) -> tuple[np.ndarray, Cache]:
     """y = the mean of each sequence's rows: see minibert.ops.reference.rows."""
     if (np.diff(cu_seqlens) < 1).any():
-        raise ValueError("mean_pool: a sequence without tokens has no mean; leave it out of the batch")
+        raise ValueError("mean_pool: a sequence has no tokens, so it has no mean; remove it from the batch")
     y = empty((len(cu_seqlens) - 1, x.shape[1]), x.dtype)
     pool(x, cu_seqlens, y)
     return y, cu_seqlens

@@ -44,7 +44,7 @@ def compile_all() -> None:
     if done.exists():
         return
     print(
-        f"minibert: compiling the CPU kernels, up to {compiler.SECONDS} seconds, once (kept in {compiler.CACHE})",
+        f"minibert: compiling the CPU kernels, up to {compiler.SECONDS} seconds, once (cached in {compiler.CACHE})",
         file=sys.stderr,
         flush=True,
     )

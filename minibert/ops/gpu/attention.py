@@ -78,11 +78,13 @@ def attention_backward(d_context: Array, cache: Cache) -> tuple[Array, Array, Ar
 def head_width(features: int, heads: int) -> int:
     """Features of a head.  Raises ValueError if no kernel supports them."""
     if features % heads:
-        raise ValueError(f"{heads} heads do not divide {features} features; choose a hidden size that they divide")
+        raise ValueError(
+            f"the number of heads ({heads}) does not divide the hidden size ({features}); choose a multiple of it"
+        )
     if features // heads > WIDTHS[-1]:
         raise ValueError(
-            f"a head of {features // heads} features is too wide for the gpu backend, which takes {WIDTHS[-1]}; "
-            "choose more heads"
+            f"a head of {features // heads} features is too wide for the gpu backend, which supports at most "
+            f"{WIDTHS[-1]}; use more heads"
         )
     return features // heads
 

@@ -110,8 +110,8 @@ def check_shared(name: str, dtype: Any, shared: int) -> None:
     most = MOST_SHARED[max(known for known in MOST_SHARED if known <= capability)]
     if shared > most * 1024:
         raise ValueError(
-            f"{name.partition('<')[0]} in {np.dtype(dtype).name} takes {shared / 1024:.0f} KiB of shared memory, and a "
-            f"block on compute capability {capability / 10} has at most {most}; use float32, or more heads"
+            f"{name.partition('<')[0]} in {np.dtype(dtype).name} needs {shared / 1024:.0f} KiB of shared memory, but a "
+            f"block on compute capability {capability / 10} has at most {most}; use float32 or more heads"
         )
 
 

@@ -50,9 +50,11 @@ def given(array: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     if array is None:
         return cp.zeros(shape, dtype)
     if array.shape != tuple(shape) or not array.flags.c_contiguous:
-        raise ValueError(f"a gradient of shape {tuple(shape)} needs a contiguous buffer like it, got {array.shape}")
+        raise ValueError(
+            f"a gradient of shape {tuple(shape)} needs a contiguous buffer of the same shape, got {array.shape}"
+        )
     if array.dtype != dtype:
-        raise TypeError(f"gradients are added to a buffer of {np.dtype(dtype).name}, got {array.dtype.name}")
+        raise TypeError(f"the gradient buffer must be {np.dtype(dtype).name}, got {array.dtype.name}")
     return array
 
 

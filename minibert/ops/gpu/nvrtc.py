@@ -138,7 +138,7 @@ def read_usage(log: str, lowered: dict[str, str]) -> dict[str, Usage]:
         local = max(numbers["stack"], numbers["cumulative"], spilled)
         reported[match["name"]] = Usage(numbers["registers"], local, spilled, numbers["shared"])
     if missing := [name for name, machine_name in lowered.items() if machine_name not in reported]:
-        raise NvrtcError(f"the compiler's log lacks {', '.join(missing)}: {log[:500]}")
+        raise NvrtcError(f"the compiler's log is missing {', '.join(missing)}: {log[:500]}")
     return {name: reported[machine_name] for name, machine_name in lowered.items()}
 
 
@@ -168,7 +168,7 @@ def compiler_status() -> str | None:
     """None if the kernels can be compiled for GPUs; otherwise what is missing, in one line."""
     if find_compilers():
         return None
-    return "NVRTC, or CUDA's headers for it, are not installed: pip install -e '.[cuda-check]'"
+    return "NVRTC or its CUDA headers are not installed: pip install -e '.[cuda-check]'"
 
 
 def dtypes(file: CudaFile, capability: int) -> list[np.dtype]:

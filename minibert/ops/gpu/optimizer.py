@@ -43,10 +43,10 @@ def adamw(
     number = values.dtype.type
     target = values if copy is None else copy
     if any(array.dtype != values.dtype for array in arrays) or sum_type(values.dtype) != number:
-        raise TypeError("adamw works on buffers that are all float32, or all float64")
+        raise TypeError("adamw expects buffers that are all float32 or all float64")
     if copy is not None and (copy.itemsize != 2 or sum_type(copy.dtype) != number):
         raise TypeError(
-            f"adamw rounds float32 values to a float16 or bfloat16 copy, not {values.dtype} to {copy.dtype}"
+            f"adamw can round only float32 values to a float16 or bfloat16 copy, not {values.dtype} to {copy.dtype}"
         )
     wide = starts_at_vector(target, vector_size(number) * target.itemsize) and starts_at_vector(decayed, 4)
     numbers = (
@@ -80,7 +80,7 @@ def check_buffers(*buffers: Array) -> None:
     """Raise ValueError unless the buffers are contiguous vectors of the same length."""
     if any(b.shape != (buffers[0].size,) or not b.flags.c_contiguous for b in buffers):
         shapes = ", ".join(str(buffer.shape) for buffer in buffers)
-        raise ValueError(f"adamw works on contiguous vectors of one length, got shapes {shapes}")
+        raise ValueError(f"adamw expects contiguous vectors of equal length, got shapes {shapes}")
 
 
 def global_norm(gradients: Array) -> Scalar:

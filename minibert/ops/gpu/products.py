@@ -44,7 +44,7 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
         out, add = cp.empty((rows, columns), a.dtype), False
     if b.shape[0] != depth or out.shape != (rows, columns) or not out.flags.c_contiguous:
         raise ValueError(
-            f"cannot multiply {a.shape} by {b.shape} into {out.shape}: expected a contiguous result that fits"
+            f"cannot multiply {a.shape} by {b.shape} into {out.shape}: expected a contiguous result of matching shape"
         )
     if 0 in (rows, columns):
         return out
@@ -78,7 +78,9 @@ def layout(matrix: Array) -> tuple[int, int]:
         return NORMAL, columns
     if matrix.flags.f_contiguous:
         return TRANSPOSED, rows
-    raise ValueError("a matrix product needs contiguous matrices or their transposes; make a contiguous copy first")
+    raise ValueError(
+        "a matrix product requires contiguous matrices or transposes of them; make a contiguous copy first"
+    )
 
 
 def use_tf32(wanted: bool) -> None:

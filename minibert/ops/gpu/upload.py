@@ -47,7 +47,7 @@ class Uploader:
         slot = self.take(max(size, STEP))
         for span, array in zip(spans, arrays, strict=True):
             if array.dtype != np.int32:
-                raise TypeError(f"upload takes int32 arrays, given {array.dtype}")
+                raise TypeError(f"upload expects int32 arrays, got {array.dtype}")
             slot.host[span] = array.reshape(-1)
         self.stream.wait_event(slot.free)
         slot.device.set(slot.host, stream=self.stream)

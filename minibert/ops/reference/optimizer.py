@@ -1,5 +1,7 @@
 """The optimiser: one op over the flat buffer that holds all parameters of a model."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.base.arrays import Scalar
@@ -13,7 +15,7 @@ def adamw(
     second_moment: np.ndarray,
     decayed: np.ndarray,
     step: AdamWStep,
-    gradient_norm: Scalar = 0.0,
+    gradient_norm: Any = None,
 ) -> None:
     """One step of Adam with decoupled weight decay.  The one op that changes its arguments: values and both moments.
 

@@ -31,7 +31,7 @@ def mean_pool_forward(x: np.ndarray, cu_seqlens: np.ndarray) -> tuple[np.ndarray
     """
     lengths = np.diff(cu_seqlens)  # [B]
     if (lengths < 1).any():
-        raise ValueError("mean_pool: a sequence without tokens has no mean; leave it out of the batch")
+        raise ValueError("mean_pool: a sequence has no tokens, so it has no mean; remove it from the batch")
     sums = np.add.reduceat(x, cu_seqlens[:-1], axis=0)  # [B, H]
     return sums / lengths[:, None].astype(x.dtype), (lengths,)
 

@@ -98,5 +98,5 @@ def test_the_scale_doubles_after_enough_good_steps(gpu):
 
 
 def test_sixteen_bits_are_refused_where_there_are_none():
-    with pytest.raises(ValueError, match="bfloat16 is not supported by the backend reference; choose"):
+    with pytest.raises(ValueError, match="bfloat16 is not supported by the reference backend; choose"):
         BertForPreTraining(small_config(), "reference", dtype="bfloat16")

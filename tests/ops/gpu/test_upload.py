@@ -46,5 +46,5 @@ def test_memory_that_was_given_back_is_used_again_by_what_fits():
 
 
 def test_other_types_are_refused():
-    with pytest.raises(TypeError, match="int32 arrays, given int64"):
+    with pytest.raises(TypeError, match="int32 arrays, got int64"):
         Uploader().upload([np.arange(3)])

@@ -32,7 +32,7 @@ class Device:
     def __init__(self, device: int | None = None) -> None:
         self.id = 0 if device is None else int(device)
         if self.id != 0:
-            raise runtime.CUDARuntimeError(f"cudaErrorInvalidDevice: there is one device, number 0, not {self.id}")
+            raise runtime.CUDARuntimeError(f"cudaErrorInvalidDevice: the only device is 0, got {self.id}")
 
     def __enter__(self) -> "Device":
         return self
@@ -112,7 +112,7 @@ class Stream:
         if not isinstance(event, Event):
             raise TypeError(f"expected an Event, got {type(event).__name__}")
         if event._when is None:
-            raise ValueError("the event was never recorded: nothing would wait")
+            raise ValueError("the event was never recorded, so nothing would wait")
 
 
 Stream.null = Stream(null=True)
@@ -126,5 +126,7 @@ def get_current_stream() -> Stream:
 def get_elapsed_time(start_event: Event, end_event: Event) -> float:
     """Milliseconds between two events."""
     if start_event._when is None or end_event._when is None or not (start_event._timed and end_event._timed):
-        raise runtime.CUDARuntimeError("cudaErrorInvalidResourceHandle: both events must be recorded, with timing")
+        raise runtime.CUDARuntimeError(
+            "cudaErrorInvalidResourceHandle: both events must have been recorded, with timing enabled"
+        )
     return 1000 * (end_event._when - start_event._when)

@@ -56,10 +56,10 @@ class MemoryPool:
         if (size is None) == (fraction is None):
             raise ValueError("give either size or fraction")
         if fraction is not None and not 0 <= fraction <= 1:
-            raise ValueError(f"fraction {fraction}: expected from 0 to 1")
+            raise ValueError(f"fraction is {fraction}; expected 0 to 1")
         self._limit = int(TOTAL * (fraction or 0)) if size is None else int(size)
         if self._limit < 0:
-            raise ValueError(f"size {size}: expected bytes")
+            raise ValueError(f"size is {size}; expected a number of bytes")
 
     def get_limit(self) -> int:
         return self._limit
