@@ -97,5 +97,5 @@ def test_names_and_formats():
     assert without_format({"a": 1, "b": 2}, "x", {"a": "c"}) == {"c": 1, "b": 2}
     with pytest.raises(ValueError, match="x has format 'new'"):
         without_format({"format": "new"}, "x")
-    with pytest.raises(ValueError, match="it holds list"):
+    with pytest.raises(ValueError, match="got list"):
         without_format([], "x")

@@ -120,4 +120,4 @@ def test_counts_add_up_over_launches(module):
         for _ in range(3):
             module.kernel("strided")(1, 32, (x, y, np.int32(2), np.int32(0)))
     assert counts["strided"].launches == 3 and counts["strided"].sectors == 3 * 12
-    assert "kernel.cu:3  global read: 3 accesses of warps, 24 sectors, at least 12" in str(counts)
+    assert "kernel.cu:3  global read: 3 warp accesses, 24 sectors (minimum possible: 12)" in str(counts)

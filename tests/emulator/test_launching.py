@@ -75,8 +75,8 @@ WRONG = [
     (dict(x=[1.0]), "argument 0 (const float*): expected an array (or np.uintp(0)), got list [1.0]"),
     (dict(x=np.uintp(4096)), "expected an array (or np.uintp(0))"),
     (dict(x=np.ones(1)), "argument 0 (const float*): expected an array of float32, got float64"),
-    (dict(x=np.ones((4, 4), np.float32).T), "argument 0 (const float*): the array (4, 4) is not contiguous"),
-    (dict(x=np.ones(8, np.float32)[::2]), "argument 0 (const float*): the array (4,) is not contiguous"),
+    (dict(x=np.ones((4, 4), np.float32).T), "argument 0 (const float*): the array of shape (4, 4) is not contiguous"),
+    (dict(x=np.ones(8, np.float32)[::2]), "argument 0 (const float*): the array of shape (4,) is not contiguous"),
 ]
 
 
@@ -89,7 +89,7 @@ def test_wrong_arguments(module, changes, message):
 
 
 def test_wrong_number_of_arguments(module):
-    with pytest.raises(emulator.LaunchError, match=r"add_one: 1 arguments were given, it takes 2: \(int\*, int\)"):
+    with pytest.raises(emulator.LaunchError, match=r"add_one: expected 2 arguments \(int\*, int\), got 1"):
         module.kernel("add_one")(1, 1, (np.zeros(1, np.int32),))
 
 
@@ -118,13 +118,13 @@ def test_empty_arrays(module):
     "grid, block, message",
     [
         (0, 32, "grid is 0; expected 1 to"),
-        ((1, 65536), 32, "grid (1, 65536): expected"),
-        (1, 1025, "block 1025: expected"),
+        ((1, 65536), 32, "grid is (1, 65536); expected"),
+        (1, 1025, "block is 1025; expected"),
         (1, (32, 33), "block (32, 33, 1) has 1056 threads; expected at most 1024"),
-        (1, (1, 1, 65), "block (1, 1, 65): expected"),
-        ((1, 1, 1, 1), 1, "expected a number of blocks, or a tuple of one to three"),
-        (1, 1.5, "block 1.5: expected a number of threads"),
-        (1, 0, "block 0"),
+        (1, (1, 1, 65), "block is (1, 1, 65); expected"),
+        ((1, 1, 1, 1), 1, "expected a number of blocks or a tuple of one to three"),
+        (1, 1.5, "block is 1.5; expected a number of threads"),
+        (1, 0, "block is 0"),
     ],
 )
 def test_wrong_sizes(module, grid, block, message):

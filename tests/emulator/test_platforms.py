@@ -95,7 +95,7 @@ def test_no_compiler_at_all(monkeypatch, tmp_path):
 
 def test_a_compiler_that_is_not_there(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler -m32")
-    assert "CXX=no-such-compiler -m32 does not run" in emulator.compiler_status()
+    assert "CXX=no-such-compiler -m32 cannot be run" in emulator.compiler_status()
 
 
 # --------------------------------------------------------------------- aarch64: a program of its own, under qemu

@@ -11,7 +11,7 @@ from minibert.ops.devices import EMULATE, gpu_status, real_gpu_status
     [
         (None, 1, "CuPy is not installed: pip install"),
         ("spec", None, "no NVIDIA driver was found: install it"),
-        ("spec", 0, "the NVIDIA driver sees no GPU"),
+        ("spec", 0, "the NVIDIA driver found no GPU"),
         ("spec", 2, None),
     ],
 )

@@ -219,7 +219,7 @@ class TestRefusals:
             assert word in str(caught.value)
 
     def test_an_out_that_holds_a_run(self, corpus, whole_run):
-        self.refused(tiny_config(corpus, whole_run), FileExistsError, "holds a run", "--resume")
+        self.refused(tiny_config(corpus, whole_run), FileExistsError, "contains a run", "--resume")
 
     def test_an_out_that_holds_something_else(self, tmp_path, corpus):
         (tmp_path / "thesis.tex").write_text("!")

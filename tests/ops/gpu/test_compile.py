@@ -132,7 +132,7 @@ def test_spills_and_local_memory_are_seen():
 
 
 def test_a_kernel_that_the_log_lacks_is_an_error():
-    with pytest.raises(NvrtcError, match="lacks lost"):
+    with pytest.raises(NvrtcError, match="is missing lost"):
         read_usage("ptxas info    : 0 bytes gmem", {"lost": "_Z4lostv"})
 
 
