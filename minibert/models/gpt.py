@@ -11,10 +11,11 @@ import numpy as np
 
 from minibert.base.arrays import Array, Cache, DropoutKey
 from minibert.data.batch import Batch
-from minibert.models.bert import BertBody, Model
+from minibert.models.bert import BertBody, Model, check_ids
 from minibert.models.heads import MaskedLMHead
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
-from minibert.nn import Parameters
+from minibert.nn import Parameters, Sequences
+from minibert.nn.kv_cache import KeyValueCache
 
 
 class GptInputs(NamedTuple):
@@ -56,6 +57,29 @@ class GptForCausalLM(Model):
         hidden, bert_cache = self.bert.forward(inputs.body, dropout_key, keep_cache)  # [R, H]
         logits, head_cache = self.lm_head.forward(hidden)  # [R, V]
         return logits, (bert_cache, head_cache) if keep_cache else None
+
+    def new_caches(self) -> list[KeyValueCache]:
+        """For each layer an empty cache of keys and values, for a sequence of as many tokens as there are positions."""
+        shape = self.config.max_position_embeddings, self.config.hidden_size
+        return [KeyValueCache(self.backend, *shape, self.parameters.dtype) for _ in self.bert.encoder.layers]
+
+    def extend(self, token_ids: np.ndarray, caches: list[KeyValueCache]) -> Array:
+        """Logits [V] of the token that follows.
+
+        token_ids: int32 [n] of the host, the tokens that follow those in the caches, to which they are added.  Raises
+        ValueError for an id outside the table, and for more tokens than the model has positions.
+        """
+        begun, count = caches[0].length, len(token_ids)
+        check_ids("token id", token_ids, self.config.vocab_size)
+        check_ids("position", np.array([begun + count - 1]), self.config.max_position_embeddings)
+        start = np.array([0, begun + count])
+        tokens = Sequences.of_batch(self.backend, start, [0])
+        queries = Sequences.of_rows(self.backend, np.arange(begun, begun + count), start, [0])
+        integers = np.asarray(token_ids, np.int32), np.zeros(count, np.int32)
+        ids, segment_ids = self.backend.upload(integers).arrays
+        x, _ = self.bert.embeddings.forward(ids, queries.positions, segment_ids)  # [n, H]
+        hidden = self.bert.encoder.extend(x, tokens, queries, caches)  # [n, H]
+        return self.lm_head.forward(hidden[count - 1 :])[0][0]
 
     def backward(self, d_logits: Array, cache: Any) -> None:
         """d_logits [R, V]; adds to the gradients of all parameters."""

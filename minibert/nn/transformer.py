@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from minibert.base.arrays import Array, Cache
 from minibert.nn.config import BertConfig
 from minibert.nn.dropouts import NO_DROPOUT, Dropouts
+from minibert.nn.kv_cache import KeyValueCache
 from minibert.nn.layers import LayerNorm, Linear
 from minibert.nn.parameters import Parameters
 from minibert.nn.sequences import Sequences
@@ -60,6 +61,17 @@ class SelfAttention:
         dropout = dropouts.at(self.number, ATTENTION_OUTPUT, queries)
         y, norm_cache = self.norm.add_forward(projected, x_q, dropout)  # [Nq, H]
         return y, (q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache)
+
+    def extend(self, x: Array, tokens: Sequences, queries: Sequences, cache: KeyValueCache) -> Array:
+        """x [n, H], the tokens that follow those in the cache, -> y [n, H]; adds their keys and values to the cache.
+
+        tokens, queries: the Sequences of all N tokens, and of the n new ones.
+        """
+        q, k, v = (layer.forward(x)[0] for layer in (self.query, self.key, self.value))  # [n, H] each
+        keys, values = cache.append(k, v)  # [N, H] both
+        starts = queries.cu_seqlens, tokens.cu_seqlens
+        context, _ = self.ops.attention_forward(q, keys, values, self.heads, *starts, queries.positions, True)  # [n, H]
+        return self.norm.add_forward(self.output.forward(context)[0], x, None)[0]
 
     def backward(self, d_y: Array, cache: Cache) -> tuple[Array, Array]:
         """d_y [Nq, H] -> d_x [N, H], d_x_q [Nq, H]."""
@@ -177,6 +189,13 @@ class Encoder:
                 caches.append(cache)
             del cache
         return x, caches
+
+    def extend(self, x: Array, tokens: Sequences, queries: Sequences, caches: Sequence[KeyValueCache]) -> Array:
+        """x [n, H], the tokens that follow those in the caches, one for each layer -> y [n, H], from left to right."""
+        for layer, cache in zip(self.layers, caches, strict=True):
+            attended = layer.attention.extend(x, tokens, queries, cache)
+            x, _ = layer.feed_forward.forward(attended, queries)
+        return x
 
     def backward(self, d_y: Array, caches: Sequence[Cache]) -> Array:
         """d_y [N or R, H] -> d_x [N, H]."""

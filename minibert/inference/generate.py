@@ -1,0 +1,87 @@
+"""Continue a text with a left-to-right model, token by token.
+
+Sources: Radford et al. 2018 (the model); Fan et al. 2018, section 5 (top-k sampling); Holtzman et al. 2020, section 3
+(top-p, or nucleus, sampling).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.base.numbers import softmax
+from minibert.models.gpt import GptForCausalLM
+from minibert.text import Tokenizer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.  Raises ValueError for numbers out of range.
+
+    temperature    logits are divided by it: below 1 likely tokens become likelier; 0 always takes the likeliest
+    top_k          choose among this many of the likeliest tokens only; None for all
+    top_p          choose among the fewest tokens whose probabilities add up to this much
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < np.inf:
+            raise ValueError(f"temperature is {self.temperature}; expected 0 or more")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; expected at least 1")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; expected above 0, at most 1")
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """logits [V] -> the probabilities [V] that a token is drawn with."""
+        logits = logits.astype(np.float64)
+        if self.temperature == 0:
+            return np.eye(1, len(logits), int(np.argmax(logits)))[0]
+        order = np.argsort(-logits, kind="stable")  # the likeliest first
+        shares = softmax(logits / self.temperature)
+        before = np.cumsum(shares[order]) - shares[order]  # what the likelier tokens add up to
+        kept = order[: self.top_k][before[: self.top_k] < self.top_p]
+        result = np.zeros_like(shares)
+        result[kept] = shares[kept] / shares[kept].sum()
+        return result
+
+    def choose(self, logits: np.ndarray, random: np.random.Generator) -> int:
+        """The id of the next token; logits [V]."""
+        chances = np.cumsum(self.probabilities(logits))
+        return int(np.searchsorted(chances, random.random() * chances[-1], side="right"))
+
+
+def generate(
+    model: GptForCausalLM,
+    tokenizer: Tokenizer,
+    text: str,
+    *,
+    tokens: int = 50,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+) -> str:
+    """The text and its continuation by at most so many tokens; it ends early where the model predicts [SEP].
+
+    Each new token costs one token's computation: keys and values of those before are kept.  Raises ValueError for a
+    model that is not left-to-right, and for a text that leaves the model no position.
+    """
+    if not isinstance(model, GptForCausalLM):
+        raise ValueError(f"{type(model).__name__} looks both ways; to generate text takes a left-to-right model")
+    sampling, random = sampling or Sampling(), np.random.default_rng(seed)
+    ids = tokenizer.encode(text).ids[:-1]  # without [SEP]
+    positions = model.config.max_position_embeddings
+    if len(ids) >= positions:
+        raise ValueError(f"the text has {len(ids)} tokens, and the model has {positions} positions; shorten it")
+    caches = model.new_caches()
+    hidden = [number for number in tokenizer.special_ids if number != tokenizer.sep_id]
+    begun, given = len(ids), ids
+    while len(ids) < min(begun + tokens, positions):
+        logits = model.backend.numpy(model.extend(np.array(given, np.int32), caches)).astype(np.float64)
+        logits[hidden] = -np.inf  # special tokens are no text
+        given = [sampling.choose(logits, random)]
+        if given[0] == tokenizer.sep_id:
+            break
+        ids += given
+    return tokenizer.decode(ids[1:])

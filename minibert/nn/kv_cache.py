@@ -1,0 +1,30 @@
+"""A cache of keys and values: what a left-to-right model need not compute again when one more token comes."""
+
+import numpy as np
+
+from minibert.base.arrays import Array
+from minibert.ops.backend import Backend
+
+
+class KeyValueCache:
+    """The keys and values of one layer for all tokens of one sequence so far."""
+
+    def __init__(self, backend: Backend, positions: int, width: int, dtype: np.dtype):
+        """positions: how many tokens it can hold; width: H."""
+        self.keys = backend.xp.zeros((positions, width), dtype=dtype)
+        self.values = backend.xp.zeros((positions, width), dtype=dtype)
+        self.length = 0
+        """tokens in it"""
+
+    def append(self, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Add the keys and values [n, H] of n more tokens; returns those of all tokens so far, [N, H] each.
+
+        Raises ValueError when they do not fit.
+        """
+        end = self.length + len(keys)
+        if end > len(self.keys):
+            raise ValueError(f"the cache holds {len(self.keys)} tokens, {end} were given")
+        self.keys[self.length : end] = keys
+        self.values[self.length : end] = values
+        self.length = end
+        return self.keys[:end], self.values[:end]
