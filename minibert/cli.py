@@ -1,10 +1,10 @@
-"""The command `minibert`: a table of subcommands, and the handling of their errors.
+"""The `minibert` command: the table of subcommands, their dispatch and their error handling.
 
-A subcommand is a dataclass, whose fields become the options and whose docstrings become the help, and a
-function that takes an instance of it and returns an exit code (None means 0). Both are named in COMMANDS as
-"module:name" and imported only when that subcommand runs, so that `minibert --help` answers at once.
+A subcommand consists of a dataclass, whose fields become its options and whose docstrings become its help text,
+and a function that takes an instance of that dataclass and returns an exit code (None means 0). COMMANDS names both
+in the form "module:name"; they are imported only when that subcommand runs, so that `minibert --help` starts quickly.
 
-To add one, write the dataclass and the function in their own package, and add a line to COMMANDS.
+To add a subcommand, write its dataclass and function in the package they belong to, and add an entry to COMMANDS.
 """
 
 import difflib
@@ -22,14 +22,14 @@ from minibert import __version__
 
 @dataclass(frozen=True)
 class Command:
-    """One row of the table of subcommands."""
+    """One subcommand, as listed in COMMANDS."""
 
     summary: str
-    """One line for `minibert --help`."""
+    """The one-line summary shown by `minibert --help`."""
     config: str
-    """The dataclass of the subcommand's options, as "module:name"."""
+    """The dataclass that defines the subcommand's options, in the form "module:name"."""
     function: str
-    """The function that takes that dataclass and returns an exit code or None, as "module:name"."""
+    """The function that takes an instance of that dataclass and returns an exit code or None; also "module:name"."""
 
 
 COMMANDS = {
@@ -100,13 +100,13 @@ COMMANDS = {
     ),
 }
 
-# Errors that tell the user something about the input or the machine. Anything else (TypeError, KeyError...)
-# is a mistake in minibert and keeps its traceback.
+# Exceptions that report a problem with the input or the machine. Any other exception, such as TypeError or KeyError,
+# is a bug in minibert and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, FloatingPointError, RuntimeError)
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE, as a shell reports a program that writes to a closed pipe
+EXIT_BROKEN_PIPE = 128 + 13  # what a shell reports for a program killed by SIGPIPE, signal 13
 
 DEBUG_NOTE = "Add --debug to see the traceback when an error occurs."
 
@@ -114,22 +114,24 @@ DEBUG_NOTE = "Add --debug to see the traceback when an error occurs."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name; default: sys.argv[1:]) and return the exit code.
 
-    0: success. 1: a check failed. 2: an error, reported in one line on standard error. 130: interrupted.
+    Exit codes: 0 for success, 1 if a check failed, 2 for an error (reported in one line on standard error), 130 if
+    interrupted.
     """
     argv, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(argv)
-        sys.stdout.flush()  # so that a closed pipe is noticed here rather than at exit
+        sys.stdout.flush()  # so that a closed pipe raises BrokenPipeError here rather than at exit
         return code
     except BrokenPipeError:
-        # Nobody reads our output any more (`minibert info | head -1`). Python would complain when it flushes at exit.
+        # The reader has closed the pipe, as in `minibert info | head -1`. Without this redirection, Python's flush of
+        # standard output at exit would print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
         if debug:
             traceback.print_exc()
         print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # such as the message of SIGTERM
+        return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # the exception for SIGTERM has its own
     except USER_ERRORS as error:
         if debug:
             traceback.print_exc()
@@ -138,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of `error` on one line, without Python's own decorations."""
+    """The message of `error` on one line, without the error number that Python adds to an OSError."""
     if isinstance(error, OSError) and error.strerror:
         named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         message = ": ".join([" -> ".join(named), error.strerror] if named else [error.strerror])
@@ -151,14 +153,14 @@ def one_line(error: BaseException) -> str:
 
 
 def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
-    """The command line without --debug, and whether --debug was present. Words after a `--` are left alone."""
+    """`argv` without --debug, and whether --debug was present; arguments after `--` are left unchanged."""
     end = argv.index("--") if "--" in argv else len(argv)
     options = [word for word in argv[:end] if word != "--debug"]
     return [*options, *argv[end:]], len(options) < end
 
 
 def _dispatch(argv: list[str]) -> int:
-    """Find the subcommand, read its options, and run it."""
+    """Find the subcommand, parse its options, run it, and return its exit code."""
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -176,7 +178,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _options(name: str, words: list[str]) -> Any:
-    """The subcommand's dataclass, filled from `words`, or None if they ask for --help, which is then printed."""
+    """The subcommand's options parsed from `words`; if these include --help, print the help and return None."""
     from minibert.commands.options import read_options  # imported here because only a subcommand needs it
 
     return read_options(_load(COMMANDS[name].config), words, program=f"minibert {name}", note=DEBUG_NOTE)
@@ -202,7 +204,7 @@ def _overview() -> str:
 
 
 def _load(path: str) -> Any:
-    """Import what "module:name" names."""
+    """Import and return the object that `path`, in the form "module:name", refers to."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 

@@ -1,1 +1,1 @@
-"""Utilities for every package: counter-based random numbers, files, progress bars, notes on options."""
+"""Shared utilities: counter-based random numbers, files, progress bars, and annotations for command-line options."""

@@ -1,8 +1,8 @@
-"""Notes on how a dataclass field appears on the command line, beyond what its type and docstring say.
+"""Annotations for how a dataclass field appears on the command line, beyond what its type and docstring say.
 
     text: Annotated[tuple[str, ...], Argument(metavar="TEXT ...", positional=True)]
 
-Only minibert.commands.options reads these notes, so a dataclass of options needs no command-line package.
+Only minibert.commands.options reads these annotations, so a dataclass of options needs no command-line package.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Argument:
-    """metavar: what the help calls the value; default: the default that the help shows; aliases: other names, such as
-    "-o"; positional: True for an argument given by position, not by name."""
+    """How one dataclass field appears on the command line.
+
+    metavar: the value's name in the help text; default: the default value that the help text shows;
+    aliases: other names of the option, such as "-o"; positional: True for an argument given by position, not by name.
+    """
 
     metavar: str | None = None
     default: str | None = None

@@ -1,4 +1,4 @@
-"""Types for annotations: an array of any backend, and what a forward pass hands to its backward pass."""
+"""Types for annotations: an array of any backend, and what a forward pass saves for its backward pass."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
@@ -81,7 +81,7 @@ Scalar: TypeAlias = float | np.number | Array
 """A number: a Python or NumPy scalar, or a 0-d array on the device, which `float` copies to the host."""
 
 Cache: TypeAlias = Any
-"""What a forward pass returns besides its result; only the matching backward pass looks inside."""
+"""What a forward pass returns besides its result; only the matching backward pass reads its contents."""
 
 DropoutKey: TypeAlias = tuple[int, int]
-"""The key of dropout's random numbers: the seed and the step."""
+"""The key of the random numbers for dropout: the seed and the step."""

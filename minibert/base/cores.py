@@ -4,7 +4,7 @@ import os
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on; a container or a batch system often grants only some of the machine's."""
+    """The number of CPU cores that this process may use, which may be fewer than the machine has (as in containers)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

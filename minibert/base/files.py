@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
-    """Let `write(temporary path)` write a file beside `path`, flush it to disk, then rename it into place.
+    """Write a file atomically: pass a temporary path to `write`, flush that file to disk, then rename it to `path`.
 
-    A reader that opens `path` meanwhile sees the old file or the new one, never a part.  Raises OSError if
-    writing fails (a full disk, a folder that is not writable), in which case no temporary file is left behind.
+    The temporary file is in the same folder.  A reader that opens `path` meanwhile sees the old file or the new one,
+    never a partial file.  Raises OSError if writing fails (a full disk, a folder that is not writable), in which case
+    no temporary file is left behind.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -35,7 +36,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def flush_to_disk(path: Path | str) -> None:
-    """Have the operating system flush a file, or a folder's entries, to disk."""
+    """Flush a file's content, or a folder's entries, to disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -50,7 +51,7 @@ def sha256_of(path: Path | str) -> str:
 
 
 def current_umask() -> int:
-    """The permission bits that this process clears in the files it creates."""
+    """The umask of this process: the permission bits that are cleared in the files it creates."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

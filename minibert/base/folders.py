@@ -1,4 +1,4 @@
-"""A folder that is complete or does not exist, whatever happens while it is written."""
+"""Atomic creation of folders: a folder is complete or absent, whatever happens while it is written."""
 
 import glob
 import os
@@ -15,10 +15,10 @@ SUFFIX = ".tmp"  # the suffix of incomplete folders
 
 @contextmanager
 def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """A temporary folder next to `folder`, renamed to `folder` at the end, or removed if anything fails.
+    """A context manager: a temporary folder, renamed to `folder` on success, or removed if anything fails.
 
-    The caller must have flushed the files in it to disk before the end.  Leftovers of a killed process on this machine
-    are removed by the next one that writes the same folder.  replace: True to delete an existing folder.
+    The caller must flush the files in it to disk before the context ends.  What a killed process left behind on this
+    machine is removed by the next process that writes the same folder.  replace: True to delete an existing folder.
     Raises FileExistsError when `folder` exists and is not to be replaced, OSError when the disk is full.
     """
     if folder.exists() and not replace:

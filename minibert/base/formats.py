@@ -1,4 +1,4 @@
-"""The format of the files that minibert writes into its folders, so that a later version still reads them."""
+"""Format numbers for the JSON files that minibert writes, so that later versions can still read them."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ FORMAT = 1  # increase when a file changes in a way that this version would misr
 
 
 def with_format(values: dict) -> dict:
-    """The content of a file, with the format number added."""
+    """The content of a JSON file, with the format number added."""
     return {"format": FORMAT, **values}
 
 
 class FormatError(ValueError):
-    """A file that a later version of minibert has written."""
+    """Raised for a file that a later version of minibert has written."""
 
 
 def check_format(values: object, path: Path | str) -> None:
-    """Raise FormatError if a file was written by a later version than this one, ValueError if it is not an object."""
+    """Raise FormatError if a later version than this one wrote the file, ValueError if it holds no JSON object."""
     if not isinstance(values, dict):
         raise ValueError(f"expected a JSON object, got {type(values).__name__}")
     number = values.get("format", 0)
@@ -26,7 +26,10 @@ def check_format(values: object, path: Path | str) -> None:
 
 
 def without_format(values: dict, path: Path | str, renamed: dict[str, str] | None = None) -> dict:
-    """The inverse of `with_format`; old names in `renamed` become the new ones.  Errors as in `check_format`."""
+    """The inverse of `with_format`, which also replaces old names by new ones.
+
+    renamed: old name -> new name.  Raises the same errors as `check_format`.
+    """
     check_format(values, path)
     renamed = renamed or {}
     return {renamed.get(name, name): value for name, value in values.items() if name != "format"}

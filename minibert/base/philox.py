@@ -1,8 +1,8 @@
 """Philox4x32-10: random numbers that depend on *where* they are used, never on what was drawn before.
 
 A counter-based generator is a function: it takes a key and a counter of four words, and returns four random words.
-There is no state to save, to share or to lose.  Every random decision of minibert (dropout, masking, pairs,
-order) is a call of that function with the key (seed, step) and a counter that says where the numbers are used:
+There is no state to save or to share.  Every random decision of minibert (dropout, masking, pairs, order) is a call
+to that function with the key (seed, step) and a counter that says where the numbers are used:
 
     counter = (c0, c1, c2, c3)      c3 = the site (which use), c0..c2 = position, sequence number, ... at that site
 
@@ -71,7 +71,7 @@ def philox4x32(key: Sequence[int], counter: Sequence[Any] | np.ndarray) -> tuple
 
 
 def _mix(counters: np.ndarray, k0: int, k1: int) -> np.ndarray:
-    """The ten rounds, in place: counters [4, n], words of 32 bits held in uint64 so that a product fits."""
+    """Apply the ten rounds in place to counters [4, n], whose 32-bit words are held in uint64 so that products fit."""
     c0, c1, c2, c3 = counters
     product0, product1 = np.empty((2, c0.size), np.uint64)
     for r in range(ROUNDS):
@@ -103,9 +103,9 @@ def happens(words: np.ndarray, probability: float) -> np.ndarray:
 
 
 def integer_below(words: np.ndarray, limit: int | np.ndarray) -> np.ndarray:
-    """An integer in 0 .. limit - 1 for each random word (uint32) and limit < 2**32; int64.
+    """An integer in 0 .. limit - 1 (as int64) for each random word (uint32); limit must be below 2**32.
 
-    The result is the high half of the product word * limit.  This needs no division, and no value is likelier than
-    another by more than limit / 2**32 of its probability.
+    The result is the high half of the product word * limit.  This needs no division, and the probabilities of
+    any two values differ by a relative amount of at most limit / 2**32.
     """
     return (np.asarray(words, np.uint64) * np.asarray(limit, np.uint64) >> np.uint64(32)).astype(np.int64)

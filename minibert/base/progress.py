@@ -1,4 +1,4 @@
-"""Progress bars, printing that does not break them, and checks for required packages."""
+"""Progress bars, printing that does not disturb them, and checks for required packages."""
 
 import sys
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
-    """A tqdm bar on standard error, hidden if standard error is not a terminal; `options` are tqdm's."""
+    """A tqdm bar on standard error, hidden if standard error is not a terminal; `options` are passed to tqdm."""
     from tqdm import tqdm
 
     return tqdm(iterable, **{"disable": None, "leave": False, **options})
 
 
 def say(what: str, text: str) -> None:
-    """One line of a command's report."""
+    """Print one line of a command's report: the label `what`, then the text."""
     write_line(f"{what:11}{text}")
 
 

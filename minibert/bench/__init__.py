@@ -1,14 +1,14 @@
-"""Benchmarks: minibert against the libraries that a user would pick instead, and ops against the machine's limits.
+"""Benchmarks: minibert compared with the libraries it would replace, and each op compared with the hardware's limits.
 
 workload.py     the workload: real batches from the default corpus
-contenders.py   worker processes that take turns, and the ratios of their speeds within each turn
-worker.py       the worker's side
-ours.py         the contender minibert
-peers.py        the contenders of PyTorch; the one file of the package that imports it
-machine.py      the machine's name and peak speeds
-work.py         the operations and the memory traffic of an op
-profile.py      the time and the work of each op
-measure.py      one measurement, from workload to report
-report.py       the report, as numbers and as text
-roofline.py     the report as a plot
+contenders.py   the contenders: worker processes that take turns, and the ratios of their speeds within each turn
+worker.py       the program that each worker process runs
+ours.py         the minibert contender
+peers.py        the PyTorch contenders; the only file in the package that imports PyTorch
+machine.py      a description of the machine, and its measured peak speeds
+work.py         the operation count and memory traffic of an op call
+profile.py      the running time and operation count of each op
+measure.py      one complete benchmark, from workload to report
+report.py       the report, as a dictionary and as text
+roofline.py     a roofline plot of the report
 """

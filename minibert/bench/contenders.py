@@ -1,6 +1,6 @@
-"""Contenders: worker processes that take turns, A B C A B C, so that drift in the machine's speed affects all of them.
+"""Contenders: worker processes that take turns (A B C A B C), so that drift in the machine's speed affects all equally.
 
-The results are medians over the turns, and ratios within each turn.
+The results are medians over the turns; speeds are compared by their ratio within each turn.
 """
 
 import json
@@ -20,14 +20,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 class ContenderError(RuntimeError):
-    """Raised for a contender that did not start or that ended early, with the reason in one line."""
+    """Raised when a contender does not start or ends early; the message gives the reason in one line."""
 
 
 class Contender:
-    """One worker process; minibert.bench.worker describes the questions that it answers."""
+    """A handle to one worker process; minibert.bench.worker documents the commands that the process accepts."""
 
     def __init__(self, name: str, workload: Path, threads: int):
-        """Start the process, and wait until it is ready.  Raises ContenderError if the process does not start."""
+        """Start the process and wait until it is ready.  Raises ContenderError if it fails before it is ready."""
         self.name = name
         self.complaints = tempfile.TemporaryFile()  # the worker's standard error
         self.process: Any = subprocess.Popen(
@@ -45,12 +45,12 @@ class Contender:
             raise
 
     def ask(self, question: str) -> Any:
-        """The worker's answer to a question.  Raises ContenderError if the process has ended."""
+        """Send the worker a command and return the answer.  Raises ContenderError if the worker fails or has ended."""
         try:
             self.process.stdin.write(question + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # the process ended, and the answer explains why
+            pass  # the process has ended; _answer raises an error that says why
         return self._answer()
 
     def _answer(self) -> Any:
@@ -69,17 +69,17 @@ class Contender:
         return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
 
     def stop(self) -> None:
-        """End the process."""
+        """Kill the process and close its pipes."""
         self.process.kill()
         self.process.wait()
-        with suppress(BrokenPipeError):  # a question that the process did not read before it ended
+        with suppress(BrokenPipeError):  # closing flushes a command that the process never read
             self.process.stdin.close()
         self.process.stdout.close()
         self.complaints.close()
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """The environment of a worker: our own, with this minibert first on the path, and the number of threads."""
+    """This process's environment variables, with this minibert first on PYTHONPATH and the thread counts set."""
     here = str(Path(minibert.__file__).parents[1])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
@@ -89,9 +89,10 @@ def worker_environment(threads: int) -> dict[str, str]:
 def started(
     names: Iterable[str], workload: Path, threads: int, left_out: dict[str, str], tell: Callable[[str], None]
 ) -> Iterator[dict[str, Contender]]:
-    """A context manager that starts contenders, as {name: Contender}, and ends all of them, whatever happens.
+    """A context manager that starts the named contenders, yields {name: Contender}, and always stops them on exit.
 
-    Contenders that do not start are left out, with the reason in left_out; tell: called with a line about progress.
+    A contender that does not start is omitted, and the reason is stored in left_out under its name.
+    tell: called with progress messages.
     """
     contenders: dict[str, Contender] = {}
     try:
@@ -110,9 +111,9 @@ def started(
 def take_turns(
     contenders: Mapping[str, Contender], repeats: int, left_out: dict[str, str], tell: Callable[[str], None]
 ) -> dict[str, list]:
-    """The answers of each contender in `repeats` measured turns, after a warm-up turn.
+    """Run one warm-up turn and `repeats` measured turns; returns the answers from each contender's measured turns.
 
-    A contender that ends early is dropped, with the reason in left_out.
+    A contender that ends early is dropped from the result, and the reason is stored in left_out under its name.
     """
     turns = {name: [] for name in contenders}
     for turn in range(repeats + 1):
@@ -130,11 +131,11 @@ def take_turns(
 
 
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """How many times as fast minibert is: the median, over the turns, of the ratio within a turn."""
+    """How many times as fast minibert is: the median over all turns of our speed divided by theirs."""
     return median(our / their for our, their in zip(ours, theirs, strict=True))
 
 
 def best_of(names: Iterable[str], speeds: Mapping[str, Sequence[float]]) -> str | None:
-    """The contender with the highest median speed among `names`, or None if no such contender took part."""
+    """The contender in `names` with the highest median speed, or None if none of them took part."""
     present = [name for name in names if name in speeds]
     return max(present, key=lambda name: median(speeds[name]), default=None)

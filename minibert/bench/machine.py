@@ -1,4 +1,4 @@
-"""The machine that the measurements run on: the name and the peak speeds."""
+"""The machine that the benchmarks run on: a description, and its measured peak speeds."""
 
 import time
 from collections.abc import Callable
@@ -8,16 +8,16 @@ import numpy as np
 
 from minibert.ops import facts as machine_facts
 
-SIDE = 2048  # side of the square matrices, which have 16 MB each: large enough for a BLAS to reach its full speed
-COPIED = 128 << 20  # bytes: more than the caches hold
-TRIES = 3  # the best time counts, because a limit is what the machine does undisturbed
+SIDE = 2048  # side of the square matrices, 16 MB each: large enough for the BLAS library to reach full speed
+COPIED = 128 << 20  # number of bytes to copy: more than the caches hold
+TRIES = 3  # the shortest time counts, because a limit is what the machine achieves when undisturbed
 
 
 class Machine:
-    """Measures the two roofs of the roofline, matrix products and copies, with all threads."""
+    """Measures the two limits of the roofline model, matrix-product speed and memory bandwidth, with all threads."""
 
     def __init__(self, threads: int):
-        """threads: the number for the copy; products use as many threads as the environment allows the BLAS."""
+        """threads: the number of threads that copy; the BLAS library takes its own number from the environment."""
         random = np.random.default_rng(0)
         self.left, self.right = random.standard_normal((2, SIDE, SIDE), dtype=np.float32)
         self.product = np.empty_like(self.left)
@@ -25,7 +25,7 @@ class Machine:
         self.pool = ThreadPoolExecutor(threads)
 
     def turn(self) -> dict[str, float]:
-        """{"sgemm": GFLOP/s of a product in float32, "bandwidth": GB/s of a copy, counting reads and writes}."""
+        """Measure {"sgemm": GFLOP/s of a float32 matrix product, "bandwidth": GB/s of a copy, reads plus writes}."""
         multiply = min(seconds(self.multiply) for _ in range(TRIES))
         copy = min(seconds(self.copy) for _ in range(TRIES))
         return {"sgemm": 2 * SIDE**3 / multiply / 1e9, "bandwidth": 2 * self.source.nbytes / copy / 1e9}
@@ -38,14 +38,14 @@ class Machine:
 
 
 def seconds(function: Callable) -> float:
-    """The number of seconds that a call takes."""
+    """The time that one call of `function` takes, in seconds."""
     began = time.perf_counter()
     function()
     return time.perf_counter() - began
 
 
 def describe(threads: int) -> dict:
-    """The facts to print with a measurement: {"processor", "cores", "threads", "system", "blas", "versions"}."""
+    """A description of the machine: {"processor", "cores", "threads", "system", "blas", "versions"}."""
     facts = machine_facts.collect()
     blas = facts["blas"]
     kernels = f", kernels for {blas['kernels for']}" if blas["kernels for"] else ""

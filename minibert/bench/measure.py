@@ -1,4 +1,4 @@
-"""One measurement: a workload, the contenders that take turns at it, and the report."""
+"""One complete benchmark: the contenders take turns computing a workload, and the results form a report."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,7 +12,10 @@ from minibert.bench.workload import Workload
 
 
 def contenders_of(kind: str, backend: str, peers: bool) -> list[str]:
-    """The names of all contenders in a workload of that kind, minibert first."""
+    """The names of all contenders for a workload of the given kind, minibert first.
+
+    peers: whether to include the PyTorch contenders, if their packages are installed.
+    """
     families = FAMILIES[kind].values() if peers and not missing() else ()
     return [f"minibert-{backend}", *(name for family in families for name in family)]
 
@@ -25,10 +28,11 @@ def measure(
     repeats: int,
     tell: Callable[[str], None] = lambda what: None,
 ) -> dict:
-    """Let each contender, and the machine, take `repeats` turns; returns the report.
+    """Give each contender, and the measurement of the machine's peak speeds, `repeats` turns; returns the report.
 
-    names: the contenders, first minibert, whose ops are profiled afterwards; threads: the number for each contender;
-    tell: called with progress messages.  Raises RuntimeError if minibert or the machine's measurement does not run.
+    names: the contenders; the first is minibert, whose ops are profiled afterwards; threads: the number of threads for
+    each contender; tell: called with progress messages.
+    Raises ContenderError if minibert or the measurement of the machine does not run.
     """
     first, left_out = names[0], {}
     with tempfile.TemporaryDirectory(prefix="minibert-bench-") as folder:
@@ -39,7 +43,7 @@ def measure(
             turns = take_turns(contenders, repeats, left_out, tell)
             check_present(left_out, ("machine", first))
             memory = {name: contenders[name].ask("memory") for name in turns}
-            for name in set(contenders) - {first}:  # so that the profile has the machine to itself
+            for name in set(contenders) - {first}:  # so that nothing else runs during profiling
                 contenders[name].stop()
             tell(f"profiling {first}")
             profiles = [contenders[first].ask("profile") for _ in range(repeats)]
@@ -49,7 +53,7 @@ def measure(
 
 
 def check_present(left_out: dict[str, str], needed: Sequence[str]) -> None:
-    """Raise ContenderError if a contender that the measurement needs did not run."""
+    """Raise ContenderError if any contender in `needed` did not run."""
     for name in needed:
         if name in left_out:
             raise ContenderError(f"{name} did not run: {left_out[name]}")

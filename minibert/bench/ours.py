@@ -1,4 +1,4 @@
-"""The contender minibert: a training step or a batch of inference on one of its backends."""
+"""The minibert contender: training steps or inference batches on one of minibert's backends."""
 
 import itertools
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from minibert.training.memory import keep_freed_memory
 from minibert.training.optimizer import AdamW, AdamWSettings
 from minibert.training.step import prepared, train_step
 
-# settings of all contenders' optimisers
+# optimiser settings of all contenders
 LEARNING_RATE, WEIGHT_DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
 
 
 def contender(workload: Workload, backend: Backend | str) -> tuple[list, Callable]:
-    """The inputs of a turn, one for each step, and the function that computes a step from its input."""
+    """The inputs of one turn, one per step, and the function that runs a step on its input."""
     keep_freed_memory()
     config = BertConfig(**workload.model)
     make = training_step if workload.kind == "training" else inference_step
@@ -25,7 +25,10 @@ def contender(workload: Workload, backend: Backend | str) -> tuple[list, Callabl
 
 
 def training_step(config: BertConfig, backend: Backend | str, dtype: DTypeLike = "float32") -> Callable:
-    """A function that runs forward and backward passes, clipping and AdamW, in float16 with a loss scale."""
+    """A function that trains on one batch: forward and backward passes, clipping and AdamW.
+
+    In float16, the loss is scaled.
+    """
     objective = MaskedLmAndNextSentence(BertForPreTraining(config, backend, dtype=dtype))
     settings = AdamWSettings(*BETAS, EPS, WEIGHT_DECAY, bias_correction=True, max_norm=CLIP)
     optimizer = AdamW(objective.model.parameters, settings)
@@ -41,7 +44,7 @@ def training_step(config: BertConfig, backend: Backend | str, dtype: DTypeLike =
 
 
 def inference_step(config: BertConfig, backend: Backend | str) -> Callable:
-    """A function that computes the hidden states of all tokens, and their mean in each sentence."""
+    """A function that computes the hidden states of all tokens in a batch and returns their mean for each sentence."""
     model = Bert(config, backend)
     ops = model.backend
 

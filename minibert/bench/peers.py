@@ -1,13 +1,15 @@
-"""The contenders of PyTorch: transformers' BERT as most users run it, and as a careful user would run it.
+"""The PyTorch contenders: BERT from transformers, both as most users run it and as a careful user would run it.
 
-This is the only file of minibert that imports a peer, inside functions that run in a process of their own.  PyTorch and
-transformers are in the extra `peers`, for comparison only.
+This is the only file of minibert that imports a peer library, and only inside functions that run in a separate process.
+PyTorch and transformers belong to the optional extra `peers` and are used only for comparison.
 
-    stock     training: padded batches, logits of the whole vocabulary at all positions; inference: batches as they come
-    tuned     training: the masked-language head only on the masked positions
-    sorted    inference: sentences sorted by length before they are cut into batches, so that less is padded
+    stock     training: padded batches, with logits over the whole vocabulary at every position;
+              inference: sentences batched in the given order
+    tuned     training: the masked-language-model head is applied only at the masked positions
+    sorted    inference: sentences sorted by length before they are split into batches, which reduces padding
 
-Each family has variants of attention: eager, sdpa (PyTorch's fused attention), or compile (sdpa under torch.compile).
+Each family has variants that differ in attention: eager, sdpa (PyTorch's fused attention), or compile (sdpa under
+torch.compile).
 """
 
 import os
@@ -21,7 +23,7 @@ from minibert.bench.workload import Workload
 from minibert.data.batch import Batch, to_padded
 from minibert.data.masked_batch import IGNORED, MaskedBatch, masked_to_padded
 
-# kind of workload -> family -> its contenders; the best of a family represents it
+# kind of workload -> family -> contenders of the family; the fastest of them represents the family in the report
 FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "training": {
         "stock": ("stock-eager", "stock-sdpa"),
@@ -35,15 +37,15 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def missing() -> list[str]:
-    """The packages of the extra `peers` that are not installed."""
+    """The packages from the extra `peers` that are not installed."""
     return [package for package in ("torch", "transformers") if find_spec(package) is None]
 
 
 def contender(workload: Workload, name: str) -> tuple[list, Callable]:
-    """The inputs of a turn, one for each step, and the function that computes a step from its input.
+    """The inputs of one turn, one per step, and the function that runs a step on its input.
 
-    name: a contender in FAMILIES.  Raises ValueError for another name, RuntimeError if torch.compile has no C++
-    compiler.
+    name: a contender in FAMILIES.  Raises ValueError for any other name, and RuntimeError if torch.compile is needed
+    but no C++ compiler is installed.
     """
     names = [name for of_family in FAMILIES[workload.kind].values() for name in of_family]
     if name not in names:
@@ -61,7 +63,7 @@ def contender(workload: Workload, name: str) -> tuple[list, Callable]:
 
 
 def check_compiler() -> None:
-    """Raise RuntimeError if torch.compile cannot work: on the CPU it generates C++."""
+    """Raise RuntimeError if there is no C++ compiler, without which torch.compile does not work on the CPU."""
     wanted = [os.environ.get("CXX"), "g++", "clang++", "c++"]
     if not any(shutil.which(compiler) for compiler in wanted if compiler):
         raise RuntimeError("torch.compile needs a C++ compiler, but g++ was not found")
@@ -74,14 +76,17 @@ def tensors(arrays: dict) -> dict:
 
 
 def stock_inputs(batch: MaskedBatch) -> dict:
-    """The arguments of transformers.BertForPreTraining."""
+    """The arguments for transformers.BertForPreTraining, as tensors."""
     padded = masked_to_padded(batch)
-    del padded["position_ids"]  # the default of transformers
+    del padded["position_ids"]  # they equal the default of transformers
     return tensors(padded)
 
 
 def tuned_inputs(batch: MaskedBatch) -> dict:
-    """As stock_inputs, except for the labels: the masked tokens' indices in the padded batch [M], and their ids [M]."""
+    """The result of stock_inputs, with `labels` replaced by two tensors that describe the masked tokens only.
+
+    masked: their indices in the flattened padded batch [M]; masked_labels: their original ids [M].
+    """
     inputs = stock_inputs(batch)
     labels = inputs.pop("labels").flatten()  # [B * T]
     masked = (labels != IGNORED).nonzero().flatten()  # [M]
@@ -89,13 +94,13 @@ def tuned_inputs(batch: MaskedBatch) -> dict:
 
 
 def inference_inputs(batch: Batch) -> dict:
-    """The arguments of transformers.BertModel."""
+    """The arguments for transformers.BertModel, as tensors."""
     padded = to_padded(batch)
     return tensors({name: padded[name] for name in ("input_ids", "attention_mask", "token_type_ids")})
 
 
 def training_step(config: dict, family: str, compiled: bool) -> Callable:
-    """A function of the inputs that runs forward and backward passes, clipping and AdamW."""
+    """A function that runs one training step on its inputs: forward and backward passes, clipping and AdamW."""
     import torch
     import transformers
 
@@ -130,7 +135,7 @@ def training_step(config: dict, family: str, compiled: bool) -> Callable:
 
 
 def decay_groups(model: Any) -> list[dict]:
-    """Two groups of parameters: those with weight decay, and the biases and layer norms, without weight decay."""
+    """Two parameter groups for the optimiser: weights, with weight decay; biases and layer norms, without."""
     weights, others = [], []
     for name, parameter in model.named_parameters():
         (others if "bias" in name or "LayerNorm" in name else weights).append(parameter)
@@ -138,7 +143,7 @@ def decay_groups(model: Any) -> list[dict]:
 
 
 def inference_step(config: dict) -> Callable:
-    """A function of the inputs: the hidden states of all tokens, and their mean in each sentence without padding."""
+    """A function that computes the hidden states of all tokens and returns each sentence's mean, excluding padding."""
     import torch
     import transformers
 

@@ -1,4 +1,4 @@
-"""The cost of each op: every op of a backend, wrapped in a timer that also adds up the work of its calls."""
+"""The cost of each op, measured by wrapping every op of a backend in a timer that also totals the work of its calls."""
 
 import copy
 import inspect
@@ -15,36 +15,36 @@ from minibert.ops.table import OPS, row_of
 
 @dataclass
 class Tally:
-    """Totals over the calls of one op."""
+    """Totals over all calls of one op."""
 
     calls: int = 0
     seconds: float = 0.0
     flops: float = 0.0
-    """Operations of the matrix products that are really needed."""
+    """Floating-point operations of the matrix products that the mathematics requires."""
     elementwise: float = 0.0
-    """Other operations, a rough number."""
+    """All other floating-point operations, roughly estimated."""
     bytes: float = 0.0
-    """Traffic with memory, an estimate."""
+    """Bytes moved to and from memory, estimated."""
 
 
 @dataclass
 class Profile:
-    """The cost of one or more turns, op by op."""
+    """The cost of each op over one or more turns."""
 
     ops: dict[str, Tally] = field(default_factory=dict)
     bookkeeping: float = 0.0
-    """The number of seconds that the measurement itself took."""
+    """The number of seconds spent on the measurement itself."""
 
 
 class Noted(NamedTuple):
-    """A forward pass's cache, with the pass's work, a multiple of which is charged to the backward pass."""
+    """A forward pass's cache and its FLOPs, from which the FLOPs of the matching backward pass are computed."""
 
     cache: Any
     flops: float
 
 
 def timed(backend: Backend, profile: Profile) -> Backend:
-    """A copy of `backend` whose ops do the same and also record their cost in `profile`."""
+    """A copy of `backend` whose ops compute the same results and also record their cost in `profile`."""
     ours = copy.copy(backend)
     for name in OPS:
         setattr(ours, name, timed_op(name, getattr(backend, name), profile))
@@ -52,7 +52,7 @@ def timed(backend: Backend, profile: Profile) -> Backend:
 
 
 def timed_op(name: str, function: Callable, profile: Profile) -> Callable:
-    """`function`, the op called `name`, with a timer around it.  The arguments are passed on unchanged."""
+    """A wrapper around `function`, the op called `name`, that records the cost of each call in `profile`."""
     op, backward = row_of(name)
     assert op is not None
     signature = inspect.signature(function) if op.pair and not backward else None
@@ -85,12 +85,12 @@ def timed_op(name: str, function: Callable, profile: Profile) -> Callable:
 
 
 def plain(value: Any) -> Any:
-    """An argument in the form that the op itself expects."""
+    """`value` as the op itself expects it: the cache inside a Noted, and any other value unchanged."""
     return value.cache if isinstance(value, Noted) else value
 
 
 class Profiler:
-    """Turns of minibert under the timer, with a separate model that is created on first use."""
+    """Runs profiled turns of minibert, on a separate model that is created on first use."""
 
     def __init__(self, workload: Workload, backend: str):
         self.workload, self.backend, self.profile = workload, backend, Profile()
@@ -98,12 +98,16 @@ class Profiler:
         self.step: Any = None
 
     def turn(self) -> dict:
-        """One turn: {"seconds": of the steps, without the bookkeeping; "steps": how many; "ops": {name: a Tally}}"""
+        """Run one profiled turn; returns {"seconds", "steps", "ops"}.
+
+        "seconds" is the time of all steps, excluding bookkeeping; "steps" is the number of steps; "ops" maps the name
+        of each op to its Tally as a dictionary.
+        """
         if self.step is None:
             from minibert.bench import ours
 
             self.inputs, self.step = ours.contender(self.workload, timed(load_backend(self.backend), self.profile))
-            self.step(self.inputs[0])  # a warm-up
+            self.step(self.inputs[0])  # warm-up
         self.profile.ops.clear()
         self.profile.bookkeeping = 0.0
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The report of a measurement, as a dictionary that is written as JSON, and as readable text."""
+"""The report of a benchmark, as a dictionary that can be written as JSON, and as readable text."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -19,11 +19,12 @@ def summarise(
     left_out: dict[str, str],
     repeats: int,
 ) -> dict:
-    """The report of a measurement.
+    """Build the report of a benchmark.
 
-    first: the contender minibert, the reference of all ratios; machine: see minibert.bench.machine.describe;
-    machine_turns, turns: the answers in each turn; memory: peaks in MB; profiles: turns of `first` under the timer;
-    left_out: contenders that did not run, with the reasons.
+    first: the name of the minibert contender, whose speed is the numerator of all ratios; machine: the result of
+    minibert.bench.machine.describe; machine_turns: the machine's answer in each turn; turns: each contender's answer in
+    each turn; memory: each contender's peak memory in MB; profiles: the profiled turns of `first`; left_out: the
+    contenders that did not run, with the reasons; repeats: the number of measured turns.
     """
     sgemm = [turn["sgemm"] for turn in machine_turns]
     bandwidth = [turn["bandwidth"] for turn in machine_turns]
@@ -57,7 +58,7 @@ def summarise(
 
 
 def contender_summary(turns: list[dict], speeds: Sequence[float], ours: Sequence[float], memory: float) -> dict:
-    """One contender's results; "ratio" is how many times as fast minibert is."""
+    """One contender's results; "ratio" is how many times as fast minibert is as this contender."""
     steps = [1e3 * seconds for turn in turns for seconds in turn["seconds"]]
     return {
         "per_second": median(speeds),
@@ -69,7 +70,7 @@ def contender_summary(turns: list[dict], speeds: Sequence[float], ours: Sequence
 
 
 def ops_summary(profiles: list[dict], sgemm: float) -> dict[str, dict]:
-    """The cost of each op in a step, the slowest op first, as medians over the profiled turns."""
+    """The cost of each op per step, slowest op first; times are medians over the profiled turns."""
     summary = {}
     for name, tally in profiles[0]["ops"].items():
         steps = profiles[0]["steps"]
@@ -88,11 +89,11 @@ def ops_summary(profiles: list[dict], sgemm: float) -> dict[str, dict]:
 
 
 def step_summary(turns: list[dict], sgemm: Sequence[float], profiles: list[dict], ops: dict[str, dict]) -> dict:
-    """The speed of the whole step: the operations of the matrix products, divided by the total time.
+    """The speed of the whole step: the operation count of its matrix products, divided by its total time.
 
-    "between_ops_ms" is the time that the profiled steps spent outside of any op.
+    "between_ops_ms" is the time per step that profiled turns spent outside all ops.
     """
-    flops = sum(tally["flops"] for tally in profiles[0]["ops"].values())  # in a turn
+    flops = sum(tally["flops"] for tally in profiles[0]["ops"].values())  # per turn
     speeds = [flops / sum(turn["seconds"]) / 1e9 for turn in turns]
     profiled = 1e3 * median(profile["seconds"] for profile in profiles) / profiles[0]["steps"]
     return {

@@ -1,7 +1,7 @@
-"""How many tokens per second a backend trains on, and its share of the device's matrix-product speed.
+"""A backend's training throughput in tokens per second, and its speed as a share of the device's matrix-product speed.
 
-Batches are made of random ids, so nothing but minibert is needed.  The time is measured over many steps, with a
-wait for the device only at the end, as in training.
+Batches consist of random ids, so no data is needed.  The time is measured over many steps, with synchronisation with
+the device only before the first and after the last of them, as in training.
 """
 
 import time
@@ -16,8 +16,8 @@ from minibert.models import BertConfig
 from minibert.ops import Backend
 
 MASK_RATE = 0.15
-SIDE = 8192  # side of the square matrices whose product measures the device's peak
-FORWARD_AND_BACKWARD = 3  # the backward pass has two products for each one of the forward pass
+SIDE = 8192  # side of the square matrices whose product measures the device's peak speed
+FORWARD_AND_BACKWARD = 3  # the backward pass has two matrix products for each one in the forward pass
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Throughput:
     length: int
     tokens_per_second: float
     tflops: float
-    """10**12 floating-point operations of needed matrix products, per second"""
+    """speed in 10**12 floating-point operations per second, counting only the matrix products that a step requires"""
     utilisation: float | None
-    """`tflops` over what a large matrix product reaches on the same device in the same type; None if not measured"""
+    """`tflops` as a share of the speed of a large matrix product in the same precision; None if not measured"""
     peak_memory: int | None
-    """the most bytes that the memory pool held; None if there is no pool"""
+    """the size in bytes to which the device's memory pool grew; None if there is no pool"""
 
     def as_dict(self) -> dict:
         return asdict(self)
 
 
 def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0) -> MaskedBatch:
-    """A batch of pairs of `length` tokens with random ids, of which the share MASK_RATE is to be predicted."""
+    """A batch of sentence pairs, each `length` random token ids long, with a share MASK_RATE of the tokens masked."""
     random = np.random.default_rng(seed)
     tokens = sequences * length
     masked = np.sort(random.choice(tokens, round(MASK_RATE * tokens), replace=False)).astype(np.int32)
@@ -64,9 +64,9 @@ def random_batch(config: BertConfig, sequences: int, length: int, seed: int = 0)
 
 
 def step_flops(config: BertConfig, batch: MaskedBatch) -> float:
-    """Floating-point operations of the matrix products that a training step needs.
+    """The number of floating-point operations in the matrix products that a training step requires.
 
-    The last layer computes queries, output and feed-forward network only for the rows that a loss reads.
+    The last layer computes queries, attention output and feed-forward network only for the rows that a loss uses.
     """
     width, inner = config.hidden_size, config.intermediate_size
     cu_seqlens, lengths = batch.tokens.cu_seqlens, batch.tokens.lengths.astype(float)
@@ -75,7 +75,7 @@ def step_flops(config: BertConfig, batch: MaskedBatch) -> float:
     per_sequence = np.bincount(np.searchsorted(cu_seqlens, read, side="right") - 1, minlength=len(lengths))
 
     def layer(rows: int, pairs: float) -> float:
-        projections = 2 * width * width * (2 * tokens + 2 * rows)  # keys, values; queries, output
+        projections = 2 * width * width * (2 * tokens + 2 * rows)  # keys and values; queries and output
         return projections + 4 * width * pairs + 4 * width * inner * rows
 
     whole = layer(tokens, float((lengths * lengths).sum()))
@@ -96,9 +96,10 @@ def measure_throughput(
     steps: int = 20,
     limit: float | None = None,
 ) -> Throughput:
-    """Train a model of a named size for some steps, after three warm-up steps.
+    """Measure the training throughput of a model of the named size over `steps` steps, after three warm-up steps.
 
-    precision: float32, tf32, bfloat16 or float16; limit: TFLOP/s of a large product (`product_rate`), or None.
+    precision: float32, tf32, bfloat16 or float16; sequences: sequences per batch; length: tokens per sequence;
+    limit: the device's matrix-product speed in TFLOP/s, from `product_rate`, or None.
     """
     config = BertConfig.preset(size, vocab_size, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     pool = backend.xp.get_default_memory_pool() if hasattr(backend.xp, "get_default_memory_pool") else None
@@ -128,7 +129,7 @@ def measure_throughput(
 
 
 def product_rate(backend: Backend, precision: str, side: int = SIDE, times: int = 10) -> float:
-    """The speed of a product of two square matrices, in 10**12 floating-point operations per second."""
+    """The speed at which the device multiplies two square matrices, in 10**12 floating-point operations per second."""
     xp, dtype = backend.xp, dtype_of(precision)
     left = backend.array(np.random.default_rng(0).standard_normal((side, side), dtype=np.float32)).astype(dtype)
     out = xp.empty_like(left)
@@ -142,13 +143,16 @@ def product_rate(backend: Backend, precision: str, side: int = SIDE, times: int 
 
 
 def dtype_of(precision: str) -> np.dtype:
-    """The dtype of tensors in a precision; tf32 is float32 with rounded inputs of products."""
+    """The dtype in which tensors are stored at this precision.
+
+    For tf32, it is float32; only the inputs of matrix products are rounded.
+    """
     from minibert.nn.parameters import as_dtype
 
     return as_dtype("float32" if precision == "tf32" else precision)
 
 
 def wait_for(backend: Backend) -> None:
-    """Wait until the device has finished all its work."""
+    """Wait until the device has finished all work in its current stream; on the CPU, return at once."""
     if hasattr(backend.xp, "cuda"):
         backend.xp.cuda.get_current_stream().synchronize()

@@ -1,7 +1,7 @@
-"""The work of one call of an op: the floating-point operations of its matrix products, and the bytes it moves.
+"""The work of one op call: the floating-point operations of its matrix products, and the bytes it moves.
 
-Both are computed from the shapes of the arguments, so they are what the mathematics needs, not what a particular kernel
-happens to do.  The formulas that are specific to an op are in the op's row of minibert.ops.table.
+Both are computed from the shapes of the arguments and results, so they describe what the mathematics requires, not what
+a particular kernel does.  Formulas specific to an op are in its row of minibert.ops.table.
 """
 
 import dataclasses
@@ -12,26 +12,27 @@ from minibert.ops.table import BY_NAME, row_of
 
 
 def product_flops(name: str, arguments: Mapping) -> float:
-    """The operations of the matrix products of an op's forward pass; 0 for ops without any.
+    """The number of floating-point operations in the matrix products of an op's forward pass; 0 if it has none.
 
-    name: the name of a row of minibert.ops.table; arguments: by their names in the reference.
+    name: the op's name in minibert.ops.table; arguments: the call's arguments, keyed by their names in the reference
+    backend.
     """
     products = BY_NAME[name].products
     return 0.0 if products is None else products(arguments)
 
 
 def elementwise_operations(name: str, arguments: tuple, result: Any) -> float:
-    """A rough estimate of the number of a call's other operations, for the plot."""
+    """A rough estimate, used in the roofline plot, of the number of operations in a call outside matrix products."""
     largest = max((array.size for array in (*arrays_in(arguments)[:1], *arrays_in(result)[:1])), default=0)
     op, way = row_of(name)
     return float(op.operations[way] * largest) if op else 0.0
 
 
 def bytes_moved(name: str, arguments: Any, result: Any) -> float:
-    """An estimate of the traffic with memory: each array among arguments and results moves once.
+    """An estimate of a call's memory traffic in bytes, which assumes that each argument and result moves once.
 
-    The estimate is too low if an op passes twice over arrays that do not fit into the cache, and too high if the arrays
-    are already in the cache.
+    The estimate is too low if an op reads arrays twice that do not fit in the cache, and too high if the arrays are
+    already in the cache.
     """
     op, way = row_of(name)
     if op is not None and op.rows_moved is not None:
@@ -42,9 +43,9 @@ def bytes_moved(name: str, arguments: Any, result: Any) -> float:
 
 
 def arrays_in(value: Any) -> list:
-    """All arrays in nested tuples, lists, dictionaries and dataclasses, in order."""
+    """All arrays with at least one dimension in nested tuples, lists, dictionaries and dataclasses, in order."""
     if hasattr(value, "nbytes") and hasattr(value, "shape"):
-        return [value] if value.shape else []  # a 0-d array causes no traffic
+        return [value] if value.shape else []  # the traffic of a 0-d array is negligible
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = vars(value)
     if isinstance(value, Mapping):

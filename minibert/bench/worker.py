@@ -1,9 +1,13 @@
-"""The worker's side of a contender: `python -m minibert.bench.worker NAME WORKLOAD THREADS`.
+"""The program of a contender's worker process: `python -m minibert.bench.worker NAME WORKLOAD THREADS`.
 
-The worker answers each line with one line of JSON: "turn" with {"seconds": [of each step]} (the contender machine: with
-its two speeds), "memory" with megabytes, "profile" with the cost of each op in one more turn.  The first answer, after
-one step, is "ready", so that what cannot work fails before anything is measured.  The last answer of a worker that
-fails is {"error": message in one line}.
+The worker reads commands from standard input, one per line, and answers each with one line of JSON on standard output:
+
+    turn       {"seconds": [time of each step]}; for the contender "machine", its two measured speeds
+    memory     the process's peak memory in MB
+    profile    the cost of each op in an additional, profiled turn (minibert only)
+
+Before reading commands, the worker runs one step and writes "ready", so that a contender that cannot run fails before
+anything is measured.  A worker that fails writes {"error": one-line message} and exits.
 """
 
 import json
@@ -17,7 +21,7 @@ from minibert.bench.workload import Workload
 
 
 def main(name: str, path: str, threads: str) -> int:
-    # libraries may print: what they print goes to standard error, and only answers to standard output
+    # libraries may print: redirect their output to standard error, so that standard output carries only answers
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -41,7 +45,7 @@ def machine_commands(threads: int) -> dict:
 
 
 def contender_commands(name: str, path: str) -> dict:
-    """The commands that a contender answers, after it has taken one step."""
+    """Create a contender, run one step, and return its commands as {name: function that computes the answer}."""
     workload = Workload.load(path)
     family, _, variant = name.partition("-")
     if family == "minibert":
@@ -64,9 +68,9 @@ def contender_commands(name: str, path: str) -> dict:
 
 
 def peak_memory() -> float:
-    """The most memory that this process had in use at one time, in MB (of a million bytes)."""
+    """The peak memory use of this process, in MB (millions of bytes)."""
     try:
-        # not getrusage, which after fork and exec is never less than what the parent had in use
+        # not getrusage, whose value after fork and exec is never less than the parent's memory use
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""The work that the contenders compute: real batches from the default corpus, the same for all contenders."""
+"""The workload of a benchmark: real batches from the default corpus, the same for all contenders."""
 
 import pickle
 import tempfile
@@ -17,64 +17,64 @@ from minibert.data.tokenizing import tokenize_documents
 from minibert.models import BertConfig
 from minibert.text import Tokenizer, learn_vocabulary
 
-STEPS = 2  # training steps in one turn
-EVERY = 6  # batches are made from every sixth document: more than enough text, and tokenised in a second
+STEPS = 2  # number of training steps per turn
+EVERY = 6  # only every sixth document is used: this is more than enough text, and is tokenised in about a second
 
-# inference: MiniLM's shape, and batches as a user's service would see them
+# inference: a model of MiniLM's shape, and batches like those of a typical service
 MINILM = dict(
     vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
 )  # fmt: skip
-INFERENCE_VOCABULARY = 8192  # pieces to learn; the rows of MiniLM's table that are left over stay unused
+INFERENCE_VOCABULARY = 8192  # number of pieces to learn; the remaining rows of MiniLM's embedding table stay unused
 SENTENCES, SENTENCES_PER_BATCH = 1000, 32
-SHORTEST_SENTENCE, LONGEST_SENTENCE = 5, 60  # tokens, with [CLS] and [SEP]
+SHORTEST_SENTENCE, LONGEST_SENTENCE = 5, 60  # lengths in tokens, including [CLS] and [SEP]
 
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """The work of one turn."""
+    """The model and batches that every contender computes in one turn."""
 
     kind: str
     """"training" or "inference" """
     title: str
-    """A description in one line."""
+    """A one-line description."""
     model: dict
-    """The fields of a BertConfig."""
+    """The fields of the model's BertConfig."""
     batches: list
-    """One batch for each step."""
+    """One batch per step."""
     sorted_batches: list[Batch] | None = None
-    """Inference only: the same sentences, cut into batches after they were sorted by length."""
+    """Inference only: the same sentences, sorted by length before being split into batches."""
 
     @property
     def unit(self) -> str:
-        """The unit of work, in which speeds are given per second."""
+        """The unit of work: speeds are reported in units per second."""
         return "tokens" if self.kind == "training" else "sentences"
 
     @property
     def count(self) -> int:
-        """The number of units that one turn computes, not counting padding."""
+        """The number of units that one turn processes, excluding padding."""
         if self.kind == "training":
             return sum(len(batch.tokens.token_ids) for batch in self.batches)
         return sum(len(batch.sequence_numbers) for batch in self.batches)
 
     def save(self, path: Path) -> None:
-        """Write the workload for the workers, into a folder of our own."""
+        """Write the workload to a file for the workers, in a temporary folder that only we write to."""
         path.write_bytes(pickle.dumps(self))
 
     @staticmethod
     def load(path: Path | str) -> "Workload":
-        """Read a workload that `save` wrote."""
+        """Read a workload written by `save`."""
         return pickle.loads(Path(path).read_bytes())
 
 
 def training_workload(size: str, vocab_size: int, batch: int, length: int, dropout: float) -> Workload:
-    """STEPS batches of sentence pairs for a model of one of the named sizes.
+    """A training workload of STEPS batches of sentence pairs, for a model of one of the named sizes.
 
-    batch: number of sequences in a batch; length: number of tokens in the longest.
-    Raises ValueError for an unknown size or a length or vocabulary that is too small, ModuleNotFoundError without the
-    default corpus.
+    batch: number of sequences per batch; length: number of tokens in the longest sequence.
+    Raises ValueError for an unknown size or for a length or vocabulary that is too small, and ModuleNotFoundError if
+    the default corpus is not installed.
     """
     rates = dict(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
-    model = BertConfig.preset(size, vocab_size, **rates)  # the cheap checks first
+    model = BertConfig.preset(size, vocab_size, **rates)  # first, because it cheaply checks the arguments
     documents = list(read_corpus([DEFAULT_CORPUS]))
     tokenizer = padded_tokenizer(documents, vocab_size)
     with tempfile.TemporaryDirectory() as folder:
@@ -91,16 +91,18 @@ def training_workload(size: str, vocab_size: int, batch: int, length: int, dropo
 
 
 def padded_tokenizer(documents: Sequence[Document], vocab_size: int) -> Tokenizer:
-    """A tokenizer with exactly vocab_size entries, learnt from the documents; if a small corpus gives fewer entries,
-    the rest are names that occur in no text."""
+    """A tokenizer with exactly vocab_size entries, learnt from the documents.
+
+    If the corpus is too small to yield that many, the vocabulary is padded with [unused0], [unused1] and so on.
+    """
     vocabulary = learn_vocabulary((document.text for document in documents), vocab_size)
     return Tokenizer(vocabulary + [f"[unused{i}]" for i in range(vocab_size - len(vocabulary))])
 
 
 def inference_workload() -> Workload:
-    """SENTENCES sentences of 5 to 60 tokens for an encoder of MiniLM's shape.
+    """An inference workload of SENTENCES sentences of 5 to 60 tokens, for an encoder of MiniLM's shape.
 
-    Raises ModuleNotFoundError without the default corpus.
+    Raises ModuleNotFoundError if the default corpus is not installed.
     """
     documents = list(read_corpus([DEFAULT_CORPUS]))
     tokenizer = padded_tokenizer(documents, INFERENCE_VOCABULARY)
@@ -113,15 +115,15 @@ def inference_workload() -> Workload:
 
 
 def inference_workload_of(sentences: list[np.ndarray], model: dict, per_batch: int, title: str) -> Workload:
-    """The Workload of tokenised sentences, in batches in the given order and in batches sorted by length."""
+    """An inference workload from tokenised sentences, batched both in the given order and sorted by length."""
     by_length = sorted(sentences, key=len)
     return Workload("inference", title, model, in_batches(sentences, per_batch), in_batches(by_length, per_batch))
 
 
 def cut_sentences(documents: Sequence[Document], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """SENTENCES sentences, in the corpus's order, each cut to a length drawn uniformly from 5 to 60 tokens.
+    """SENTENCES sentences in corpus order, each truncated to a length drawn uniformly from 5 to 60 tokens.
 
-    Sentences that are shorter than the length drawn are skipped, so that the lengths remain uniform.
+    Sentences shorter than the drawn length are skipped, so that the lengths stay uniformly distributed.
     """
     random = np.random.default_rng(0)
     found, wanted = [], random.integers(SHORTEST_SENTENCE, LONGEST_SENTENCE + 1, SENTENCES)
@@ -139,5 +141,5 @@ def cut_sentences(documents: Sequence[Document], tokenizer: Tokenizer) -> list[n
 
 
 def in_batches(sentences: list[np.ndarray], per_batch: int) -> list[Batch]:
-    """Batches of up to per_batch sentences (token ids int32 [T]), concatenated in the given order."""
+    """Batches of up to per_batch sentences each, in the given order; sentences: token ids, int32 [T] each."""
     return [Batch.of_sequences(sentences[start : start + per_batch]) for start in range(0, len(sentences), per_batch)]

@@ -1,6 +1,6 @@
-"""Checks for readers to run and to read: analytic gradients against finite differences."""
+"""Gradient checks that readers can run and study: they compare analytic gradients with finite differences."""
 
-# the order of imports is the order of the table: ops, layers and whole models, tasks, features
+# the order of these imports determines the order of CASES: ops, layers and whole models, tasks, features
 from minibert.checks import op_cases  # isort: skip
 from minibert.checks import model_cases  # isort: skip
 from minibert.checks import task_cases  # isort: skip

@@ -1,4 +1,4 @@
-"""The cases of the small models that learn from a frozen BERT's vectors, covering all their parameters."""
+"""Gradient-check cases for the small models trained on a frozen BERT's vectors, covering all their parameters."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from minibert.ops.examples import normal
 
 @cases("features")
 def features(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The cases of the small models; none for the gpu backend, which has no lstm."""
+    """The cases of the feature-based models; none for a backend without the lstm op, such as gpu."""
     if not backend.has("lstm"):
         return
     config = BertConfig(

@@ -1,15 +1,16 @@
 """The gradient check: does the backward pass compute the derivative of the forward pass?
 
-Any function with array outputs becomes a scalar function by means of a *random* upstream gradient u:
+A *random* upstream gradient u turns any function with array outputs into a scalar function f:
 
     f(x) = sum(u * forward(x))        d_x = backward(u)
 
-and each element of d_x must equal the slope of f, measured by moving that element a little to both sides:
+Each element of d_x must equal the derivative of f with respect to that element of x, which is estimated by central
+differences, that is, by moving the element by a small step h in both directions:
 
-    (f(x + h) - f(x - h)) / 2h        error of order h**2 f''' from the curvature, of order 1e-16 f / h from rounding
+    (f(x + h) - f(x - h)) / 2h        truncation error of order h**2 f''', rounding error of order 1e-16 f / h
 
-The upstream gradient must be random: with ones, a layer norm whose backward lacks its third term passes, since the
-features of x_hat sum to zero.  Every element of every input is checked, in float64.
+The upstream gradient must be random: if it were all ones, a layer norm whose backward pass lacks its third term would
+pass, since the features of x_hat sum to zero.  Every element of every input is checked, in float64.
 """
 
 from collections.abc import Callable
@@ -17,20 +18,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STEP = 1e-5  # h: with values around 1, both errors are then near 1e-10
+STEP = 1e-5  # h: for values around 1, both errors are then near 1e-10
 TOLERANCE = 1e-7
-SMALL = 1e-3  # a tensor's largest gradient counts as at least this share of the check's largest gradient
+SMALL = 1e-3  # share of the case's largest gradient that is the least an error is divided by
 
 
 @dataclass(frozen=True)
 class Case:
-    """One function at one shape.
+    """A gradient check of one function for inputs of one shape.
 
     name        the op, layer or model
-    shape       a short description of what is special about this case, for the table
-    inputs      name -> float64 NumPy array: all inputs that get a gradient
-    forward     (inputs) -> (output, or tuple of outputs), cache
-    backward    (upstream gradient, or tuple of them; cache) -> name -> gradient
+    shape       a short description of what distinguishes this case, shown in the table
+    inputs      all inputs whose gradients are checked: a dictionary from name to float64 NumPy array
+    forward     forward(inputs) -> (output or tuple of outputs, cache)
+    backward    backward(upstream gradient or tuple of upstream gradients, cache) -> dictionary from name to gradient
     """
 
     name: str
@@ -42,13 +43,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of checking one input of one case."""
+    """The result of checking the gradient of one input of a case."""
 
     name: str
     argument: str
     shape: str
     error: float
-    """the largest difference, relative to the tensor's largest gradient (or to SMALL times the check's largest)"""
+    """the largest difference, divided by the larger of the tensor's largest gradient and SMALL times the case's"""
 
     @property
     def passed(self) -> bool:
@@ -56,7 +57,7 @@ class Result:
 
 
 def check_gradients(case: Case, seed: int = 0, step: float = STEP) -> list[Result]:
-    """Compare every gradient of a case with finite differences."""
+    """Compare every gradient of a case with finite differences; returns one Result per input."""
     random = np.random.default_rng(seed)
     outputs, cache = case.forward(case.inputs)
     single = not isinstance(outputs, tuple)
@@ -81,8 +82,8 @@ def check_gradients(case: Case, seed: int = 0, step: float = STEP) -> list[Resul
 
 
 def numeric_gradient(objective: Callable, inputs: dict[str, np.ndarray], name: str, step: float = STEP) -> np.ndarray:
-    """Central differences of `objective(inputs)`, a float, in every element of inputs[name]."""
-    moved = inputs[name].copy()  # a copy of the one array that changes; the caller's array stays unchanged
+    """The gradient of the scalar `objective(inputs)` with respect to inputs[name], by central differences."""
+    moved = inputs[name].copy()  # a copy, so that the caller's array stays unchanged
     inputs = {**inputs, name: moved}
     gradient = np.empty_like(moved)
     for index in np.ndindex(moved.shape):

@@ -1,4 +1,4 @@
-"""The cases of every layer, the encoder and the whole pre-training loss: all parameters, through all layers."""
+"""Gradient-check cases for every layer, the encoder and the complete losses of whole models."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ from minibert.ops.backend import Backend
 from minibert.ops.dropout import EMBEDDINGS
 from minibert.ops.examples import KEY, normal
 
-LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # the lengths and the numbers of the three sequences in all cases
+LENGTHS, NUMBERS = (1, 7, 2), (4, 5, 6)  # the lengths and the sequence numbers of the three sequences in all cases
 TOKENS = sum(LENGTHS)
-ROWS = np.array([0, 2, 7, 8])  # the tokens that are read, in cases where only some are read
+ROWS = np.array([0, 2, 7, 8])  # indices of the tokens whose outputs are computed, in cases where only some are computed
 
 
 def model_case(
@@ -34,10 +34,11 @@ def model_case(
     own: str | tuple[str, ...] = "",
     **arrays: Any,
 ) -> Case:
-    """A case whose inputs are parameters of a model, and input arrays of one of its layers.
+    """A case whose inputs are a model's parameters, together with the input arrays of one of its layers.
 
-    run(**arrays) -> tuple of outputs, cache; run_backward(tuple of upstream gradients, cache) -> {array: gradient};
-    both use the model's current parameters.  own: the prefix, or prefixes, of the parameters to check, by default all.
+    run(**arrays) returns (tuple of outputs, cache), and run_backward(tuple of upstream gradients, cache) returns
+    {name of an array: its gradient}; both use the model's current parameters.
+    own: the name prefix, or prefixes, of the parameters to check; by default, all parameters are checked.
     """
     backend, parameters = model.backend, model.parameters
     checked = [parameter for parameter in parameters.all.values() if parameter.name.startswith(own)]
@@ -67,7 +68,10 @@ def layer_case(
     own: str | tuple[str, ...],
     x: Array,
 ) -> Case:
-    """The case of a layer with one input and one output: forward(x) -> y, cache and backward(d_y, cache) -> d_x."""
+    """The case of a layer with one input x and one output y.
+
+    forward(x) returns (y, cache), and backward(d_y, cache) returns d_x; own: as in `model_case`.
+    """
 
     def run(x):
         y, cache = forward(x)
@@ -80,7 +84,7 @@ def layer_case(
 
 
 def loss_case(name: str, shape: str, objective: Objective, batch: Any, key: DropoutKey | None) -> Case:
-    """The case of a whole model and its loss, with all parameters; key: the key of dropout, or None."""
+    """The case of a whole model and its loss, covering all parameters; key: the dropout key, or None for no dropout."""
 
     def run():
         losses, cache = losses_of(objective, batch, key)
@@ -96,7 +100,7 @@ def loss_case(name: str, shape: str, objective: Objective, batch: Any, key: Drop
 def small_model(
     backend: Backend, random: np.random.Generator, dropout: float = 0.0, **changes: Any
 ) -> BertForPreTraining:
-    """A BERT of about a thousand parameters, none of them zero or one."""
+    """A BERT of about a thousand parameters, perturbed so that none of them is exactly zero or one."""
     config = BertConfig(
         vocab_size=11,
         hidden_size=6,
@@ -114,7 +118,7 @@ def small_model(
 
 
 def small_gpt(backend: Backend, random: np.random.Generator, dropout: float = 0.0) -> GptForCausalLM:
-    """A left-to-right model of the same shape as small_model's."""
+    """A left-to-right model of the same shape as the model from small_model."""
     config = replace(small_model(backend, random, dropout).config, is_decoder=True)
     model = GptForCausalLM(config, backend, dtype="float64")
     model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
@@ -122,7 +126,7 @@ def small_gpt(backend: Backend, random: np.random.Generator, dropout: float = 0.
 
 
 def small_batch(random: np.random.Generator) -> Batch:
-    """A batch of sequences of 1, 7 and 2 tokens."""
+    """A batch of three sequences, of 1, 7 and 2 tokens, with random ids."""
     return Batch(
         token_ids=random.integers(0, 11, TOKENS).astype(np.int32),
         segment_ids=random.integers(0, 2, TOKENS).astype(np.int32),
@@ -133,7 +137,7 @@ def small_batch(random: np.random.Generator) -> Batch:
 
 
 def small_masked_batch(random: np.random.Generator, pairs: bool, masked: Sequence[int]) -> MaskedBatch:
-    """The same batch with some tokens masked, and with NSP labels of both kinds."""
+    """A small_batch with the tokens at the indices `masked` masked and, if `pairs`, NSP labels of both classes."""
     return MaskedBatch(
         small_batch(random),
         masked_positions=np.array(masked, np.int32),
@@ -145,7 +149,7 @@ def small_masked_batch(random: np.random.Generator, pairs: bool, masked: Sequenc
 
 
 def layouts(backend: Backend) -> tuple[Sequences, Sequences]:
-    """The Sequences of all tokens, and of ROWS."""
+    """The Sequences of all tokens, and the Sequences of the tokens in ROWS only."""
     cu_seqlens = running_sum(LENGTHS)
     return Sequences.of_batch(backend, cu_seqlens, NUMBERS), Sequences.of_rows(backend, ROWS, cu_seqlens, NUMBERS)
 
@@ -156,7 +160,7 @@ def dropouts_of(rate: float) -> Dropouts:
 
 @cases("embeddings")
 def embeddings(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The cases of the embeddings, with ids that are looked up often, once and never."""
+    """The cases of the embedding layer, with ids that are looked up many times, once and never."""
     tokens, _ = layouts(backend)
     token_ids = backend.array(np.array([3, 7, 3, 0, 10, 3, 7, 7, 1, 3], np.int32))
     segment_ids = backend.array(np.array([0, 0, 0, 0, 1, 1, 1, 0, 0, 1], np.int32))
@@ -177,7 +181,11 @@ def embeddings(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("self_attention")
 def self_attention(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """Cases in which all tokens are queries, so that x has two gradients, or a few rows are, as a separate input."""
+    """The cases of self-attention, with queries from all tokens or from only a few.
+
+    If all tokens are queries, x is also the input of the queries, and its gradient is the sum of two gradients.
+    Otherwise, the queries have a separate input, x_q.
+    """
     tokens, few = layouts(backend)
     own = "bert.encoder.layer.1.attention"
     for label, queries, causal, rate in (
@@ -229,7 +237,7 @@ def pooler(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("mlm_head")
 def mlm_head(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The cases of the MLM head, with both forms of GELU, and with the decoder's share of the tied embedding table."""
+    """The cases of the MLM head, with both forms of GELU, including the gradient of the tied embedding table."""
     own = "cls.predictions", "bert.embeddings.word_embeddings"
     for hidden_act in ("gelu", "gelu_new"):
         model = small_model(backend, random, hidden_act=hidden_act)
@@ -248,7 +256,7 @@ def nsp_head(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("encoder")
 def encoder(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The cases of the stack of layers, with all rows or some rows of the last layer, bidirectional and causal."""
+    """The cases of the stack of layers: bidirectional or causal, with all rows of the last layer or only some."""
     model = small_model(backend, random)
     stack = model.bert.encoder
     tokens, few = layouts(backend)
@@ -269,7 +277,7 @@ def encoder(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
 
 @cases("pretraining")
 def pretraining(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The cases of pre-training: both losses of a batch, through heads, pooler, encoder and embeddings."""
+    """The cases of the pre-training loss of a whole model: the sum of the MLM and NSP losses, or MLM alone."""
     for label, pairs, rate in (("MLM and NSP", True, 0), ("MLM and NSP, dropout", True, 0.2), ("MLM alone", False, 0)):
         model = small_model(backend, random, rate)
         batch = small_masked_batch(random, pairs, masked=(0, 3, 4, 9) if pairs else (3, 4, 9))
@@ -280,7 +288,7 @@ def pretraining(backend: Backend, random: np.random.Generator) -> Iterator[Case]
 
 @cases("language_model")
 def language_model(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The cases of next-token prediction: a whole batch, which has a sequence of one token, and a part of a batch."""
+    """The cases of next-token prediction: a whole batch, which includes a one-token sequence, and a part of a batch."""
     for label, count, rate in (("all of a batch", 7, 0), ("part of a batch, dropout", 9, 0.2)):
         model = small_gpt(backend, random, rate)
         batch = NextTokenBatch(small_batch(random), count)

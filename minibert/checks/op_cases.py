@@ -1,4 +1,4 @@
-"""The cases of every op, made from the examples in the op's row of the table (minibert/ops/table.py)."""
+"""Gradient-check cases for every op, made from the examples in the op's row of the table (minibert/ops/table.py)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,10 @@ from minibert.ops.table import TABLE, Op
 
 
 def op_case(backend: Backend, op: str, example: Example) -> Case:
-    """The case of one call, whose inputs get gradients; arrays among the other arguments follow the inputs' dtype."""
+    """The case of one call of an op, which checks the gradients of example.inputs.
+
+    Floating-point arrays among the other arguments are converted to the dtype of the inputs.
+    """
     fixed = {name: on(backend, value) for name, value in example.fixed.items()}
 
     def forward(values):
@@ -31,20 +34,20 @@ def op_case(backend: Backend, op: str, example: Example) -> Case:
 
 
 def on(backend: Backend, value: Any) -> Any:
-    """An argument with its arrays on the backend."""
+    """The argument `value` with its arrays, if any, moved to the backend."""
     if isinstance(value, Dropout):
         return replace(value, sequences=backend.array(value.sequences), positions=backend.array(value.positions))
     return backend.array(value) if hasattr(value, "dtype") else value
 
 
 def is_real(value: object) -> bool:
-    """True for an array of floating-point numbers."""
+    """Whether `value` is an array of floating-point numbers."""
     return hasattr(value, "dtype") and value.dtype.kind == "f"
 
 
 def cases_of_op(op: Op) -> Callable:
     def generate(backend: Backend, random):
-        """Yield the op's cases, or none for a backend that lacks the op."""
+        """Yield the op's cases, or none if the backend does not implement the op."""
         if backend.has(op.name) and op.examples is not None:
             yield from (op_case(backend, op.name, example) for example in op.examples(random))
 

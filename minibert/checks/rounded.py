@@ -1,7 +1,7 @@
-"""The reference in 16-bit precision: the NumPy ops, with all that a GPU stores in 16 bits rounded to 16 bits.
+"""The reference backend in simulated 16-bit precision: NumPy ops that round whatever a GPU would store in 16 bits.
 
-Activations and their gradients are rounded after every op, parameters before every step.  Inside an op, and in the
-gradients of parameters, numbers stay float32, as in minibert.ops.gpu.
+Activations and their gradients are rounded after every op; the caller rounds parameters before every step.  Values
+inside an op, and the gradients of parameters, stay in float32, as in minibert.ops.gpu.
 """
 
 import copy
@@ -16,12 +16,12 @@ from minibert.ops.table import BY_NAME, PAIRS
 
 
 def round_to(dtype: DTypeLike) -> Callable:
-    """A function that rounds an array to a 16-bit dtype, and returns the result as float32."""
+    """A function that rounds an array to a 16-bit dtype and returns the result as float32."""
     return lambda array: np.asarray(array).astype(dtype).astype(np.float32)
 
 
 def rounded_reference(dtype: DTypeLike) -> Backend:
-    """The reference backend, with activations rounded to `dtype`."""
+    """A copy of the reference backend that rounds activations and their gradients to `dtype`."""
     honest = load_backend("reference")
     ours, rounded = copy.copy(honest), round_to(dtype)
     for op in PAIRS:
@@ -40,7 +40,10 @@ def forward(function: Callable, rounded: Callable) -> Callable:
 
 
 def backward(function: Callable, rounded: Callable, activations: int | None) -> Callable:
-    """Round the gradients that a backward function returns; activations: how many of them to round, None for all."""
+    """Wrap a backward function so that the gradients it returns are rounded.
+
+    activations: how many gradients to round, counted from the first; None for all.
+    """
 
     def call(*arguments, **named):
         gradients = function(*arguments, **named)

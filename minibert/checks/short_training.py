@@ -1,7 +1,8 @@
-"""A short training run, the same on every backend, whose losses should agree with those of the reference.
+"""A short training run, the same on every backend, whose losses should agree with those of the reference backend.
 
-Training amplifies rounding, so float32 and 16-bit types have no fixed bound: a backend may differ from the reference in
-float64 by at most FACTOR times what the same rounding does to the reference itself.
+Training amplifies rounding errors, so no fixed tolerance suits float32 and the 16-bit types.  Instead, a backend's
+losses may differ from those of the float64 reference by at most FACTOR times as much as the losses of the reference run
+in the same lower precision.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,15 @@ from minibert.training.step import prepared, train_step
 
 FACTOR = 4
 LEARNING_RATE = 2e-3
-LOSS_SCALE = 2.0**10  # the loss scale in float16: a power of two that causes neither overflow nor underflow here
+LOSS_SCALE = 2.0**10  # the loss scale for float16: a power of two that neither overflows nor underflows here
 
 
 def small_config(**changes: Any) -> BertConfig:
-    """Three layers, so that there are full layers below the cut last layer, and sizes that are not powers of two."""
+    """The configuration of the small model that is trained.
+
+    It has three layers, so that there are complete layers below the last one, which computes only the rows that a loss
+    reads.  Its sizes are not powers of two.
+    """
     values = dict(vocab_size=103, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=56)
     return BertConfig(**{**values, "max_position_embeddings": 33, **changes})
 
@@ -34,14 +39,14 @@ def small_config(**changes: Any) -> BertConfig:
 def random_batch(
     config: BertConfig, lengths: Sequence[int] = (1, 9, 33, 17, 2), pairs: bool = True, seed: int = 0
 ) -> MaskedBatch:
-    """Ragged sequences of random ids, some of them masked, with NSP labels of both kinds."""
+    """A batch of sequences of the given lengths: random ids, some masked, and NSP labels of both classes."""
     random = np.random.default_rng(seed)
     cu_seqlens = running_sum(lengths)
     tokens = cu_seqlens[-1]
     masked = np.sort(random.choice(tokens, size=max(tokens // 5, 1), replace=False)).astype(np.int32)
     positions = np.concatenate([np.arange(length) for length in lengths])
     batch = Batch(
-        # from 1: PyTorch gives the row of [PAD], id 0, no gradient
+        # ids start at 1 because PyTorch computes no gradient for the embedding of [PAD], which has id 0
         token_ids=random.integers(1, config.vocab_size, tokens).astype(np.int32),
         segment_ids=random.integers(0, 2, tokens).astype(np.int32),
         position_ids=positions.astype(np.int32),
@@ -59,14 +64,14 @@ def random_batch(
 
 
 def training_losses(backend: Backend, precision: str, steps: int) -> np.ndarray:
-    """The losses of some steps of training on random tokens, with dropout: float64 [steps]."""
+    """The losses of the first `steps` training steps on random tokens, with dropout: float64 [steps]."""
     objective, optimizer = objective_and_optimizer(backend, precision)
     losses = [step(objective, optimizer, number).total for number in range(1, steps + 1)]
     return np.array([float(backend.numpy(loss)) for loss in losses])
 
 
 def rounded_losses(precision: str, steps: int) -> np.ndarray:
-    """The losses of the reference in `precision`; for 16-bit types, rounded wherever a GPU stores 16 bits."""
+    """The losses of the reference backend in `precision`; a 16-bit precision is simulated with `rounded_reference`."""
     if precision not in HALF_PRECISION:
         return training_losses(load_backend("reference"), precision, steps)
     rounded = round_to(as_dtype(precision))
@@ -96,19 +101,19 @@ def objective_and_optimizer(backend: Backend, precision: str) -> tuple[MaskedLmA
 
 
 def batch_of(objective: MaskedLmAndNextSentence, number: int) -> MaskedBatch:
-    """The batch of a step, which alternates between two batches."""
+    """The batch for step `number`; odd and even steps use two different batches."""
     return random_batch(objective.model.config, seed=number % 2)
 
 
 def step(objective: MaskedLmAndNextSentence, optimizer: AdamW, number: int) -> Losses:
-    """Take step number `number`, counted from 1.  Returns the Losses."""
+    """Run training step `number`, counted from 1, and return its Losses."""
     parts = prepared(objective, [batch_of(objective, number)])
     (losses,), _ = train_step(objective, optimizer, parts, number, LEARNING_RATE, (1, number))
     return losses
 
 
 def agreement(backend: Backend, precision: str, steps: int) -> tuple[float, float]:
-    """The largest difference between a loss and the reference's in float64, and the largest difference allowed."""
+    """The largest difference between the losses of `backend` and of the float64 reference, and the largest allowed."""
     exact = training_losses(load_backend("reference"), "float64", steps)
     difference = np.abs(training_losses(backend, precision, steps) - exact).max()
     if precision == "float64":

@@ -1,4 +1,4 @@
-"""The cases of each task's output layer with the whole loss: all parameters, through the whole model."""
+"""Gradient-check cases for each fine-tuning model and its loss, covering all parameters of the whole model."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from minibert.objectives import TaskObjective
 from minibert.ops.backend import Backend
 from minibert.ops.examples import KEY, normal
 
-FIRST = np.array([0, 1, 8], np.int32)  # the indices where the three sequences begin
+FIRST = np.array([0, 1, 8], np.int32)  # the index of the first token of each of the three sequences
 
 
 def small_task_model(
@@ -30,7 +30,7 @@ def small_task_model(
     labels: tuple[str, ...] = (),
     dropout: float = 0.0,
 ) -> TaskModel:
-    """A BERT with one output layer and about four hundred parameters, none of which is zero or one."""
+    """A BERT with a task's output layer and about four hundred parameters, perturbed so that none is exactly 0 or 1."""
     config = BertConfig(
         vocab_size=11,
         hidden_size=6,
@@ -50,7 +50,7 @@ def small_task_model(
 def small_task_batch(
     random: np.random.Generator, rows: np.ndarray | list[int], labels: np.ndarray, choices: int = 1
 ) -> TaskBatch:
-    """Sequences of 1, 7 and 2 tokens."""
+    """A task batch of sequences of 1, 7 and 2 tokens; rows: the tokens that the output layer reads."""
     return TaskBatch(small_batch(random), np.asarray(rows, np.int32), labels, count=4, choices=choices)
 
 
@@ -82,7 +82,10 @@ def token_classification(backend: Backend, random: np.random.Generator) -> Itera
 
 @cases("question_answering")
 def question_answering(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """Sequences of 1, 7 and 2 tokens: a softmax over one token has no gradient; gradients must not leak past an end."""
+    """The cases of question answering, on sequences of 1, 7 and 2 tokens.
+
+    The softmax over a one-token sequence has a zero gradient, and no gradient may leak from one sequence to another.
+    """
     assert LENGTHS == (1, 7, 2)
     for label, rate in (("spans", 0), ("spans, dropout", 0.3)):
         model = small_task_model(BertForQuestionAnswering, backend, random, dropout=rate)

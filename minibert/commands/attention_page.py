@@ -1,4 +1,4 @@
-"""`minibert attention`: a page that shows where a model looks."""
+"""`minibert attention`: write a web page that shows a model's attention."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class AttentionConfig:
 
 
 def attention(config: AttentionConfig) -> None:
-    """Write the page.  Raises FileNotFoundError if there is no model, ValueError if the text is too long."""
+    """Write the page.  Raises FileNotFoundError if the model is not found, and ValueError if the text is too long."""
     check_writable("--out", config.out)
     folder = find_model(config.run, config.revision)
     tokens, probabilities = look(Bert.from_pretrained(folder), Tokenizer.load(folder), config.text)

@@ -1,4 +1,4 @@
-"""`minibert bench`: how fast minibert is on this machine, compared with PyTorch, and where the time goes."""
+"""`minibert bench`: measure minibert's speed on this machine, compare it with PyTorch, and show the time per op."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from minibert.commands.options import check_writable
 from minibert.data.pairs import Pairs
 from minibert.ops import load_backend
 
-LONGEST = 512  # number of positions of the model
+LONGEST = 512  # the model's number of positions, which limits --length
 STANDARD_OUTPUT = "-"
 THREADS = Argument(metavar="INT", default="(default: all available cores)")
 
@@ -61,7 +61,7 @@ class BenchConfig:
         for name in ("batch", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}; expected at least 1")
-        if self.vocab_size < 300:  # special tokens, and the characters of the corpus, alone and within a word
+        if self.vocab_size < 300:  # special tokens, and each character of the corpus at the start of and within words
             raise ValueError(f"--vocab-size is {self.vocab_size}; expected at least 300")
         if not Pairs.SHORTEST <= self.length <= LONGEST:
             raise ValueError(f"--length is {self.length}; expected {Pairs.SHORTEST} to {LONGEST}")
@@ -78,10 +78,10 @@ class BenchConfig:
 
 
 def bench(config: BenchConfig) -> None:
-    """Measure, print the tables, and write the files that --json and --plot ask for.
+    """Run `minibert bench`: measure, print the tables, and write the files given by --json and --plot.
 
-    Raises, before anything is measured: OSError if a file could not be written, ModuleNotFoundError without the
-    default corpus, RuntimeError without the backend.
+    Raises, before anything is measured, OSError if a file cannot be written, ModuleNotFoundError if the default corpus
+    is not installed, and RuntimeError if the backend is not available.
     """
     for option, path in (("--json", config.json), ("--plot", config.plot)):
         if path not in (None, STANDARD_OUTPUT):
@@ -98,9 +98,9 @@ def bench(config: BenchConfig) -> None:
 
 
 def run(config: BenchConfig, names: list[str] | None = None) -> dict:
-    """Run the measurement that `config` describes; returns the report (minibert.bench.report).
+    """Run the benchmark described by `config` and return its report (see minibert.bench.report).
 
-    names: the contenders, minibert first; None for all contenders.
+    names: the contenders to measure, minibert first; None for all available contenders.
     """
     load_backend(config.backend)
     if config.peers and (missing := peers.missing()):
@@ -118,7 +118,7 @@ def run(config: BenchConfig, names: list[str] | None = None) -> dict:
 
 
 def make_workload(config: BenchConfig) -> workload.Workload:
-    """The Workload that `config` describes."""
+    """Create the Workload described by `config`."""
     if config.inference:
         return workload.inference_workload()
     return workload.training_workload(config.size, config.vocab_size, config.batch, config.length, config.dropout)

@@ -1,4 +1,4 @@
-"""`minibert encode`, for the vectors of a text's lines, and `minibert search`, for the lines nearest to a query."""
+"""`minibert encode` turns lines of text into vectors; `minibert search` finds the lines closest to a query."""
 
 import logging
 import sys
@@ -140,7 +140,10 @@ def load(config: EncodeConfig | SearchConfig) -> tuple[Bert, Tokenizer]:
 
 
 def read_lines(file: str) -> list[str]:
-    """The lines of a file or of standard input that are not blank.  Raises ValueError if there are none."""
+    """The non-blank lines of a file or of standard input, without surrounding whitespace.
+
+    Raises FileNotFoundError if there is no such file, and ValueError if the input is not UTF-8 or has only blank lines.
+    """
     if file == STANDARD_INPUT:
         name, data = "standard input", sys.stdin.buffer.read()
     elif not Path(file).is_file():
@@ -161,5 +164,5 @@ def read_lines(file: str) -> list[str]:
 
 
 def save_npy(path: Path, vectors: np.ndarray) -> None:
-    with open(path, "wb") as file:  # given a name, np.save would add an extension
+    with open(path, "wb") as file:  # not a file name, to which np.save would append .npy
         np.save(file, vectors)

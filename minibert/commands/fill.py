@@ -1,4 +1,4 @@
-"""`minibert fill`: fill the blanks of a text with a trained model."""
+"""`minibert fill`: fill in the blanks in a text with a trained model."""
 
 import logging
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ class FillConfig:
 
 
 def fill(config: FillConfig) -> None:
-    """Print the likeliest words for each blank of each text.
+    """Print the most likely words for each blank in each text.
 
-    Raises FileNotFoundError if there is no model, and ValueError if the model has no trained head for masked
-    tokens, or if a text has no [MASK] or is longer than the model's positions.
+    Raises FileNotFoundError if the model is not found, and ValueError if the model has no trained masked-language-model
+    head, or if a text has no [MASK] or has more tokens than the model has positions.
     """
     backend = load_backend(config.backend, emulate=config.emulate)
     folder = find_model(config.run, config.revision)
@@ -54,12 +54,12 @@ def fill(config: FillConfig) -> None:
     if any(name.startswith("cls.predictions") for name in model.initialised_afresh):
         raise ValueError(f"{config.run} cannot fill in blanks: the model was saved without its masked-LM head")
     tokenizer = Tokenizer.load(folder)
-    answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # printed only below
+    answers = [fill_mask(model, tokenizer, text, config.top) for text in config.text]  # printed once all succeed
     print("\n\n".join(as_text(text, blanks) for text, blanks in zip(config.text, answers, strict=True)))
 
 
 def as_text(text: str, blanks: list[list[tuple[str, float]]]) -> str:
-    """A text and, for each blank, the (word, probability) pairs on lines of their own."""
+    """The text followed by the (word, probability) pairs for each blank, one pair per line."""
     lines = [text]
     for number, words in enumerate(blanks, start=1):
         if len(blanks) > 1:

@@ -1,4 +1,4 @@
-"""`minibert gradcheck`: compare every hand-written gradient with finite differences, and print a table."""
+"""`minibert gradcheck`: compare every hand-written gradient with finite differences, and print the results."""
 
 import sys
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from minibert.ops.table import PAIRS
 
 OP = Argument(metavar="OP ...", default="(default: all)", positional=True)
 HEADINGS = ("op", "argument", "shape", "largest relative error", "result")
-MINIMUM = (13, 15, 36, 22, 7)  # widths that suit all ops; only the models have longer names
+MINIMUM = (13, 15, 36, 22, 7)  # column widths that fit all ops; only models have longer names
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GradcheckConfig:
 
 
 def gradcheck(config: GradcheckConfig) -> int:
-    """Run the checks and print the table.  Returns 1 if a check failed, otherwise 0."""
+    """Run the checks and print the results.  Returns 1 if a check failed, otherwise 0."""
     backend = load_backend(config.backend, emulate=config.emulate)
     for name in config.op:
         if name in PAIRS and not backend.has(name):
@@ -52,7 +52,7 @@ def gradcheck(config: GradcheckConfig) -> int:
         found = [result for case in cases for result in check_gradients(case, config.seed)]
         rows = [as_row(result) for result in found]
         if widths != (widths := fitting([HEADINGS, *rows], widths)):
-            rows.insert(0, HEADINGS)  # the headings are printed again when the columns become wider
+            rows.insert(0, HEADINGS)  # print the headings again whenever the columns become wider
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         sys.stdout.flush()
@@ -66,12 +66,12 @@ def gradcheck(config: GradcheckConfig) -> int:
 
 
 def as_row(result: Result) -> tuple[str, ...]:
-    """The cells of one line of the table, under HEADINGS."""
+    """The cells of one row of the table, in the order of HEADINGS."""
     return result.name, result.argument, result.shape, f"{result.error:.1e}", "pass" if result.passed else "FAIL"
 
 
 def fitting(rows: list[tuple[str, ...]], at_least: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The widths of the columns, none of which is smaller than in `at_least`."""
+    """The column widths that fit these rows, each at least the corresponding width in `at_least` (default: MINIMUM)."""
     columns = zip(*rows, strict=True)
     before = at_least or MINIMUM
     return tuple(max(width, *map(len, column)) for width, column in zip(before, columns, strict=True))

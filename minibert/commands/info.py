@@ -1,4 +1,4 @@
-"""`minibert info`: versions, cores and threads, BLAS, backends, optional packages (minibert/ops/facts.py)."""
+"""`minibert info`: show versions, cores, threads, BLAS, backends and optional packages (see minibert/ops/facts.py)."""
 
 import json
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ class InfoConfig:
 
 
 def info(config: InfoConfig) -> None:
-    """Print the facts that `collect` finds, as a table or as JSON."""
+    """Print the facts that `collect` gathers, as a table or as JSON."""
     facts = collect()
     print(json.dumps(facts, indent=2) if config.json else as_text(facts))
 
 
 def as_text(facts: dict[str, dict]) -> str:
-    """The facts as aligned plain text."""
+    """The facts as plain text with aligned columns."""
     extra_of = {package: extra for extra, packages in EXTRAS.items() for package in packages}
     width = max(len(name) for section in facts.values() for name in section)
     lines = []

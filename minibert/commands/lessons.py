@@ -1,4 +1,4 @@
-"""`minibert lessons`: open the course in JupyterLab, and list which exercises are done."""
+"""`minibert lessons`: list the lessons and the exercises completed, and open the course in JupyterLab."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ from typing import Annotated
 import minibert
 from minibert.base.arguments import Argument
 
-FOLDER = "minibert-lessons"  # where the lessons are copied to, if minibert was installed from a wheel
+FOLDER = "minibert-lessons"  # the folder to which the lessons are copied if minibert was installed from a wheel
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,22 @@ class LessonsConfig:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One notebook of the course."""
+    """One lesson of the course, which is a notebook."""
 
     number: int
     path: Path
     title: str
     minutes: int
-    """the longest time that the notebook takes to run"""
+    """the maximum running time of the notebook, in minutes"""
     hours: str
-    """the time that a student needs, according to the lesson"""
+    """the study time that the lesson states"""
 
 
 def lessons_folder() -> Path:
-    """The folder of the notebooks: in a clone, next to the package; with a wheel, FOLDER, to which they are copied.
+    """The folder that contains the notebooks.
 
-    Raises FileNotFoundError if there are no notebooks.
+    In a clone of the repository, it is next to the package.  In an installation from a wheel, it is FOLDER in the
+    current directory, to which the notebooks are first copied.  Raises FileNotFoundError if there are no notebooks.
     """
     package = Path(minibert.__file__).parent
     if (package.parent / "lessons").is_dir():
@@ -63,7 +64,7 @@ def lessons_folder() -> Path:
 
 
 def find_lessons(folder: Path) -> list[Lesson]:
-    """The lessons in a folder, in the order of the course."""
+    """The lessons in a folder, in course order."""
     found = []
     for path in sorted(folder.glob("[0-9][0-9]*.ipynb")):
         about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["minibert"]
@@ -72,7 +73,10 @@ def find_lessons(folder: Path) -> list[Lesson]:
 
 
 def lessons(config: LessonsConfig) -> int:
-    """List the lessons, and open one.  Raises ValueError if there is no such lesson, ImportError without Jupyter."""
+    """Print the list of lessons and open the chosen one in JupyterLab; returns the exit code.
+
+    Raises ValueError if there is no such lesson, and ImportError if JupyterLab is needed but not installed.
+    """
     folder = lessons_folder()
     course = find_lessons(folder)
     chosen = next((lesson for lesson in course if lesson.number == config.lesson), None)
@@ -92,7 +96,10 @@ def lessons(config: LessonsConfig) -> int:
 
 
 def table(course: list[Lesson]) -> str:
-    """A line for each lesson, with the exercises: each done one with the day, each other one with a dot."""
+    """The list of lessons as text, each followed by its exercises.
+
+    A completed exercise has a check mark and its completion date; any other has a dot.
+    """
     from minibert.exercises import EXERCISES, read_progress
 
     done, lines = read_progress(), []

@@ -1,6 +1,7 @@
-"""Read a dataclass from the command line: argparse finds the words of each option, this file interprets them.
+"""Fill a dataclass from the command line: argparse finds the words given for each option, and this file converts them.
 
-Every error in a command line is reported in one line; argparse's own messages repeat the usage and name Python types.
+Every error in a command line is reported in one line, unlike argparse's own messages, which repeat the usage and
+mention Python types.
 """
 
 import argparse
@@ -18,18 +19,18 @@ from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_
 
 from minibert.base.arguments import Argument
 
-VALUE_MISSING = object()  # the value that argparse finds for an option without a value at the end of the line
-NAMES = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}  # type -> the name of such a value in the help
+VALUE_MISSING = object()  # stands for the value of an option that was given without one
+NAMES = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}  # type -> placeholder for a value in the help
 EXPECTED = {int: "a whole number", float: "a number"}
 
 
 def read_options(config_class: type, words: Sequence[str], program: str, note: str = "") -> Any:
-    """An instance of the dataclass `config_class`, filled from the command line `words`.
+    """An instance of the dataclass `config_class`, filled from the command line `words`; None if they include --help.
 
-    `program` is the name that the help shows, `note` a line below the help's description.  A class method `defaults`,
-    if the dataclass has one, is given the words and returns the values of omitted options.
-    Returns None if --help was asked for, after printing the help.  Raises ValueError with a one-line message for
-    a command line that does not fit.
+    program: the program name shown in the help; note: a line added below the help's description.
+    If the dataclass has a class method `defaults`, it is called with the words and returns the instance that supplies
+    the values of omitted options.  For --help, the help is printed.  Raises ValueError with a one-line message for an
+    invalid command line.
     """
     options = options_of(config_class)
     description = "\n\n".join(filter(None, (inspect.getdoc(config_class), note)))
@@ -51,17 +52,17 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words before the first "--", and the words after it, none of which is an option."""
+    """The words before the first "--", and the words after it, which are never options."""
     words = list(words)
     end = words.index("--") if "--" in words else len(words)
     return words[:end], words[end + 1 :]
 
 
 class Kind(NamedTuple):
-    """The type of a field.
+    """The type of an option's value.
 
-    element: str, int, float, bool or Path; choices: the values of a Literal, or (); many: whether the field is a
-    tuple of such values.
+    element: str, int, float, bool or Path; choices: the allowed values if the field is a Literal, otherwise (); many:
+    whether the field is a tuple of such values.
     """
 
     element: type
@@ -70,7 +71,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(annotation: Any) -> Kind:
-    """The Kind of a field's annotation: int, int | None, Literal["a", "b"], tuple[int, ...]."""
+    """The Kind for a field's annotation, such as int, int | None, Literal["a", "b"] or tuple[int, ...]."""
     if get_origin(annotation) is types.UnionType:
         (annotation,) = (part for part in get_args(annotation) if part is not type(None))
     if get_origin(annotation) is tuple:
@@ -84,7 +85,7 @@ def kind_of(annotation: Any) -> Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """A field of the dataclass in the form that it has on the command line."""
+    """A command-line option or positional argument, which corresponds to one field of the dataclass."""
 
     name: str
     kind: Kind
@@ -104,7 +105,7 @@ class Option:
 
     @property
     def shown(self) -> str:
-        """The option's name in messages."""
+        """The option's name as shown in error messages."""
         return self.metavar if self.note.positional else self.flag
 
     @property
@@ -116,7 +117,7 @@ class Option:
         return f"{self.doc} {self.note.default or required}".replace("%", "%%")
 
     def read(self, given: Any) -> Any:
-        """The field's value, from the words given for the option.  Raises ValueError for invalid words."""
+        """Convert the words given for the option to the field's value.  Raises ValueError for invalid words."""
         if self.kind.many:
             return tuple(map(self.read_word, given))
         return given if isinstance(given, bool) else self.read_word(given)
@@ -133,7 +134,7 @@ class Option:
 
 
 def options_of(config_class: type) -> list[Option]:
-    """The options of a dataclass, in the order of its fields."""
+    """The options defined by a dataclass, in the order of its fields."""
     hints, docs = get_type_hints(config_class, include_extras=True), field_docs(config_class)
     options = []
     for field in dataclasses.fields(config_class):
@@ -145,7 +146,7 @@ def options_of(config_class: type) -> list[Option]:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that raises errors instead of printing them."""
+    """An argparse parser that raises ValueError instead of printing an error and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
@@ -170,14 +171,17 @@ def parser_of(options: list[Option], program: str, description: str) -> Parser:
             shape = dict(dest=option.name, action=argparse.BooleanOptionalAction)
         elif option.kind.many:
             shape["nargs"] = "*"
-        else:  # Option.read reports a missing value, with a message of its own
+        else:  # nargs="?", so that Option.read reports a missing value, not argparse
             shape |= dict(nargs="?", const=VALUE_MISSING)
         parser.add_argument(*names, default=argparse.SUPPRESS, help=option.help, **shape)
     return parser
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """A help formatter: unchanged description, one metavar for any number of values, no line breaks in names."""
+    """A help formatter that keeps the description's line breaks and does not break lines at hyphens.
+
+    It shows a single metavar for an option that takes any number of values.
+    """
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
@@ -188,13 +192,14 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 def words_of(options: list[Option], before: list[str], after: list[str]) -> dict[str, Any]:
-    """The words given for each option, by the option's name: a word, a list if several are allowed, a bool for a flag.
+    """What was given for each option, by name: one word, a list of words if several are allowed, or a bool for a flag.
 
-    before, after: the command line around "--".  Raises ValueError for words that no option takes.
+    before, after: the words before and after "--".  Raises ValueError for words that belong to no option.
     """
     named = [option for option in options if not option.note.positional]
     try:
-        # argparse takes the words of a positional argument from one place only, so "a.txt --steps 3 b.txt" would fail
+        # argparse is given the named options only: it would reject positional words in two places, as in
+        # "a.txt --steps 3 b.txt"
         found, others = parser_of(named, "", "").parse_known_args([with_hyphens(word) for word in before])
     except argparse.ArgumentError as error:
         raise ValueError(f"{error.argument_name}: {error.message}") from None
@@ -215,13 +220,13 @@ def words_of(options: list[Option], before: list[str], after: list[str]) -> dict
 
 
 def with_hyphens(word: str) -> str:
-    """The word with hyphens in the option's name, because --batch_tokens means the same as --batch-tokens."""
+    """Replace underscores in an option's name by hyphens, so that --batch_tokens is the same as --batch-tokens."""
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value if flag.startswith("--") and " " not in flag else word
 
 
 def field_docs(config_class: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass, with the lines joined."""
+    """The docstring below each field of a dataclass, by field name, with its lines joined."""
     tree: Any = ast.parse(textwrap.dedent(inspect.getsource(config_class)))
     docs: dict[str, str] = {}
     for field, below in pairwise(tree.body[0].body):
@@ -231,7 +236,7 @@ def field_docs(config_class: type) -> dict[str, str]:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Raise OSError or ValueError, naming the option, if a file cannot be written."""
+    """Raise OSError or ValueError, with a message that names the option, if a file cannot be written at `path`."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{option} {path} exists and is not a regular file; choose another file name")
     if not path.parent.is_dir():

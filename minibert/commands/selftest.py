@@ -1,7 +1,8 @@
-"""`minibert selftest`: check whether a backend is correct on this machine and how fast it is, in one report.
+"""`minibert selftest`: check that a backend is correct on this machine and measure its speed, in one report.
 
-The checks run in groups (selftest_checks.py), each in a process of its own with a time limit: an illegal access on a
-GPU makes every later call of the process fail, and a kernel may hang.  The report is written to disk as it grows.
+The checks run in groups (see selftest_checks.py).  Each group runs in a separate process with a time limit, because an
+illegal memory access on a GPU makes every later GPU call in the process fail, and because a kernel may hang.  The
+report is written to disk line by line.
 """
 
 import json
@@ -43,9 +44,9 @@ class SelftestConfig:
 
 
 def selftest(config: SelftestConfig) -> int:
-    """Run the checks, printing and writing the report as it grows.  Returns 1 if a check failed, otherwise 0."""
+    """Run the checks, printing and saving the report line by line.  Returns 1 if a check failed, otherwise 0."""
     check_writable("--out", Path(config.out))
-    load_backend(config.backend, emulate=config.emulate)  # raises an error that says in one line what is missing
+    load_backend(config.backend, emulate=config.emulate)  # raises an error if the backend is not available
     report = Report(Path(config.out))
     try:
         for group in selftest_checks.groups(config.backend, config.emulate, config.speed):
@@ -61,7 +62,7 @@ def selftest(config: SelftestConfig) -> int:
 
 
 class Report:
-    """A report whose lines are printed as they come, and each written to the file before the next line."""
+    """A report, each line of which is printed and immediately saved to a file; also counts passed and failed checks."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -82,13 +83,16 @@ class Report:
 
 
 def command_of(config: SelftestConfig, group: Group) -> list[str]:
-    """The command that runs a group."""
+    """The command line that runs a group of checks in a separate process."""
     backend = "gpu-emulated" if config.emulate else config.backend
     return [sys.executable, "-m", selftest_checks.__name__, backend, group.name]
 
 
 def run_group(group: Group, command: list[str], report: Report) -> None:
-    """Run a group of checks and report the results; a crash is reported in one line and ends the group."""
+    """Run a group of checks in a separate process and report the results.
+
+    If the process crashes or times out, the check that was running fails, and so do the group's remaining checks.
+    """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=complaints, text=True, errors="replace", start_new_session=True
@@ -123,7 +127,7 @@ def run_group(group: Group, command: list[str], report: Report) -> None:
 
 
 def events_of(process: subprocess.Popen, seconds: float) -> Iterator[dict]:
-    """Yields the events of a group until the group ends.  Raises TimeoutError after `seconds` seconds in all."""
+    """Yield the events from a group's process until it ends.  Raises TimeoutError after `seconds` seconds in total."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -140,12 +144,12 @@ def events_of(process: subprocess.Popen, seconds: float) -> Iterator[dict]:
             raise TimeoutError from None
         if line is None:
             return
-        if line.startswith("{"):  # other lines may be printed by libraries
+        if line.startswith("{"):  # ignore any other lines, which libraries may print
             yield json.loads(line)
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End a process and the processes that it started."""
+    """Kill a process and the processes that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,7 +1,8 @@
-"""The checks of `minibert selftest`, in groups; each group runs in a process of its own, with this module's `main`.
+"""The checks of `minibert selftest`, in groups; each group runs in a separate process that calls this module's `main`.
 
-Events are written to standard output, one JSON object per line: {"titles": [...]}, then {"begin": title} and
-{"title": ..., "passed": ..., "seen": ...} for each check; {"line": text} is a line of the report, verbatim.
+The process writes events to standard output, one JSON object per line.  {"titles": list of titles} comes first and
+announces all checks; {"line": text} is a line to copy to the report; {"begin": title} announces the start of a check,
+and {"title": title, "passed": bool, "seen": text} gives its result.
 """
 
 import json
@@ -29,16 +30,19 @@ Check = Callable[[], tuple[bool, str]]
 
 @dataclass(frozen=True)
 class Group:
-    """Checks that share a process, so that a failure of one may affect the others; seconds: the group's time limit."""
+    """A group of checks that run in the same process, so that a crash in one ends the group.
+
+    name: the kind of checks and, after colons, which of them; seconds: the group's time limit.
+    """
 
     name: str
     seconds: float
 
 
 def groups(backend: str, emulate: bool, speed: bool) -> list[Group]:
-    """All groups, in the order in which they run."""
+    """All groups of checks for a backend, in the order in which they run."""
     slow = 4 if emulate else 1
-    size = 8 if emulate else 4  # a process takes a while to start
+    size = 8 if emulate else 4  # checks per group; larger groups need fewer processes, which are slow to start
     names = [Group("machine", 60)]
     names += [Group(f"ops:{start}:{start + size}", 120 * slow) for start in range(0, len(PAIRS), size)]
     if not emulate:
@@ -53,7 +57,10 @@ def groups(backend: str, emulate: bool, speed: bool) -> list[Group]:
 
 
 def checks_of(group: str, backend: Backend, whole: bool) -> Iterator[tuple[str, Check]]:
-    """The title of each check, and the function that runs it; whole: whether to run all steps, as on a real device."""
+    """Yield the title of each check in a group and the function that runs it.
+
+    whole: whether to train for all STEPS steps, as on a real device, or only for EMULATED_STEPS.
+    """
     kind, *rest = group.split(":")
     if kind in ("ops", "models"):
         every = [name for name in CASES if (name in PAIRS) == (kind == "ops")]
@@ -70,7 +77,7 @@ def checks_of(group: str, backend: Backend, whole: bool) -> Iterator[tuple[str, 
 
 
 def lines_of(group: str, backend: Backend, emulated: bool) -> Iterator[str]:
-    """The report lines of a group that do not belong to checks."""
+    """Yield the lines that a group adds to the report besides the results of checks."""
     kind, _, rest = group.partition(":")
     if kind == "machine":
         yield from machine(backend, emulated)
@@ -81,7 +88,10 @@ def lines_of(group: str, backend: Backend, emulated: bool) -> Iterator[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Run the group that `argv` names: BACKEND GROUP, or gpu-emulated GROUP."""
+    """Run a group of checks; argv: the backend (cpu, gpu or gpu-emulated) and the name of the group.
+
+    Returns 1 if a CUDA error ended the group early, otherwise 0.
+    """
     name, group = argv
     emulate = name == "gpu-emulated"
     backend = load_backend("gpu" if emulate else name, emulate=emulate)
@@ -95,7 +105,7 @@ def main(argv: list[str]) -> int:
             passed, seen = check()
         except Exception as error:
             tell(title=title, passed=False, seen=in_one_line(error))
-            if "CUDA" in type(error).__name__:  # after this error, every call of this process would fail
+            if "CUDA" in type(error).__name__:  # after a CUDA error, every later GPU call in this process would fail
                 return 1
         else:
             tell(title=title, passed=bool(passed), seen=seen)
@@ -122,13 +132,13 @@ def gradients(backend: Backend, name: str) -> tuple[bool, str]:
 
 
 def training(backend: Backend, precision: str, steps: int) -> tuple[bool, str]:
-    """Compare losses with those of the reference in float64; see minibert.checks.short_training."""
+    """Compare the losses of a short training run (minibert.checks.short_training) with the float64 reference's."""
     difference, bound = agreement(backend, precision, steps)
     return difference <= bound, f"largest difference in the loss {difference:.1e} (allowed: {bound:.1e})"
 
 
 def same_bits(backend: Backend, precision: str) -> tuple[bool, str]:
-    """Check whether two runs of the same training agree bit for bit."""
+    """Check that two runs of the same training give bitwise identical losses."""
     one, other = (training_losses(backend, precision, 3) for _ in range(2))
     return bool((one == other).all()), "3 steps, twice"
 
@@ -137,7 +147,7 @@ def same_bits(backend: Backend, precision: str) -> tuple[bool, str]:
 
 
 def machine(backend: Backend, emulated: bool) -> Iterator[str]:
-    """A description of the machine."""
+    """Yield report lines that describe the software versions, the processor and the device."""
     yield f"minibert {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     packages = ("numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
     versions = ((package, facts.installed_version(package)) for package in packages)
@@ -148,7 +158,7 @@ def machine(backend: Backend, emulated: bool) -> Iterator[str]:
 
 
 def device_line(cp: Any) -> str:
-    """The GPU's name and properties."""
+    """A report line with the GPU's name and properties."""
     properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)
     name = properties["name"]
     name = name.decode() if isinstance(name, bytes) else name
@@ -161,7 +171,7 @@ def device_line(cp: Any) -> str:
 
 
 def speeds(backend: Backend, precision: str) -> Iterator[str]:
-    """The training speeds of several models in one precision."""
+    """Yield report lines with the training speeds of several models in one precision."""
     on_gpu = backend.name == "gpu"
     if on_gpu:
         load_backend("gpu", tf32=precision == "tf32")
@@ -175,7 +185,7 @@ def speeds(backend: Backend, precision: str) -> Iterator[str]:
                 f"speed: {size}, {sequences} x {length} tokens, {precision}: {got.tokens_per_second:,.0f} tokens/s, "
                 f"{got.tflops:.1f} TFLOP/s, {got.utilisation:.0%} of the large product's rate{memory}"
             )
-    except Exception as error:  # the GPU lacks the dtype, or has too little memory
+    except Exception as error:  # for example, the GPU does not support the dtype or has too little memory
         yield f"speed: {precision}: {in_one_line(error)}"
 
 

@@ -1,4 +1,4 @@
-"""`minibert vocab`: learn a WordPiece vocabulary from text, and write it to a tokenizer's folder."""
+"""`minibert vocab`: learn a WordPiece vocabulary from text, and save it as a tokenizer in a folder."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
 from minibert.text import Tokenizer, learn_vocabulary
 
 CORPUS = Argument(metavar="CORPUS ...", default=f"(default: {DEFAULT_CORPUS})", positional=True)
-SAMPLE = 60  # number of characters in the example that is printed at the end
+SAMPLE = 60  # number of characters in the tokenized example that is printed at the end
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class VocabConfig:
 
 
 def vocab(config: VocabConfig) -> None:
-    """Learn the vocabulary that `config` describes and save it.
+    """Run `minibert vocab`: learn a vocabulary and save it.
 
-    Raises FileExistsError, before any work, if --out already holds a vocabulary, and the errors of the corpus
-    readers.  Nothing is written until the vocabulary is complete.
+    Raises FileExistsError at the start if --out already contains a vocabulary, and passes on the errors that the corpus
+    readers raise.  Nothing is written until the vocabulary is complete.
     """
     out = Path(config.out)
     check_free(out)
@@ -73,7 +73,7 @@ def vocab(config: VocabConfig) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Raise FileExistsError if writing a vocabulary into `folder` would overwrite something."""
+    """Raise FileExistsError if `folder` is a file or already contains a vocabulary."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"--out {folder} is a file; expected a folder to write vocab.txt to")
     for name in ("vocab.txt", "tokenizer.json"):
@@ -82,7 +82,10 @@ def check_free(folder: Path) -> None:
 
 
 class Counted:
-    """The texts of documents, to be read once; counts the texts, and keeps the beginning of the first one."""
+    """A single-use iterable over the texts of documents that counts them and their characters.
+
+    It also keeps the beginning of the first text that is not blank.
+    """
 
     def __init__(self, documents: Iterable[Document]):
         self.documents = documents

@@ -1,11 +1,11 @@
-"""Count-based baselines: three predictions to beat, on the same held-out tokens.
+"""Count-based baselines: three simple predictors that a model has to beat on the same held-out tokens.
 
     most frequent       the most frequent token of the training text
     left neighbour      the most frequent successor of the token on the left
     both neighbours     the most frequent token between the token on the left and the one on the right
 
 A model that has learnt only word frequencies scores like the first baseline.  A model that beats the last baseline
-has learnt something from beyond the two neighbours.  The baselines even have an advantage: they see the true
+has learnt to use context beyond the two neighbours.  The baselines even have an advantage: they see the true
 neighbours, which are sometimes masked for the model.
 """
 
@@ -21,7 +21,7 @@ BOUNDARY = -1  # stands for "no neighbour" between two documents and beyond the 
 
 
 def baselines(train: DocumentSet, batches: Iterable[MaskedBatch]) -> dict[str, float]:
-    """Accuracy, 0 to 1, of each baseline over all masked tokens of `batches`.
+    """The accuracy, 0 to 1, of each baseline on all masked tokens of `batches`.
 
     train: the DocumentSet to count in; batches: the batches that the model is evaluated on.
     For a neighbour that never occurs in `train`, such as [CLS] or [SEP], `both neighbours` falls back on
@@ -57,7 +57,7 @@ class Counts:
         self.counts = np.zeros(0, np.int64)
 
     def add(self, contexts: np.ndarray, tokens: np.ndarray) -> None:
-        """Count tokens int64 [n] in their contexts [n], except in contexts not given, and except boundaries."""
+        """Count tokens, int64 [n], in their contexts [n]; ignore boundaries and contexts other than the given ones."""
         number, known = self._number(contexts)
         known &= tokens != BOUNDARY
         keys, counts = np.unique(_pair(number[known], tokens[known]), return_counts=True)
@@ -66,7 +66,7 @@ class Counts:
         self.counts = np.bincount(index, weights, minlength=len(self.keys)).astype(np.int64)
 
     def guess(self, contexts: np.ndarray, otherwise: int | np.ndarray) -> np.ndarray:
-        """The most frequent token in each context [M], or `otherwise` ([M] or scalar) for a context never seen."""
+        """The most frequent token in each context [M], or `otherwise` ([M] or scalar) if the context never occurred."""
         number, token = self.keys >> 32, self.keys & 0xFFFFFFFF
         order = np.lexsort((token, -self.counts, number))  # in each context, the most frequent token first
         first = np.unique(number[order], return_index=True)[1]
@@ -77,14 +77,14 @@ class Counts:
         return np.where(guesses == BOUNDARY, otherwise, guesses)
 
     def _number(self, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The index of each context [n] among the given ones, and whether it is among them."""
+        """The index of each context [n] in `self.contexts`, and whether the context is one of them."""
         number = np.searchsorted(self.contexts, contexts)
         padded = np.append(self.contexts, BOUNDARY)
         return number, (padded[number] == contexts) & (contexts >= 0)
 
 
 def _pair(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two numbers below 2**31 combined into one int64 of the same order, negative if either number is."""
+    """Combine two numbers below 2**31 into one int64 that sorts like the pair, and is negative if either number is."""
     return np.where((first < 0) | (second < 0), BOUNDARY, first << 32 | second)
 
 
@@ -98,7 +98,7 @@ def _masked_tokens(batch: MaskedBatch) -> np.ndarray:
 
 
 def _chunks(documents: DocumentSet) -> Iterator[np.ndarray]:
-    """Yields the tokens of some documents at a time, int64, with a boundary after each document."""
+    """Yield the tokens of several documents at a time, int64, with a boundary after each document."""
     boundary = np.array([BOUNDARY])
     pieces, size = [], 0
     for index in range(len(documents)):

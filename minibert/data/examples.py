@@ -1,4 +1,4 @@
-"""Examples by number: which tokens make up a sequence, and in which order the sequences come.
+"""Numbered examples: which tokens make up each sequence, and the order of the sequences.
 
 Nothing is shuffled or planned ahead.  A source has a fixed number S of examples; example number n of a training phase
 belongs to epoch n // S, and a permutation of that epoch says which of the S examples it is.  Any step can therefore
@@ -25,7 +25,7 @@ def permute(index: np.ndarray, size: int, seed: int, epoch: int, stream: int = 0
 
         left = (left + F(right)) mod a        right = (right + F(left)) mod b        ...
 
-    Each round is invertible, so all rounds together are a bijection of the a * b pairs, of which at most a - 1
+    Each round is invertible, so all rounds together form a bijection of the a * b pairs, of which at most a - 1
     lie outside 0 .. size - 1.  An index that is mapped outside is permuted again until it is inside ("cycle
     walking"): the pairs form cycles, and the walk stays on one cycle, so this too is a bijection.
     Source: Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 5 (generalised Feistel).
@@ -48,7 +48,7 @@ def permute(index: np.ndarray, size: int, seed: int, epoch: int, stream: int = 0
 
 
 def in_epoch_order(examples: np.ndarray, size: int, seed: int, stream: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Examples [B], numbered from the phase's start -> (index in the source, epoch), int64 [B] each."""
+    """Map examples [B], numbered from the phase's start, to (index in the source, epoch), int64 [B] each."""
     epochs, index = np.divmod(examples, size)
     for epoch in np.unique(epochs):
         of_epoch = epochs == epoch
@@ -58,7 +58,7 @@ def in_epoch_order(examples: np.ndarray, size: int, seed: int, stream: int = 0) 
 
 @lru_cache(maxsize=16)
 def _turns(a: int, b: int, seed: int, epoch: int, stream: int) -> list[np.ndarray]:
-    """F of each round as a table, with F(right) < a and F(left) < b; small (sqrt(size)), and cached for the epoch."""
+    """The table of F for each round (F(right) < a, F(left) < b): about sqrt(size) entries, cached for the epoch."""
     return [
         integer_below(philox4x32((seed, epoch), (np.arange(digits), r, stream, SITE_ORDER))[0], limit)
         for r in range(FEISTEL_ROUNDS)
@@ -71,7 +71,7 @@ class Windows:
 
     In an epoch the windows tile every document: each token is in exactly one window.  The tiling starts at
     a different place in every epoch, so that a token is not always seen with the same neighbours: a document of n
-    tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the spare places are
+    tokens gets floor(n / w) + 1 windows of w = length - 2, which is more than enough, and the spare positions are
     divided at random between the first and the last window.  A document of up to w tokens is one window.
     """
 
@@ -91,7 +91,7 @@ class Windows:
     def parts(
         self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], None]:
-        """The places of windows number `index` [B] in their epochs: [(starts, stops)] int64 [B], and no labels.
+        """The token addresses of the windows `index` [B] in their epochs: [(starts, stops)] int64 [B], and no labels.
 
         The tiling is a function of (seed, epoch, document); sequence numbers and step do not matter.
         """

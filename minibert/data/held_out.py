@@ -2,7 +2,7 @@
 
 The choice must not depend on anything that changes between runs: not on the seed, the order of files, or what
 else is in the corpus.  A hash of a group's name therefore decides: the group is held out when the hash falls in the
-lowest `share` of all hashes.
+lowest `share` of all possible hashes.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def held_out_documents(
 
 
 def _lowest(hashes: np.ndarray, token_counts: np.ndarray, share: float) -> np.ndarray:
-    """The documents with a hash below the share, or with the lowest hashes if these are fewer than two documents."""
+    """The mask of documents with hashes below the share, or with the lowest hashes if those are fewer than two."""
     keys, group_of = np.unique(hashes, return_inverse=True)  # [groups] ascending, [documents]
     tokens = np.bincount(group_of, weights=token_counts)  # [groups]
     documents = np.bincount(group_of)  # [groups]

@@ -34,7 +34,7 @@ class MaskedBatch:
     mlm_count: int
     """The M of the global batch, by which sums over M are divided, so that the losses of the parts add up."""
     nsp_count: int
-    """The B of the global batch, which is used likewise; 0 for a batch without sentence pairs."""
+    """The B of the global batch, used in the same way; 0 for a batch without sentence pairs."""
 
     def __post_init__(self) -> None:
         masked, tokens = self.masked_positions, len(self.tokens.token_ids)
@@ -55,7 +55,7 @@ class MaskedBatch:
         return ids
 
     def take(self, first: int, last: int) -> "MaskedBatch":
-        """Sequences first to last - 1 as a MaskedBatch, with unchanged numbers and global counts."""
+        """The sequences first to last - 1 as a MaskedBatch, which keeps their numbers and the global counts."""
         tokens = self.tokens.take(first, last)
         start, stop = self.tokens.cu_seqlens[first], self.tokens.cu_seqlens[last]
         masked = slice(*np.searchsorted(self.masked_positions, [start, stop]))
@@ -80,7 +80,7 @@ def masked_from_padded(
     labels: Sequence | np.ndarray | None = None,
     next_sentence_label: Sequence | np.ndarray | None = None,
 ) -> MaskedBatch:
-    """The MaskedBatch made from a padded batch, given the arguments of transformers' BertForPreTraining.
+    """Make a MaskedBatch from a padded batch, given as the arguments of transformers' BertForPreTraining.
 
     labels [B, T]: the original ids of the tokens to predict and -100 elsewhere; next_sentence_label [B].  By
     default nothing is predicted and there are no pairs.  Other arguments and errors are as in `from_padded`.
@@ -104,7 +104,7 @@ def masked_from_padded(
 
 
 def masked_to_padded(batch: MaskedBatch, pad_id: int = 0) -> dict[str, np.ndarray]:
-    """The arguments that transformers' BertForPreTraining takes, int64: the inverse of `masked_from_padded`."""
+    """The inverse of `masked_from_padded`: the arguments of transformers' BertForPreTraining, int64."""
     flat_labels = np.full(len(batch.tokens.token_ids), IGNORED)
     flat_labels[batch.masked_positions] = batch.masked_labels
     result = to_padded(batch.tokens, pad_id) | {"labels": padded(batch.tokens, flat_labels, IGNORED)}

@@ -1,4 +1,4 @@
-"""A batch for left-to-right language modelling, in which every token but a sequence's last predicts the next."""
+"""A batch for left-to-right language modelling: each token except the last of its sequence predicts the next one."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ class NextTokenBatch:
 
     @classmethod
     def of(cls, tokens: Batch) -> "NextTokenBatch":
-        """Make a global batch of the tokens."""
+        """Make a global batch from the tokens of a Batch."""
         return cls(tokens, len(tokens.token_ids) - len(tokens.sequence_numbers))
 
     @cached_property

@@ -13,10 +13,10 @@ of B is therefore settled *before* the coin is tossed: the true B and a random c
 with a sentence that is not its document's first, both get the same number of tokens, and both end inside a sentence.
 
 There are two more differences from the release.  The release shortens a pair that is too long at random ends of the
-longer part, which often removes the words on either side of the seam; here A loses its beginning and B its end, so that
-the end of one sentence and the beginning of the next really meet at the seam.  The release also makes every example
-whose text has just one sentence a random one, so that less than half are true; here each example starts at a sentence
-that is followed by another.
+longer part, which often removes the words where A and B meet; here A loses its beginning and B its end, so that the
+end of one sentence and the beginning of the next really are adjacent.  The release also makes every example
+whose text has just one sentence a random one, so that fewer than half are true pairs; here each example starts at a
+sentence that is followed by another.
 """
 
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ from minibert.data.documents import DocumentSet
 
 SHORT_SHARE = 0.1  # share of the examples that get a random shorter length
 RANDOM_SHARE = 0.5  # share of the examples that get a random B
-CANDIDATES = 4  # number of places tried for a random B, until one has enough text after it
+CANDIDATES = 4  # number of starting points tried for a random B, until one has enough text after it
 
 FOLLOWS, RANDOM = 0, 1  # the labels, as in transformers
 
 
 class Pairs:
-    """Examples of sentence pairs, one for each sentence that is followed by another in its document: A begins there.
+    """Examples of sentence pairs, one for each sentence that is followed by another in its document.
 
-    An epoch is one pass over these beginnings.  As an example spans several sentences, each token is seen several
-    times in an epoch, in a different context each time.
+    A begins at that sentence.  An epoch is one pass over all such sentences.  As an example spans several
+    sentences, each token is seen several times in an epoch, in a different context each time.
     """
 
     SHORTEST = 5  # tokens
@@ -61,9 +61,9 @@ class Pairs:
     def parts(
         self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-        """The places of A and B in examples number `index` [B], and the labels.
+        """The token addresses of A and B in the examples `index` [B], and the labels.
 
-        All decisions are functions of (seed, step, sequence number), so every epoch makes new decisions.
+        All decisions are functions of (seed, step, sequence number), so each epoch makes new ones.
         Returns [(starts, stops) of A, of B], addresses int64 [B], and labels int32 [B], 0 true and 1 random.
         """
         document, sentence = self._locate(index)  # [B], [B]
@@ -99,7 +99,7 @@ class Pairs:
         return [(a_stop - a_length, a_stop), (b_start, b_start + b_length)], labels
 
     def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The document (within the set) and sentence (within the shards) at which example number `index` begins."""
+        """The document (within the set) and the sentence (within the shards) at which each example `index` begins."""
         document = np.searchsorted(self.ends, index, side="right")
         documents = self.documents
         before = self.ends[document] - (documents.sentence_counts[document] - 1)

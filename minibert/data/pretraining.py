@@ -1,7 +1,7 @@
 """Pre-training batches: (seed, step) -> MaskedBatch.
 
-There is no iterator, no shuffle buffer and no worker: a batch is computed from its step alone.  A run can therefore
-resume at any step at once, and each of several processes computes its own part of the same global batch.
+There is no iterator, no shuffle buffer and no worker process: a batch is computed from its step alone.  A run can
+therefore resume at any step at once, and each of several processes computes its own part of the same global batch.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ EVALUATION_SEED = 0
 
 @dataclass(frozen=True)
 class LengthPhase:
-    """A part of the training in which sequences have one maximum length."""
+    """A part of the training in which all sequences have the same maximum length."""
 
     length: int
     """The number of tokens in the longest sequences, including [CLS] and [SEP]."""
@@ -74,7 +74,7 @@ class BatchOptions:
     batch_tokens: int
     """The size of a global batch in tokens: the batch has batch_tokens // length sequences of up to `length` tokens."""
     mask_rate: float = 0.15
-    """Share of tokens to predict in phases without a share of their own."""
+    """Share of tokens to predict in phases without a mask rate of their own."""
     whole_word: bool = False
     """Whether to choose the pieces of a word together."""
     nsp_from: int = 64
@@ -100,8 +100,9 @@ class PretrainingData:
         seed: int,
         options: BatchOptions,
     ) -> None:
-        """documents: the DocumentSet to train on, in shards made with `tokenizer`.
+        """Check the options, and prepare the examples of each phase.
 
+        documents: the DocumentSet to train on, in shards made with `tokenizer`.
         phases, steps: the phases, and the total number of steps that their shares divide.
         Raises ValueError for invalid options and for a corpus too small for one batch.
         """
@@ -131,7 +132,7 @@ class PretrainingData:
             self._sources.append(source)
 
     def phase_at(self, step: int) -> int:
-        """The number of the phase that a step belongs to."""
+        """The index of the phase that a step belongs to."""
         if not 0 <= step < self.steps:
             raise ValueError(f"there is no step {step}; steps are numbered 0 to {self.steps - 1}")
         return int(np.searchsorted(self.ends, step, side="right"))
@@ -188,7 +189,7 @@ def evaluation_batches(
 
 
 class SequenceMaker:
-    """Turns examples into a MaskedBatch: adds [CLS] and [SEP] to their tokens, and computes positions and masks."""
+    """Makes a MaskedBatch from examples: adds [CLS] and [SEP] to their tokens, and computes positions and masks."""
 
     def __init__(self, shards: Shards, tokenizer: Tokenizer, whole_word: bool) -> None:
         shards.check_vocabulary(tokenizer)
@@ -207,7 +208,11 @@ class SequenceMaker:
         mask_rate: float,
         positions: int | None = None,
     ) -> MaskedBatch:
-        """examples: numbers int64 [B], from the phase's start; positions: how many to place the sequences among."""
+        """Make the global batch of the given examples.
+
+        examples: their numbers, int64 [B], counted from the phase's start; positions: the number of positions among
+        which each sequence is placed at random, or None to begin each sequence at position 0.
+        """
         numbers = np.arange(len(examples))  # [B], within the global batch
         index, epochs = in_epoch_order(examples, source.size, seed, stream)  # [B], [B]
         parts, nsp_labels = source.parts(index, epochs, numbers, seed, step, stream)
@@ -234,7 +239,7 @@ class SequenceMaker:
         )
 
     def lay_out(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Lay out [CLS] first part [SEP] second part [SEP], one sequence after the other.
+        """Concatenate the sequences, each laid out as [CLS] first part [SEP] second part [SEP].
 
         parts: (starts, stops) int64 [B] of each part, one or two.
         Returns token_ids int32 [N], segment_ids int32 [N] (the number of the part) and lengths int64 [B].

@@ -1,15 +1,15 @@
 """Token shards: a tokenised corpus on disk, memory-mapped, so that it may be larger than memory.
 
-    manifest.json         the content of the folder: vocabulary, counts, the size and SHA-256 of each other file
+    manifest.json         a description of the folder: vocabulary, counts, size and SHA-256 of each other file
     tokens-00000.bin ...  the token ids of all sentences of all documents, concatenated; uint16, or uint32
                           when the vocabulary has more than 65,536 entries; a document lies within one shard
-    sentences.bin         int64, the address of each sentence's first token among all tokens; and the end
-    documents.bin         int64, the number of each document's first sentence; and the end
+    sentences.bin         int64, the index of each sentence's first token among all tokens; then the number of tokens
+    documents.bin         int64, the number of each document's first sentence; then the number of sentences
     hashes.bin            uint64 [documents, 2], the hashes of group and name that decide what is held out
     documents.jsonl       name, group and metadata of each document
 
-All numbers are little-endian.  A folder is complete or does not exist, because it is written under another name, and
-renamed once every byte is on disk.
+All numbers are little-endian.  A folder is complete or absent, because it is written under another name and renamed
+once every byte is on disk.
 """
 
 import hashlib
@@ -40,8 +40,10 @@ class Shards:
     """A folder of token shards, opened for reading.  Data is read on demand."""
 
     def __init__(self, folder: str | Path, tokenizer: Tokenizer | None = None, *, verify: bool = True) -> None:
-        """folder: made by write_shards; tokenizer: refuse shards made with another one; verify: compare checksums.
+        """Open the shards in a folder.
 
+        folder: made by write_shards; tokenizer: if given, the shards must have been made with it; verify: whether to
+        compare the files' checksums.
         Raises FileNotFoundError when there are no shards, ValueError when they are damaged or made with
         another tokenizer.
         """
@@ -70,7 +72,7 @@ class Shards:
         return DocumentSet(self, np.arange(self.manifest["counts"]["documents"]))
 
     def split(self, share: float = HELD_OUT_SHARE) -> tuple[DocumentSet, DocumentSet]:
-        """The sets (to train on, held out); see minibert.data.held_out."""
+        """The documents to train on and the held-out documents; see minibert.data.held_out."""
         hashes = self._map("hashes.bin", np.dtype("<u8")).reshape(-1, 2)
         everything = self.all()
         held_out = held_out_documents(hashes[:, 0], hashes[:, 1], everything.token_counts, share)
@@ -147,7 +149,7 @@ def write_shards(
 
 
 def describe_vocabulary(tokenizer: Tokenizer) -> dict:
-    """A description of what the ids mean; shards can only be used with a tokenizer of the same description."""
+    """A description of the vocabulary and its options; shards require a tokenizer with the same description."""
     text = "\n".join(tokenizer.vocabulary).encode("utf-8", "surrogatepass")
     options = ("lowercase", "strip_accents", "tokenize_chinese_chars")
     return {
@@ -160,7 +162,7 @@ def describe_vocabulary(tokenizer: Tokenizer) -> dict:
 def _write(
     tokenized: Iterator, files: "_Files", dtype: DTypeLike, shard_tokens: int, progress: Callable | None
 ) -> dict[str, int]:
-    """Write the documents one after the other; returns the counts."""
+    """Write the documents one after the other, and return the counts of documents, sentences and tokens."""
     tokens = sentences = number = shard = in_shard = 0
     for document, ids, lengths in tokenized:
         if in_shard >= shard_tokens:
@@ -197,7 +199,7 @@ class _Files:
         self._hashes[name].update(data)
 
     def finish(self) -> dict[str, dict[str, Any]]:
-        """Flush every byte to disk; returns the manifest's entries."""
+        """Flush every byte to disk, and return the files' entries in the manifest."""
         for file in self._open.values():
             file.flush()
             os.fsync(file.fileno())

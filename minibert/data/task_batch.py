@@ -16,7 +16,7 @@ class TaskBatch:
     tokens           the first piece of each word       int32 [R], the class
     span             all tokens, R = N                  int32 [B, 2], first and last token of the answer, counted from
                                                         the sequence's [CLS]; 0, 0 if there is none
-    choice           each sequence's [CLS], R = B       int32 [B / choices], which of the sequences is right
+    choice           each sequence's [CLS], R = B       int32 [B / choices], which of the sequences is the correct one
 
     Raises ValueError if the parts are inconsistent.
     """
@@ -24,7 +24,7 @@ class TaskBatch:
     tokens: Batch
     """the tokens of B sequences"""
     rows: np.ndarray
-    """int32 [R], the ascending indices of the rows in the flat batch"""
+    """int32 [R], ascending indices into the flat batch"""
     labels: np.ndarray | None
     """the labels as described above; None if the answers are not known"""
     count: int

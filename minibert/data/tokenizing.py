@@ -1,4 +1,4 @@
-"""From documents to sentences of token ids, by several processes, in order."""
+"""Tokenise documents into sentences of token ids, in several processes but in the original order."""
 
 import itertools
 import multiprocessing
@@ -23,7 +23,7 @@ FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes hav
 def tokenize_documents(
     documents: Iterable[Document], tokenizer: Tokenizer, processes: int | None = None
 ) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
-    """Yields each document in order, with its token ids uint32 [tokens] and its sentence lengths int64.
+    """Yield each document in order, with its token ids, uint32 [tokens], and its sentence lengths, int64 [sentences].
 
     processes: the number of processes; None for one per core, or for this process alone when the corpus is small.  The
     result does not depend on it.  Only a few chunks are in memory at any time.
@@ -97,7 +97,7 @@ _tokenizer_of_this_process: Tokenizer
 
 
 def _begin_process(tokenizer: Tokenizer) -> None:
-    """Run once in each new process: keep the tokenizer, and exit when the parent process does."""
+    """Initialise a worker process: keep the tokenizer, and exit when the parent process does."""
     global _tokenizer_of_this_process
     _tokenizer_of_this_process = tokenizer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and then ends its workers

@@ -1,4 +1,4 @@
-"""Runs CUDA kernels on the CPU.  Three lines compile one, launch it on NumPy arrays, and give results or a diagnosis.
+"""Runs CUDA kernels on the CPU: compiles CUDA source, launches its kernels on NumPy arrays, and reports their bugs.
 
     from minibert import emulator
 
@@ -11,15 +11,20 @@
     with emulator.checking():
         module.kernel("scale")(4, 256, (x, np.int32(1000), np.float32(2)))     # grid, block, arguments
 
-Without `if (i < n)` the last line raises OutOfBoundsError, which names the file, line, block and thread.
+Without `if (i < n)`, the last line raises an OutOfBoundsError that names the file, line, block and thread.
 
-Nothing is compiled, and no compiler is looked for, until a kernel is first used.
+A module is compiled, and a compiler is looked for, only when a kernel is first used.
 
-What a GPU may do and the emulator does not: run threads at the same time (it tries orders instead, and check mode
-reasons about those that it does not try), compute __expf and the like with its own rounding errors, flush denormals to
-zero, delay writes from other blocks, run streams concurrently, run out of registers.  After a
-__syncwarp of only some lanes, a race between the others can be missed.  memcpy and memset in a kernel are not watched.
-A __device__ variable keeps its value from launch to launch, but there is one for fast mode and one for check mode.
+The emulator differs from a GPU in these ways:
+
+    Threads do not run concurrently: a launch runs them in one order, which can be chosen; check mode also finds races
+    that would show only in other orders.
+    __expf and similar intrinsics do not have a GPU's rounding errors, and denormals are not flushed to zero.
+    Writes by other blocks are visible without delay, streams do not overlap, and registers never run out.
+
+Check mode can miss a race between lanes that did not take part in a __syncwarp of only some lanes, and it does not
+check memcpy and memset in a kernel.  A __device__ variable keeps its value from launch to launch, but fast mode and
+check mode each have their own copy of it.
 """
 
 from minibert.emulator.compiler import compiler_status

@@ -1,7 +1,7 @@
-"""A kernel's parameters, and checks that the arguments match them.
+"""Reads a kernel's parameters, and checks that the arguments of a launch match them.
 
-The rules are CuPy's where CuPy has any: it would pass on a wrong type or a strided array, and the
-kernel would compute nonsense.  Here each of these is an error.
+Python numbers are converted as in CuPy.  CuPy would also pass a number of the wrong type or a non-contiguous array,
+from which the kernel would compute wrong results; here, each of these is an error.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from minibert.emulator.staging import Argument
 
 @dataclass(frozen=True)
 class Parameter:
-    """type: as C++ writes it; dtype: of a number, or of what a pointer points to; None for other types."""
+    """A kernel parameter; dtype: the dtype of the number or of the pointer's target, or None for other types."""
 
     type: str
     bytes: int
@@ -43,7 +43,7 @@ def read_parameters(entry: KernelEntry) -> list[Parameter]:
 
 
 def type_name(text: str) -> str:
-    """ "... type_text() [with T = const float*]" -> "const float*"."""
+    """Extract T from a compiler's name of type_text: "type_text() [with T = const float*]" -> "const float*"."""
     name = text.rpartition("T = ")[2].rstrip("]").split(";")[0]
     return name.replace(" *", "*").replace("long long int", "long long")
 
@@ -55,18 +55,18 @@ def find_dtype(name: str) -> np.dtype | None:
         return np.dtype(name)
     try:
         from ml_dtypes import bfloat16
-    except ImportError:  # without it there are no such arrays
+    except ImportError:  # without ml_dtypes, there are no bfloat16 arrays
         return None
     return np.dtype(bfloat16)
 
 
 class Fitting:
-    """Matches the arguments of one launch to the parameters of a kernel."""
+    """Matches the arguments of one launch to a kernel's parameters; raises ArgumentError if they do not match."""
 
     def __init__(self, kernel: str, parameters: list[Parameter], arguments: tuple):
         self.kernel = kernel
         self.arrays: list[Argument] = []
-        self.values: list[np.ndarray] = []  # the value of each parameter
+        self.values: list[np.ndarray] = []  # the value of each parameter; for an array, its address
         if len(arguments) != len(parameters):
             declared = ", ".join(parameter.type for parameter in parameters)
             raise ArgumentError(
@@ -99,7 +99,7 @@ class Fitting:
         if not parameter.is_constant and not argument.flags.writeable:
             raise self.error(number, parameter, "the array is read-only, but the parameter is not a pointer to const")
         self.arrays.append(Argument(number, argument, parameter.is_constant))
-        self.values.append(np.zeros(1, np.uintp))  # the address is filled in when the array has been placed
+        self.values.append(np.zeros(1, np.uintp))  # the launch fills in the address after staging
 
     def fit_value(self, number: int, parameter: Parameter, argument: Any) -> None:
         if isinstance(argument, np.ndarray):
@@ -115,7 +115,7 @@ class Fitting:
 
 
 def as_scalar(argument: Any) -> tuple[np.generic | None, str]:
-    """What CuPy passes for a Python number, and a remark on it."""
+    """Convert a Python number to the NumPy scalar that CuPy would pass, with a remark for error messages."""
     if isinstance(argument, np.generic):
         return argument, ""
     if isinstance(argument, bool):

@@ -1,7 +1,8 @@
-"""Builds libraries with a C++ compiler (see toolchains.py), and caches them.
+"""Compiles kernels into shared libraries with a C++ compiler (see toolchains.py), and caches the libraries.
 
-A library is cached under a name that is a hash of everything it is built from: the source, the emulator's own headers
-and runtime, the compiler and its options, this file.  Any change gives a new name: a stale library never runs.
+The file name of a cached library contains a hash of everything from which it is built: the source, the emulator's own
+headers and runtime, the compiler and its options, and this file.  Any change gives a new name, so a stale library is
+never used.
 """
 
 import atexit
@@ -24,14 +25,14 @@ __all__ = ["build_library", "compiler_status", "find_compiler"]
 RUNTIME = Path(__file__).parent / "runtime"
 HEADER = RUNTIME / "cuda_emulator.h"
 DAYS_KEPT = 30  # days that an unused library stays in the cache
-MESSAGE_LINES = 40  # lines of the compiler's output in an error
+MESSAGE_LINES = 40  # maximum lines of compiler output in an error message
 
 
 # ------------------------------------------------------------------------------------------------------- building
 
 
 def build_library(source: str, checked: bool) -> Path:
-    """The shared library for a translated source (see source.py), compiled unless it is already cached."""
+    """Return the path of the shared library for translated source (see source.py), compiling it unless it is cached."""
     compiler = find_compiler()
     runtime = build_runtime(compiler, checked)
     options = compiler.options(checked)
@@ -42,24 +43,23 @@ def build_library(source: str, checked: bool) -> Path:
         arguments = [*options, "-I", str(RUNTIME), "-c", str(text), "-o", str(compiled), "-include"]
         try:
             run(compiler, [*arguments, str(read_header(compiler, options))])
-        except CompileError:  # with the header itself, in case the precompiled one is the reason
+        except CompileError:  # retry with the header itself, in case the precompiled header is at fault
             run(compiler, [*arguments, str(HEADER)])
-        # linked without -fsanitize: the functions that it calls are in our runtime
+        # linked without -fsanitize: the functions that instrumented code calls are in our runtime
         run(compiler, [*compiler.link_options(), str(compiled), str(runtime), "-o", str(target)])
 
     return kept("kernels", ".so", compile_kernels, compiler, options, compiler.link_options(), runtime.name, source)
 
 
 def runtime_files() -> str:
-    """The contents of all files of the runtime: what is built from them is rebuilt when one changes."""
+    """Return the concatenated contents of all runtime files, as part of the cache key of everything built from them."""
     return "".join(f"{path}\0{path.read_text(encoding='utf-8')}\0" for path in sorted(RUNTIME.glob("*.*")))
 
 
 def read_header(compiler: Compiler, options: list[str]) -> Path:
-    """The header to include before a kernel, precompiled if possible: parsing it takes half of the compile time.
+    """Return the header to include before a kernel, precompiled for GCC: parsing it takes half of the compile time.
 
-    When GCC includes some.h, it uses the precompiled header some.h.gch instead, if there is one and it is
-    valid.
+    When GCC includes some.h, it uses the precompiled header some.h.gch instead if that exists and is valid.
     """
     if compiler.is_clang:
         return HEADER
@@ -77,7 +77,7 @@ def read_header(compiler: Compiler, options: list[str]) -> Path:
 
 
 def build_runtime(compiler: Compiler, checked: bool) -> Path:
-    """The object file of the runtime for one of the two modes; its name changes with any file in that folder."""
+    """Return the path of the runtime's object file for check mode or fast mode, compiling it unless it is cached."""
     options, files = compiler.runtime_options(checked), runtime_files()
 
     def compile_runtime(folder: Path, target: Path) -> None:
@@ -97,11 +97,11 @@ def run(compiler: Compiler, arguments: list[str]) -> None:
         raise CompileError(f"{compiler.command[0]} produced neither a file nor a message; is it a C++ compiler?")
 
 
-# -------------------------------------------------------------------------------------------------------- keeping
+# -------------------------------------------------------------------------------------------------------- caching
 
 
 def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any) -> Path:
-    """The file built from these parts.  `make` writes it if it does not exist yet: make(a temporary folder, target)."""
+    """Return the cached file built from `parts`; if there is none, make(temporary folder, target) writes it first."""
     made_of = (Path(__file__).read_text(encoding="utf-8"), compiler.command, compiler.version, parts)
     digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:24]
     folder = cache_folder()
@@ -113,7 +113,7 @@ def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any
         target = folder / f"{name}-{digest}.{os.getpid()}{suffix}"
         try:
             make(Path(own), target)
-            os.replace(target, path)  # atomically: another process sees all of it or nothing
+            os.replace(target, path)  # atomic: another process sees the complete file or none
         finally:
             target.unlink(missing_ok=True)
     forget_old(folder)
@@ -121,7 +121,7 @@ def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any
 
 
 def cache_folder() -> Path:
-    """Where libraries are cached: under MINIBERT_CACHE or the user's cache folder, or else a temporary folder."""
+    """Return the cache folder, in MINIBERT_CACHE or the user's cache folder; if not writable, a temporary folder."""
     return writable_folder(os.environ.get("MINIBERT_CACHE") or os.environ.get("XDG_CACHE_HOME", ""))
 
 
@@ -145,11 +145,11 @@ def cache_root() -> Path:
 
 
 def mark_used(path: Path) -> None:
-    """Updates the time of last use, at most once a day."""
+    """Update the file's modification time, which serves as its time of last use, at most once a day."""
     try:
         if time.time() - path.stat().st_mtime > 86_400:
             os.utime(path)
-    except OSError:  # a read-only cache
+    except OSError:  # the cache is read-only
         pass
 
 
@@ -160,4 +160,4 @@ def forget_old(folder: Path) -> None:
             if path.stat().st_mtime < limit:
                 path.unlink()
         except OSError:
-            pass  # another process was faster
+            pass  # another process has already removed it

@@ -1,13 +1,13 @@
-"""Counts, for each source line, what determines the speed of a kernel's memory accesses on a GPU.
+"""Counts memory sectors and bank conflicts of each source line, which determine a kernel's memory speed on a GPU.
 
     with emulator.counting() as counts:
         kernel(grid, block, arguments)
     counts["scale"].sectors, counts["scale"].least_sectors, counts["scale"].bank_conflicts
     print(counts)
 
-Global memory is read and written in sectors of 32 bytes.  Accesses are coalesced if a warp touches no more sectors than
-its bytes fill.  Shared memory serves a warp in one turn (two for eight bytes per lane, four for sixteen) if its
-lanes use different banks, or the same word; each further turn is a bank conflict.
+Global memory is read and written in sectors of 32 bytes.  An access is coalesced if a warp touches no more sectors than
+are needed to hold its bytes.  Shared memory serves a warp in one turn (two for eight bytes per lane, four for sixteen)
+if its lanes use different banks or the same word; each further turn is a bank conflict.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 
 class Count(ctypes.Structure):
-    """As in runtime/counters.h."""
+    """The counts of one instruction; the fields must match `Count` in runtime/counters.h."""
 
     _fields_ = [
         ("counter", ctypes.c_uint64),
@@ -30,9 +30,10 @@ class Count(ctypes.Structure):
 
 @dataclass
 class LineCount:
-    """What one line does to global or shared memory.
+    """The counts of one source line for one memory space and action.
 
-    accesses: of whole warps; transfers: sectors or turns; least: their minimum.
+    accesses: the number of accesses, each by a whole warp.  transfers: sectors of global memory or turns of shared
+    memory.  least: the minimum number of transfers for these accesses.
     """
 
     file: str | None
@@ -46,7 +47,7 @@ class LineCount:
 
 @dataclass
 class KernelCounts:
-    """The counts of all launches of a kernel."""
+    """The counts of one kernel, summed over all its launches."""
 
     launches: int = 0
     by_line: dict[tuple, LineCount] = field(default_factory=dict)
@@ -60,35 +61,35 @@ class KernelCounts:
 
     @property
     def sectors(self) -> int:
-        """Sectors of global memory touched, each counted once per access of a warp."""
+        """The number of sectors of global memory touched, each counted once per access by a warp."""
         return self.total("global", "transfers")
 
     @property
     def least_sectors(self) -> int:
-        """The minimum number of sectors for the same bytes."""
+        """The minimum number of sectors for the bytes accessed."""
         return self.total("global", "least")
 
     @property
     def turns(self) -> int:
-        """Turns that shared memory took to serve the warps."""
+        """The number of turns that shared memory took to serve the warps."""
         return self.total("shared", "transfers")
 
     @property
     def least_turns(self) -> int:
-        """The minimum, if no two lanes want different words of a bank."""
+        """The minimum number of turns: as if no two lanes accessed different words of a bank."""
         return self.total("shared", "least")
 
     @property
     def bank_conflicts(self) -> int:
-        """Turns of shared memory beyond that minimum."""
+        """The number of bank conflicts: turns of shared memory beyond the minimum."""
         return self.turns - self.least_turns
 
 
 class Counts(dict):
-    """KernelCounts by kernel name."""
+    """A dictionary from kernel name to KernelCounts; str() formats it as a table of source lines."""
 
     def add(self, kernel: str, counts: Sequence[Count], lines: dict[int, list[tuple[str, int]]]) -> None:
-        """Adds a launch.  counts: of its instructions; lines: counter -> [(file, line), ...]."""
+        """Add the counts of a launch, one per instruction; lines: program counter -> [(file, line), ...]."""
         total = self.setdefault(kernel, KernelCounts())
         total.launches += 1
         for count in counts:

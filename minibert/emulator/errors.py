@@ -1,13 +1,13 @@
-"""The errors that a kernel or its launch can cause."""
+"""The exceptions raised for errors in a kernel, its source, its compilation or its launch."""
 
 
 class CudaError(RuntimeError):
-    """A kernel did, or was asked to do, something it must not.
+    """Base class of all errors that the emulator reports about a kernel.
 
-    kernel  its name
-    kind    in a word or two: "race", "out of bounds" ...
-    file, line     where in the source, or None
-    block, thread  which block and thread, as tuples (x, y, z), or None
+    kernel         the name of the kernel, or None
+    kind           the kind of error in a word or two, such as "race" or "out of bounds"
+    file, line     the location in the source, or None
+    block, thread  the indices of the block and the thread, as tuples (x, y, z), or None
     """
 
     kind = "error"
@@ -33,43 +33,43 @@ class RaceError(CudaError):
 
 
 class OutOfBoundsError(CudaError):
-    """An access was outside all arrays that the kernel was given."""
+    """A kernel accessed memory outside its arrays, or used an index outside an array."""
 
     kind = "out of bounds"
 
 
 class UninitialisedError(CudaError):
-    """Uninitialised memory was read."""
+    """A kernel, or an operation on emulated CuPy arrays, read memory that had never been written."""
 
     kind = "uninitialised"
 
 
 class DivergenceError(CudaError):
-    """Threads of a block, or lanes of a warp, did not reach the same barrier, shuffle or vote."""
+    """Threads of a block, or lanes of a warp, did not all take part in the same barrier or warp-wide operation."""
 
     kind = "divergence"
 
 
 class MisalignedError(CudaError):
-    """An address is not a multiple of the size of what is read or written there."""
+    """A kernel used an address without the alignment that the access requires."""
 
     kind = "misaligned"
 
 
 class NumberError(CudaError):
-    """An integer overflowed, a number was divided by zero or shifted by too many bits."""
+    """A kernel performed invalid integer arithmetic: an overflow, a division by zero, or an invalid shift."""
 
     kind = "arithmetic"
 
 
 class EndlessError(CudaError):
-    """The launch did not end in time."""
+    """A launch exceeded its time limit, or its threads retried atomic operations without making progress."""
 
     kind = "endless"
 
 
 class LaunchError(CudaError):
-    """The grid, the block, the arguments or the shared memory are not valid for the kernel or for any device."""
+    """A launch is invalid for the kernel or exceeds a limit: grid, block, arguments, shared or local memory."""
 
     kind = "launch"
 
@@ -85,12 +85,12 @@ class SourceError(CudaError, ValueError):
 
 
 class CompileError(CudaError):
-    """The C++ compiler refused the kernel; the message is its own."""
+    """The C++ compiler rejected the kernel; the message contains the compiler's output."""
 
     kind = "compile"
 
 
 class NoCompilerError(CudaError):
-    """There is no C++ compiler; the message says how to get one."""
+    """No C++ compiler was found; the message says how to install one."""
 
     kind = "no compiler"

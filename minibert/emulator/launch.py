@@ -1,4 +1,4 @@
-"""The interface to the runtime: the structures of runtime/state.h, and the call that runs a kernel."""
+"""The ctypes interface to the C++ runtime: its structures (as in runtime/state.h), and the call that runs a kernel."""
 
 import ctypes
 import threading
@@ -80,7 +80,7 @@ class Report(ctypes.Structure):
     ]
 
 
-# the kinds of runtime/warps.h, in the same order
+# the exception for each `Kind` in runtime/warps.h, in the same order
 KINDS = [
     None,
     errors.RaceError,
@@ -96,10 +96,10 @@ KINDS = [
 
 
 class Library:
-    """A loaded library of kernels."""
+    """A shared library of compiled kernels, loaded with ctypes."""
 
-    one_at_a_time = threading.Lock()  # threads of Python take turns: a library has one scheduler
-    stacks = None  # of the kernels' threads, shared by all libraries
+    one_at_a_time = threading.Lock()  # Python threads take turns, because a library has only one scheduler
+    stacks = None  # the call stacks of the kernels' threads, shared by all libraries
 
     def __init__(self, path: Path):
         self.path = path
@@ -113,11 +113,11 @@ class Library:
             self.entries[entry.name.decode()] = entry
 
     def source_lines(self, counter: int) -> list[tuple[str, int]]:
-        """The source lines of a program counter: the line itself, then those of the inlined calls that led there."""
+        """Return a program counter's source lines: the line itself, then the calls through which it was inlined."""
         return look_up(self.path, [counter]).get(counter, [])
 
     def run(self, launch: Launch, mode: Mode) -> "Outcome":
-        """Runs a launch in the order, and within the time limit, of the mode."""
+        """Run a launch in the order and with the time limit that the mode sets."""
         launch.order, launch.seed, launch.seconds = ORDERS.index(mode.order), mode.seed % 2**32, mode.seconds
         with Library.one_at_a_time:
             if Library.stacks is None:
@@ -133,7 +133,7 @@ class Library:
             )
 
     def copy_list(self, function: str, structure: Any) -> list:
-        """A copy of what the launch has left in the library, before the next one overwrites it."""
+        """Copy a list of records or counts out of the library, before the next launch overwrites it."""
         count, call = ctypes.c_size_t(), getattr(self.loaded, function)
         call.restype = ctypes.POINTER(structure)
         first = call(ctypes.byref(count))
@@ -143,11 +143,11 @@ class Library:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a launch."""
+    """The outcome of a launch: the error report, and the records and counts if they were requested."""
 
     report: Report
-    records: list[Record]  # if it was traced
-    counts: list[Count]  # if it was counted
+    records: list[Record]  # empty unless the launch was traced
+    counts: list[Count]  # empty unless the launch was counted
 
 
 def iter_until_unnamed(table: Any) -> Iterator[Any]:
@@ -158,10 +158,10 @@ def iter_until_unnamed(table: Any) -> Iterator[Any]:
 
 
 def raise_report(report: Report, kernel: str, lines: Callable, describe_argument: Callable) -> None:
-    """Raises the error that a report describes, if there is one.
+    """Raise the exception that a report describes, or do nothing if the launch succeeded.
 
-    lines: function that looks up a program counter of the library, see source_lines.py
-    describe_argument: function that names an argument, given its number
+    lines              a function that returns the source lines of a program counter of the library
+    describe_argument  a function that returns a description of an argument, given its number
     """
     if report.kind == 0:
         return

@@ -1,7 +1,7 @@
-"""Arrays as in a GPU's memory: aligned, guarded, and full of garbage until something is written.
+"""Allocates NumPy arrays that behave like GPU memory: aligned, guarded, and uninitialised until written.
 
-`empty` makes such an array; for these, check mode knows which elements were written.  Any other NumPy array can be
-passed to a kernel too: it counts as written, and is copied to a guarded buffer for the launch (see staging.py).
+`empty` makes such an array, and the emulator tracks which of its elements have been written.  Any other NumPy array can
+be passed to a kernel too: it counts as initialised, and is copied to a guarded buffer for the launch (see staging.py).
 """
 
 import bisect
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-ALIGNMENT = 256  # of allocations, as with cudaMalloc
-GUARD = 1024  # bytes before and after each array, which belong to none
-POISON = 0xFF  # fills uninitialised memory: NaN in floating-point types, -1 in integers
+ALIGNMENT = 256  # of allocations, in bytes, as with cudaMalloc
+GUARD = 1024  # bytes before and after each array that belong to no array
+POISON = 0xFF  # byte that fills uninitialised memory: NaN in floating-point types, -1 in signed integers
 
 
 @dataclass
 class Allocation:
-    begin: int  # its address
+    begin: int  # the address of the first byte
     bytes: int
-    written: np.ndarray | None  # bool [bytes]: which were written; None if all were
+    written: np.ndarray | None  # bool [bytes]: which bytes have been written; None if all have been
 
     @property
     def end(self) -> int:
@@ -29,14 +29,14 @@ class Allocation:
 
 
 class Registry:
-    """The allocations that are alive, by address."""
+    """The live allocations, which can be looked up by any address inside them."""
 
     def __init__(self):
         self.begins: list[int] = []  # sorted
         self.allocations: dict[int, Allocation] = {}
 
     def add(self, owner: np.ndarray, begin: int, size: int) -> None:
-        """owner: the array that holds the memory; the allocation is removed when it is freed."""
+        """Register an allocation, which is removed when `owner`, the array that holds its memory, is freed."""
         self.allocations[begin] = Allocation(begin, size, np.zeros(size, np.bool_))
         bisect.insort(self.begins, begin)
         weakref.finalize(owner, self.remove, begin).atexit = False
@@ -46,7 +46,7 @@ class Registry:
         self.begins.remove(begin)
 
     def find(self, address: int) -> Allocation | None:
-        """The allocation that contains an address."""
+        """Return the allocation that contains an address, or None."""
         number = bisect.bisect_right(self.begins, address) - 1
         if number < 0:
             return None
@@ -62,7 +62,7 @@ def address_of(array: np.ndarray) -> int:
 
 
 def empty(shape: int | tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
-    """A new, uninitialised array: in check mode, reading an element before it is written is an error."""
+    """Return a new, uninitialised array; in check mode, reading an element before it is written is an error."""
     dtype = np.dtype(dtype)
     size = math.prod(shape if isinstance(shape, tuple | list) else (shape,)) * dtype.itemsize
     buffer = np.full(size + 2 * GUARD + ALIGNMENT, POISON, np.uint8)
@@ -73,14 +73,14 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = np.float32) -> np.nda
 
 
 def find_allocation(array: np.ndarray) -> Allocation | None:
-    """The allocation that contains an array or a view; None if it was not made by `empty`."""
+    """Return the allocation that contains an array or view, or None if its memory was not allocated by `empty`."""
     return registry.find(address_of(array)) if array.size else None
 
 
 def written_bytes(array: np.ndarray) -> np.ndarray | None:
-    """bool [bytes of the array]: which were written.  A view; None if all were, or the array is not registered.
+    """Return a bool view [bytes of the array] of which bytes have been written; the array must be contiguous.
 
-    The array must be contiguous.
+    Returns None if all bytes have been written or the array is not registered.
     """
     allocation = find_allocation(array)
     if allocation is None or allocation.written is None:
@@ -90,7 +90,7 @@ def written_bytes(array: np.ndarray) -> np.ndarray | None:
 
 
 def mark_initialised(array: np.ndarray) -> None:
-    """Records that all elements of an array were written, by something other than a checked kernel."""
+    """Record that all elements of an array have been written; check mode does this itself for a kernel's writes."""
     allocation = find_allocation(array)
     if allocation is None or allocation.written is None:
         return
@@ -100,7 +100,7 @@ def mark_initialised(array: np.ndarray) -> None:
         if array.nbytes == allocation.bytes:
             allocation.written = None
         return
-    starts = np.zeros(array.shape, np.intp)  # of each element, from the allocation's beginning
+    starts = np.zeros(array.shape, np.intp)  # the offset of each element from the beginning of the allocation
     for axis, (size, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
         starts += (np.arange(size) * stride).reshape([-1 if other == axis else 1 for other in range(array.ndim)])
     starts += address_of(array) - allocation.begin
@@ -109,7 +109,7 @@ def mark_initialised(array: np.ndarray) -> None:
 
 
 def is_initialised(array: np.ndarray) -> np.ndarray:
-    """bool, of the array's shape: which elements were written; all of them if the array is not registered."""
+    """Return a bool array of the same shape: which elements have been written (all, if the array is not registered)."""
     allocation = find_allocation(array)
     if allocation is None or allocation.written is None:
         return np.ones(array.shape, np.bool_)

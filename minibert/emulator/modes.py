@@ -1,11 +1,11 @@
-"""How kernels are run: fast or checked, in which order, for how long, counted or not.
+"""Context managers that set how kernels run: checked or not, counted or not, in which order, and for how long.
 
-    with checking():                    watch every access: races, bounds, uninitialised memory ...
-    with ordered("reverse"):            the last thread first
-    with counting() as counts:          what determines speed on a GPU: sectors and bank conflicts
-    with time_limit(seconds):           stop a launch that does not end
+    with checking():                    check every access for races, bounds, uninitialised memory and other bugs
+    with ordered("reverse"):            run the last thread first
+    with counting() as counts:          count what determines speed on a GPU: sectors and bank conflicts
+    with time_limit(seconds):           stop a launch that exceeds the limit
 
-They can be nested; each applies to all launches inside.
+They can be nested; each applies to all launches in its `with` block.
 """
 
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ ORDERS = ("forward", "reverse", "random")
 @dataclass(frozen=True)
 class Mode:
     checked: bool = False
-    order: str = "forward"  # of threads and blocks
-    seed: int = 0  # of the random order
-    seconds: int = 600  # of CPU time that a launch may take; 0: no limit
-    counts: Counts | None = None  # where counts are added
+    order: str = "forward"  # in which threads and blocks run: one of ORDERS
+    seed: int = 0  # for the random order
+    seconds: int = 600  # the limit on a launch's CPU time; 0 for no limit
+    counts: Counts | None = None  # the object to which each launch adds its counts; None if nothing is counted
 
 
-mode = Mode()  # the current one
+mode = Mode()  # the current mode
 
 
 def current() -> Mode:
-    """The mode in which a kernel launched now would run."""
+    """Return the mode in which a kernel launched now would run."""
     return mode
 
 
@@ -47,17 +47,17 @@ def changed(**fields: Any) -> Iterator[Any]:
 
 
 def checking(on: bool = True) -> AbstractContextManager:
-    """Watch every read and write of the kernels launched inside, and raise an error at the first bug.
+    """Check every read and write of the kernels launched in the `with` block, and raise an error at the first bug.
 
-    Several times slower.  The errors are the subclasses of CudaError.
+    The errors are subclasses of CudaError.  Check mode is several times slower than fast mode.
     """
     return changed(checked=on)
 
 
 def ordered(order: str, seed: int = 0) -> AbstractContextManager:
-    """Run the threads and blocks in "forward", "reverse", or "random" order, the last determined by the seed.
+    """Run threads and blocks in "forward", "reverse" or "random" order; the seed determines the random order.
 
-    A correct kernel gives the same result in each order.  Raises ValueError for any other order.
+    A correct kernel gives the same result in every order.  Raises ValueError for any other order.
     """
     if order not in ORDERS:
         raise ValueError(f"order is {order!r}; expected one of {', '.join(ORDERS)}")
@@ -65,10 +65,10 @@ def ordered(order: str, seed: int = 0) -> AbstractContextManager:
 
 
 def time_limit(seconds: int) -> AbstractContextManager:
-    """Stop launches that take more than `seconds` of CPU time with an EndlessError; 0: never."""
+    """Raise EndlessError in launches that take more than `seconds` of CPU time; 0 sets no limit."""
     return changed(seconds=seconds)
 
 
 def counting() -> AbstractContextManager:
-    """Count what determines speed on a GPU, for all kernels launched inside, which are checked too: see counters.py."""
+    """Run kernels in check mode and count their memory sectors and bank conflicts: see counters.py."""
     return changed(checked=True, counts=Counts())

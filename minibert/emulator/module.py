@@ -1,4 +1,4 @@
-"""The Python side of kernels: a Module is compiled source, a Kernel one of its __global__ functions."""
+"""Compiles and launches kernels: a Module is compiled source, and a Kernel is one of its __global__ functions."""
 
 import ctypes
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from minibert.emulator.source import find_kernels, read_source, translate
 from minibert.emulator.staging import Argument, Stage
 from minibert.emulator.trace import MOST_RECORDS, Access, read_records
 
-DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking for more
-MOST_SHARED = 227 * 1024  # that it can request, on the largest devices
-MOST_THREADS = 1024  # in a block
+DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a block can have by default
+MOST_SHARED = 227 * 1024  # bytes of shared memory that a block can request on the largest devices
+MOST_THREADS = 1024  # threads in a block
 MOST_BLOCK = (1024, 1024, 64)  # threads along x, y and z
 MOST_GRID = (2**31 - 1, 65535, 65535)  # blocks along x, y and z
 
@@ -30,13 +30,13 @@ class Module:
     """CUDA source, compiled when one of its kernels is first used.
 
     source   the text, or the Path of a file
-    names    the kernels that are wanted, including template instances: ["scale<float>"]; if None, all that are not
-             templates
-    include  folders with the source's own headers
-    file     the name of the source in errors
+    names    the kernels to compile, including template instances such as "scale<float>"; if None, all kernels that
+             are not templates
+    include  folders that are searched for the headers that the source includes
+    file     the name by which errors refer to the source; for a Path, its file name is used instead
 
-    Raises SourceError if the source cannot be translated; when a kernel is first used, CompileError if the
-    compiler rejects it, NoCompilerError if there is none.
+    Raises SourceError if the source cannot be translated.  When a kernel is first used, raises CompileError if the
+    compiler rejects the source, or NoCompilerError if no compiler is found.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Module:
         self.source = read_source(source, file, tuple(include))
         self.names = list(names) if names is not None else self.plain_kernels()
         self.text = translate(self.source, self.names)
-        self.libraries: dict[bool, Library] = {}  # for check mode and for fast mode
+        self.libraries: dict[bool, Library] = {}  # by mode: True for check mode, False for fast mode
         self.refused: dict[bool, CompileError] = {}
         self.kernels: dict[str, Kernel] = {}
 
@@ -65,7 +65,7 @@ class Module:
         raise SourceError("the source contains no kernel; expected a function declared `__global__ void`")
 
     def kernel(self, name: str | None = None) -> "Kernel":
-        """A kernel by its name; the name can be omitted if there is only one.  Raises KeyError for an unknown name."""
+        """Return a kernel by name, which can be omitted if there is only one.  Raises KeyError for an unknown name."""
         if name is None and len(self.names) == 1:
             name = self.names[0]
         if name not in self.names:
@@ -75,7 +75,7 @@ class Module:
         return self.kernels[name]
 
     def library(self, checked: bool) -> Library:
-        """The compiled kernels for one of the two modes.  Source that the compiler has rejected is not tried again."""
+        """Return the library for check mode or fast mode, compiled at the first call; a CompileError is cached too."""
         if checked in self.refused:
             raise self.refused[checked]
         if checked not in self.libraries:
@@ -90,7 +90,8 @@ class Module:
 class Kernel:
     """A kernel that can be launched: kernel(grid, block, (arguments...), shared=0).
 
-    max_dynamic_shared_size_bytes: raise it before a launch that needs more than 48 KiB of dynamic shared memory.
+    max_dynamic_shared_size_bytes: the limit on a launch's dynamic shared memory; a launch that needs more than 48 KiB
+    requires a larger value.
     """
 
     def __init__(self, module: Module, name: str):
@@ -112,7 +113,7 @@ class Kernel:
 
     @cached_property
     def parameters(self) -> list[Parameter]:
-        """(C++ type, size in bytes, is it a pointer, dtype of the number or of what it points to) for each."""
+        """The parameters that the kernel declares, read from the compiled library."""
         compiled = next(iter(self.module.libraries.values()), None)
         library = compiled or self.module.library(modes.current().checked)
         return read_parameters(library.entries[self.name])
@@ -125,9 +126,12 @@ class Kernel:
     ) -> None:
         """Run the kernel on NumPy arrays, which are changed in place.
 
-        grid, block: how many blocks, and threads in a block: int or tuple of up to three.  arguments: an array for each
-        pointer, a NumPy scalar of the declared type for each value.  shared: bytes of dynamic shared memory.
-        Raises a subclass of CudaError.
+        grid       the number of blocks: an int, or a tuple of up to three for x, y and z
+        block      the number of threads in a block, in the same form
+        arguments  an array for each pointer, and a NumPy scalar of the declared type for each other parameter
+        shared     bytes of dynamic shared memory
+
+        Raises a subclass of CudaError if the launch is invalid or the kernel fails.
         """
         mode = modes.current()
         library, outcome = self.launch(grid, block, arguments, shared, mode)
@@ -138,9 +142,9 @@ class Kernel:
     def trace(
         self, grid: int | Sequence[int], block: int | Sequence[int], arguments: Sequence = (), shared: int = 0
     ) -> list[Access]:
-        """Run the kernel in check mode and list what each thread read and wrote, in the order of the emulator.
+        """Run the kernel in check mode and list each thread's reads and writes, in the order in which they happened.
 
-        For small grids: a LaunchError is raised if there are more than a million reads and writes.
+        Meant for small grids: raises LaunchError if there are more than a million reads and writes.
         """
         mode = replace(modes.current(), checked=True)
         library, outcome = self.launch(grid, block, arguments, shared, mode, tracing=MOST_RECORDS)
@@ -157,7 +161,10 @@ class Kernel:
         mode: Mode,
         tracing: int = 0,
     ) -> tuple[Library, Outcome]:
-        """Check the arguments, run the kernel, and raise its error if there is one."""
+        """Check the arguments and run the kernel; raises a subclass of CudaError if either fails.
+
+        tracing: the maximum number of accesses to record, or 0 to record none.
+        """
         grid = self.size_of("grid", "blocks", grid, MOST_GRID)
         block = self.size_of("block", "threads", block, MOST_BLOCK)
         self.check_threads(block)

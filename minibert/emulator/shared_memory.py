@@ -1,21 +1,21 @@
-"""Translates `__shared__` declarations to C++: see runtime/shared_memory.h for what they become.
+"""Translates `__shared__` declarations to C++; runtime/shared_memory.h shows the translated form.
 
     [extern | volatile] __shared__ [__align__(n)] type name[size]..., name[size]...;
 
-A declaration is parsed no further than necessary: its type and sizes go into a struct, where the compiler reads
-them, whatever they are.
+Only the structure of a declaration is parsed: its type and sizes are copied unparsed into C++, for the compiler to
+interpret.
 """
 
 import re
 
 ALIGNMENT = re.compile(r"(?:__align__|alignas)\s*\([^)]*\)")
-DECLARATOR = re.compile(r"([\s*]*)\b(\w+)\s*((?:\[.*\])?)\s*$")  # for `float *name[3][4]`, the part from the star on
+DECLARATOR = re.compile(r"([\s*]*)\b(\w+)\s*((?:\[.*\])?)\s*$")  # matches `*name[3][4]` in `float *name[3][4]`
 
 
 def translate_declaration(before: str, declaration: str) -> str:
-    """Translate one declaration, given what comes `before` __shared__ and what follows it up to the semicolon.
+    """Translate one declaration, given the text `before` __shared__ and the text after it, up to the semicolon.
 
-    Raises ValueError if it cannot be parsed.
+    Raises ValueError if the declaration cannot be parsed.
     """
     before, declaration = " ".join(before.split()), " ".join(declaration.split())
     words = ALIGNMENT.sub("", before).split()
@@ -37,7 +37,7 @@ def translate_declaration(before: str, declaration: str) -> str:
 
 
 def dynamic_array(base: str, declarators: list[str]) -> str:
-    """A pointer to the dynamic shared memory of the block."""
+    """Return the C++ declaration of a pointer to the block's dynamic shared memory."""
     match = DECLARATOR.match(declarators[0])
     if len(declarators) > 1 or match is None or match[3].replace(" ", "") != "[]":
         raise ValueError("expected `extern __shared__ type name[];`, one name and empty brackets")
@@ -46,7 +46,7 @@ def dynamic_array(base: str, declarators: list[str]) -> str:
 
 
 def static_array(base: str, declarator: str) -> str:
-    """A struct with the declaration as its only member, and a reference to that member."""
+    """Return C++ that declares a struct with the array as its only member, and a reference to that member."""
     match = DECLARATOR.match(declarator)
     if match is None or "[]" in declarator.replace(" ", ""):
         raise ValueError(f"cannot read `{declarator.strip()}` in a __shared__ declaration: expected name[size]")
@@ -59,9 +59,9 @@ def static_array(base: str, declarator: str) -> str:
 
 
 def split_at_commas(text: str) -> list[str]:
-    """`Pair<A, B> a[4], b[f(2, 3)]` -> `Pair<A, B> a[4]`, `b[f(2, 3)]`: at commas outside of brackets."""
+    """Split at commas outside of brackets: `Pair<A, B> a[4], b[f(2, 3)]` -> `Pair<A, B> a[4]`, ` b[f(2, 3)]`."""
     plain, parts, start = outside_of_brackets(text), [], 0
-    depth = 0  # of < and >, which act as brackets outside of sizes
+    depth = 0  # of nested < and >, which are brackets when outside of [] and ()
     for index, character in enumerate(plain):
         depth += (character == "<") - (character == ">")
         if character == "," and depth == 0:
@@ -71,7 +71,7 @@ def split_at_commas(text: str) -> list[str]:
 
 
 def outside_of_brackets(text: str) -> str:
-    """The text with [] and () and their contents replaced by dots."""
+    """Replace all brackets [] and () and their contents by dots, preserving positions."""
     while (shorter := re.sub(r"[\[(][^\[\]()]*[\])]", lambda match: "." * len(match[0]), text)) != text:
         text = shorter
     return text

@@ -1,11 +1,12 @@
-"""Turns a CUDA file into C++ that g++ and clang++ can compile.
+"""Translates CUDA source to C++ that g++ and clang++ can compile.
 
-Most of CUDA C++ is already C++, and most of the rest is defined in runtime/cuda_emulator.h.  What remains:
+Most of CUDA C++ is already C++, and most of the rest is defined in runtime/cuda_emulator.h.  The translation handles
+the remainder:
 
-    #include "header.cuh"                   is replaced by the header, so that the following applies to it too
-    __shared__ float tile[32][33];          becomes a reference into the shared memory of the block
-    extern __shared__ float scratch[];      becomes a pointer to it
-    __global__ void scale(...)              is found, for the table of kernels at the end
+    #include "header.cuh"                   is replaced by the header's text, so that the header is translated too
+    __shared__ float tile[32][33];          becomes a reference to an array in the block's shared memory
+    extern __shared__ float scratch[];      becomes a pointer to the block's dynamic shared memory
+    __global__ void scale(...)              is entered in a table of kernels, appended to the source
 
 Line numbers are preserved, so that errors refer to the user's file.
 """
@@ -35,16 +36,17 @@ class KernelName:
 
 @dataclass
 class Source:
-    """CUDA source with its headers in place.
+    """CUDA source in which each #include of the user's own headers has been replaced by the header.
 
-    text: what the user wrote; code: the same with comments and strings blanked out, character by character.
+    text: the source.  code: the same, with each character of comments, strings and preprocessor lines replaced by a
+    space.
     """
 
     text: str
     code: str
 
     def line_of(self, position: int) -> str:
-        """Where a position in the text is, as "file:line"; #line directives are followed."""
+        """Return the location of a position in the text as "file:line", taking #line directives into account."""
         file, line, start = "kernel.cu", 1, 0
         for directive in LINE.finditer(self.text, 0, position):
             line, start = int(directive[1]), self.text.index("\n", directive.end()) + 1
@@ -57,7 +59,7 @@ class Source:
 
 
 def read_source(text: str, file: str = "kernel.cu", include: tuple = ()) -> Source:
-    """The source with its own headers, looked for in the folders `include`, inserted in place."""
+    """Return the source with its headers inserted; they are searched for in the folders `include`."""
     text = expand(f'#line 1 "{file}"\n{text}\n', file, [Path(folder) for folder in include], set())
     return Source(text, blank(text))
 
@@ -66,8 +68,8 @@ def expand(text: str, file: str, folders: list[Path], seen: set[Path]) -> str:
     def header(match: re.Match) -> str:
         path = next((folder / match[1] for folder in folders if (folder / match[1]).is_file()), None)
         if path is None:
-            return match[0]  # one of the emulator's own (cuda_fp16.h, mma.h ...); otherwise the compiler will complain
-        after = text.count("\n", 0, match.start()) + 1  # the first line of the text is its #line directive
+            return match[0]  # one of the emulator's own headers, or one that the compiler will report as missing
+        after = text.count("\n", 0, match.start()) + 1  # the text begins with a #line directive
         if path in seen:
             return ""
         content = path.read_text(encoding="utf-8")
@@ -81,7 +83,7 @@ def expand(text: str, file: str, folders: list[Path], seen: set[Path]) -> str:
 
 
 def blank(text: str) -> str:
-    """The same text with comments, strings and preprocessor lines replaced by spaces: positions are preserved."""
+    """Replace comments, strings and preprocessor lines by spaces, so that all positions are preserved."""
 
     def spaces(match: re.Match) -> str:
         return re.sub(r"[^\n]", " ", match[0])
@@ -93,7 +95,7 @@ def blank(text: str) -> str:
 
 
 def find_kernels(source: Source) -> list[KernelName]:
-    """The __global__ functions of a source, in order."""
+    """Return the names of the __global__ functions of a source, in order."""
     kernels = {}
     for match in KERNEL.finditer(source.code):
         name = "::".join([*namespaces(source.code, match.start()), match[1]])
@@ -102,8 +104,8 @@ def find_kernels(source: Source) -> list[KernelName]:
 
 
 def namespaces(code: str, position: int) -> list[str]:
-    """The named namespaces that enclose a position, the outermost first."""
-    braces = []  # open braces: the name of a namespace, or "" for others
+    """Return the names of the namespaces that enclose a position, outermost first."""
+    braces = []  # for each open brace: the name of its namespace, or "" if it opens anything else
     for match in BRACE.finditer(code, 0, position):
         if match[0] == "}":
             braces = braces[:-1]
@@ -113,7 +115,7 @@ def namespaces(code: str, position: int) -> list[str]:
 
 
 def beginning(code: str, position: int) -> str:
-    """What comes before `position` in its statement."""
+    """Return the part of the statement that precedes `position`."""
     return code[max(code.rfind(mark, 0, position) for mark in ";{}") + 1 : position].strip()
 
 
@@ -121,7 +123,7 @@ def beginning(code: str, position: int) -> str:
 
 
 def translate(source: Source, names: list[str]) -> str:
-    """The C++ that is compiled, with a table of the kernels `names`.
+    """Translate the source to C++, followed by a table of the kernels in `names`.
 
     Raises SourceError, with file and line, if a `__shared__` declaration cannot be parsed.
     """
@@ -152,6 +154,6 @@ def check_macros(source: Source) -> None:
 
 
 def kernel_table(names: list[str]) -> str:
-    """The lines at the end of the source through which the launcher finds its kernels."""
+    """Return the C++ lines that define the table in which the launcher looks up kernels."""
     entries = ", ".join(f'emulator::describe("{name}", &{name})' for name in names)
     return f'\n#line 1 "table of kernels"\nEMULATOR_KERNELS({entries})\n'

@@ -1,4 +1,4 @@
-"""Maps addresses in a compiled library to source lines."""
+"""Maps addresses in a compiled library to source lines, with addr2line."""
 
 import shutil
 import subprocess
@@ -10,10 +10,11 @@ RUNTIME = str(Path(__file__).parent / "runtime")
 
 
 def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int]]]:
-    """For each counter (an address as an offset into the library), its source lines (file, line).
+    """Return the source lines (file, line) of each program counter, given as an offset into the library.
 
-    The first is the line itself; if it is in a function that the compiler has inlined, the line of the
-    call follows, and so on.  Places in the emulator's own headers are left out.  An empty list if nothing is known.
+    The first is the line itself; if it is in a function that the compiler has inlined, the line of the call follows,
+    and so on.  Lines in the emulator's own headers are left out.  A counter whose lines are unknown has an empty list,
+    or is missing from the result; without addr2line, the result is empty.
     """
     tool = find_tool()
     counters = [counter for counter in set(counters) if counter]
@@ -35,7 +36,7 @@ def look_up(library: Path, counters: list[int]) -> dict[int, list[tuple[str, int
 
 
 def shown(file: str) -> str:
-    """The name given in a #line directive, which the debug information turns into a full path."""
+    """Return the file name given in a #line directive, which the debug information turns into a full path."""
     return Path(file).name
 
 

@@ -1,10 +1,11 @@
-"""Where a kernel finds the arrays it is given.
+"""Staging: copies a kernel's array arguments to a buffer with the alignment and guards that the kernel needs.
 
-On a GPU each allocation begins at a multiple of 256 bytes, and memory beyond it is not the array's.  NumPy's memory
-guarantees neither.  So an array is copied, for the launch, to a buffer that does: as far from a multiple of 256 as it
-is from the beginning of the array that owns its memory, and with guards around it.  In check mode even neighbouring
-views of one array are separated in this way: an overrun of one must not go unnoticed because it reaches the other.
-Views that overlap stay together.  Arrays made by memory.empty are used in place, except in check mode.
+On a GPU, each allocation begins at an address that is a multiple of 256 bytes, and the memory beyond its end belongs
+to no array.  NumPy guarantees neither.  For a launch, arrays are therefore copied to a buffer: each copy lies as far
+beyond a multiple of 256 as the argument lies beyond the beginning of the array that owns its memory, and has guard
+bytes before and after it.  In check mode, even neighbouring views of one array are separated by guards, so that an
+overrun of one view into the other is noticed.  Views that overlap are copied together.  Arrays made by memory.empty
+already have the alignment and guards, and are copied only in check mode.
 """
 
 from dataclasses import dataclass
@@ -24,12 +25,12 @@ from minibert.emulator.memory import (
 
 @dataclass
 class Argument:
-    """An array that is passed for parameter `number`."""
+    """An array argument of a launch, passed for the parameter with index `number`."""
 
     number: int
     array: np.ndarray
-    is_constant: bool  # the kernel declares a pointer to constants
-    address: int = 0  # where the kernel finds it
+    is_constant: bool  # whether the parameter is a pointer to const
+    address: int = 0  # that is passed to the kernel: of the copy, or of the array itself
 
     @property
     def begin(self) -> int:
@@ -42,7 +43,7 @@ class Argument:
 
 @dataclass
 class Group:
-    """Arguments whose memory overlaps: a run of addresses."""
+    """A set of arguments whose memory overlaps, and the address range that they cover."""
 
     begin: int
     end: int
@@ -50,7 +51,7 @@ class Group:
 
 
 class Stage:
-    """The arrays of one launch, in one buffer."""
+    """The array arguments of one launch, and the buffer to which they are copied where necessary."""
 
     def __init__(self, arguments: list[Argument], checked: bool):
         self.arguments = arguments
@@ -63,7 +64,7 @@ class Stage:
         self.lay_out(group_overlapping(self.copied))
 
     def lay_out(self, groups: list[Group]) -> None:
-        """Copies each group of arrays into the buffer."""
+        """Allocate the buffer and copy each group of arrays into it, between guards."""
         if not groups:
             return
         size = sum(group.end - group.begin + 2 * GUARD + ALIGNMENT for group in groups)
@@ -81,28 +82,28 @@ class Stage:
             position += GUARD
 
     def copy_of(self, argument: Argument) -> np.ndarray:
-        """The bytes of an argument in the buffer."""
+        """Return the bytes of an argument's copy in the buffer."""
         start = argument.address - address_of(self.buffer)
         return self.buffer[start : start + argument.array.nbytes]
 
     def written(self, argument: Argument) -> np.ndarray | None:
-        """Which bytes of an argument were written; None if all were."""
+        """Return a mask of the bytes of an argument that have been written, or None if all have been."""
         return written_bytes(argument.array)
 
     def finish(self) -> None:
-        """Copies back what the kernel wrote."""
+        """Copy the results back to the arrays; in fast mode, also mark the arrays as initialised."""
         for argument in self.copied:
             if not argument.is_constant:
                 bytes_of(argument.array)[...] = self.copy_of(argument)
         if self.checked:
-            return  # the runtime has recorded what was written, byte by byte
+            return  # in check mode, the runtime itself has recorded which bytes were written
         for argument in self.arguments:
             if not argument.is_constant and argument.array.size:
                 mark_initialised(argument.array)
 
 
 def bytes_of(array: np.ndarray) -> np.ndarray:
-    """The memory of a contiguous array."""
+    """Return the memory of a contiguous array as a view of bytes."""
     return array.reshape(-1).view(np.uint8)
 
 
@@ -118,7 +119,7 @@ def group_overlapping(arguments: list[Argument]) -> list[Group]:
 
 
 def offset_in_owner(group: Group) -> int:
-    """The offset of a group from the beginning of the allocation, or of the array that owns the memory."""
+    """Return the offset of a group from the beginning of its allocation, or of the array that owns its memory."""
     array = group.arguments[0].array
     allocation = find_allocation(array)
     if allocation is not None:

@@ -1,4 +1,4 @@
-"""The C++ compilers that kernels can be compiled with: g++, clang++, and the one in the Python package ziglang."""
+"""Finds a C++ compiler for kernels (g++, clang++, or the one in the Python package ziglang), and sets its options."""
 
 import importlib.util
 import os
@@ -14,33 +14,33 @@ from minibert.emulator.errors import NoCompilerError
 
 CANDIDATES = ("g++", "clang++", "c++")
 
-# No trapping or errno: CUDA has neither.
+# No floating-point traps and no errno: CUDA has neither.
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math"]
-# No warnings; and only lines and functions as debug information, to map addresses to source lines
-# (in DWARF version 4: in version 5, GCC mixes up the file names that #line gives).
+# No warnings, and debug information only for lines and functions, to map addresses to source lines
+# (in DWARF version 4: in version 5, GCC mixes up the file names given in #line directives).
 COMMON += ["-w", "-g1", "-gdwarf-4"]
-# A thread with too many local variables must touch the guard page below its stack, and not skip it.
+# A thread with too many local variables must touch the guard page below its stack instead of skipping it.
 COMMON += ["-fstack-clash-protection"] if sys.platform == "linux" else []
-COMMON += ["-fno-threadsafe-statics"]  # all threads of a kernel are fibers of one thread of the CPU
+COMMON += ["-fno-threadsafe-statics"]  # all threads of a kernel are fibers of one CPU thread
 
 # Fast mode.
 FAST = ["-O2"]
 
-# Check mode.  The compiled code calls the runtime at each memory access (it is instrumented for races, but linked to
-# our runtime and not to the compiler's), and before each overflow, misaligned access or out-of-bounds index.
+# Check mode.  The compiled code calls the runtime at each memory access (ThreadSanitizer's instrumentation, linked to
+# our runtime instead of the compiler's), and before each overflow, misaligned access or out-of-bounds index.
 CHECKS = "alignment,bounds,signed-integer-overflow,integer-divide-by-zero,shift,return,unreachable"
 CHECKED = ["-O1", "-fsanitize=thread", f"-fsanitize={CHECKS}", "-fno-sanitize-recover=all"]
-# A vector load must stay one access, and not be split into one per element.
+# A vector load must stay one access instead of being split into one access per element.
 GCC_CHECKED = ["-fsanitize=bounds-strict", "--param=tsan-instrument-func-entry-exit=0"]
 GCC_CHECKED += ["-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-fre", "-fno-tree-pre", "-fno-tree-dominator-opts"]
-# A read-modify-write must count as a read too; and there must be no tail calls, since the return address
-# gives the line.
+# A read-modify-write must also count as a read; and tail calls are disabled, because the source line is found from the
+# return address.
 CLANG_CHECKED = ["-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-instrument-read-before-write=1"]
 CLANG_CHECKED += ["-fno-optimize-sibling-calls"]
 
-# ziglang is clang with the sources of its libraries, which it would compile when it first links with them; that takes
-# minutes.  Kernels need little of them: the system's C library, which Python has already loaded, and what
-# runtime/without_library.h provides.
+# ziglang is clang with its libraries in source form, which it would compile when it first links with them; that takes
+# minutes.  Kernels can do without: they need only the system's C library, which Python has already loaded, and the
+# functions that runtime/without_library.h provides.
 ZIG = ["-fno-stack-protector", "-fno-sanitize-trap=all", "-DEMULATOR_WITHOUT_LIBRARY"]
 ZIG += ["-D_LIBCPP_VERBOSE_ABORT(...)=__builtin_abort()"]
 ZIG_LINKED = ["-nostdlib"]
@@ -49,7 +49,7 @@ ZIG_LINKED = ["-nostdlib"]
 @dataclass(frozen=True)
 class Compiler:
     command: tuple[str, ...]
-    version: str  # what --version prints
+    version: str  # the output of --version
 
     @property
     def is_clang(self) -> bool:
@@ -68,12 +68,12 @@ class Compiler:
         return COMMON + (ZIG if self.is_zig else [])
 
     def options(self, checked: bool) -> list[str]:
-        """For a kernel, in one of the two modes."""
+        """Return the options for compiling a kernel in check mode or fast mode."""
         if not checked:
             return self.common() + FAST
         if not self.is_clang:
             return self.common() + CHECKED + GCC_CHECKED
-        # since version 16, the bounds of an array at the end of a struct are checked only with this option
+        # since clang 16, the bounds of an array at the end of a struct are checked only with this option
         arrays = ["-fstrict-flex-arrays=3"] if self.clang_version >= 16 else []
         return self.common() + CHECKED + CLANG_CHECKED + arrays
 
@@ -85,12 +85,12 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """The compiler that CXX names, or the first one found.  Raises NoCompilerError."""
+    """Return the compiler that the environment variable CXX names, or the first one found; raises NoCompilerError."""
     return try_compilers(os.environ.get("CXX", ""))
 
 
 def candidates() -> list[tuple[str, ...]]:
-    """The commands to try, in order."""
+    """Return the compiler commands to try, in order."""
     found: list[tuple[str, ...]] = [(name,) for name in CANDIDATES]
     if importlib.util.find_spec("ziglang"):
         found.append((sys.executable, "-m", "ziglang", "c++"))
@@ -113,7 +113,7 @@ def try_compilers(wanted: str) -> Compiler:
 
 
 def compiler_status() -> str | None:
-    """None if kernels can be compiled; otherwise one line that says what is missing and how to get it."""
+    """Return None if kernels can be compiled; otherwise one line that says what is missing and how to install it."""
     try:
         find_compiler()
     except NoCompilerError as error:

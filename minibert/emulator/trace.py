@@ -1,4 +1,4 @@
-"""A list of what each thread of a small launch reads and writes."""
+"""Traces of a launch: the reads and writes of its threads, as the runtime records them and as Python lists them."""
 
 import ctypes
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ MOST_RECORDS = 1_000_000
 
 
 class Record(ctypes.Structure):
-    """As in runtime/trace.h."""
+    """One read or write as the runtime records it; the fields must match `Record` in runtime/trace.h."""
 
     _fields_ = [
         ("block", ctypes.c_uint32),
@@ -28,14 +28,15 @@ class Record(ctypes.Structure):
 class Access:
     """One element that a thread read or wrote.
 
-    block, thread  as (x, y, z)
+    block, thread  the indices of the block and the thread, as (x, y, z)
     space          "global" or "shared"
     action         "read" or "write"; an atomic operation is a write
-    array          the number of the argument, or the name of the shared array ("dynamic" for dynamic shared memory)
-    element        its index in the flattened array; in dynamic shared memory, in units of
-                   what was read or written
-    line           of the source
-    atomic         whether it was an atomic operation
+    array          the position of the array among the arguments, or the name of the shared array ("dynamic" for
+                   dynamic shared memory)
+    element        the index of the element in the flattened array; in dynamic shared memory, the index counts units
+                   of the size of the access
+    line           the line number in the source, or None if it is unknown
+    atomic         whether the access was an atomic operation
     """
 
     block: tuple[int, int, int]
@@ -54,9 +55,9 @@ def read_records(
     block: tuple[int, int, int],
     lines: dict[int, list[tuple[str, int]]],
 ) -> list[Access]:
-    """Accesses in the order in which they happened; an access to several elements becomes one per element.
+    """Convert the runtime's records to a list of accesses, one for each element that a record covers, in order.
 
-    lines: counter -> [(file, line), ...]
+    grid, block: the sizes of the launch.  lines: program counter -> [(file, line), ...], from source_lines.py.
     """
     accesses = []
     for record in records:
@@ -81,5 +82,5 @@ def read_records(
 
 
 def position(number: int, size: tuple[int, int, int]) -> tuple[int, int, int]:
-    """(x, y, z) of a block or thread from its number."""
+    """Return the index (x, y, z) of a block or thread, given its linear number and the grid or block size."""
     return number % size[0], number // size[0] % size[1], number // (size[0] * size[1])

@@ -1,4 +1,4 @@
-"""Uses of a trained model: filling blanks, continuing a text, vectors of texts, attention."""
+"""Inference with a trained model: filling in blanks, generating text, encoding texts as vectors, showing attention."""
 
 from minibert.inference.encode import encode
 from minibert.inference.fill import fill_mask

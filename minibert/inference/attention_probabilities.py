@@ -1,4 +1,4 @@
-"""The attention probabilities of a model, which training never stores."""
+"""Compute a model's attention probabilities, which are not stored during training."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from minibert.data.batch import Batch
 from minibert.models.bert import Model
 from minibert.ops.reference.attention import attention_scores, attention_weights, split_heads
 
-BODY_NAMES = "body", "bert"  # what models call their BertBody
+BODY_NAMES = "body", "bert"  # the attribute names under which models store their BertBody
 
 
 def attention_probabilities(model: Model, batch: Batch) -> list[list[np.ndarray]]:
-    """How much each token attends to every other, in all layers and heads, without dropout.
+    """The attention probabilities between all pairs of tokens, in all layers and heads, without dropout.
 
-    model: a Bert or one of its models with a head; batch: a minibert.data.Batch.
-    Returns float64 [A, T, T] for each layer and each sequence of the batch; each row (a query) adds up to 1.
-    This function materialises [T, T] matrices, as the model itself never does: it is for pictures, not for training.
+    model: a Bert, or a model with a head on top of one; batch: a minibert.data.Batch.
+    Returns, for each layer, a list with one float64 array [A, T, T] per sequence; each row (a query) sums to 1.
+    Unlike the model itself, this function materialises [T, T] matrices: it is for pictures, not for training.
     Source: Vaswani et al. 2017, eq. 1.
     """
     body = next(getattr(model, name) for name in BODY_NAMES if hasattr(model, name))
@@ -30,6 +30,9 @@ def attention_probabilities(model: Model, batch: Batch) -> list[list[np.ndarray]
 
 
 def in_sequence(query: np.ndarray, key: np.ndarray, heads: int, causal: bool) -> np.ndarray:
-    """query, key [T, H] -> probabilities [A, T, T]; causal: no token sees a later one."""
+    """The attention probabilities [A, T, T] of one sequence, from its queries and keys [T, H].
+
+    causal: whether each token attends only to itself and earlier tokens.
+    """
     q, k = (split_heads(np.asarray(x, np.float64), heads) for x in (query, key))  # [A, T, D]
     return attention_weights(attention_scores(q, k, np.arange(len(query)), causal))[0]

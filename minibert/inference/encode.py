@@ -1,4 +1,4 @@
-"""Texts as vectors: one for each token, or one for the whole text."""
+"""Encode texts as vectors: one vector per token, or one for each whole text."""
 
 from collections.abc import Sequence
 
@@ -22,15 +22,14 @@ def encode(
     normalise: bool = False,
     max_length: int | None = None,
 ) -> list[np.ndarray] | np.ndarray:
-    """The vectors of the texts.
+    """The vectors that represent the given texts, in the same order.
 
-    pooling: "mean" for the mean of all tokens (Reimers and Gurevych 2019, section 3), "cls" for the first token, or
-    "tokens" for all tokens; layer: the layer whose output is used, -1 for the last and 0 for the embeddings;
-    normalise: True to scale vectors to length 1; max_length: the number of tokens to which longer texts are
-    truncated, by default the number of the model's positions.
-    Returns float32 [texts, H]; with "tokens" a list of [tokens of the text, H], [CLS] and [SEP] included.
-    Texts of similar length are computed together; the order is kept.
-    Raises ValueError for any other pooling or layer.
+    pooling: "mean" for the mean over all tokens (Reimers and Gurevych 2019, section 3), "cls" for the first token's
+    vector, or "tokens" for the vectors of all tokens; layer: the layer whose output is used, -1 for the last and 0 for
+    the embeddings; normalise: whether to scale vectors to length 1; max_length: the number of tokens to which longer
+    texts are truncated, by default the model's number of positions.
+    Returns float32 [texts, H] or, for "tokens", a list of float32 [tokens of the text, H], including [CLS] and [SEP].
+    Texts of similar length are batched together.  Raises ValueError for any other pooling or an invalid layer.
     """
     layers = model.config.num_hidden_layers
     if pooling not in (MEAN, CLS, TOKENS):
@@ -50,7 +49,7 @@ def encode(
 
 
 def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
-    """The indices of the texts, grouped by similar length, the longest first."""
+    """Groups of the indices of texts of similar length, longest texts first; each group forms a batch."""
     groups, budget = [], 0
     for number in sorted(range(len(ids)), key=lambda number: -len(ids[number])):
         if len(ids[number]) > budget:
@@ -62,7 +61,7 @@ def alike(ids: Sequence[np.ndarray]) -> list[list[int]]:
 
 
 def pooled(model: Bert, batch: Batch, pooling: str, layer: int) -> list[np.ndarray] | np.ndarray:
-    """The vectors of a batch's texts: float32 [B, H], or a list of [tokens, H]."""
+    """The vectors of the texts in a batch: float32 [B, H] or, for pooling "tokens", a list of float32 [tokens, H]."""
     ops, last = model.backend, layer == model.config.num_hidden_layers
     if pooling == CLS and last:
         hidden, _ = model.forward(batch, rows=batch.cls_positions, keep_cache=False)  # [B, H]

@@ -1,4 +1,4 @@
-"""Fill the blanks of a sentence with a pre-trained model."""
+"""Fill in the blanks in a text with a pre-trained model."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from minibert.text import Tokenizer
 def fill_mask(
     model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: int = 5
 ) -> list[list[tuple[str, float]]]:
-    """The most probable pieces for each [MASK] of a text.
+    """The most probable pieces for each [MASK] in a text.
 
     model: a BertForPreTraining; tokenizer: its Tokenizer; top: how many pieces to return for each blank.
-    Returns, for each blank in the order of the text, `top` pairs (piece, probability), the likeliest first.
-    Raises ValueError when the text has no [MASK] or is longer than the model's positions.
+    Returns, for each blank in text order, `top` pairs (piece, probability), the most probable first.
+    Raises ValueError if the text has no [MASK] or has more tokens than the model has positions.
     """
     encoding = tokenizer.encode(text)
     ids = np.array([encoding.ids])  # [1, N]

@@ -1,4 +1,4 @@
-"""Continue a text with a left-to-right model, token by token.
+"""Generate a continuation of a text with a left-to-right model, token by token.
 
 Sources: Radford et al. 2018 (the model); Fan et al. 2018, section 5 (top-k sampling); Holtzman et al. 2020, section 3
 (top-p, or nucleus, sampling).
@@ -15,11 +15,11 @@ from minibert.text import Tokenizer
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen.  Raises ValueError for numbers out of range.
+    """Settings for choosing the next token.  Raises ValueError for values out of range.
 
-    temperature    logits are divided by it: below 1 likely tokens become likelier; 0 always takes the likeliest
-    top_k          choose among this many of the likeliest tokens only; None for all
-    top_p          choose among the fewest tokens whose probabilities add up to this much
+    temperature    the divisor of the logits: values below 1 favour likely tokens; 0 always chooses the likeliest
+    top_k          sample only from this many of the likeliest tokens; None for no limit
+    top_p          sample only from the smallest set of likeliest tokens whose probabilities sum to at least this
     """
 
     temperature: float = 1.0
@@ -35,20 +35,20 @@ class Sampling:
             raise ValueError(f"top_p is {self.top_p}; expected above 0, at most 1")
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """logits [V] -> the probabilities [V] that a token is drawn with."""
+        """The probability [V] with which each token is sampled, given the logits [V]."""
         logits = logits.astype(np.float64)
         if self.temperature == 0:
             return np.eye(1, len(logits), int(np.argmax(logits)))[0]
         order = np.argsort(-logits, kind="stable")  # the likeliest first
         shares = softmax(logits / self.temperature)
-        before = np.cumsum(shares[order]) - shares[order]  # what the likelier tokens add up to
+        before = np.cumsum(shares[order]) - shares[order]  # the total probability of the likelier tokens
         kept = order[: self.top_k][before[: self.top_k] < self.top_p]
         result = np.zeros_like(shares)
         result[kept] = shares[kept] / shares[kept].sum()
         return result
 
     def choose(self, logits: np.ndarray, random: np.random.Generator) -> int:
-        """The id of the next token; logits [V]."""
+        """Sample the id of the next token, given the logits [V]."""
         chances = np.cumsum(self.probabilities(logits))
         return int(np.searchsorted(chances, random.random() * chances[-1], side="right"))
 
@@ -62,10 +62,11 @@ def generate(
     sampling: Sampling | None = None,
     seed: int = 0,
 ) -> str:
-    """The text and its continuation by at most so many tokens; it ends early where the model predicts [SEP].
+    """The text followed by a generated continuation of at most `tokens` tokens; [SEP] ends the continuation early.
 
-    Each new token costs one token's computation: keys and values of those before are kept.  Raises ValueError for a
-    model that is not left-to-right, and for a text that leaves the model no position.
+    The keys and values of earlier tokens are cached, so that the model computes only the new token at each step.  The
+    continuation also ends when the model has no positions left.  Raises ValueError if the model is not left-to-right,
+    or if the text leaves no position for a new token.
     """
     if not isinstance(model, GptForCausalLM):
         raise ValueError(f"{type(model).__name__} looks both ways; to generate text takes a left-to-right model")
@@ -79,7 +80,7 @@ def generate(
     begun, given = len(ids), ids
     while len(ids) < min(begun + tokens, positions):
         logits = model.backend.numpy(model.extend(np.array(given, np.int32), caches)).astype(np.float64)
-        logits[hidden] = -np.inf  # special tokens are no text
+        logits[hidden] = -np.inf  # special tokens are not text
         given = [sampling.choose(logits, random)]
         if given[0] == tokenizer.sep_id:
             break

@@ -1,4 +1,4 @@
-"""Models: BERT, its heads, and the files that models are loaded from and saved to."""
+"""Models: BERT with its heads, GPT, and the files that models are loaded from and saved to."""
 
 from minibert.models.bert import Bert
 from minibert.models.gpt import GptForCausalLM

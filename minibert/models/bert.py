@@ -1,4 +1,4 @@
-"""BERT: embeddings, encoder, pooler (paper, section 3)."""
+"""BERT: embeddings, encoder and pooler (paper, section 3)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ from minibert.ops.dropout import EMBEDDINGS
 
 
 class Model:
-    """What all models share: a configuration, a backend, parameters in one flat buffer, and files.
+    """The base class of all models: a configuration, a backend, parameters in one flat buffer, and files.
 
     A subclass builds its layers in `build(parameters)`, with the parameter names of the `transformers` class that
-    `huggingface_class` names; `left_to_right` is True if no token may see a later one.
+    `huggingface_class` names; `left_to_right` is True if no token may attend to a later one.
 
-    initialised_afresh      the names of the parameters that the folder of a loaded model lacked
+    initialised_afresh      the names of the parameters that were missing from the folder the model was loaded from
     """
 
     huggingface_class = ""
@@ -37,7 +37,7 @@ class Model:
         seed: int | None = 0,
         position_init: str = "normal",
     ) -> None:
-        """Build the model and initialise it from the seed (None: leave zeros, because weights are loaded next).
+        """Build the model and initialise it from the seed (None: leave all zeros, since weights are loaded next).
 
         backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (the
         parameters then have masters in float32: see minibert.nn.parameters); position_init: "normal", as in the
@@ -73,7 +73,7 @@ class Model:
         revision: str | None = None,
         **changes: Any,
     ) -> Any:
-        """A model with the weights of a folder or of a published model; see minibert.models.huggingface.load."""
+        """Load a model from a folder, or a published model; see minibert.models.huggingface.load."""
         from minibert.models.huggingface import load
 
         return load(cls, folder, backend, dtype=dtype, report=report, seed=seed, revision=revision, **changes)
@@ -86,7 +86,7 @@ class Model:
 
 
 class BertBody:
-    """Embeddings, encoder and pooler: the part that every BERT has, whatever its head."""
+    """Embeddings, encoder and pooler: the part that all BERT models share, whatever their head."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class BertBody:
         *,
         pooler: bool = True,
     ) -> None:
-        """prefix: the start of parameter names, "bert." inside another model; pooler: False to omit the pooler."""
+        """prefix: the start of parameter names, "bert." in a model with a head; pooler: False to omit the pooler."""
         self.config, self.backend = config, parameters.backend
         self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init)
         self.encoder = Encoder(parameters, f"{prefix}encoder", config)
@@ -108,8 +108,8 @@ class BertBody:
     def prepare(self, batch: Batch, rows: np.ndarray | None = None) -> BodyInputs:
         """Copy a batch to the device.
 
-        rows: None for all tokens, or the ascending indices [R] in the flat batch of the tokens whose output is read
-        (NumPy, on the host); the last layer then computes only those tokens.
+        rows: None for all tokens, or ascending indices [R] into the flat batch (NumPy, on the host): the tokens whose
+        output is read; the last layer then computes only those tokens.
         Raises ValueError when a sequence is longer than the model's positions, or an id is outside its table.
         """
         self.check(batch)
@@ -152,7 +152,7 @@ class BertBody:
         return states
 
     def backward(self, d_hidden: Array, cache: Cache) -> None:
-        """d_hidden has the shape of `hidden`; adds to the gradients of all parameters except the pooler's."""
+        """Add to the gradients of all parameters except the pooler's; d_hidden has the shape of `hidden`."""
         embeddings_cache, encoder_cache = cache
         d_x = self.encoder.backward(d_hidden, encoder_cache)
         self.embeddings.backward(d_x, embeddings_cache)
@@ -169,7 +169,7 @@ class BertBody:
         return self.pooler.backward(self.backend.tanh_backward(d_pooled, tanh_cache), dense_cache)
 
     def check(self, batch: Batch) -> None:
-        """Raise ValueError if an id is outside its embedding table; the host checks this before any computation."""
+        """Raise ValueError if an id is outside its embedding table; this is checked on the host, before computing."""
         config = self.config
         check_ids("token id", batch.token_ids, config.vocab_size)
         check_ids("position", batch.position_ids, config.max_position_embeddings)
@@ -177,7 +177,7 @@ class BertBody:
 
 
 def wrong_direction(name: str, is_decoder: bool) -> str:
-    """An error message for a configuration of the other kind of model.  name: the name of this model's class."""
+    """The error message for a configuration whose direction is not the model's; name: the model's class name."""
     directions = {
         False: "reads in both directions (is_decoder False)",
         True: "reads from left to right (is_decoder True)",
@@ -211,7 +211,7 @@ class Bert(Model):
         return self.body.forward(self.body.prepare(batch, rows), dropout_key, keep_cache)
 
     def backward(self, d_hidden: Array, cache: Cache) -> None:
-        """d_hidden has the shape of `hidden`; see BertBody.backward."""
+        """Add to the gradients; d_hidden has the shape of `hidden`; see BertBody.backward."""
         self.body.backward(d_hidden, cache)
 
     def hidden_states(self, batch: Batch) -> list:

@@ -1,6 +1,6 @@
 """BERT as a source of features: the encoder is frozen, and a small model is trained on its vectors.
 
-The vectors are the output of one layer, the concatenated outputs of the last four layers, or a sum of all layers'
+The vectors are the outputs of one layer, the concatenated outputs of the last four layers, or a sum of all layers'
 outputs with learnt weights.  The trained part is one output layer, or a two-layer BiLSTM followed by an output layer.
 Sources: BERT paper, section 5.3 and table 7; for the weighted sum, Peters et al. 2018 (ELMo), equation 1.
 """
@@ -32,7 +32,7 @@ FILE, WEIGHTS = "features.json", "head.safetensors"
 
 
 def layer_numbers(layers: str, count: int) -> list[int]:
-    """The numbers, from 0 (the embeddings) to count, of the hidden states that `layers` selects.
+    """The indices, from 0 (the embeddings) to `count`, of the hidden states that `layers` selects.
 
     Raises ValueError if `layers` is invalid.
     """
@@ -63,10 +63,10 @@ class FeatureInputs(NamedTuple):
 
 
 class FeatureModel:
-    """A small model on the vectors of a frozen BERT, with the interface of a TaskModel.
+    """A small model that reads the vectors of a frozen BERT, with the interface of a TaskModel.
 
-    It classifies words (by the vector of the first piece) or sentences (by the mean of all tokens).  Its parameters
-    are those of the small model alone.  It runs on the backends reference and cpu.
+    It classifies words (from the vector of the first piece) or sentences (from the mean over all tokens).  Its
+    parameters are those of the small model alone.  It runs only on the backends `reference` and `cpu`.
     """
 
     labels_each, predicts_numbers = 1, False  # the same attribute as in a TaskModel
@@ -83,8 +83,8 @@ class FeatureModel:
     ) -> None:
         """Build the small model.
 
-        labels: the classes; tokens: True for words, False for sentences; layers: which vectors, see `layer_numbers`;
-        head: LINEAR or BILSTM.  Raises ValueError for an invalid argument.
+        labels: the classes; tokens: True for words, False for sentences; layers: the layers to read, as in
+        `layer_numbers`; head: LINEAR or BILSTM.  Raises ValueError for an invalid argument.
         """
         if encoder.backend.name == "gpu":
             raise ValueError("features of a frozen model require the backend cpu or reference")
@@ -97,7 +97,7 @@ class FeatureModel:
         self.numbers = layer_numbers(layers, self.config.num_hidden_layers)
         width = self.config.hidden_size
         self.parameters = Parameters(self.backend, encoder.parameters.dtype)
-        self.mix: Any = None  # parameters that exist only if the layers are mixed
+        self.mix: Any = None  # parameters that exist only for a weighted sum of layers
         self.gamma: Any = None
         if layers == WEIGHTED:
             self.mix = self.parameters.add("mix.weights", (len(self.numbers),), zeros, decayed=False)
@@ -116,7 +116,7 @@ class FeatureModel:
         return batch.labels
 
     def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
-        """Compute the vectors [S, R, H] that the small model learns from, for S layers."""
+        """Compute the vectors [S, R, H] of S layers, from which the small model learns."""
         states = self.encoder.hidden_states(batch.tokens)
         chosen = np.stack([states[number] for number in self.numbers])  # [S, N, H]
         cu_seqlens = batch.tokens.cu_seqlens
@@ -139,7 +139,7 @@ class FeatureModel:
         return logits, (mix_cache, pool_cache, lstm_cache, output_cache)
 
     def backward(self, d_logits: Array, cache: Cache) -> None:
-        """d_logits has the shape of the logits; adds to the gradients of the small model's parameters."""
+        """Add to the gradients of the small model's parameters; d_logits has the shape of the logits."""
         mix_cache, pool_cache, lstm_cache, output_cache = cache
         d_x = self.output.backward(d_logits, output_cache)
         if lstm_cache is not None:
@@ -164,7 +164,7 @@ class FeatureModel:
         return mixed * self.gamma.value, (vectors, shares, mixed)
 
     def mix_backward(self, d_x: Any, cache: Cache) -> None:
-        """d_x has the shape of mix_forward's result; adds to the gradients of the weights and of gamma."""
+        """Add to the gradients of the mixing weights and of gamma; d_x has the shape of mix_forward's result."""
         if cache is None:
             return
         vectors, shares, mixed = cache
@@ -175,7 +175,7 @@ class FeatureModel:
         self.mix.gradient += shares * (d_shares - shares @ d_shares)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write the encoder as a model folder, and the small model into it, as features.json and head.safetensors."""
+        """Write the encoder as a model folder, and add the small model to it as features.json and head.safetensors."""
         folder = Path(folder)
         self.encoder.save_pretrained(folder)
         tensors = self.parameters.tensors(self.parameters.masters)
@@ -192,7 +192,7 @@ class FeatureModel:
         dtype: DTypeLike = "float32",
         report: Callable[[str], None] | None = None,
     ) -> "FeatureModel":
-        """Load the model that save_pretrained wrote; any other folder raises FileNotFoundError or ValueError."""
+        """Load a model from a folder written by save_pretrained; others raise FileNotFoundError or ValueError."""
         folder = Path(folder)
         try:
             values = without_format(json.loads((folder / FILE).read_text(encoding="utf-8")), folder / FILE)

@@ -1,4 +1,4 @@
-"""GPT: the same Transformer, in which no token sees a later one, and a head that predicts the next token.
+"""GPT: BERT's Transformer with causal attention (no token attends to a later one) and a next-token head.
 
 Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training".  The BERT paper compares
 BERT with such a model in section 5.1, "LTR & No NSP".  As in that comparison, everything except the direction is
@@ -22,7 +22,7 @@ class GptInputs(NamedTuple):
     """The inputs of GptForCausalLM.forward."""
 
     body: BodyInputs
-    """the body's inputs, whose rows are the tokens whose next token is predicted"""
+    """the body's inputs; their rows are the tokens whose successors are predicted"""
 
 
 class GptForCausalLM(Model):
@@ -40,7 +40,7 @@ class GptForCausalLM(Model):
     ) -> Prepared:
         """Copy a batch to the device.
 
-        rows: [R] ascending indices of the tokens whose next token is predicted, None for all; targets: name -> int32
+        rows: [R] ascending indices of the tokens whose successors are predicted, None for all; targets: name -> int32
         array, uploaded with the rest.  Raises ValueError if an id is outside its table or the rows do not ascend.
         """
         self.bert.check(tokens)
@@ -59,14 +59,14 @@ class GptForCausalLM(Model):
         return logits, (bert_cache, head_cache) if keep_cache else None
 
     def new_caches(self) -> list[KeyValueCache]:
-        """For each layer an empty cache of keys and values, for a sequence of as many tokens as there are positions."""
+        """Empty caches of keys and values, one for each layer, with room for as many tokens as there are positions."""
         shape = self.config.max_position_embeddings, self.config.hidden_size
         return [KeyValueCache(self.backend, *shape, self.parameters.dtype) for _ in self.bert.encoder.layers]
 
     def extend(self, token_ids: np.ndarray, caches: list[KeyValueCache]) -> Array:
-        """Logits [V] of the token that follows.
+        """Add tokens to the caches, and return the logits [V] of the token that follows them.
 
-        token_ids: int32 [n] of the host, the tokens that follow those in the caches, to which they are added.  Raises
+        token_ids: int32 [n] on the host, the tokens that follow those already in the caches.  Raises
         ValueError for an id outside the table, and for more tokens than the model has positions.
         """
         begun, count = caches[0].length, len(token_ids)
@@ -82,6 +82,6 @@ class GptForCausalLM(Model):
         return self.lm_head.forward(hidden[count - 1 :])[0][0]
 
     def backward(self, d_logits: Array, cache: Any) -> None:
-        """d_logits [R, V]; adds to the gradients of all parameters."""
+        """Add to the gradients of all parameters; d_logits has shape [R, V]."""
         bert_cache, head_cache = cache
         self.bert.backward(self.lm_head.backward(d_logits, head_cache), bert_cache)

@@ -1,4 +1,4 @@
-"""The two heads of pre-training (paper, section 3.1)."""
+"""The two pre-training heads (paper, section 3.1)."""
 
 from minibert.base.arrays import Array, Cache
 from minibert.nn import BertConfig, LayerNorm, Linear, Parameters
@@ -6,7 +6,7 @@ from minibert.nn.parameters import Parameter, zeros
 
 
 class MaskedLMHead:
-    """Scores every word piece for a masked token: transform the token's vector, then compare it with the embeddings.
+    """Scores every word piece for a masked token: transforms the token's vector, then compares it with the embeddings.
 
     The decoder's matrix is the embedding table itself ("tied"): a piece scores high if the transformed vector
     points in the direction of the piece's embedding.  Only the decoder's bias is a parameter of its own.
@@ -42,7 +42,7 @@ class MaskedLMHead:
 
 
 class NextSentenceHead(Linear):
-    """Maps the pooled vector to two scores: 0, segment B follows segment A; 1, segment B comes from elsewhere."""
+    """Maps the pooled vector to two scores: index 0, segment B follows segment A; index 1, B comes from elsewhere."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig):
         super().__init__(parameters, name, config.hidden_size, 2, config.initializer_range)

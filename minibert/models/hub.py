@@ -9,7 +9,7 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json")  # but no pickles, which
 
 
 def find_model(name: Path | str, revision: str | None = None) -> Path:
-    """The folder of a model: the folder with the given name, or the download of a published model.
+    """Find the folder of a model: a local folder of that name, or else the download of a published model.
 
     name: a folder, or a name such as "google-bert/bert-base-uncased"; revision: a branch, tag or commit of a published
     model.  Raises FileNotFoundError if neither exists, ValueError if a revision is given for a folder or if the

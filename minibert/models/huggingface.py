@@ -41,12 +41,12 @@ def load(
     revision: str | None = None,
     **changes: Any,
 ) -> Any:
-    """A model of `model_class` with the weights of a folder, or of a published model (see minibert.models.hub).
+    """Load a model of `model_class` from a folder, or from a published model (see minibert.models.hub).
 
     seed: for initialising what the folder lacks, such as an output layer; changes: fields of the BertConfig that
     override those in the folder, above all labels.
-    report: a function called with one line for each group of tensors that was initialised afresh or ignored; if it is
-    None, the former are logged as warnings and the latter as information.
+    report: a function called with one line listing the parameters that were initialised afresh, and one listing the
+    tensors that were ignored, if any; if it is None, the former is logged as a warning, the latter as information.
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when the weights are pickled,
     damaged, of the wrong shape, or lack a tensor of the body.
     """
@@ -67,7 +67,7 @@ def load(
             continue
         tensor = tensors[source]
         if tensor.shape != parameter.shape and "labels" in changes and name.startswith(TASK_HEADS):
-            fresh.append(name)  # of another task
+            fresh.append(name)  # the output layer in the file is for another task
             continue
         if tensor.shape != parameter.shape:
             raise ValueError(
@@ -98,7 +98,10 @@ def save(model: Model, folder: Path | str) -> None:
 
 
 def save_tensors(path: Path | str, tensors: dict[str, np.ndarray]) -> None:
-    """Write a safetensors file, marked as `transformers` expects, either completely or not at all (OSError)."""
+    """Write a safetensors file, with the metadata that `transformers` expects, either completely or not at all.
+
+    Raises OSError if it cannot be written.
+    """
     from safetensors.numpy import save
 
     data = save(tensors, metadata={"format": "pt"})
@@ -127,7 +130,7 @@ def find_weights(folder: Path) -> list[Path]:
 
 
 def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
-    """All tensors of the safetensors files, bfloat16 widened to float32.  Raises ValueError if a file is damaged."""
+    """All tensors in safetensors files, with bfloat16 widened to float32.  Raises ValueError if a file is damaged."""
     from safetensors import SafetensorError, deserialize
 
     tensors = {}

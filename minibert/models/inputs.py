@@ -1,4 +1,4 @@
-"""A batch in the form that a model takes: its integers on the device, and the indices of the rows that are read.
+"""A batch as a model takes it: its integers on the device, and the indices of the rows whose output is read.
 
 All arrays are computed on the host and copied in one transfer.  The next batch is prepared while the device is still
 computing, so a GPU need not wait.
@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
 
 
 def upload(backend: Backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Callable[[], None]]:
-    """Copy int32 arrays to the backend in one transfer; returns them by name, and a function that releases them."""
+    """Copy int32 arrays to the backend in one transfer; return them by name, and a function that releases them."""
     uploaded = backend.upload(list(arrays.values()))
     return dict(zip(arrays, uploaded.arrays, strict=True)), uploaded.release
 
@@ -54,7 +54,7 @@ def upload(backend: Backend, arrays: dict[str, np.ndarray]) -> tuple[dict[str, A
 def body_arrays(batch: Batch, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The arrays of a BodyInputs, on the host.
 
-    rows: None, or ascending indices [R] in the flat batch.  Raises ValueError for any other indices.
+    rows: None, or ascending indices [R] into the flat batch.  Raises ValueError for any other indices.
     """
     sequences = batch.cu_seqlens, batch.sequence_numbers
     arrays = {"token_ids": batch.token_ids, "position_ids": batch.position_ids, "segment_ids": batch.segment_ids}
@@ -70,7 +70,7 @@ def layout_arrays(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarr
 
 
 def body_inputs(arrays: dict[str, Any]) -> BodyInputs:
-    """The BodyInputs made from the arrays of `body_arrays`, once they are on the backend."""
+    """Make a BodyInputs from the arrays of `body_arrays`, once they are on the backend."""
 
     def sequences(name: str) -> Sequences:
         return Sequences(*(arrays[f"{name}.{field}"] for field in Sequences.FIELDS))

@@ -1,7 +1,7 @@
 """Model cards: the README.md of a model's folder, as the Hugging Face hub shows it.
 
 Source: Mitchell et al. 2019, "Model Cards for Model Reporting"; the hub reads the block of metadata at the top,
-including the scores as a `model-index`.  The card asks for what only the author can know, above all the licence.
+including the scores as a `model-index`.  The card asks the author for what minibert cannot know, above all the licence.
 """
 
 import dataclasses
@@ -29,7 +29,10 @@ class Score:
 
 
 def write_card(folder: Path, card: str) -> None:
-    """Write a model's card, unless the author has taken the card over.  Raises OSError if it cannot be written."""
+    """Write a model's card, unless the folder has a card without the line GENERATED.
+
+    The author deletes that line to keep changes to the card.  Raises OSError if the card cannot be written.
+    """
     path = Path(folder) / FILE
     if path.exists() and GENERATED not in path.read_text(encoding="utf-8", errors="replace"):
         return
@@ -37,7 +40,7 @@ def write_card(folder: Path, card: str) -> None:
 
 
 def card(title: str, metadata: Mapping[str, Any], sections: Mapping[str, str]) -> str:
-    """A card in Markdown: the metadata, the title, and the sections, which are given by heading."""
+    """A card in Markdown: the metadata, the title, and the sections (heading -> text)."""
     parts = [f"---\n{as_yaml(metadata)}---\n\n{GENERATED}\n\n# {title}\n"]
     parts += [f"\n## {heading}\n\n{text}\n" for heading, text in sections.items()]
     return "".join(parts).encode("utf-8", "replace").decode()  # a file's name may not be UTF-8
@@ -53,8 +56,9 @@ def metadata_of(
 ) -> dict[str, Any]:
     """The block of metadata at the top of a card, in the form that the hub defines.
 
-    name: the model's; pipeline_tag: how the hub lets people try the model; data: `name` and `type` of the data that
-    the scores were measured on, and `language` if known; task: `type` and `name`; others: further keys.
+    name: the model's name; pipeline_tag: how the hub lets people try the model; data: `name` and `type` of the data
+    that the scores were measured on, and `language` if known; task: the `type` and `name` of the task;
+    others: further keys.
     """
     dataset = {"name": data["name"], "type": data["type"], "split": "held out"}
     metrics = [{"type": score.metric, "value": round(score.value, 4), "name": score.name} for score in scores]
@@ -88,7 +92,7 @@ def as_yaml(value: Any, indent: int = 0) -> str:
 
 
 def as_scalar(value: Any) -> str:
-    """A scalar as in JSON, except where YAML differs: YAML reads 1e-07 as a string and rejects unprintables."""
+    """A scalar as in JSON, but for YAML, which reads 1e-07 as a string and rejects unprintable characters."""
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, float):
         return text.replace("e", ".0e") if "." not in text else text
@@ -113,7 +117,7 @@ def command_line(
     left_out: Sequence[str] = (),
     always: Sequence[str] = (),
 ) -> str:
-    """The command line for the options in `config`, without the options that have their default values."""
+    """The command line that gives the options in `config`, without the options that have their default values."""
     words = ["minibert", command]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

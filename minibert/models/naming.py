@@ -1,4 +1,4 @@
-"""The names that parameters have in files: today's, older ones, and DistilBERT's.
+"""Parameter names in model files: current names, older names, and DistilBERT's names.
 
 minibert itself uses the names of `transformers.BertForPreTraining`.
 """
@@ -29,7 +29,7 @@ ITS_LAYER = re.compile(r"(?:distilbert\.)?transformer\.layer\.(\d+)\.(.+)\.(weig
 
 
 def todays_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensors under the names of BertForPreTraining.  A DistilBERT has no segment embeddings, so it gets zeros."""
+    """Rename tensors to BertForPreTraining's names; a DistilBERT has no segment embeddings, so zeros are added."""
     if any(ITS_LAYER.fullmatch(name) for name in tensors):
         tensors = {of_distilbert(name): tensor for name, tensor in tensors.items()}
         width = tensors["bert.embeddings.word_embeddings.weight"].shape[1]
@@ -44,7 +44,7 @@ def todays_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def of_distilbert(name: str) -> str:
-    """DistilBERT's name of a parameter -> ours; other names are unchanged.
+    """Convert DistilBERT's name of a parameter to BERT's; other names are returned unchanged.
 
     >>> of_distilbert("distilbert.transformer.layer.3.attention.q_lin.weight")
     'bert.encoder.layer.3.attention.self.query.weight'

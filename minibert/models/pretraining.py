@@ -24,7 +24,7 @@ class PretrainingInputs(NamedTuple):
 
 
 class BertForPreTraining(Model):
-    """BERT with both heads."""
+    """BERT with both pre-training heads."""
 
     huggingface_class = "BertForPreTraining"
 
@@ -44,7 +44,7 @@ class BertForPreTraining(Model):
     ) -> Prepared:
         """Copy a batch to the device.
 
-        masked_positions: [M] ascending indices of the tokens to predict; pairs: True for the next-sentence head too;
+        masked_positions: [M] ascending indices of the tokens to predict; pairs: True to use the next-sentence head too;
         targets: name -> int32 array, uploaded with the rest.  Raises ValueError when an id is outside its table.
         """
         self.bert.check(tokens)
@@ -82,7 +82,7 @@ class BertForPreTraining(Model):
         return mlm_logits, nsp_logits, (bert_cache, gather_cache, mlm_cache, nsp_caches)
 
     def backward(self, d_mlm_logits: Array, d_nsp_logits: Array | None, cache: Cache) -> None:
-        """d_mlm_logits [M, V], d_nsp_logits [B, 2] or None; adds to the gradients of all parameters."""
+        """Add to the gradients of all parameters, given d_mlm_logits [M, V] and d_nsp_logits ([B, 2] or None)."""
         bert_cache, gather_cache, mlm_cache, nsp_caches = cache
         ops = self.backend
         d_hidden = ops.gather_rows_backward(self.mlm_head.backward(d_mlm_logits, mlm_cache), gather_cache)  # [R, H]

@@ -1,10 +1,10 @@
-"""BERT with one additional output layer, for the kinds of tasks that the paper fine-tunes it on (section 4, figure 4).
+"""BERT with one additional output layer, for each kind of task on which the paper fine-tunes it (section 4, figure 4).
 
 Everything except the output layer is pre-trained.  The output layer is one matrix; its input depends on the task:
 
     sentences and pairs   the pooled [CLS]                    -> a score for each class, or the number itself
     tokens                each word's first piece             -> a score for each class
-    span                  every token                         -> two scores: the answer begins here, it ends here
+    span                  every token                         -> two scores: the answer begins here, or ends here
     choice                the pooled [CLS] of each candidate  -> one score; the candidates of a question compete
 
 Classes and parameters are named as in `transformers`, so that each library can load the other's models.
@@ -30,17 +30,17 @@ class TaskInputs(NamedTuple):
     body: BodyInputs
     """the body's inputs, whose rows are those that the output layer reads"""
     choices: int
-    """number of candidates for each question in a choice task"""
+    """number of candidates for each question in a multiple-choice task"""
     packed_rows: Any
     """in span tasks int32 [2 B T], the index of each score in the flat scores, 2 N for padding; otherwise None"""
 
 
 class TaskModel(Model):
-    """What the four task models have in common: the body, dropout, and one output layer."""
+    """The base class of the four task models: the body, dropout, and one output layer."""
 
     output = "classifier"  # the name of the output layer in the file
     pooled = True  # True if the output layer reads the pooled [CLS]; False if it reads the tokens themselves
-    drops = True  # dropout before the output layer, in training
+    drops = True  # True if dropout is applied before the output layer in training
     labels_each = 1  # number of rows in the loss for each label of a batch
 
     def build(self, parameters: Parameters) -> None:
@@ -115,7 +115,7 @@ class TaskModel(Model):
         return self.shape(scores, inputs), (body_cache, pool_cache, dropout, head_cache, inputs)
 
     def backward(self, d_logits: Array, cache: Cache) -> None:
-        """d_logits has the shape of the logits; adds to the gradients of all parameters."""
+        """Add to the gradients of all parameters; d_logits has the shape of the logits."""
         body_cache, pool_cache, dropout, head_cache, inputs = cache
         d_hidden = self.head.backward(self.unshape(d_logits, inputs), head_cache)  # [R, H]
         if dropout is not None:
@@ -125,19 +125,19 @@ class TaskModel(Model):
         self.bert.backward(d_hidden, body_cache)
 
     def shape(self, scores: Array, inputs: TaskInputs) -> Array:
-        """The output layer's scores [R, outputs] as the task's logits."""
+        """Reshape the output layer's scores [R, outputs] into the task's logits."""
         return scores
 
     def unshape(self, d_logits: Array, inputs: TaskInputs) -> Array:
-        """The inverse of `shape`, for gradients."""
+        """Reshape the gradient of the logits like the scores: the inverse of `shape`."""
         return d_logits
 
     def scores_for_loss(self, logits: Array, inputs: TaskInputs) -> tuple[Array, Cache]:
-        """The scores that compete in the loss, one row for each label, and the cache."""
+        """The scores from which the loss is computed, with one row for each label, and the cache."""
         return logits, None
 
     def scores_for_loss_backward(self, d_scores: Array, cache: Cache) -> Array:
-        """The gradient of the logits, from the gradient of `scores_for_loss`."""
+        """The gradient of the logits, given the gradient of the scores that `scores_for_loss` returned."""
         return d_scores
 
 
@@ -190,7 +190,7 @@ class BertForMultipleChoice(TaskModel):
 
 
 class BertForQuestionAnswering(TaskModel):
-    """Finds where an answer begins and ends: logits [N, 2], for every token as its first and as its last.
+    """Finds where an answer begins and ends: logits [N, 2] score each token as the first and as the last one.
 
     The loss is the mean of two cross-entropies, each over the tokens of a sequence (paper, section 4.2).
     """
@@ -212,7 +212,7 @@ class BertForQuestionAnswering(TaskModel):
         return np.ascontiguousarray(batch.labels.reshape(-1))  # [2 B]
 
     def packed_rows(self, batch: TaskBatch) -> np.ndarray:
-        """The softmax's rows, all of length T, as indices [B, 2, T] in the flat scores [2 N], with 2 N for padding."""
+        """The softmax's 2 B rows of length T, as flat indices [2 B T] into the scores [2 N], with 2 N for padding."""
         starts, lengths = batch.tokens.cu_seqlens[:-1], batch.tokens.lengths
         position = np.arange(lengths.max())  # [T]
         inside = position < lengths[:, None]  # [B, T]

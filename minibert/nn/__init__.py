@@ -1,4 +1,4 @@
-"""Layers: their parameters, and `forward` and `backward` methods that compose ops by hand."""
+"""Layers: parameters, and hand-written `forward` and `backward` methods that are composed of ops."""
 
 from minibert.nn.config import BertConfig
 from minibert.nn.dropouts import NO_DROPOUT, Dropouts

@@ -1,4 +1,4 @@
-"""The configuration of a BERT: the numbers in `config.json`, under Hugging Face's names."""
+"""The configuration of a BERT model: the values in `config.json`, under Hugging Face's names."""
 
 import json
 import math
@@ -70,7 +70,7 @@ class BertConfig:
 
     @property
     def activation(self) -> str:
-        """The op of `hidden_act`: "gelu" or "gelu_tanh"."""
+        """The name of the op that computes `hidden_act`: "gelu" or "gelu_tanh"."""
         return ACTIVATIONS[self.hidden_act]
 
     def __post_init__(self) -> None:
@@ -97,7 +97,10 @@ class BertConfig:
 
     @classmethod
     def preset(cls, size: str, vocab_size: int, **changes: Any) -> "BertConfig":
-        """A size from PRESETS, as in BertConfig.preset("tiny", 8192).  Raises ValueError for an unknown size."""
+        """The configuration of a size in PRESETS, such as BertConfig.preset("tiny", 8192).
+
+        Raises ValueError for an unknown size.
+        """
         if size not in PRESETS:
             raise ValueError(f"unknown size {size!r}; choose one of {', '.join(PRESETS)}")
         layers, width, heads = PRESETS[size]
@@ -152,7 +155,7 @@ class BertConfig:
         write_text(Path(folder) / "config.json", json.dumps(values, indent=2) + "\n")
 
     def parameter_count(self) -> int:
-        """The number of parameters of embeddings, encoder and pooler; 110 M for base (paper, section 3)."""
+        """The number of parameters in the embeddings, the encoder and the pooler; 110 M for base (paper, section 3)."""
         width, inner = self.hidden_size, self.intermediate_size
         embeddings = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * width
         layer = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width

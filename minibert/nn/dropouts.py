@@ -1,4 +1,4 @@
-"""All dropouts of one step, by layer and kind."""
+"""The dropouts of one training step, for every layer and every kind of dropout."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from minibert.ops.dropout import ATTENTION_PROBABILITIES, Dropout, dropout_site
 
 @dataclass(frozen=True)
 class Dropouts:
-    """All dropouts of one step: their rates and the step's key.  `at` returns the dropout of a layer and kind.
+    """All dropouts of one training step: their rates and the step's key.
 
     hidden      rate after the embeddings and after each sub-layer
     attention   rate on the attention probabilities
@@ -20,7 +20,10 @@ class Dropouts:
     key: tuple[int, int]
 
     def at(self, layer: int, which: int, rows: Sequences) -> Dropout | None:
-        """The Dropout of one layer and kind, or None if its rate is 0.  rows: the Sequences of its input."""
+        """The Dropout of one layer and kind, or None if its rate is 0.
+
+        which: the kind, a constant of minibert.ops.dropout; rows: the Sequences of the input.
+        """
         in_attention = which == ATTENTION_PROBABILITIES
         rate = self.attention if in_attention else self.hidden
         if rate == 0:

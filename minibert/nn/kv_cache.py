@@ -1,4 +1,4 @@
-"""A cache of keys and values: what a left-to-right model need not compute again when one more token comes."""
+"""A cache of keys and values, so that a left-to-right model need not recompute them for each new token."""
 
 import numpy as np
 
@@ -10,16 +10,16 @@ class KeyValueCache:
     """The keys and values of one layer for all tokens of one sequence so far."""
 
     def __init__(self, backend: Backend, positions: int, width: int, dtype: np.dtype):
-        """positions: how many tokens it can hold; width: H."""
+        """positions: the maximum number of tokens; width: H."""
         self.keys = backend.xp.zeros((positions, width), dtype=dtype)
         self.values = backend.xp.zeros((positions, width), dtype=dtype)
         self.length = 0
-        """tokens in it"""
+        """the number of tokens in the cache"""
 
     def append(self, keys: Array, values: Array) -> tuple[Array, Array]:
-        """Add the keys and values [n, H] of n more tokens; returns those of all tokens so far, [N, H] each.
+        """Add the keys and values [n, H] of n more tokens, and return those of all tokens so far, [N, H] each.
 
-        Raises ValueError when they do not fit.
+        Raises ValueError if the cache is too small for them.
         """
         end = self.length + len(keys)
         if end > len(self.keys):

@@ -1,6 +1,7 @@
-"""The small layers: `forward` returns an output and a cache; `backward` takes the cache and adds to the gradients.
+"""The basic layers: `forward` returns an output and a cache; `backward` takes the cache and adds to the gradients.
 
-Apart from its parameters, a layer keeps no state between calls, so it can run several batches before any backward pass.
+Apart from its parameters, a layer keeps no state between calls, so several forward passes may precede their
+backward passes.
 """
 
 from minibert.base.arrays import Array, Cache
@@ -22,7 +23,7 @@ class Linear:
         return self.ops.linear_forward(x, self.weight.value, self.bias.value)
 
     def backward(self, d_y: Array, cache: Cache, accumulate_into: Array | None = None) -> Array:
-        """d_y [N, out] -> d_x [N, in], added in place to `accumulate_into` if an array is given."""
+        """d_y [N, out] -> d_x [N, in]; if `accumulate_into` is an array, d_x is added to it in place."""
         into = accumulate_into, self.weight.gradient, self.bias.gradient
         return self.ops.linear_backward(d_y, cache, accumulate_into=into)[0]
 
@@ -48,7 +49,7 @@ class LayerNorm:
         return d_x
 
     def add_forward(self, x: Array, residual: Array, dropout: Dropout | None) -> tuple[Array, Cache]:
-        """x, residual [N, H], dropout a Dropout or None -> LayerNorm(residual + dropout(x)) [N, H]."""
+        """x, residual [N, H], and a Dropout or None -> LayerNorm(residual + dropout(x)) [N, H]."""
         return self.ops.add_layernorm_forward(x, residual, self.weight.value, self.bias.value, self.eps, dropout)
 
     def add_backward(self, d_y: Array, cache: Cache) -> tuple[Array, Array]:
@@ -65,7 +66,7 @@ class Embeddings:
     def __init__(
         self, parameters: Parameters, name: str, config: BertConfig, position_init: Initializer | None = None
     ) -> None:
-        """position_init: the initializer of the position embeddings, or None for the one that the other tables use."""
+        """position_init: the initializer of the position embeddings, or None to use that of the other tables."""
         self.ops, width = parameters.backend, config.hidden_size
         init = truncated_normal(config.initializer_range)
         positions = config.max_position_embeddings, width
@@ -77,7 +78,7 @@ class Embeddings:
     def forward(
         self, token_ids: Array, position_ids: Array, segment_ids: Array, dropout: Dropout | None = None
     ) -> tuple[Array, Cache]:
-        """Three integer arrays [N], and dropout, a Dropout or None -> y [N, H]."""
+        """Three arrays of ids [N], and a Dropout or None -> y [N, H] and the cache."""
         tables = self.token.value, self.position.value, self.segment.value
         summed, embedding_cache = self.ops.embedding_forward(token_ids, position_ids, segment_ids, *tables)
         y, norm_cache = self.norm.forward(summed)
@@ -87,7 +88,7 @@ class Embeddings:
         return y, (embedding_cache, norm_cache, dropout_cache)
 
     def backward(self, d_y: Array, cache: Cache) -> None:
-        """d_y [N, H]; adds to the gradients of the tables and returns nothing, since token ids have no gradient."""
+        """d_y [N, H] -> nothing, since ids have no gradient; adds to the gradients of the tables."""
         embedding_cache, norm_cache, dropout_cache = cache
         if dropout_cache is not None:
             d_y = self.ops.dropout_backward(d_y, dropout_cache)

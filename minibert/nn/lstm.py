@@ -1,4 +1,4 @@
-"""LSTM layers, for models that take BERT's vectors as features (paper, section 5.3)."""
+"""LSTM layers, for models that use BERT's output vectors as features (paper, section 5.3)."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from minibert.nn.parameters import Parameters
 
 
 class Lstm:
-    """One direction of one layer."""
+    """An LSTM layer that reads in one direction."""
 
     def __init__(self, parameters: Parameters, name: str, inputs: int, width: int, reverse: bool):
         self.ops, self.reverse = parameters.backend, reverse
@@ -32,10 +32,10 @@ class Lstm:
 
 
 class BiLstm:
-    """A stack of bidirectional layers; the output of each is the concatenation of both directions."""
+    """A stack of bidirectional LSTM layers, each of which concatenates the outputs of both directions."""
 
     def __init__(self, parameters: Parameters, name: str, inputs: int, width: int, layers: int):
-        """width: the size K of one direction."""
+        """width: the output width K of each direction."""
         self.layers, self.width, self.xp = [], width, parameters.backend.xp
         for number in range(layers):
             size = inputs if number == 0 else 2 * width
@@ -62,7 +62,7 @@ class BiLstm:
 
 
 def uniform(width: int) -> Callable:
-    """A uniform distribution between -1 / sqrt(K) and 1 / sqrt(K), as PyTorch initialises an LSTM."""
+    """An initializer: uniform between -1 / sqrt(K) and 1 / sqrt(K), K = `width`, as PyTorch initialises an LSTM."""
 
     def init(random, shape):
         return random.uniform(-1, 1, shape) / np.sqrt(width)
@@ -71,7 +71,10 @@ def uniform(width: int) -> Callable:
 
 
 def open_forget_gates(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros, except ones for the forget gates, so that a new cell remembers (Jozefowicz et al. 2015, section 2.2)."""
+    """Initial biases: ones for the forget gates, so that a new cell remembers, and zeros for the others.
+
+    Source: Jozefowicz et al. 2015, section 2.2.
+    """
     bias = np.zeros(shape)
     width = shape[0] // 4
     bias[width : 2 * width] = 1

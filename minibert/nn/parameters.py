@@ -1,8 +1,8 @@
 """All parameters of a model as views into one flat buffer, and all gradients as views into another.
 
-The optimiser is therefore one kernel, the gradient's norm one dot product, and a checkpoint one pass over memory.
+An optimiser step is therefore one kernel, the gradient norm one dot product, and a checkpoint one pass over memory.
 
-16-bit weights are too coarse to update: a change of a thousandth of a weight is lost in the addition.  With float16
+16-bit weights are too coarse to update: adding a change of a thousandth of a weight leaves it unchanged.  With float16
 and bfloat16 there is therefore a second buffer, the masters, in float32.  The optimiser updates the masters, and
 rounds them into the values that the layers compute with.  (Source: Micikevicius et al. 2018, "Mixed precision
 training", section 3.1.)
@@ -25,7 +25,7 @@ Initializer: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], np.nda
 class Parameter:
     """One named tensor of a model.
 
-    name        as in the Hugging Face file, "encoder.layer.0.output.dense.weight"
+    name        as in the Hugging Face file, such as "encoder.layer.0.output.dense.weight"
     shape       its shape
     decayed     True where weight decay applies: weights, but not biases or layer norms
     init        its initializer: a function of (random generator, shape) that returns a float64 NumPy array
@@ -50,11 +50,11 @@ class Parameters:
 
     Layers call `add` while they are built; then `allocate` makes the buffers, and `initialise` fills them.
 
-    backend     the minibert.ops.Backend that computes
+    backend     the minibert.ops.Backend that performs the computation
     values      [P], all parameters end to end, layer by layer, with small gaps; what the layers compute with
-    masters     [P], the same in float32 if values have 16 bits, otherwise `values` itself
+    masters     [P], the same parameters in float32 if `values` has 16 bits, otherwise `values` itself
     gradients   [P], to which backward passes add; reset by `zero_gradients` before each step; never 16-bit
-    decayed     bool [P], the mask of weight decay
+    decayed     bool [P], True where weight decay applies
     """
 
     def __init__(self, backend: Backend, dtype: DTypeLike = "float32") -> None:
@@ -92,7 +92,7 @@ class Parameters:
         self.decayed = self.backend.array(decayed)
 
     def spans(self) -> Iterator[tuple[Parameter, slice]]:
-        """Each parameter, with its slice of the flat buffers."""
+        """Yield each parameter with its slice of the flat buffers."""
         begin = 0
         for parameter in self.all.values():
             yield parameter, slice(begin, begin + parameter.size)
@@ -116,7 +116,7 @@ class Parameters:
         self.round()
 
     def tensors(self, flat: Array) -> dict[str, np.ndarray]:
-        """The parts of a flat buffer [P] by parameter name, copied to the host: the inverse of `assign`."""
+        """Split a flat buffer [P] into tensors by parameter name, copied to the host: the inverse of `assign`."""
         host = self.backend.numpy(flat)
         return {parameter.name: host[span].reshape(parameter.shape) for parameter, span in self.spans()}
 
@@ -150,12 +150,12 @@ def as_dtype(name: DTypeLike) -> np.dtype:
 
 
 def round_up(size: int) -> int:
-    """The next multiple of ALIGNMENT."""
+    """The size rounded up to a multiple of ALIGNMENT."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def either(choices: Sequence[str]) -> str:
-    """ "a, b or c"."""
+    """The choices as a phrase, such as "a, b or c"."""
     return " or ".join([", ".join(choices[:-1]), choices[-1]])
 
 
@@ -168,7 +168,7 @@ def ones(_random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def truncated_normal(std: float) -> Initializer:
-    """A normal distribution of standard deviation `std`, truncated at 2 * std (as in BERT's release)."""
+    """An initializer: a normal distribution of standard deviation `std`, cut off at 2 * std (as in BERT's release)."""
 
     def init(random, shape):
         values = random.standard_normal(shape)
@@ -180,7 +180,9 @@ def truncated_normal(std: float) -> Initializer:
 
 
 def sinusoids(std: float) -> Initializer:
-    """Sines and cosines of falling frequency, scaled to a root mean square of `std`: neighbours start out similar.
+    """An initializer: sines and cosines of falling frequency, so that neighbouring positions start out similar.
+
+    std: the root mean square of the values.
 
     Source: Vaswani et al. 2017, section 3.5.  There the sinusoids are fixed; here they are only the initial values.
     """

@@ -1,4 +1,4 @@
-"""The layout of a flat batch's tokens: integers that every layer needs, computed once per batch on the host."""
+"""The layout of the tokens in a flat batch: integers that every layer needs, computed once per batch on the host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from minibert.ops.backend import Backend
 
 @dataclass(frozen=True)
 class Sequences:
-    """The layout of rows, each of which stands for a token: all tokens of a batch, or a chosen subset.
+    """The layout of an array whose rows stand for tokens: all tokens of a batch, or a chosen subset.
 
     cu_seqlens          int32 [B + 1]: where each sequence's rows begin and end
     sequence_numbers    int32 [B]: each sequence's number in the global batch (a counter for dropout)
@@ -36,7 +36,7 @@ class Sequences:
     def of_rows(
         cls, backend: Backend, rows: np.ndarray, cu_seqlens: np.ndarray, sequence_numbers: Sequence[int] | np.ndarray
     ) -> "Sequences":
-        """The layout of chosen tokens: rows [R] are ascending indices in the flat batch, on the host.
+        """The layout of chosen tokens: rows [R] are ascending indices into the flat batch, on the host.
 
         Raises ValueError when the rows are not ascending, or lie outside the batch.
         """

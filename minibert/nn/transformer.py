@@ -20,7 +20,7 @@ class SelfAttention:
     """Multi-head self-attention: project to queries, keys and values; attend; project back; add and normalise."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
-        """number: the number of the layer, from 0, which is a counter for dropout."""
+        """number: the index of the layer, from 0, from which its dropout sites are derived."""
         width, std = config.hidden_size, config.initializer_range
         self.ops, self.heads, self.number = parameters.backend, config.num_attention_heads, number
         self.query = Linear(parameters, f"{name}.self.query", width, width, std)
@@ -40,7 +40,7 @@ class SelfAttention:
     ) -> tuple[Array, Cache]:
         """Attention from the query tokens x_q [Nq, H], which are rows of x, to all tokens x [N, H].
 
-        tokens, queries: the Sequences of x and of x_q; causal: True if no token sees a later one.
+        tokens, queries: the Sequences of x and of x_q; causal: True if no token may attend to a later one.
         Returns y [Nq, H] and the cache.
         """
         q, q_cache = self.query.forward(x_q)  # [Nq, H]
@@ -63,7 +63,7 @@ class SelfAttention:
         return y, (q_cache, k_cache, v_cache, attention_cache, output_cache, norm_cache)
 
     def extend(self, x: Array, tokens: Sequences, queries: Sequences, cache: KeyValueCache) -> Array:
-        """x [n, H], the tokens that follow those in the cache, -> y [n, H]; adds their keys and values to the cache.
+        """x [n, H], the tokens after those in the cache -> y [n, H]; also adds their keys and values to the cache.
 
         tokens, queries: the Sequences of all N tokens, and of the n new ones.
         """
@@ -89,7 +89,7 @@ class FeedForward:
     """Two linear layers with an activation in between, applied to each token independently; add and normalise."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int):
-        """number: the number of the layer, from 0, which is a counter for dropout."""
+        """number: the index of the layer, from 0, from which its dropout sites are derived."""
         width, inner, std = config.hidden_size, config.intermediate_size, config.initializer_range
         self.ops, self.number = parameters.backend, number
         self.up = Linear(parameters, f"{name}.intermediate.dense", width, inner, std)
@@ -99,7 +99,7 @@ class FeedForward:
         self.norm = LayerNorm(parameters, f"{name}.output.LayerNorm", width, config.layer_norm_eps)
 
     def forward(self, x: Array, rows: Sequences, dropouts: Dropouts = NO_DROPOUT) -> tuple[Array, Cache]:
-        """x [N, H], rows their Sequences -> y [N, H] and the cache."""
+        """x [N, H], and its rows' Sequences -> y [N, H] and the cache."""
         up, up_cache = self.up.forward(x)  # [N, F]
         activated, activation_cache = self.activate(up)  # [N, F]
         down, down_cache = self.down.forward(activated)  # [N, H]
@@ -117,10 +117,10 @@ class FeedForward:
 
 
 class EncoderLayer:
-    """Self-attention, then the feed-forward network."""
+    """One encoder layer: self-attention followed by a feed-forward network."""
 
     def __init__(self, parameters: Parameters, name: str, config: BertConfig, number: int, norm: str = "post"):
-        """number: the layer's, from 0; norm: "post" for LayerNorm(x + f(x)), as in BERT; others raise ValueError."""
+        """number: the layer's index, from 0; norm: "post": LayerNorm(x + f(x)), as in BERT; others raise ValueError."""
         if norm != "post":
             raise ValueError(f"norm is {norm!r}; expected 'post', as in BERT and GPT (2018)")
         self.ops = parameters.backend
@@ -135,7 +135,7 @@ class EncoderLayer:
         causal: bool = False,
         dropouts: Dropouts = NO_DROPOUT,
     ) -> tuple[Array, Cache]:
-        """x [N, H] -> y [N, H], or y [R, H] for the R chosen rows.
+        """x [N, H] -> y [N, H], or y [R, H] for the R chosen rows; and the cache.
 
         tokens: the Sequences of x; chosen: (rows [R], their Sequences) if only these rows are read later, else None.
         """
@@ -179,7 +179,7 @@ class Encoder:
         """x [N, H] -> y [N, H], or [R, H] for the chosen rows; and the cache.
 
         tokens: the Sequences of x; chosen: None or (rows [R], their Sequences);
-        keep_cache: False if no backward pass follows; the next layer then reuses each layer's memory.
+        keep_cache: False if no backward pass follows; each layer's memory is then free for the next layer.
         """
         caches = []
         for number, layer in enumerate(self.layers):
@@ -191,7 +191,7 @@ class Encoder:
         return x, caches
 
     def extend(self, x: Array, tokens: Sequences, queries: Sequences, caches: Sequence[KeyValueCache]) -> Array:
-        """x [n, H], the tokens that follow those in the caches, one for each layer -> y [n, H], from left to right."""
+        """x [n, H], the tokens after those in the caches (one cache per layer) -> y [n, H], with causal attention."""
         for layer, cache in zip(self.layers, caches, strict=True):
             attended = layer.attention.extend(x, tokens, queries, cache)
             x, _ = layer.feed_forward.forward(attended, queries)

@@ -1,8 +1,8 @@
-"""Objectives: what a training step asks of a model.
+"""Training objectives, which define the losses that a model is trained to minimise.
 
-An objective knows a model and its targets: it turns a batch into inputs and targets on the device, computes
-the losses, and propagates their gradients back through the model.  The training loop uses models and targets only
-through this interface.
+An objective holds a model: it turns a batch into inputs and targets on the device, computes the losses, and
+backpropagates their gradients through the model.  The training loop uses models and targets only through this
+interface.
 """
 
 from minibert.objectives.language_model import NextToken, NextTokenLoss

@@ -1,4 +1,4 @@
-"""Left-to-right language modelling: predict each token from those before it (Radford et al. 2018, section 3.1)."""
+"""Left-to-right language modelling: predict each token from the preceding ones (Radford et al. 2018, section 3.1)."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ class NextTokenTargets(NamedTuple):
 
     inputs: GptInputs
     labels: Any
-    """int32 [M], the ids of the tokens that follow"""
+    """int32 [M], the ids of the tokens to predict"""
     global_count: int
     """number of predicted tokens in the global batch"""
     release: Any
@@ -20,10 +20,10 @@ class NextTokenTargets(NamedTuple):
 
 
 class NextTokenLoss(NamedTuple):
-    """The contribution of a batch or micro-batch to the loss, as 0-d arrays of the backend.
+    """The contribution of a batch or micro-batch to the loss and accuracy, as 0-d arrays of the backend.
 
-    total      the cross-entropy in nats, divided by the count of the global batch
-    correct    the number of tokens whose most probable successor is correct
+    total      the sum of the cross-entropies in nats, divided by the number of predicted tokens in the global batch
+    correct    the number of correct predictions, where a prediction is the most probable next token
     """
 
     total: Any
@@ -31,31 +31,34 @@ class NextTokenLoss(NamedTuple):
 
 
 class NextToken:
-    """The objective of GptForCausalLM: the cross-entropy of the next token."""
+    """The objective of GptForCausalLM: the cross-entropy of next-token prediction."""
 
     def __init__(self, model: GptForCausalLM):
         self.model, self.ops = model, model.backend
 
     def prepare(self, batch: NextTokenBatch) -> NextTokenTargets:
-        """Copy inputs and targets to the device.  Raises ValueError when an id is outside its table."""
+        """Copy inputs and targets to the device.  Raises ValueError if an id is out of range."""
         inputs, targets, release = self.model.prepare(batch.tokens, batch.rows, targets={"labels": batch.labels})
         return NextTokenTargets(inputs, targets["labels"], max(batch.count, 1), release)
 
     def losses(
         self, prepared: NextTokenTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
     ) -> tuple[NextTokenLoss, Cache]:
-        """The loss, and the cache."""
+        """Compute the loss of a prepared batch; returns the NextTokenLoss and the cache for the backward pass."""
         logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)  # [M, V]
         loss, loss_cache = self.ops.cross_entropy_forward(logits, prepared.labels, prepared.global_count)
         return NextTokenLoss(loss, self.ops.count_correct(logits, prepared.labels)), (loss_cache, cache)
 
     def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
-        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
+        """Add the gradient of `scale * losses.total` to the gradients of all parameters.
+
+        scale: a float, or a 0-d array of the backend.
+        """
         loss_cache, cache = cache
         self.model.backward(self.ops.cross_entropy_backward(scale, loss_cache), cache)
 
     def figures(self, parts: list[NextTokenBatch], losses: list[NextTokenLoss]) -> dict[str, float | None]:
-        """Read the loss and the accuracy of the global batch, made of these parts, from the device."""
+        """Read the loss and accuracy of the global batch from the device; parts: its micro-batches."""
         return dict(
             lm_loss=sum(float(part.total) for part in losses),
             lm_accuracy=sum(int(part.correct) for part in losses) / max(parts[0].count, 1),

@@ -1,4 +1,4 @@
-"""The interface of every objective."""
+"""The interface that every objective implements."""
 
 from typing import Any, Protocol
 
@@ -8,33 +8,36 @@ from minibert.base.arrays import Cache, DropoutKey, Scalar
 def losses_of(
     objective: "Objective", batch: Any, dropout_key: DropoutKey | None = None, keep_cache: bool = True
 ) -> tuple[Any, Any]:
-    """The losses and cache of a batch from the host, for evaluations and checks, which do not prepare ahead."""
+    """Prepare a batch and compute its losses and cache, for evaluations and checks, which prepare no batch ahead."""
     return objective.losses(objective.prepare(batch), dropout_key, keep_cache)
 
 
 class Objective(Protocol):
-    """A model, together with the losses that it is trained on.
+    """A model together with the losses that it is trained to minimise.
 
-    model       has `parameters` and a `backend`
+    model       the model, with the attributes `parameters` and `backend`
     """
 
     model: Any
 
     def prepare(self, batch: Any) -> Any:
-        """A batch, or a micro-batch, on the device: its inputs and targets, and `release` to call after the backward
-        pass.  ValueError when an id or a label is outside its table."""
+        """Copy the inputs and targets of a batch or micro-batch to the device.
+
+        Returns an object with these arrays and a function `release`, which must be called after the backward pass.
+        Raises ValueError if an id or a label is out of range.
+        """
 
     def losses(self, prepared: Any, dropout_key: DropoutKey | None = None, keep_cache: bool = True) -> tuple[Any, Any]:
-        """The losses (0-d arrays of the backend, among them `total`) of a prepared batch, and the cache.
+        """The losses of a prepared batch (0-d arrays of the backend, including `total`), and the cache.
 
         dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if no backward pass follows.
         """
 
     def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
-        """Add the gradients of `scale * losses.total` to those of the model's parameters.
+        """Add the gradient of `scale * losses.total` to the gradients of the model's parameters.
 
         scale: a float, or a 0-d array of the backend.
         """
 
     def figures(self, parts: list, losses: list) -> dict[str, float | None]:
-        """The figures to record for a step, from its micro-batches and their losses; on a GPU this call waits."""
+        """The metrics to record for a step, from its micro-batches and their losses; on a GPU, waits for results."""

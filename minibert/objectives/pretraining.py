@@ -1,4 +1,4 @@
-"""Pre-training: masked tokens and next sentences (BERT paper, section 3.1)."""
+"""Pre-training: masked language modelling and next-sentence prediction (BERT paper, section 3.1)."""
 
 from typing import Any, NamedTuple
 
@@ -15,21 +15,22 @@ class PretrainingTargets(NamedTuple):
     masked_labels: Any
     """[M], the original ids of the masked tokens"""
     nsp_labels: Any
-    """[B], 0: B follows A, 1: B is random; None without pairs"""
+    """[B], 0 if sentence B follows sentence A, 1 if B is random; None if the sequences are not pairs"""
     mlm_count: int
     """number of masked tokens in the global batch"""
     nsp_count: int
-    """number of pairs in the global batch"""
+    """number of sentence pairs in the global batch"""
     release: Any
     """see minibert.models.inputs.Prepared"""
 
 
 class Losses(NamedTuple):
-    """The contribution of a batch or micro-batch to the losses, as 0-d arrays of the backend.
+    """The contribution of a batch or micro-batch to the losses and accuracies, as 0-d arrays of the backend.
 
     total           mlm + nsp, which training minimises
-    mlm, nsp        cross-entropies in nats, each divided by its count in the global batch; nsp 0 without pairs
-    mlm_correct     the number of masked tokens whose most probable piece is correct
+    mlm             the sum of the cross-entropies in nats, divided by the number of masked tokens in the global batch
+    nsp             the same for next-sentence prediction, divided by the number of pairs; 0 if there are no pairs
+    mlm_correct     the number of masked tokens for which the most probable piece is the correct one
     nsp_correct     the number of pairs classified correctly
     """
 
@@ -41,13 +42,13 @@ class Losses(NamedTuple):
 
 
 class MaskedLmAndNextSentence:
-    """The objective of BertForPreTraining: the sum of both losses (paper, appendix A.2)."""
+    """The objective of BertForPreTraining: the sum of the MLM and NSP losses (BERT paper, appendix A.2)."""
 
     def __init__(self, model: BertForPreTraining):
         self.model, self.ops = model, model.backend
 
     def prepare(self, batch: MaskedBatch) -> PretrainingTargets:
-        """Copy inputs and targets to the device.  Raises ValueError when an id or a label is outside its table."""
+        """Copy inputs and targets to the device.  Raises ValueError if an id or a label is out of range."""
         answers, pairs = {"masked_labels": batch.masked_labels}, batch.nsp_labels is not None
         check_ids("masked label", batch.masked_labels, self.model.config.vocab_size)
         if batch.nsp_labels is not None:
@@ -62,7 +63,7 @@ class MaskedLmAndNextSentence:
     def losses(
         self, prepared: PretrainingTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
     ) -> tuple[Losses, Cache]:
-        """The losses, and the cache."""
+        """Compute the losses of a prepared batch; returns the Losses and the cache for the backward pass."""
         ops = self.ops
         mlm_logits, nsp_logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
         mlm, mlm_cache = ops.cross_entropy_forward(mlm_logits, prepared.masked_labels, prepared.mlm_count)
@@ -75,14 +76,17 @@ class MaskedLmAndNextSentence:
         return Losses(mlm + nsp, mlm, nsp, mlm_correct, nsp_correct), (mlm_cache, nsp_cache, cache)
 
     def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
-        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
+        """Add the gradient of `scale * losses.total` to the gradients of all parameters.
+
+        scale: a float, or a 0-d array of the backend.
+        """
         mlm_cache, nsp_cache, cache = cache
         d_mlm_logits = self.ops.cross_entropy_backward(scale, mlm_cache)
         d_nsp_logits = None if nsp_cache is None else self.ops.cross_entropy_backward(scale, nsp_cache)
         self.model.backward(d_mlm_logits, d_nsp_logits, cache)
 
     def figures(self, parts: list[MaskedBatch], losses: list[Losses]) -> dict[str, float | None]:
-        """Read the losses and accuracies of the global batch, made of these parts, from the device."""
+        """Read the losses and accuracies of the global batch from the device; parts: its micro-batches."""
         masked, pairs = parts[0].mlm_count, parts[0].nsp_count
         return dict(
             mlm_loss=sum(float(part.mlm) for part in losses),

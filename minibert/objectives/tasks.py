@@ -1,4 +1,4 @@
-"""Fine-tuning: the loss of each kind of task (BERT paper, section 4 and appendix A.5)."""
+"""Fine-tuning: the loss for each kind of task (BERT paper, section 4 and appendix A.5)."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ class TaskTargets(NamedTuple):
     inputs: Any
     """the inputs of the model's `forward`"""
     labels: Any
-    """the labels of the TaskBatch, flat: int32, or for numbers [B, 1] in the model's dtype"""
+    """the labels of the TaskBatch: flat int32 classes, or numbers [B, 1] in the model's dtype"""
     count: int  # type: ignore[assignment]  # shadows a tuple method that is not used here
     """number of labels in the global batch"""
     release: Any
@@ -22,23 +22,23 @@ class TaskTargets(NamedTuple):
 
 
 class TaskLoss(NamedTuple):
-    """The contribution of a batch or micro-batch to the loss."""
+    """The contribution of a batch or micro-batch to the loss, and the model's output."""
 
     total: Any
-    """0-d array: the sum of the losses, divided by the number of labels in the global batch"""
+    """0-d array: the sum of the losses of all labels, divided by the number of labels in the global batch"""
     logits: Any
     """the result of the model's `forward`"""
 
 
 class TaskObjective:
-    """The objective of a TaskModel or FeatureModel: the cross-entropy or, for numbers, the squared error."""
+    """The objective of a TaskModel or FeatureModel: the cross-entropy or, for regression, the squared error."""
 
     def __init__(self, model: TaskModel | FeatureModel) -> None:
         self.model, self.ops = model, model.backend
         self.squared = model.predicts_numbers
 
     def prepare(self, batch: TaskBatch) -> TaskTargets:
-        """Copy inputs and labels to the device.  Raises ValueError for missing labels, or an invalid label or id."""
+        """Copy inputs and labels to the device.  Raises ValueError for missing labels or an invalid id or label."""
         if batch.labels is None:
             raise ValueError(
                 "the batch has no labels, so there is no loss to compute; call the model's forward instead"
@@ -49,7 +49,7 @@ class TaskObjective:
     def losses(
         self, prepared: TaskTargets, dropout_key: DropoutKey | None = None, keep_cache: bool = True
     ) -> tuple[TaskLoss, Cache]:
-        """The TaskLoss, and the cache."""
+        """Compute the loss of a prepared batch; returns the TaskLoss and the cache for the backward pass."""
         logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
         scores, scores_cache = self.model.scores_for_loss(logits, prepared.inputs)
         loss_forward = self.ops.mse_forward if self.squared else self.ops.cross_entropy_forward
@@ -57,12 +57,15 @@ class TaskObjective:
         return TaskLoss(loss, logits), (loss_cache, scores_cache, cache)
 
     def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
-        """Add the gradients of `scale * losses.total` to those of all parameters.  scale: a float, or 0-d array."""
+        """Add the gradient of `scale * losses.total` to the gradients of all parameters.
+
+        scale: a float, or a 0-d array of the backend.
+        """
         loss_cache, scores_cache, cache = cache
         loss_backward = self.ops.mse_backward if self.squared else self.ops.cross_entropy_backward
         d_scores = loss_backward(scale, loss_cache)
         self.model.backward(self.model.scores_for_loss_backward(d_scores, scores_cache), cache)
 
     def figures(self, parts: list[TaskBatch], losses: list[TaskLoss]) -> dict[str, float | None]:
-        """Read the loss of the global batch, made of these parts, from the device."""
+        """Read the loss of the global batch from the device."""
         return {"loss": sum(float(self.ops.numpy(part.total)) for part in losses)}

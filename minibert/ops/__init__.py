@@ -2,12 +2,12 @@
 
 Each op exists once per backend under the same name:
 
-    reference   NumPy: the textbook; it decides what is right.  Read this one first.
-    cpu         Numba: the same mathematics, fused and parallel.
+    reference   NumPy: the readable version, which defines the correct results.  Read this one first.
+    cpu         Numba: the same mathematics in fused, parallel kernels.
     gpu         CuPy, launching hand-written CUDA kernels.
 
-`load_backend(name)` returns one of them as a `Backend`; layers and models call its ops as attributes, regardless
-of the backend.
+`load_backend(name)` returns one of them as a `Backend`; layers and models call its ops as attributes, in the same
+way for every backend.
 """
 
 from minibert.ops.backend import BACKENDS, DEFAULT, OPS, Backend, backend_status, load_backend

@@ -1,4 +1,4 @@
-"""A backend: one table of ops, and the array library in which its arrays live."""
+"""The `Backend` class, a set of ops with their array library, and functions to load backends and check for them."""
 
 import ast
 import importlib
@@ -22,10 +22,11 @@ DEFAULT = "cpu"
 
 @dataclass(frozen=True)
 class Upload:
-    """Host arrays, uploaded as a backend's arrays.
+    """The result of an upload: arrays of a backend, copied from arrays on the host.
 
-    arrays     in the order in which they were given
-    release    call it once nothing more that reads them will be launched: a later upload reuses their memory
+    arrays     the uploaded arrays, in the order in which they were given
+    release    call this once all work that reads the arrays has been launched; a later upload may then reuse their
+               memory
     """
 
     arrays: list
@@ -38,15 +39,20 @@ CANNOT_EMULATE = "the {} backend cannot be emulated, only gpu can; use --backend
 class Backend:
     """The ops of one backend as attributes (`backend.linear_forward(x, weight, bias)`), and its array library.
 
-    name        "reference", "cpu" or "gpu", or any other for one of your own
+    name        "reference", "cpu" or "gpu", or any other name for a backend of your own
     xp          the array library: the module `numpy`, or `cupy` on the GPU
-    borrowed    the ops that its module lacks: the reference's if arrays are NumPy's, otherwise calling them raises
+    borrowed    the names of the ops that the backend's module does not define; with NumPy arrays they are taken from
+                the reference backend, otherwise calling them raises NotImplementedError
 
-    A backend of your own is a module, or any object, with some of the ops: Backend("mine", module).
+    To make a backend of your own, pass a module, or any object, that defines some of the ops: Backend("mine", module).
     """
 
     def __init__(self, name: str, module: ModuleType):
-        """Raises ValueError for half a pair, NotImplementedError if arrays are not NumPy's and ops are missing."""
+        """Collect the ops from `module`.
+
+        Raises ValueError if only one op of a pair is defined, and NotImplementedError if a required op is missing and
+        the array library is not NumPy.
+        """
         self.name = name
         self.xp = getattr(module, "xp", np)
         self.borrowed = tuple(op for op in OPS if not hasattr(module, op))
@@ -71,27 +77,27 @@ class Backend:
         def __getattr__(self, op: str) -> Callable[..., Any]: ...
 
     def has(self, pair: str) -> bool:
-        """Whether that pair of ops can be called, be it the backend's own or the reference's."""
+        """Whether a pair of ops can be called, either the backend's own or the reference's."""
         return self.xp is np or f"{pair}_forward" not in self.borrowed
 
     @property
     def has_half_precision(self) -> bool:
-        """Whether tensors may be float16 and bfloat16."""
+        """Whether the backend supports float16 and bfloat16 tensors."""
         return self.update_scale is not None
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})"
 
     def array(self, host: Any, dtype: DTypeLike | None = None) -> Array:
-        """A NumPy array (or a list) on the host as an array of this backend."""
+        """Convert a NumPy array (or a list) on the host to an array of this backend."""
         return self.xp.asarray(host, dtype=dtype)
 
     def upload(self, arrays: Sequence[np.ndarray]) -> Upload:
-        """Host arrays of int32 as arrays of this backend: all in one copy, which overlaps with computation."""
+        """Upload int32 host arrays to this backend; on the GPU, in a single copy that overlaps with computation."""
         return self._upload(arrays) if self._upload else Upload(list(arrays), lambda: None)
 
     def numpy(self, array: Array) -> np.ndarray:
-        """An array of this backend as a NumPy array on the host."""
+        """Convert an array of this backend to a NumPy array on the host."""
         return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have a `get`
 
 
@@ -100,7 +106,7 @@ def of_reference(op: str) -> Callable:
 
 
 def lacking_ops(name: str) -> list[str]:
-    """The pairs and single ops that a backend's module does not import, found by parsing it without importing it."""
+    """The pairs and single ops that a backend's `__init__.py` does not import, found by parsing that file."""
     path = Path(__file__).parent / name / "__init__.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
@@ -108,7 +114,7 @@ def lacking_ops(name: str) -> list[str]:
 
 
 def lacking(backend: str, op: str) -> Callable:
-    """A placeholder for an op that a backend does not have: calling it raises NotImplementedError."""
+    """A placeholder for an op that a backend does not have; calling it raises NotImplementedError."""
 
     def refuse(*_, **__):
         raise NotImplementedError(f"the {backend} backend does not support {op.partition('_')[0]}; use --backend cpu")
@@ -117,10 +123,10 @@ def lacking(backend: str, op: str) -> Callable:
 
 
 def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = False) -> Backend:
-    """The backend of that name; its modules are imported only when this is called.
+    """Load a backend by name; its modules are not imported until this is called.
 
-    emulate: run the kernels of the gpu backend on the CPU (minibert.emulator): slow, but the same code.
-    tf32: let the gpu backend multiply float32 matrices on tensor cores, with inputs rounded to 11 bits.
+    emulate: run the gpu backend's kernels on the CPU with minibert.emulator, which is slow but runs the same code.
+    tf32: let the gpu backend multiply float32 matrices on tensor cores, with inputs rounded to 11 significant bits.
     Raises ValueError for an unknown name, or for a backend that cannot be emulated; RuntimeError for a backend
     that is not available on this machine.
     """
@@ -141,12 +147,12 @@ def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = Fal
 
 
 def backend_status() -> dict[str, str | None]:
-    """For each backend None if it can be used here, otherwise the reason why not, in one line."""
+    """For each backend, None if it can be used on this machine, otherwise a one-line reason why not."""
     return {name: why_not(name) for name in BACKENDS}
 
 
 def why_not(name: str) -> str | None:
-    """None if the backend can be used here, otherwise the reason, in one line."""
+    """None if the backend can be used on this machine, otherwise a one-line reason why not."""
     if name == "cpu":
         if importlib.util.find_spec("numba") is None:
             return "Numba is not installed: pip install numba"

@@ -1,4 +1,4 @@
-"""NumPy's BLAS: where the library is, how to call its functions, how many threads it uses."""
+"""Find NumPy's BLAS library, call its C functions, and get or set its number of threads."""
 
 import ctypes
 import ctypes.util
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-# How a library decorates its function names, and the width of its integers; `{}` is the plain name, "cblas_sgemm".
-# ILP64 builds (64-bit integers) have 64 in their names.
+# How a library decorates its function names, and the width of its integers in bits; `{}` stands for the plain name,
+# such as "cblas_sgemm".  Builds with 64-bit integers (ILP64) have 64 in their function names.
 NAMES = (("scipy_{}64_", 64), ("{}64_", 64), ("{}_64", 64), ("scipy_{}", 32), ("{}", 32))
 
 
@@ -19,11 +19,11 @@ GET_THREADS, SET_THREADS = "openblas_get_num_threads", "openblas_set_num_threads
 
 
 class Blas:
-    """One BLAS library.
+    """A loaded BLAS library.
 
-    path        of the library file
-    pattern     how its function names are decorated, see NAMES
-    bits        width of its integers, 64 (ILP64) or 32
+    path        the path of the library file
+    pattern     how its function names are decorated; see NAMES
+    bits        the width of its integers in bits: 64 (ILP64) or 32
     """
 
     def __init__(self, path: str):
@@ -35,19 +35,19 @@ class Blas:
         raise OSError(f"{path} has no C interface to BLAS")
 
     def has(self, name: str) -> bool:
-        """Whether the library has a function of this name, "cblas_sgemm"."""
+        """Whether the library has a function of this name; names are undecorated, such as "cblas_sgemm"."""
         return hasattr(self.loaded, self.pattern.format(name))
 
     def function(self, name: str) -> Any:
-        """One of the library's functions, to be called from Python."""
+        """One of the library's functions, callable from Python."""
         return getattr(self.loaded, self.pattern.format(name))
 
     def address(self, name: str) -> int:
-        """The address of a function."""
+        """The memory address of one of the library's functions."""
         return ctypes.cast(self.function(name), ctypes.c_void_p).value or 0
 
     def threads(self, wanted: int | None = None) -> int | None:
-        """The number of threads that products called by NumPy use, set first if `wanted` is given; None if unknown."""
+        """The library's number of threads, which is first set to `wanted` if that is given; None if unknown."""
         if not self.has(GET_THREADS):
             return None
         if wanted is not None:
@@ -55,7 +55,7 @@ class Blas:
         return self.function(GET_THREADS)()
 
     def kernels_for(self) -> str | None:
-        """The processor whose kernels OpenBLAS has chosen, such as "Haswell"; None for other libraries."""
+        """The processor type for which OpenBLAS has selected its kernels, such as "Haswell"; None if not OpenBLAS."""
         if not self.has("openblas_get_corename"):
             return None
         name = self.function("openblas_get_corename")
@@ -64,7 +64,7 @@ class Blas:
 
 
 def candidates() -> Iterator[str]:
-    """Paths of libraries that may be a BLAS: NumPy's own first, then the system's."""
+    """Paths of possible BLAS libraries: only MINIBERT_BLAS if it is set, otherwise NumPy's own, then the system's."""
     if "MINIBERT_BLAS" in os.environ:
         yield os.environ["MINIBERT_BLAS"]
         return
@@ -79,7 +79,7 @@ def candidates() -> Iterator[str]:
 
 
 def find_blas() -> Blas:
-    """The first candidate that has a C interface.  Raises OSError if there is none."""
+    """The first candidate library with a C interface to BLAS.  Raises OSError if there is none."""
     reasons = []
     for path in candidates():
         try:

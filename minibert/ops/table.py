@@ -1,7 +1,7 @@
-"""The table of ops, one row each: the op's name, and what it takes to check and measure it.
+"""The table of ops, with one row per op: its name, and the information needed to check and measure it.
 
-To add an op, write `x_forward` and `x_backward` in reference/, cpu/ and gpu/, a row here, and in examples.py the
-arguments that its gradients are checked on.
+To add an op, write `x_forward` and `x_backward` in reference/, cpu/ and gpu/, add a row to this table, and add the
+arguments for its gradient check to examples.py.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,29 +14,32 @@ from minibert.ops.dropout import Dropout
 from minibert.ops.examples import Example
 from minibert.ops.optimizer import AdamWStep
 
-# the arguments of warm-up calls: float32, eight by eight
+# the arrays for warm-up calls: float32 [8, 8] and [8]; int32 ids [8] and the cu_seqlens of one sequence of eight tokens
 X, ROW = np.ones((8, 8), np.float32), np.ones(8, np.float32)
 IDS, WHOLE = np.zeros(8, np.int32), np.array([0, 8], np.int32)
 
 
 @dataclass(frozen=True)
 class Op:
-    """One op.
+    """The description of one op.
 
-    name            a pair is called name_forward and name_backward
+    name            the op's name; the two functions of a pair are name_forward and name_backward
     examples        the arguments for its gradient check; None for an op without a gradient
     pair            False for an op without a gradient
     on_every_gpu    False if a GPU backend may lack it
     loss            True if the result is a loss, which stays in float32 when activations are 16-bit
-    activations     how many of its gradients, counted from the first, are those of activations; None for all
-    products        the FLOPs of its matrix products, from its arguments by name: a product of [n, k] and [k, m]
-                    takes 2 n k m; None if it has no matrix products
-    backward        the backward pass's products, as a multiple of the forward pass's
-    operations      other arithmetic, forward and backward: operations per element of the larger of input and
-                    output, counted in the reference's formulas, with exp, erf, tanh and sqrt as one each (rough)
-    rows_moved      for ops that touch a few rows of a large table, forward and backward: how many rows are moved per
-                    row of the result, or of its gradient
-    warm_up         the arguments of a small call that compiles what a training step needs; None for other ops
+    activations     how many of the op's gradients, counted from the first, are gradients of activations rather than
+                    of parameters; None for all
+    products        a function that takes the arguments by name and returns the FLOPs of the forward pass's matrix
+                    products, where a product of [n, k] and [k, m] takes 2 n k m; None if there are no matrix products
+    backward        the FLOPs of the backward pass's matrix products, as a multiple of the forward pass's
+    operations      all other arithmetic, in the forward and in the backward pass: approximate number of operations per
+                    element of the input or output, whichever is larger, counted in the reference's formulas, with exp,
+                    erf, tanh and sqrt as one operation each
+    rows_moved      for ops that access a few rows of a large table: how many rows the forward pass moves per row of
+                    the result, and the backward pass per row of the result's gradient
+    warm_up         a function that returns the arguments of a small call, which compiles the kernels that a training
+                    step needs; None for ops that a training step does not need
     """
 
     name: str
@@ -58,7 +61,10 @@ def products_of_linear(arguments: Mapping) -> float:
 
 
 def products_of_attention(arguments: Mapping) -> float:
-    """scores = q @ k.T and context = p @ v, for each sequence: 2 Tq Tk D each in each of the A heads, A D = H."""
+    """The FLOPs of attention's products, scores = q @ k.T and context = p @ v: 4 Tq Tk H for each sequence.
+
+    Each of the two products takes 2 Tq Tk D in each of the A heads, and A D = H.
+    """
     queries, keys = np.diff(arguments["cu_seqlens_q"]), np.diff(arguments["cu_seqlens_k"])  # [B] both
     return 4.0 * arguments["key"].shape[1] * float(np.dot(queries.astype(float), keys))
 
@@ -69,14 +75,14 @@ def arguments_of_adamw() -> tuple:
 
 
 TABLE = (
-    # d_x = d_y @ weight and d_weight = d_y.T @ x: two products, against one in the forward pass
+    # backward, two products, d_x = d_y @ weight and d_weight = d_y.T @ x; forward, one
     Op(
         "linear", examples.linear, activations=1, products=products_of_linear, backward=2.0, warm_up=lambda: (X, X, ROW)
     ),
     # forward, three rows are read and their sum is written; backward, one is read and added to rows of three tables
     Op("embedding", examples.embedding, activations=0, rows_moved=(4, 7), warm_up=lambda: (IDS, IDS, IDS, X, X, X)),
     Op("layernorm", examples.layernorm, activations=1, operations=(8, 11)),
-    # with the residual and dropout
+    # these counts include the residual addition and dropout
     Op(
         "add_layernorm",
         examples.add_layernorm,
@@ -88,7 +94,7 @@ TABLE = (
     Op("gelu_tanh", examples.activation, operations=(9, 15)),
     Op("tanh", examples.activation, operations=(1, 3), warm_up=lambda: (X,)),
     Op("dropout", examples.dropout, operations=(1, 1), warm_up=lambda: (X, Dropout(0.5, (0, 0), 0, IDS, IDS))),
-    # five products, against two: scores (recomputed, since they were not kept), d_p, d_v, d_q, d_k
+    # backward, five products: scores (recomputed, since they were not stored), d_p, d_v, d_q, d_k; forward, two
     Op(
         "attention",
         examples.attention,
@@ -116,7 +122,7 @@ FOR_HALF_PRECISION = ("update_scale",)  # only in backends with 16-bit dtypes
 
 
 def row_of(name: str) -> tuple[Op | None, int]:
-    """The row of an op, and 1 if the name is that of its backward pass, else 0; (None, 0) for an unknown name."""
+    """The table row for a function name, and 1 if that is a backward pass, otherwise 0; (None, 0) if it is unknown."""
     for way, ending in enumerate(("_forward", "_backward")):
         if name.endswith(ending) and name.removesuffix(ending) in PAIRS:
             return BY_NAME[name.removesuffix(ending)], way

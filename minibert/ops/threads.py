@@ -1,12 +1,12 @@
-"""The number of threads that ops use, the same for Numba and for NumPy's BLAS."""
+"""Set the number of threads that ops use, in both Numba and NumPy's BLAS."""
 
 from minibert.ops.blas import find_blas
 
 
 def use_threads(count: int | None) -> None:
-    """Let the ops of all backends on this processor use `count` threads from now on; None leaves everything as it is.
+    """Make the ops of the CPU-based backends use `count` threads from now on; None changes nothing.
 
-    Raises ValueError for a count below 1, or above what Numba was started with.
+    Raises ValueError for a count below 1, or above the number of threads that Numba was started with.
     """
     if count is None:
         return

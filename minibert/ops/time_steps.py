@@ -1,4 +1,4 @@
-"""Ragged sequences by time step, for ops that process them token by token.  Shared by all backends."""
+"""Group the tokens of ragged sequences by time step, for ops in any backend that process sequences token by token."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def time_steps(cu_seqlens: Any, reverse: bool = False) -> list[np.ndarray]:
-    """The rows of each time step: the first tokens of all sequences, then the second ones, and so on.
+    """The row indices of each time step: the first tokens of all sequences, then the second tokens, and so on.
 
-    cu_seqlens integers [B + 1], no sequence empty; reverse: from each sequence's last token to its first.
-    Returns T arrays int64 [alive]: the longest sequences come first, so that those that continue in the next step are
-    the first ones of this step.  Raises ValueError for an empty sequence.
+    cu_seqlens: integers [B + 1], with no empty sequence; reverse: go from each sequence's last token to its first.
+    Returns T int64 arrays [alive], with the longest sequences first, so that the sequences that continue into the
+    next step are at the front of this step's array.  Raises ValueError for an empty sequence.
     """
     cu_seqlens = np.asarray(cu_seqlens).astype(np.int64)
     lengths = np.diff(cu_seqlens)  # [B]

@@ -1,1 +1,1 @@
-"""Pictures of what a BERT does, for the lessons and for the reader's own runs."""
+"""Plots that show what a BERT does, for the lessons and for the reader's own models."""

@@ -1,4 +1,4 @@
-"""Attention: one head as a matrix, all heads as small matrices, and a page that can be opened in a browser."""
+"""Pictures of attention: a plot with one matrix per head, an interactive web page, and a view for notebooks."""
 
 import html
 import json
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_TOKENS = 128  # the most tokens that a picture can show
+MOST_TOKENS = 128  # the maximum number of tokens in a picture
 
 
 def look(model: Bert | BertForPreTraining, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndarray]:
-    """The tokens of a text, and how much each token attends to every other, float64 [L, A, T, T].
+    """The tokens of a text, and the attention probabilities between all pairs of tokens, float64 [L, A, T, T].
 
-    Raises ValueError for a text that is too long for the model or for a picture.
+    Raises ValueError if the text is too long for the model or for a picture.
     """
     encoding = tokenizer.encode(text)
     longest = min(model.config.max_position_embeddings, MOST_TOKENS)
@@ -36,7 +36,10 @@ def look(model: Bert | BertForPreTraining, tokenizer: Tokenizer, text: str) -> t
 
 
 def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = "") -> "Figure":
-    """A matplotlib figure of every head of every layer; probabilities: [L, A, T, T]."""
+    """Plot the attention matrix of every head in every layer; returns a matplotlib figure.
+
+    probabilities: [L, A, T, T].
+    """
     layers, heads = probabilities.shape[:2]
     made, axes = figure(
         layers, heads, width=min(1.2 + 3.1 * heads, 12), height=min(0.9 + 2.9 * layers, 12), squeeze=False
@@ -50,7 +53,7 @@ def plot_heads(tokens: list[str], probabilities: np.ndarray, title: str = "") ->
 
 
 def draw(axes: "Axes", tokens: list[str], matrix: np.ndarray, title: str) -> None:
-    """Draw one head, with queries as rows and keys as columns."""
+    """Draw the attention matrix of one head, with queries as rows and keys as columns."""
     axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=max(matrix.max(), 1e-9))
     axes.set_title(title)
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
@@ -62,18 +65,18 @@ PAGE = Path(__file__).with_name("attention.html")
 
 
 def attention_page(tokens: list[str], probabilities: np.ndarray, title: str) -> str:
-    """A self-contained HTML page, on which the reader chooses a layer and a head, and points at a token.
+    """A self-contained HTML page that shows the attention of a chosen token in a chosen layer and head.
 
     probabilities: [L, A, T, T].
     """
     data = {"tokens": tokens, "weights": np.round(probabilities, 3).tolist()}
-    text = json.dumps(data, ensure_ascii=True).replace("</", "<\\/")  # inside <script>, no data may end the element
+    text = json.dumps(data, ensure_ascii=True).replace("</", "<\\/")  # so that no token can close the <script> element
     page = PAGE.read_text(encoding="utf-8")
     return page.replace("@TITLE@", html.escape(title)).replace("@DATA@", text)
 
 
 class AttentionView:
-    """An interactive view for notebooks; `plot_heads` makes pictures for pages that cannot show this view."""
+    """An interactive view of attention for notebooks; use `plot_heads` where only static pictures can be shown."""
 
     def __init__(self, tokens: list[str], probabilities: np.ndarray, title: str):
         self.page, self.height = attention_page(tokens, probabilities, title), 230 + 28 * len(tokens)
@@ -85,7 +88,7 @@ class AttentionView:
         return self.text
 
     def _repr_html_(self) -> str:
-        # a notebook whose cells have not run shows no <iframe> and applies no <style>, and only then shows the line
+        # until its cells are run, a notebook shows no <iframe> and applies no <style>; only then is the text visible
         return (
             f'<div class="not-run">{html.escape(self.text)}. Run this cell to see them.</div>'
             "<style>.not-run {display: none}</style>"

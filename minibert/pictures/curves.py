@@ -1,4 +1,4 @@
-"""The curves of several training runs in one plot."""
+"""Plot the loss curves of several training runs in one figure."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def read_losses(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps and masked-language losses of a training run.
+    """The step numbers and masked-language-model losses of a training run.
 
-    path: a run's metrics.jsonl, or a stored curve, a .json file with "steps" and "losses".
+    path: a run's metrics.jsonl, or a stored curve, which is a .json file with the keys "steps" and "losses".
     """
     path = Path(path)
     if path.suffix == ".json":
@@ -28,7 +28,7 @@ def read_losses(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:
-    """The running mean of the values, over shorter windows at both ends."""
+    """The centred moving average of `values` over `window` values, with shorter windows at both ends."""
     kernel = np.ones(min(window, len(values)))
     return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
 
@@ -39,9 +39,10 @@ def plot_losses(
     window: int = 1,
     levels: dict[str, float] | None = None,
 ) -> "Figure":
-    """Plot losses over steps; curves: name -> (steps, losses); levels: name -> a loss to draw as a dashed line.
+    """Plot losses against steps; returns a matplotlib figure.
 
-    Returns a matplotlib figure.
+    curves: name -> (steps, losses); window: the number of steps to average over; levels: name -> a loss to mark with a
+    horizontal line.
     """
     made, axes = figure(width=7.5, height=3.6)
     with style():
@@ -52,5 +53,5 @@ def plot_losses(
         axes.set_xlabel("step")
         axes.set_ylabel("loss, nats")
         axes.set_title(title)
-        axes.legend(fontsize=8, frameon=True, facecolor="white", edgecolor="none", framealpha=1)  # over the lines
+        axes.legend(fontsize=8, frameon=True, facecolor="white", edgecolor="none", framealpha=1)  # over the curves
     return made

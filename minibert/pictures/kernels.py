@@ -1,4 +1,4 @@
-"""Pictures of what the threads of a kernel read and write, from the emulator's trace."""
+"""Plots of the memory that a kernel's threads read and write, from the emulator's trace."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = None, most: int = 64) -> "Figure":
-    """Plot a dot for each element that a thread read or wrote, with threads upwards and memory to the right.
+    """Plot a dot for each element that a thread read or wrote, with threads on the y-axis and elements on the x-axis.
 
-    accesses: from `Kernel.trace`; names: labels of arrays, by an array's number or the name of a shared array; most:
-    the largest number of elements to show of an array.  Returns a matplotlib figure.
+    accesses: the result of `Kernel.trace`; names: labels for arrays, keyed by an array's number or by the name of a
+    shared array; most: the maximum number of elements to show per array.  Returns a matplotlib figure.
     """
     arrays = list(dict.fromkeys((a.space, a.array) for a in accesses))
     made, axes = figure(1, len(arrays), width=min(2 + 3.2 * len(arrays), 12), height=3.6, squeeze=False)
@@ -43,6 +43,6 @@ def plot_accesses(accesses: Sequence[Access], title: str, names: dict | None = N
 
 
 def number(access: Access, accesses: Sequence[Access]) -> int:
-    """The number of the accessing thread in the whole one-dimensional grid."""
+    """The index of the accessing thread within the whole grid, which must be one-dimensional."""
     threads = max(a.thread[0] for a in accesses) + 1
     return access.block[0] * threads + access.thread[0]

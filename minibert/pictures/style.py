@@ -1,4 +1,4 @@
-"""The style of all pictures: colours that everyone can distinguish, and sizes that are readable on a web page."""
+"""The style of all plots: colours suitable for colour-blind readers, and sizes that are legible on a web page."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito 2008: eight colours for all kinds of colour vision
+# Okabe and Ito 2008: eight colours that can be distinguished with any kind of colour vision
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000",
 )  # fmt: skip
 COLOURS = BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, BLACK
-SEQUENTIAL = "cividis"  # from dark blue to yellow, and perceptually uniform for colour-blind readers, too
+SEQUENTIAL = "cividis"  # dark blue to yellow; perceptually uniform, also for colour-blind readers
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """A context manager that applies these settings to matplotlib inside the block."""
+    """A context manager that applies minibert's plot style to matplotlib within the block."""
     import matplotlib
     from cycler import cycler
 
@@ -40,7 +40,7 @@ def style() -> Iterator[None]:
 def figure(
     rows: int = 1, columns: int = 1, width: float = 8, height: float = 3.5, **options: Any
 ) -> tuple["Figure", Any]:
-    """A figure and its axes, made with `style`, without a window.  Sizes are in inches."""
+    """A new figure in minibert's plot style, and its axes; it opens no window.  width, height: in inches."""
     from matplotlib.figure import Figure
 
     with style():

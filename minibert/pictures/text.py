@@ -1,4 +1,4 @@
-"""Sentences as pictures: which tokens are masked, which rows are read, and which words are neighbours."""
+"""Plots of text: the masking of a sentence, word vectors in two dimensions, and the shapes of a model's tensors."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ FACES = {KEPT: "0.93", MASKED: ORANGE, RANDOM: RED, SAME: GREEN}
 def plot_masking(
     tokens: Sequence[str], seen: Sequence[str], chosen: Sequence[bool], title: str, wide: int = 12
 ) -> "Figure":
-    """Plot a sentence before masking in small print, and the tokens that the model sees in boxes.
+    """Plot the tokens that the model sees, in boxes, with the original below each token chosen for prediction.
 
     tokens: the original pieces; seen: the pieces that the model sees; chosen: whether each piece is to be predicted;
-    wide: the number of pieces in a line.
+    wide: the number of pieces per line.
     Returns a matplotlib figure.
     """
     lines = -(-len(tokens) // wide)
@@ -55,9 +55,9 @@ def kind(token: str, shown: str, chosen: bool) -> str:
 
 
 def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[int], title: str) -> "Figure":
-    """Plot words on the plane of the vectors' two strongest directions; groups: a number for each word's colour.
+    """Plot words by the first two principal components of their vectors; returns a matplotlib figure.
 
-    Returns a matplotlib figure.
+    groups: a number for each word, which determines its colour.
     """
     centred = vectors - vectors.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
@@ -67,11 +67,11 @@ def plot_neighbours(words: Sequence[str], vectors: np.ndarray, groups: Sequence[
     made, axes = figure(width=7, height=4.6)
     with style():
         axes.scatter(x, y, s=16, c=colours)
-        axes.margins(0.12)  # space for words
+        axes.margins(0.12)  # leaves room for the words at the edges
         axes.set_title(title)
         axes.set_xlabel(f"first direction (both together: {kept:.0%} of the variance)")
         axes.set_ylabel("second direction")
-        made.draw_without_rendering()  # from here on every offset is known in points of the screen
+        made.draw_without_rendering()  # fixes the layout, so that text boxes can be measured
         taken = []
         for word, a, b, colour in zip(words, x, y, colours, strict=True):
             taken.append(label(axes, word, (a, b), colour, taken))
@@ -82,7 +82,10 @@ OFFSETS = [(right, up) for up in (-3, 5, -11, 16, -22, 27, -33, 38, -44) for rig
 
 
 def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, taken: list) -> "Bbox":
-    """Write the word beside its point, at the first of OFFSETS that is free; returns the box that the word takes."""
+    """Write a word beside its point, at the first of OFFSETS that is free; returns the word's bounding box.
+
+    taken: the bounding boxes of the words already written.
+    """
     look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": colour}
     for offset in OFFSETS:
         text = axes.annotate(word, point, offset, ha="left" if offset[0] > 0 else "right", **look)
@@ -90,13 +93,16 @@ def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, take
         if not any(box.overlaps(other) for other in taken) or offset == OFFSETS[-1]:
             break
         text.remove()
-    if abs(offset[1]) > 12:  # the label is so far away that a line must show which point it belongs to
+    if abs(offset[1]) > 12:  # far from its point, so draw a line between them
         axes.annotate("", point, offset, textcoords="offset points", arrowprops={"arrowstyle": "-", "color": colour})
     return box
 
 
 def plot_shapes(stages: Sequence[tuple[str, str]], title: str) -> "Figure":
-    """Plot the flow of shapes, with a box for each stage (operation, shape after it), left to right in two lines."""
+    """Plot how a tensor's shape changes through a model; returns a matplotlib figure.
+
+    stages: pairs (operation, shape of its output), each drawn as a box, left to right in two lines.
+    """
     half = -(-len(stages) // 2)
     made, axes = figure(width=10.5, height=3.1)
     with style():

@@ -1,1 +1,1 @@
-"""Tasks: data in standard formats, standard metrics, fine-tuning, and features."""
+"""Fine-tuning tasks: reading data in standard formats, encoding it as features, fine-tuning, metrics and prediction."""

@@ -1,7 +1,7 @@
-"""Codecs, one for each kind of task: from examples to features, and from a model's scores back to answers.
+"""Codecs, one for each kind of task, which encode examples as features and decode a model's scores as answers.
 
-A codec knows the classes, the maximum length of a sequence, and where in an example a feature lies; it knows nothing
-about models.
+A codec knows the classes, the maximum sequence length, and which part of an example each feature covers; it is
+independent of the model.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
 from minibert.text import Tokenizer
 from minibert.text.tokenizer import longest_first
 
-LEAST_CONTEXT = 8  # the fewest context tokens that a long question must leave room for
+LEAST_CONTEXT = 8  # the minimum number of context tokens; a question that would leave room for fewer is truncated
 
 
 @dataclass(frozen=True)
@@ -25,37 +25,37 @@ class Prediction:
     """A model's prediction for one example."""
 
     answer: Any
-    """a class, a number, a tuple of labels, a text ("" for no answer), or the number of an ending"""
+    """depending on the task: a class, a number, a tuple of labels, a text ("" for no answer), or an ending's index"""
     probability: float | None = None
-    """the model's probability of the answer, averaged over words; None for numbers"""
+    """the model's probability for the answer, averaged over the words for a tuple of labels; None for a number"""
     others: list = field(default_factory=list)
-    """(answer, probability) of further answers, most likely first"""
+    """alternative answers as pairs (answer, probability), most likely first"""
 
 
 class Codec:
-    """Base class of the codecs."""
+    """The base class of all codecs."""
 
     def __init__(self, tokenizer: Tokenizer, labels: Sequence[str], max_length: int) -> None:
         self.tokenizer, self.labels, self.max_length = tokenizer, tuple(labels), max_length
         self.number = {label: number for number, label in enumerate(self.labels)}
 
     def encode(self, examples: Sequence) -> list[Feature]:
-        """All features, in the order of the examples.  Raises ValueError for an unknown label."""
+        """The features of all examples, in the order of the examples.  Raises ValueError for an unknown label."""
         return [feature for number, example in enumerate(examples) for feature in self.features(example, number)]
 
     def features(self, example: Any, number: int) -> list[Feature]:
         raise NotImplementedError
 
     def truth(self, example: Any) -> Any:
-        """The correct answer in the form that the metrics take."""
+        """The correct answer for an example, in the form that the metrics expect."""
         return example.label
 
     def decode(self, examples: Sequence, features: Sequence[Feature], logits: Sequence[np.ndarray]) -> list[Prediction]:
-        """The answers to the examples.  logits: for each feature, the rows that `Feature.rows` names."""
+        """The predictions for the examples.  logits: for each feature, the model's scores for its `rows`."""
         return [self.answer(scores[0]) for scores in logits]
 
     def answer(self, scores: np.ndarray) -> Prediction:
-        """The prediction from the scores [classes] of all classes."""
+        """The prediction for one example, from the scores [classes] of all classes."""
         shares, order = softmax(scores.astype(np.float64)), np.argsort(-scores, kind="stable")
         ranked = [(self.labels[number], float(shares[number])) for number in order]
         return Prediction(*ranked[0], ranked[1:])
@@ -69,7 +69,7 @@ class Codec:
         return self.number[label]
 
     def pair(self, first: str, second: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """The sequence of one or two texts, of which the longer is truncated if they do not fit."""
+        """The token ids and segment ids of a text or a pair; in a pair, the longer text is truncated first."""
         one = self.tokenizer.tokenize_ids(first)
         two = None if second is None else self.tokenizer.tokenize_ids(second)
         budget = self.max_length - (2 if two is None else 3)
@@ -78,7 +78,7 @@ class Codec:
 
 
 class SentenceCodec(Codec):
-    """The codec for classes of sentences and pairs."""
+    """The codec for classifying sentences and sentence pairs."""
 
     def features(self, example: SentenceExample, number: int) -> list[Feature]:
         labels = None
@@ -88,7 +88,7 @@ class SentenceCodec(Codec):
 
 
 class RegressionCodec(Codec):
-    """The codec for numbers that describe sentences and pairs."""
+    """The codec for predicting a number for a sentence or sentence pair."""
 
     def features(self, example: SentenceExample, number: int) -> list[Feature]:
         labels = None if example.label is None else np.array([example.label], np.float32)
@@ -99,9 +99,9 @@ class RegressionCodec(Codec):
 
 
 class WordsCodec(Codec):
-    """The codec for labels of words, each word represented by its first piece (paper, section 5.3).
+    """The codec for labelling words, each represented by its first piece (BERT paper, section 5.3).
 
-    A sentence that is too long is cut between words into several features.
+    A sentence that is too long is split between words into several features.
     """
 
     def features(self, example: WordsExample, number: int) -> list[Feature]:
@@ -138,11 +138,12 @@ class WordsCodec(Codec):
 
 
 class SpanCodec(Codec):
-    """The codec for answers in texts, as in the paper's sections 4.2 and 4.3.
+    """The codec for questions whose answer is a span of a text (BERT paper, sections 4.2 and 4.3).
 
-    A text that is too long is read in windows, each `stride` tokens after the previous one.  The answer is the
-    span with the highest sum of scores, as first and as last token, over all windows.  If texts may have no answer,
-    "no answer" is scored at [CLS], and wins if its score exceeds the best span's by more than `null_threshold`.
+    A text that is too long is read in overlapping windows, each of which starts `stride` tokens after the previous one.
+    A span's score is the sum of its first token's score as a start and its last token's score as an end; the answer is
+    the span with the highest score in any window.  If texts may have no answer, "no answer" is scored at [CLS] and is
+    chosen if its score exceeds the best span's score by more than `null_threshold`.
     """
 
     def __init__(
@@ -184,7 +185,7 @@ class SpanCodec(Codec):
 
     @staticmethod
     def answer_tokens(example: SpanExample, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-        """The first and last token of the first answer; None if there is no answer, or if the answer has no token."""
+        """The indices of the first answer's first and last tokens; None if there is no answer or it covers no token."""
         if not example.answers:
             return None
         answer = example.answers[0]
@@ -201,7 +202,7 @@ class SpanCodec(Codec):
     def decode(
         self, examples: Sequence[SpanExample], features: Sequence[Feature], logits: Sequence[np.ndarray]
     ) -> list[Prediction]:
-        spans: list[list[tuple[float, int, int]]] = [[] for _ in examples]  # score, first and last character
+        spans: list[list[tuple[float, int, int]]] = [[] for _ in examples]  # score, start character, end character
         none = [np.inf] * len(examples)
         for feature, scores in zip(features, logits, strict=True):
             spans[feature.example] += self.best_spans(feature, scores)
@@ -212,12 +213,15 @@ class SpanCodec(Codec):
         ]
 
     def best_spans(self, feature: Feature, scores: np.ndarray) -> list[tuple[float, int, int]]:
-        """The best spans of one window, whose scores are [T, 2]."""
+        """The best spans in one window, as tuples (score, start character, end character).
+
+        scores [T, 2]: each token's scores as the first and as the last token of the answer.
+        """
         before, offsets = feature.location
         first, last = scores[before : before + len(offsets)].T.astype(np.float64)  # [C] each, of the context's tokens
         if not len(first):
             return []
-        pairs = np.full((len(first), self.longest), -np.inf)  # [C, longest], by first token and length
+        pairs = np.full((len(first), self.longest), -np.inf)  # [C, longest], indexed by first token and length - 1
         for more in range(min(self.longest, len(first))):
             pairs[: len(first) - more, more] = first[: len(first) - more] + last[more:]
         order = np.argsort(-pairs, axis=None, kind="stable")[: self.best]
@@ -228,7 +232,10 @@ class SpanCodec(Codec):
         return found
 
     def choose(self, example: SpanExample, spans: list[tuple[float, int, int]], nothing: float) -> Prediction:
-        """The best answer among the spans of all windows and "no answer"."""
+        """The prediction for one example, from the spans of all windows and, if allowed, "no answer".
+
+        nothing: the score of "no answer".
+        """
         texts: dict[str, float] = {}
         for score, begin, end in spans:
             texts.setdefault(example.context[begin:end], score)
@@ -242,7 +249,10 @@ class SpanCodec(Codec):
 
 
 class ChoiceCodec(Codec):
-    """The codec for choices: each ending is read after the text; all compete in one softmax (paper, section 4.4)."""
+    """The codec for multiple choice (BERT paper, section 4.4).
+
+    Each ending forms a pair with the text, and a softmax over the scores of all endings gives their probabilities.
+    """
 
     def features(self, example: ChoiceExample, number: int) -> list[Feature]:
         sequences = tuple(self.pair(example.text, ending) for ending in example.endings)
@@ -266,9 +276,10 @@ CODECS = {
 
 
 def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tuple[str, ...]:
-    """The classes of a task: the classes that the task names, or the sorted classes of the examples.
+    """The classes of a task: those that the task defines, or otherwise the sorted labels of the examples, "O" first.
 
-    Raises ValueError if an example has no class, or if all examples have the same class.
+    Returns () for spans and choices, and ("value",) for regression.  If the labels are taken from the examples, raises
+    ValueError if an example has no label, or if all have the same label.
     """
     if kind in (SPAN, CHOICE):
         return ()

@@ -8,7 +8,7 @@ from minibert.models.features import LAST_FOUR
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import SENTENCE, TOKENS, task_info
 
-WIDE = 384  # models of a smaller hidden size learn at a higher rate (Turc et al. 2019, section 3: up to 3e-4)
+WIDE = 384  # models with a smaller hidden size use a higher learning rate (Turc et al. 2019, section 3: up to 3e-4)
 RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
 
 

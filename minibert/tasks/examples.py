@@ -1,30 +1,30 @@
-"""Examples: the content of a line, a sentence or a question in a task's file, before tokenization."""
+"""The kinds of examples that task files contain, before tokenization."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class SentenceExample:
-    """A sentence, or a pair of sentences, with one label."""
+    """A sentence or a sentence pair, with one label."""
 
     text: str
     pair: str | None = None
     """the second sentence of a pair"""
     label: str | float | None = None
-    """the name of a class, or a number to predict; None if the label is not known"""
+    """the name of a class, or the number to predict; None if unknown"""
     where: str | None = field(default=None, compare=False)
     """the file and line that the example was read from"""
 
 
 @dataclass(frozen=True)
 class WordsExample:
-    """The words of a sentence, with one label each."""
+    """The words of a sentence, with one label for each word."""
 
     words: tuple[str, ...]
     labels: tuple[str, ...] | None = None
-    """one label for each word; None if the labels are not known"""
+    """one label for each word; None if unknown"""
     where: str | None = field(default=None, compare=False)
-    """the file and line of the first word"""
+    """the file, and the line of the sentence's first word"""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class SpanExample:
     question: str
     context: str
     answers: tuple[Answer, ...] = ()
-    """several answers if several people answered; none if the context has no answer or the answer is not known"""
+    """more than one if several people answered; empty if the context has no answer or the answer is unknown"""
 
 
 @dataclass(frozen=True)
 class ChoiceExample:
-    """The beginning of a text, and several endings, one of which is correct."""
+    """The beginning of a text and several possible endings, one of which is correct."""
 
     text: str
     endings: tuple[str, ...]
     label: int | None = None
-    """the number of the correct ending, from 0; None if it is not known"""
+    """the index of the correct ending, counted from 0; None if unknown"""

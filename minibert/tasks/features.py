@@ -1,4 +1,4 @@
-"""Features: examples as the token ids that a model reads, and batches of features."""
+"""Features, which represent examples as token ids for the model, and batches of features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,19 @@ from minibert.text import Tokenizer
 
 @dataclass(frozen=True, eq=False)
 class Feature:
-    """The model input for one example, or for a part of an example that is short enough."""
+    """The model input for one example, or for one part of an example that is too long for a single sequence."""
 
     sequences: tuple[tuple[np.ndarray, np.ndarray], ...]
-    """(token ids, segment ids), int32 [T] each: one sequence, or one for each candidate of a choice"""
+    """pairs (token ids, segment ids), int32 [T] each: one pair or, for multiple choice, one per ending"""
     rows: np.ndarray
-    """int32, the tokens that the output layer reads, numbered across all sequences"""
+    """int32, the indices of the tokens that the output layer reads, counted across all sequences of the feature"""
     labels: np.ndarray | None
-    """the targets (see TaskBatch), one or more labels; None if the labels are not known"""
+    """the targets, one or more labels in the form that TaskBatch expects; None if unknown"""
     example: int
-    """the number of the example"""
+    """the index of the example that the feature belongs to"""
     location: Any = None
-    """the place of the feature in the example: the words that the rows stand for, or the offsets of the tokens"""
+    """the part of the example that the feature covers: for words, the range (begin, end) of word indices; for spans,
+    the number of tokens before the context, and the character offsets of the context's tokens; otherwise None"""
 
     @property
     def tokens(self) -> int:
@@ -32,10 +33,10 @@ class Feature:
 
 
 def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = None) -> TaskBatch:
-    """The batch of the concatenated features.
+    """Concatenate features into a batch.
 
-    first: the number of the first feature in the global batch; count: the number of labels in the global batch, if
-    the global batch is larger.
+    first: the index of the first feature within the global batch; count: the number of labels in the global batch, by
+    default that of these features.
     """
     token_ids, segment_ids = zip(*(pair for feature in features for pair in feature.sequences), strict=True)
     choices = len(features[0].sequences)
@@ -51,7 +52,7 @@ def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = 
 
 
 def label_count(features: Sequence[Feature]) -> int:
-    """The number of labels that the features have, or 1 if they have none."""
+    """The total number of labels of the features, or 1 if they have none."""
     return max(sum(0 if feature.labels is None else len(feature.labels) for feature in features), 1)
 
 
@@ -60,7 +61,7 @@ def as_int32(values: Any) -> np.ndarray:
 
 
 def sequence(tokenizer: Tokenizer, first: list[int], second: list[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The token ids and segment ids of [CLS] first [SEP], or of [CLS] first [SEP] second [SEP]."""
+    """The token ids and segment ids of the sequence [CLS] first [SEP] or [CLS] first [SEP] second [SEP]."""
     ids = [tokenizer.cls_id, *first, tokenizer.sep_id]
     segments = [0] * len(ids)
     if second is not None:

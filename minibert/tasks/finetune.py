@@ -1,4 +1,4 @@
-"""`minibert finetune`: from a pre-trained model and a task's data to a folder with a model for that task."""
+"""`minibert finetune`: fine-tune a pre-trained model on a task, and save the resulting model in a folder."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
 from minibert.training.memory import keep_freed_memory
 from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
 
-SPLIT_SEED = 1810  # seed of the choice of held-out examples, which is the same for all seeds of training
+SPLIT_SEED = 1810  # seed for choosing held-out examples; the choice is the same for all training seeds
 log = logging.getLogger("minibert")
 
 
@@ -48,13 +48,13 @@ class Result:
 
     folder: Path
     scores: dict[str, float]
-    """the scores of the best seed on the dev set"""
+    """the dev-set scores of the best seed, by metric"""
     all_scores: tuple[dict[str, float], ...]
-    """the scores of each seed"""
+    """the dev-set scores of each seed, by metric"""
     seconds: float
-    """seconds of training and evaluation, for all seeds together"""
+    """the total time for training and evaluating with all seeds, in seconds"""
     baseline: float | None
-    """the accuracy of always predicting the dev set's most frequent class; None for a task without classes"""
+    """the accuracy of always predicting the most frequent class of the dev set; None for a task without classes"""
 
 
 def finetune(config: FinetuneConfig) -> None:
@@ -63,7 +63,10 @@ def finetune(config: FinetuneConfig) -> None:
 
 
 def finetune_task(config: FinetuneConfig) -> Result:
-    """Fine-tune a model.  Raises ValueError, OSError or FloatingPointError with a one-line message."""
+    """Fine-tune a model and return the results.
+
+    Raises ValueError, OSError, RuntimeError or FloatingPointError with a one-line message.
+    """
     require("finetune", "safetensors", "matplotlib", "tqdm")
     keep_freed_memory()
     use_threads(config.threads)
@@ -79,7 +82,7 @@ def finetune_task(config: FinetuneConfig) -> Result:
 
 
 class FineTuning:
-    """The task, the task's data, and the models that are trained on the task."""
+    """One fine-tuning run: loads the data and the pre-trained model, trains with each seed, and saves the best."""
 
     def __init__(self, config: FinetuneConfig):
         self.config, self.info = config, task_info(config.task)
@@ -109,7 +112,7 @@ class FineTuning:
             patience=config.patience,
             accumulate=config.accumulate,
         )
-        self.model_of(config.seed)  # read the weights once, to check that they exist
+        self.model_of(config.seed)  # load the weights once, to check that they exist
         say("task", f"{config.task}: {self.info.title}")
         say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
         if self.task.labels and self.info.kind != REGRESSION:
@@ -122,12 +125,15 @@ class FineTuning:
         )
 
     def in_sequences(self, train: Sequence) -> str:
-        """A note on how many windows long examples were cut into; empty if no example was cut."""
+        """A note on the number of sequences, if long examples were split into several; otherwise an empty string."""
         made = len(self.train_features), len(self.dev_features)
         return "" if made == (len(train), len(self.dev)) else f" (split into {made[0]:,} and {made[1]:,} sequences)"
 
     def model_of(self, seed: int) -> TaskModel | FeatureModel:
-        """The pre-trained model with a new output layer, or with a new small model on top of the frozen encoder."""
+        """The model to train: the pre-trained one with a new output layer, or a small model on the frozen encoder.
+
+        seed: determines the initial values of the new parameters.
+        """
         if self.encoder is not None:
             words, config = self.info.kind == TOKENS, self.config
             return FeatureModel(
@@ -140,7 +146,7 @@ class FineTuning:
         )
 
     def run(self, folder: Path) -> Result:
-        """Train with each seed, and keep the best model."""
+        """Train a model with each seed, save the best one in `folder`, and return the results."""
         config, began = self.config, time.perf_counter()
         histories, all_scores = [], []
         best: dict[str, float] = {}
@@ -161,7 +167,7 @@ class FineTuning:
         return Result(folder, best, tuple(all_scores), seconds, baseline)
 
     def learn(self, model: TaskModel | FeatureModel, seed: int) -> History:
-        """Train one model."""
+        """Train one model with the given seed, evaluating it on the dev set; returns the History."""
         recipe = replace(self.recipe, seed=seed)
         steps = steps_of(len(self.train_features), recipe)
 
@@ -195,7 +201,7 @@ class FineTuning:
             )
 
     def save(self, folder: Path, model: TaskModel | FeatureModel, scores: dict[str, float]) -> None:
-        """Write the folder of the fine-tuned model; config.json comes last, once everything else is in place."""
+        """Save the fine-tuned model in `folder`, writing config.json last to mark the folder as complete."""
         predictions = predictions_of(model, self.codec, self.dev, self.dev_features)
         lines = [
             json.dumps(record(self.codec, *pair), ensure_ascii=False)
@@ -215,13 +221,13 @@ class FineTuning:
         model.save_pretrained(folder)
 
     def true_classes(self) -> list:
-        """The correct classes of all sentences or all words of the dev set."""
+        """The correct classes of all sentences or words in the dev set."""
         return flat(self.info.kind, [self.codec.truth(example) for example in self.dev])
 
     def summarise(
         self, folder: Path, all_scores: Sequence[dict[str, float]], best: dict[str, float], seconds: float
     ) -> float | None:
-        """Print the results; returns the accuracy of the most frequent class."""
+        """Print the results; returns the accuracy of always predicting the most frequent class, or None."""
         config = self.config
         for name in best:
             values = np.array([scores[name] for scores in all_scores])
@@ -244,14 +250,14 @@ class FineTuning:
 
 
 def usual_rate(frozen: bool, width: int) -> float:
-    """The default learning rate."""
+    """The default learning rate; width: the model's hidden size."""
     if frozen:
         return RATE_OF_FROZEN
     return RATE_OF_WIDE if width >= WIDE else RATE_OF_NARROW
 
 
 def batch_of(features: Sequence, number: int, whole: Sequence) -> TaskBatch:
-    """A micro-batch, made of `features`, which are in the whole batch from `number` on."""
+    """The micro-batch of `features`; number: the index of the first of them within `whole`, the whole batch."""
     return task_batch(features, number, sum(len(feature.labels) for feature in whole))
 
 
@@ -259,13 +265,13 @@ def batch_of(features: Sequence, number: int, whole: Sequence) -> TaskBatch:
 
 
 def read_data(config: FinetuneConfig) -> tuple[list, list]:
-    """The training examples and the dev examples."""
+    """Read the training and dev examples; without a dev file, some of the training examples are held out instead."""
     info = task_info(config.task)
     if config.task.startswith("sotu-"):
         train, dev = sotu_examples(config.task, held_out_share(config.run))
     else:
         columns = with_columns(STANDARD, config.text_column, config.pair_column, config.label_column)
-        assert config.train is not None  # the configuration has seen to it
+        assert config.train is not None  # FinetuneConfig checks this
         train = read_examples(info, config.train, columns)
         dev = read_examples(info, config.dev, columns) if config.dev else []
         if not dev:
@@ -284,12 +290,15 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
 
 
 def held_out_share(run: str) -> float:
-    """The share of the corpus that the pre-training run held out, or the default share for any other model."""
+    """The share of the corpus that the pre-training run `run` held out, or the default share for any other model."""
     return PretrainConfig.load(run).held_out if (Path(run) / OPTIONS).is_file() else HELD_OUT_SHARE
 
 
 def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
-    """The task with its classes.  Raises ValueError if the examples are inconsistent."""
+    """Create the Task, taking its classes from the examples if necessary.
+
+    Raises ValueError if the examples are inconsistent.
+    """
     info = task_info(config.task)
     if info.kind in (SENTENCE, REGRESSION) and len({example.pair is None for example in train}) > 1:
         raise ValueError(f"{config.train} mixes pairs and single sentences; expected only one kind")
@@ -313,7 +322,7 @@ def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
 
 
 def class_sizes(kind: str, examples: list) -> str:
-    """The number of times that each class occurs in the examples."""
+    """A text with the share of each of the most frequent classes in the dev examples."""
     labels = [label for e in examples for label in (e.labels if kind == TOKENS else [e.label])]
     counts = Counter(labels).most_common()
     shown = ", ".join(f"{label} {count / len(labels):.1%}" for label, count in counts[:8])
@@ -324,7 +333,10 @@ def class_sizes(kind: str, examples: list) -> str:
 
 
 def open_folder(config: FinetuneConfig) -> tuple[Path, bool]:
-    """The folder for the model, and whether the folder is new.  Raises FileExistsError if the folder is not empty."""
+    """Create the output folder if necessary; returns the folder and whether it is new.
+
+    Raises FileExistsError if the folder contains anything other than minibert's temporary files.
+    """
     if config.out is None:
         parent = Path(RUNS) / config.task
         return fresh_folder(parent), True
@@ -337,7 +349,7 @@ def open_folder(config: FinetuneConfig) -> tuple[Path, bool]:
 
 
 def write_metrics(folder: Path, histories: list[tuple[int, History]]) -> None:
-    """Write metrics.jsonl, with a line for the loss of each step and a line for each evaluation."""
+    """Write metrics.jsonl, which has one line for each step's loss and one for each evaluation."""
     lines = []
     for seed, history in histories:
         lines += [{"kind": "train", "seed": seed, "step": step, "loss": loss} for step, loss in history.losses]
@@ -347,7 +359,7 @@ def write_metrics(folder: Path, histories: list[tuple[int, History]]) -> None:
 
 
 def record(codec: Codec, example: Any, prediction: Prediction) -> dict:
-    """One line of dev_predictions.jsonl."""
+    """The dictionary that is written as one line of dev_predictions.jsonl."""
     return {
         "example": as_plain(example),
         "truth": codec.truth(example),
@@ -357,13 +369,13 @@ def record(codec: Codec, example: Any, prediction: Prediction) -> dict:
 
 
 def as_plain(example: Any) -> dict:
-    """An example without its labels."""
+    """The fields of an example as a dictionary, without labels and missing values."""
     hidden = ("label", "labels", "answers")
     return {name: value for name, value in vars(example).items() if name not in hidden and value is not None}
 
 
 def flat(kind: str, answers: Sequence) -> list:
-    """All classes in one list; in a word task, each answer is itself a list of classes."""
+    """All classes in one flat list; for a word-labelling task, each answer is itself a sequence of classes."""
     return [label for labels in answers for label in labels] if kind == TOKENS else list(answers)
 
 
@@ -376,7 +388,7 @@ def as_text(scores: dict[str, float]) -> str:
 
 
 def how_to_predict(task: Task, folder: Path) -> str:
-    """A command line that tries the model on new text."""
+    """An example command line that runs the model in `folder` on new text."""
     if task.name == "sotu-punctuation":
         return f'echo "and so my fellow citizens of the world ask not what america will do" | minibert predict {folder}'
     if task.kind == SPAN:

@@ -1,4 +1,4 @@
-"""The standard metrics, in plain Python and NumPy, equal to those of scikit-learn, seqeval and SQuAD's script."""
+"""Standard metrics in Python and NumPy, which agree with scikit-learn, seqeval and the SQuAD evaluation script."""
 
 import re
 import string
@@ -14,24 +14,24 @@ OUTSIDE = "O"
 
 
 def accuracy(truth: Sequence, predicted: Sequence) -> float:
-    """The share of the examples that are classified correctly."""
+    """The share of examples that are classified correctly."""
     return sum(t == p for t, p in zip(truth, predicted, strict=True)) / len(truth)
 
 
 def f1_of(truth: Sequence, predicted: Sequence, label: Any) -> float:
-    """F1 of one class, the harmonic mean of precision and recall; 0 if the class neither occurs nor is predicted."""
+    """The F1 score of one class (harmonic mean of precision and recall); 0 if it neither occurs nor is predicted."""
     hits = sum(t == p == label for t, p in zip(truth, predicted, strict=True))
     mentioned = sum(t == label for t in truth) + sum(p == label for p in predicted)
     return 2 * hits / mentioned if mentioned else 0.0
 
 
 def macro_f1(truth: Sequence, predicted: Sequence) -> float:
-    """The mean of the F1 of all classes that occur or are predicted."""
+    """The mean of the F1 scores of all classes that occur or are predicted."""
     return float(np.mean([f1_of(truth, predicted, label) for label in sorted({*truth, *predicted})]))
 
 
 def matthews(truth: Sequence, predicted: Sequence) -> float:
-    """Matthews' correlation of classes (for more than two: Gorodkin 2004); 0 if either side is constant."""
+    """The Matthews correlation coefficient (Gorodkin 2004 for more than two classes); 0 if an argument is constant."""
     labels = sorted({*truth, *predicted})
     number = {label: i for i, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)))  # [truth, predicted]
@@ -48,14 +48,14 @@ def matthews(truth: Sequence, predicted: Sequence) -> float:
 
 
 def pearson(truth: Sequence[float] | np.ndarray, predicted: Sequence[float] | np.ndarray) -> float:
-    """Pearson's correlation; 0 if either side is constant."""
+    """The Pearson correlation coefficient; 0 if an argument is constant."""
     x, y = (np.asarray(values, np.float64) - np.mean(values, dtype=np.float64) for values in (truth, predicted))
     norm = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / norm) if norm > 0 else 0.0
 
 
 def spearman(truth: Sequence[float], predicted: Sequence[float]) -> float:
-    """Spearman's correlation of the ranks, in which equal values get the mean of their ranks."""
+    """Spearman's rank correlation coefficient; tied values share the mean of their ranks."""
     return pearson(ranks(truth), ranks(predicted))
 
 
@@ -69,9 +69,9 @@ def ranks(values: Sequence[float]) -> np.ndarray:
 
 
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """The entities of a sentence in BIO: (type, first word, last word + 1).
+    """The entities in a sentence with BIO tags, as tuples (type, index of the first word, index of the last word + 1).
 
-    As in conlleval and seqeval, an I- tag that continues no entity begins a new one.
+    As in conlleval and seqeval, an I- tag that does not continue an entity begins a new one.
 
     >>> sorted(entities(["B-per", "I-per", "O", "I-loc", "B-loc"]))
     [('loc', 3, 4), ('loc', 4, 5), ('per', 0, 2)]
@@ -90,7 +90,7 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[float, float, float]:
-    """Precision, recall and F1 over all entities; an entity is correct if its type, beginning and end are correct."""
+    """Precision, recall and F1 over all entities; a predicted entity is correct if its type, start and end match."""
     hits = is_so = is_said = 0
     for t, p in zip(truth, predicted, strict=True):
         true, said = entities(t), entities(p)
@@ -99,7 +99,7 @@ def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
 
 
 def token_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """F1 over all words whose true or predicted label is not "O", for example for punctuation marks."""
+    """The micro-averaged F1 of all labels other than "O", such as punctuation marks."""
     pairs = [(t, p) for ts, ps in zip(truth, predicted, strict=True) for t, p in zip(ts, ps, strict=True)]
     hits = sum(t == p != OUTSIDE for t, p in pairs)
     return ratio(2 * hits, sum(t != OUTSIDE for t, _ in pairs) + sum(p != OUTSIDE for _, p in pairs))
@@ -113,18 +113,21 @@ def ratio(part: float, whole: float) -> float:
 
 
 def normalised(answer: str) -> str:
-    """An answer in lower case without punctuation, articles or double spaces (Rajpurkar et al. 2016, section 6.1)."""
+    """The answer in lower case, without punctuation, articles or extra spaces (Rajpurkar et al. 2016, section 6.1)."""
     answer = "".join(character for character in answer.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
 
 
 def exact_match(answers: Sequence[str], predicted: str) -> float:
-    """1 if the prediction is one of the answers or, without answers, if the prediction is empty; otherwise 0."""
+    """1 if the normalised prediction equals one of the answers, or is empty when there are no answers; otherwise 0."""
     return float(any(normalised(answer) == normalised(predicted) for answer in answers or [""]))
 
 
 def span_f1(answers: Sequence[str], predicted: str) -> float:
-    """The best F1, over the answers, of the prediction's words; without answers, 1 if the prediction is empty."""
+    """The highest F1 of the prediction's words against any of the answers.
+
+    If there are no answers: 1 if the prediction is empty, otherwise 0.
+    """
     return max(words_f1(normalised(answer).split(), normalised(predicted).split()) for answer in answers or [""])
 
 
@@ -139,10 +142,10 @@ def words_f1(truth: list[str], predicted: list[str]) -> float:
 
 
 def measure(names: Sequence[str], truth: list, predicted: list, positive: str | None = None) -> dict[str, float]:
-    """The metrics with these names.
+    """Compute the metrics with the given names; returns {name: value}.
 
-    truth, predicted: a class or number for each example; for words, a sequence of labels; for spans, the list of
-    correct answers (truth) and the predicted text (predicted).  positive: the positive class of binary F1.
+    truth, predicted: for each example, a class or number; for words, a sequence of labels; for spans, the list of
+    correct answers (truth) and the predicted text (predicted).  positive: the positive class for binary F1.
     """
     flat = [
         [label for labels in side for label in labels] if isinstance(side[0], tuple | list) else side

@@ -33,10 +33,10 @@ def fine_tuning_card(
     scores: Mapping[str, float],
     how_to_use: str,
 ) -> str:
-    """The card of a fine-tuned model.
+    """The text of the model card for a fine-tuned model.
 
-    name: the folder's; examples: the numbers of training and dev examples; scores: on the dev set, by the names of the
-    metrics; how_to_use: a command.
+    name: the name of the model's folder; labels: the task's classes; examples: the numbers of training and dev
+    examples; scores: metric name -> score on the dev set; how_to_use: an example command.
     """
     info = task_info(config.task)
     offline = config.task.startswith("sotu-")
@@ -47,7 +47,7 @@ def fine_tuning_card(
     pipeline = PIPELINES[info.kind]
     others = {"base_model": base} if published else {}
     metadata = metadata_of(name, pipeline, data, {"type": pipeline, "name": info.title}, listed, **others)
-    if config.frozen:  # transformers would load the encoder, and not what was trained
+    if config.frozen:  # transformers would load only the encoder, not the trained part
         del metadata["library_name"], metadata["pipeline_tag"]
     files = ", ".join(Path(file).name for file in (config.train, config.dev) if file) or "the default corpus"
     defaults = FinetuneConfig(run=config.run, task=config.task, train=config.train)

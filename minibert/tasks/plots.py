@@ -1,4 +1,4 @@
-"""Plots of a fine-tuning run: the curves of all seeds, and the confusion matrix."""
+"""Plots of a fine-tuning run: the loss and score curves of all seeds, and the confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ import numpy as np
 from minibert.base.files import write_file
 from minibert.training.finetuning import History
 
-# from Okabe and Ito's palette, which everyone can distinguish
+# from Okabe and Ito's palette, which suits colour-blind readers
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MOST_CLASSES = 25  # the most classes that fit into a confusion matrix
-WINDOW = 25  # number of steps that a loss is averaged over
+MOST_CLASSES = 25  # the maximum number of classes for which a confusion matrix is drawn
+WINDOW = 25  # the maximum number of steps over which the plotted loss is averaged
 
 
 def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]) -> None:
-    """Plot training losses (left) and scores on the dev set (right); histories: pairs (seed, History)."""
+    """Plot training losses (left) and dev-set scores (right) to a PNG file; histories: pairs (seed, History)."""
     from matplotlib.figure import Figure  # matplotlib without pyplot opens no window and keeps no global state
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
@@ -41,7 +41,10 @@ def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]
 
 
 def plot_confusion(path: Path, title: str, labels: Sequence[str], truth: Sequence[str], said: Sequence[str]) -> None:
-    """Plot how often each class (row) was predicted as each class (column), coloured by the share of the row."""
+    """Plot a confusion matrix to a PNG file, with true classes as rows and predicted classes as columns.
+
+    Each cell shows a count and is coloured by its share of the row.
+    """
     from matplotlib.figure import Figure
 
     number = {label: i for i, label in enumerate(labels)}

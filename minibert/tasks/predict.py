@@ -1,4 +1,4 @@
-"""`minibert predict`: predictions of a fine-tuned model for new text, from a file or standard input."""
+"""`minibert predict`: make predictions with a fine-tuned model for text from a file or standard input."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from minibert.text import Tokenizer
 STANDARD_INPUT = "-"
 PLAIN = (".txt", "")  # extensions of files with one text per line
 PUNCTUATION = "sotu-punctuation"
-ENDS = ".?!"  # a word after one of these is capitalised
+ENDS = ".?!"  # the word after one of these marks is capitalised
 log = logging.getLogger("minibert")
 
 
@@ -69,7 +69,11 @@ def predict(config: PredictConfig) -> None:
 
 
 def read_input(task: Task, file: str) -> list:
-    """The examples of a file or of standard input.  Raises ValueError, naming the line, for a malformed one."""
+    """Read the examples in a file or on standard input.
+
+    Raises FileNotFoundError if there is no such file, and ValueError for empty or malformed input; for a malformed
+    line, the message names the line.
+    """
     info, path = task_info(task.name), Path("standard input" if file == STANDARD_INPUT else file)
     if file == STANDARD_INPUT:
         lines = sys.stdin.read().splitlines()
@@ -89,7 +93,7 @@ def read_input(task: Task, file: str) -> list:
 
 
 def plain_example(task: Task, kind: str, line: str, where: str) -> Any:
-    """The example of a line of text."""
+    """The example parsed from a line of plain text; where: the location of the line, for error messages."""
     parts = line.split("\t")
     wanted = 2 if kind == SPAN or (task.pairs and kind in (SENTENCE, REGRESSION)) else 1
     if kind == TOKENS:
@@ -108,7 +112,7 @@ def plain_example(task: Task, kind: str, line: str, where: str) -> Any:
 
 
 def as_lines(task: Task, example: Any, prediction: Prediction, n_best: int) -> Iterator[str]:
-    """A prediction as text."""
+    """Yield the lines of text that show a prediction; n_best: the number of answers to show."""
     kind = task.kind
     if kind == TOKENS:
         if task.name == PUNCTUATION:
@@ -131,7 +135,7 @@ def as_lines(task: Task, example: Any, prediction: Prediction, n_best: int) -> I
 
 
 def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
-    """The words with their punctuation marks, capitalised at the beginning of each sentence."""
+    """The text formed from words and the marks that follow them, with the first word of each sentence capitalised."""
     text, begins = [], True
     for word, mark in zip(words, marks, strict=True):
         word = word[:1].upper() + word[1:] if begins else word
@@ -141,7 +145,7 @@ def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
 
 
 def as_json(example: Any, prediction: Prediction) -> Iterator[str]:
-    """A prediction as JSON."""
+    """Yield the line of JSON that represents an example and its prediction."""
     given = {name: value for name, value in vars(example).items() if value not in (None, ())}
     got = {"answer": prediction.answer, "probability": prediction.probability}
     if prediction.others:

@@ -1,6 +1,6 @@
-"""Reads the files of tasks as they are distributed: tables, CoNLL columns, SQuAD's JSON, SWAG's CSV, JSONL.
+"""Read task data in the formats in which it is distributed: tables, CoNLL columns, SQuAD JSON, SWAG CSV and JSONL.
 
-Every mistake in a file is reported with the name of the file and the number of the line.
+Every error in a file is reported with the file name and, where possible, the line number.
 """
 
 import csv
@@ -18,12 +18,14 @@ BOM = "\ufeff"
 
 
 def read_examples(info: TaskInfo, path: Path | str, columns: Columns = STANDARD, labelled: bool = True) -> list:
-    """Read the examples of a file.
+    """Read the examples in a file.
 
-    info: the task; columns: the columns of the user's own table (by default the task's); labelled: False if labels may
-    be missing, for prediction.  The extension decides on the format: .tsv and .txt have tabs and no quotes, .csv commas
-    and quotes, .jsonl an object in each line, .json is SQuAD's, .conll and .bio have a word in each line.
-    Raises FileNotFoundError, and for malformed input ValueError, naming file and line.
+    info: the task; columns: the columns of the user's own table, used only if the task does not define its columns;
+    labelled: False if labels may be missing, as for prediction.
+    A .jsonl file has one JSON object per line.  Otherwise, the kind of task determines the format: one word per line
+    for words, SQuAD JSON for spans, SWAG CSV for choices, and for sentences a table, which is comma-separated with
+    quotes if the file is .csv, and otherwise tab-separated without quotes.
+    Raises FileNotFoundError, or ValueError with the file and line for malformed input.
     """
     path = Path(path)
     if not path.is_file():
@@ -32,7 +34,7 @@ def read_examples(info: TaskInfo, path: Path | str, columns: Columns = STANDARD,
 
 
 def parse_examples(info: TaskInfo, lines: list[str], path: Path, columns: Columns, labelled: bool) -> list:
-    """The examples of lines that were read from `path`."""
+    """Parse the examples in lines read from `path`, whose extension helps to determine the format."""
     if not any(line.strip() for line in lines):
         raise ValueError(f"{path} is empty; expected at least one example")
     if path.suffix == ".jsonl":
@@ -72,7 +74,7 @@ def read_lines(path: Path) -> list[str]:
 def read_table(
     info: TaskInfo, lines: list[str], path: Path, columns: Columns, labelled: bool
 ) -> Iterator[SentenceExample]:
-    """Read a table with one example per line, tab-separated or CSV."""
+    """Read a table with one example per row, either tab-separated or CSV."""
     rows = split_rows(lines, path)
     if columns.header:
         (names, where), rows = rows[0], rows[1:]
@@ -95,7 +97,7 @@ def read_table(
 
 
 def split_rows(lines: list[str], path: Path) -> list[tuple[list[str], str]]:
-    """The fields and the location of each line that is not empty."""
+    """The fields and the location (file and line) of each non-empty row."""
     if path.suffix == ".csv":
         reader, rows = csv.reader(line + "\n" for line in lines), []
         try:
@@ -109,7 +111,10 @@ def split_rows(lines: list[str], path: Path) -> list[tuple[list[str], str]]:
 
 
 def column_of(wanted: Any, names: list[str] | None, width: int, path: Path, needed: bool = True) -> Any:
-    """The index of a column; None for a missing label column that is not needed."""
+    """The index of the column `wanted`, given by name or index; None if it is missing and not needed.
+
+    names: the column names from the header line, or None if there is no header; width: the number of columns.
+    """
     if names is None:
         if wanted >= width:
             raise ValueError(f"{path}, line 1: {width} columns; expected at least {wanted + 1}")
@@ -128,7 +133,7 @@ def some_text(text: Any, where: str) -> str:
 
 
 def label_of(info: TaskInfo, value: Any, where: str, labelled: bool) -> str | float | None:
-    """A label: the class's name, or a number."""
+    """Convert a label from a file to a class name or, for regression, a number; None for an empty label if allowed."""
     value = str(value).strip()
     if not value:
         if labelled:
@@ -150,7 +155,10 @@ def label_of(info: TaskInfo, value: Any, where: str, labelled: bool) -> str | fl
 
 
 def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsExample]:
-    """Read CoNLL: in each line a word and, last, its tag, separated by tabs or blanks; empty lines end sentences."""
+    """Read CoNLL data: each line has a word in its first column and the word's tag in the last.
+
+    Columns are separated by tabs or spaces; empty lines end sentences.
+    """
     words, tags, width, first = [], [], None, 0
     for number, line in enumerate([*lines, ""], 1):
         if not line.strip():
@@ -175,7 +183,7 @@ def read_words(lines: list[str], path: Path, labelled: bool) -> Iterator[WordsEx
 
 
 def check_tag(tag: str, where: str) -> None:
-    """Raise ValueError for a tag that looks like BIO but is not; other tags, such as parts of speech, are accepted."""
+    """Raise ValueError for a BIO tag without an entity type; other tags, such as parts of speech, are accepted."""
     if tag[:2] in ("B-", "I-") and len(tag) == 2:
         raise ValueError(f"{where}: the tag {tag!r} has no entity type; expected a tag like B-person")
 
@@ -184,7 +192,7 @@ def check_tag(tag: str, where: str) -> None:
 
 
 def read_squad(text: str, path: Path, labelled: bool) -> Iterator[SpanExample]:
-    """Read SQuAD's JSON, version 1.1 or 2.0."""
+    """Read SQuAD JSON, version 1.1 or 2.0."""
     try:
         articles = json.loads(text)["data"]
         entries = [
@@ -209,7 +217,7 @@ def read_squad(text: str, path: Path, labelled: bool) -> Iterator[SpanExample]:
 
 
 def checked(example: SpanExample, where: str) -> SpanExample:
-    """The same example.  Raises ValueError if an answer is not in the context."""
+    """Return the example unchanged.  Raises ValueError if an answer is not at its stated offset in the context."""
     for answer in example.answers:
         there = example.context[answer.start : answer.start + len(answer.text)]
         if answer.text and there == answer.text:
@@ -230,7 +238,7 @@ def checked(example: SpanExample, where: str) -> SpanExample:
 
 
 def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceExample]:
-    """Read SWAG's CSV: a sentence, the beginning of a second one, and two or more endings."""
+    """Read SWAG CSV: each row has a sentence, the beginning of a second sentence, and two or more endings for it."""
     (names, _), *rows = split_rows(lines, path.with_suffix(".csv"))
     endings = [name for name in names if name.startswith("ending")]
     text, begun = (column_of(name, names, len(names), path) for name in ("sent1", "sent2"))
@@ -247,7 +255,7 @@ def read_swag(lines: list[str], path: Path, labelled: bool) -> Iterator[ChoiceEx
 
 
 def choice_of(value: Any, endings: tuple[str, ...], where: str) -> int:
-    """The number of the correct ending."""
+    """The index of the correct ending, converted from a label in a file."""
     try:
         number = int(value)
     except (TypeError, ValueError):
@@ -261,7 +269,7 @@ def choice_of(value: Any, endings: tuple[str, ...], where: str) -> int:
 
 
 def read_records(lines: Iterable[str], path: Path) -> Iterator[tuple[dict, str]]:
-    """The objects of a JSONL file, each with its location."""
+    """Yield each object in a JSONL file with its location (file and line)."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -276,7 +284,7 @@ def read_records(lines: Iterable[str], path: Path) -> Iterator[tuple[dict, str]]
 
 
 def from_record(info: TaskInfo, record: dict, columns: Columns, labelled: bool, where: str) -> Any:
-    """The example of one line of JSONL."""
+    """The example represented by one JSONL object; where: its location, for error messages."""
 
     def get(name, needed=True):
         if needed and name not in record:
@@ -330,7 +338,10 @@ def plain_label(label: Any, where: str) -> str:
 
 
 def check_types(records: list[tuple[dict, str]], name: str) -> None:
-    """Require labels to be all text or all numbers: "1" and 1 in one file could be meant as one class or as two."""
+    """Raise ValueError unless all labels in a file have the same type.
+
+    If a file contained both "1" and 1, it would be unclear whether they are one class or two.
+    """
     kinds = {str: "text", bool: "true or false", int: "a number", float: "a number"}
     first = None
     for record, where in records:
@@ -343,7 +354,7 @@ def check_types(records: list[tuple[dict, str]], name: str) -> None:
 
 
 def with_columns(columns: Columns, text: str | None, pair: str | None, label: str | None) -> Columns:
-    """The task's columns, overridden by the names that the user gave."""
+    """A copy of `columns` with the names that the user gave for the text, pair and label columns."""
     given: dict[str, Any] = {
         name: value for name, value in (("text", text), ("pair", pair), ("label", label)) if value is not None
     }

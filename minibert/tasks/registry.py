@@ -1,4 +1,4 @@
-"""The tasks that minibert knows by name: the kind, the file format and the metrics of each."""
+"""The registry of tasks: the kind, the file format and the metrics of each task, by name."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ SENTENCE, REGRESSION, TOKENS, SPAN, CHOICE = "sentence", "regression", "tokens",
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table: names from the header line, or numbers if there is no header line."""
+    """The columns of a table, given by their names in the header line, or by index if there is no header line."""
 
     text: str | int
     pair: str | int | None
@@ -17,17 +17,18 @@ class Columns:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """A task, or a family of tasks in the same format."""
+    """A named task, or a kind of task for the user's own data."""
 
     kind: str
-    """sentence (classes of sentences or pairs), regression (numbers for sentences or pairs), tokens, span or choice"""
+    """sentence (classify a sentence or pair), regression (predict a number for it), tokens (label words), span (find an
+    answer in a text) or choice (choose an ending)"""
     title: str
     metrics: tuple[str, ...]
-    """names of metrics in minibert.tasks.metrics; the first metric decides which checkpoint is the best"""
+    """names of metrics in minibert.tasks.metrics; the first one determines which checkpoint is the best"""
     columns: Columns | None = None
-    """the columns of a table with one example in each line"""
+    """the columns of the task's table, with one example per row; None for other formats and for the user's own data"""
     labels: dict[str, str] | None = None
-    """what the file calls a class -> its name, in the order of their numbers; None: names as in the file, sorted"""
+    """label in the file -> class name, in the order of class ids; None: the sorted labels in the file are the names"""
 
 
 ACCURACY = ("accuracy",)
@@ -77,7 +78,7 @@ TASKS = {
         ("pearson", "spearman"),
         Columns("sentence_A", "sentence_B", "relatedness_score"),
     ),
-    # words, one in each line, with a BIO tag at the end of the line
+    # one word per line, with a BIO tag in the last column
     "conll": TaskInfo(TOKENS, "named entities (CoNLL-2003)", ENTITIES),
     "wnut": TaskInfo(TOKENS, "rare entities (WNUT-17)", ENTITIES),
     # questions about a text
@@ -100,7 +101,7 @@ TASKS = {
 
 
 def task_info(name: str) -> TaskInfo:
-    """The task with that name.  Raises ValueError if there is none."""
+    """The TaskInfo of the task called `name`.  Raises ValueError if there is no such task."""
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; choose one of {', '.join(TASKS)}")
     return TASKS[name]

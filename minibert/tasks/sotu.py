@@ -1,17 +1,17 @@
-"""Five small tasks from the default corpus, the State of the Union addresses: honest, offline, and without a download.
+"""Five small tasks made from the default corpus, the State of the Union addresses; they need no download.
 
-Their labels come with the text, so nothing was annotated by hand:
+Their labels are derived from the text and its metadata, so nothing was annotated by hand:
 
-    sotu-era          sentence   in which of four periods was this said?
-    sotu-party        sentence   by a Democrat or by a Republican?
-    sotu-order        pair       are these two sentences in their order, or were they swapped?
-    sotu-punctuation  tokens     which mark followed each word?  (the words after it matter, too)
+    sotu-era          sentence   in which of four periods was this passage spoken?
+    sotu-party        sentence   was the speaker a Democrat or a Republican?
+    sotu-order        pair       are these two sentences in their original order, or were they swapped?
+    sotu-punctuation  tokens     which mark followed each word?  (the context on both sides matters)
     sotu-inserted     span       which sentence of this passage comes from another address?
 
-Nothing leaks.  Models are measured on the addresses that pre-training held out (by year), so a model from
-`minibert pretrain` has never seen a word of them, with or without labels.  For sotu-party, no president of the dev
-part occurs in the training part: otherwise a model could learn to recognise the speaker instead of the party.
-Every choice is a function of the address alone, so the examples are the same on every machine.
+No dev data leaks into training.  Models are evaluated on the addresses that pre-training held out (by year), which a
+model from `minibert pretrain` has never seen, with or without labels.  For sotu-party, presidents in the dev part are
+excluded from the training part: otherwise, a model could learn to recognise the speaker instead of the party.
+Random choices depend only on the address, so the examples are the same on every machine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,33 +25,33 @@ from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_ha
 from minibert.tasks.examples import Answer, SentenceExample, SpanExample, WordsExample
 from minibert.text.sentences import split_sentences
 
-TRAIN_EXAMPLES, DEV_EXAMPLES = 12_000, 1_500  # the most examples, spread evenly over the addresses
+TRAIN_EXAMPLES, DEV_EXAMPLES = 12_000, 1_500  # the maximum numbers of examples, chosen evenly across the addresses
 
 ERAS = {"1790-1860": 1860, "1861-1913": 1913, "1914-1945": 1945, "1946-today": 9999}  # name -> its last year
-PASSAGE_WORDS = 50  # the fewest words in a passage of an era or a party; a passage ends with a sentence
+PASSAGE_WORDS = 50  # minimum words per passage in sotu-era and sotu-party; passages consist of whole sentences
 LONGEST_PASSAGE = 90
 
 PARTIES = ("Democratic", "Republican")
-FIRST_YEAR_OF_BOTH = 1861  # the Republicans' first president
+FIRST_YEAR_OF_BOTH = 1861  # the first Republican president took office
 
 IN_ORDER, SWAPPED = "in order", "swapped"
-PAIR_WORDS = 5, 50  # the fewest and the most words of a sentence in a pair
+PAIR_WORDS = 5, 50  # minimum and maximum number of words per sentence in a pair
 
 NO_MARK = "O"
 MARKS = {",": ",", ".": ".", "!": ".", "?": "?", ";": ";", ":": ":"}  # a mark -> its label
 AROUND_WORDS = "".join(MARKS) + "\"'“”‘’`()[]<>*_-—–…/&"  # characters that are stripped from the ends of a word
-WINDOW_WORDS = 64  # number of words in a text whose marks are to be restored; the text begins and ends anywhere
+WINDOW_WORDS = 64  # words per example in sotu-punctuation; an example may begin and end within a sentence
 
 QUESTION = "Which sentence was inserted?"
 AROUND = 4  # number of the address's own sentences around the inserted one
-INSERTED_WORDS = 6, 40  # the fewest and the most words of each sentence in a passage with an inserted sentence
+INSERTED_WORDS = 6, 40  # minimum and maximum number of words per sentence in sotu-inserted
 
 
 def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, list]:
     """The training examples and the dev examples of a task.
 
-    task: one of SOTU_TASKS; held_out: the share that pre-training held out.
-    Raises ValueError for any other task, ModuleNotFoundError without the package sotu.
+    task: one of SOTU_TASKS; held_out: the share of the corpus that pre-training held out.
+    Raises ValueError for any other task, and ModuleNotFoundError if the package `sotu` is not installed.
     """
     if task not in SOTU_TASKS:
         raise ValueError(f"unknown task {task!r}; choose one of {', '.join(SOTU_TASKS)}")
@@ -61,7 +61,7 @@ def sotu_examples(task: str, held_out: float = HELD_OUT_SHARE) -> tuple[list, li
     make: Any = SOTU_TASKS[task]
     train, dev = ([list(make(document, random_of(document), part)) for document in part] for part in parts)
     if task == "sotu-party":
-        train, dev = balanced(train), balanced(dev)  # otherwise always saying "Republican" would be right too often
+        train, dev = balanced(train), balanced(dev)  # otherwise, always predicting the majority party would score well
     return limited(train, TRAIN_EXAMPLES), limited(dev, DEV_EXAMPLES)
 
 
@@ -78,9 +78,10 @@ def split_documents(documents: list[Document], held_out: float) -> tuple[list[Do
 
 
 def split_by_president(train: list[Document], dev: list[Document]) -> tuple[list[Document], list[Document]]:
-    """The two parts, without the parties of the early republic, and in train without the presidents of dev.
+    """The training and dev documents by Democrats and Republicans since 1861, with no president in both parts.
 
-    Presidents are identified by surname, so that, for example, the two Bushes count as one.
+    Presidents in the dev part are removed from the training part.  They are identified by surname, so that, for
+    example, both Presidents Bush count as one.
     """
 
     def of_two_parties(documents):
@@ -96,12 +97,15 @@ def split_by_president(train: list[Document], dev: list[Document]) -> tuple[list
 
 
 def random_of(document: Document) -> np.random.Generator:
-    """A random generator that depends on the document's name alone."""
+    """A random number generator seeded only by the document's name."""
     return np.random.default_rng([1790, *document.name.encode()])
 
 
 def balanced(by_document: list[list[SentenceExample]]) -> list[list[SentenceExample]]:
-    """Equal numbers of examples of both labels, with each document keeping its share of its label."""
+    """The examples grouped by label, each group thinned evenly to the size of the smallest.
+
+    Each document thus keeps its share of the examples with a label.
+    """
     groups: dict[str, list[SentenceExample]] = {}
     for examples in by_document:
         for example in examples:
@@ -111,7 +115,10 @@ def balanced(by_document: list[list[SentenceExample]]) -> list[list[SentenceExam
 
 
 def limited(by_document: list[list], most: int) -> list:
-    """All examples, or `most` evenly spaced examples, so that each document keeps its share."""
+    """All examples in one list, thinned to `most` evenly spaced ones if there are more.
+
+    Even spacing preserves each document's share of the examples.
+    """
     examples = [example for examples in by_document for example in examples]
     if len(examples) <= most:
         return examples
@@ -122,7 +129,7 @@ def limited(by_document: list[list], most: int) -> list:
 
 
 def passages(document: Document) -> Iterator[str]:
-    """The text of a document in passages of whole sentences, without sentences that are too long for a passage."""
+    """Yield passages of 50 to 90 words that consist of consecutive whole sentences; longer sentences are skipped."""
     words: list[str] = []
     for sentence in split_sentences(document.text):
         more = sentence.split()
@@ -150,7 +157,7 @@ def party(document: Document, _random: np.random.Generator, _others: Sequence[Do
 
 
 def order(document: Document, random: np.random.Generator, _others: Sequence[Document]) -> Iterator[SentenceExample]:
-    """Pairs of neighbouring sentences in an order decided by a coin toss; each sentence is in one pair at most."""
+    """Yield pairs of adjacent sentences, swapped with probability 1/2; each sentence is in at most one pair."""
     least, most = PAIR_WORDS
     sentences = split_sentences(document.text)
     for first, second in zip(sentences[::2], sentences[1::2], strict=False):
@@ -168,7 +175,10 @@ def order(document: Document, random: np.random.Generator, _others: Sequence[Doc
 def punctuation(
     document: Document, _random: np.random.Generator, _others: Sequence[Document]
 ) -> Iterator[WordsExample]:
-    """Runs of words in lower case and without marks: neither capitals nor the ends of runs give the marks away."""
+    """Yield runs of WINDOW_WORDS lower-case words without punctuation, labelled with the mark that followed each word.
+
+    Neither capital letters nor the boundaries of runs reveal the marks.
+    """
     words, labels = words_and_marks(document.text)
     for begin in range(0, len(words) - WINDOW_WORDS + 1, WINDOW_WORDS):
         window = slice(begin, begin + WINDOW_WORDS)
@@ -176,17 +186,17 @@ def punctuation(
 
 
 def words_and_marks(text: str) -> tuple[list[str], list[str]]:
-    """The words of a text in lower case, and the mark that followed each word.
+    """The words of a text in lower case, and the label of the mark that followed each word.
 
-    Of several marks, the last one that has a label counts.  A piece without letters or digits is not a word: a dash
-    between spaces is left out.
+    If several marks follow a word, the last one that has a label counts.  A piece that consists only of marks, such as
+    a dash between spaces, is not a word.
 
     >>> words_and_marks('"Why," he asked -- "not now?"')
     (['why', 'he', 'asked', 'not', 'now'], [',', 'O', 'O', 'O', '?'])
     """
     words, labels = [], []
     for piece in text.lower().split():
-        if piece.isalnum():  # most words are, so this check saves half of the time
+        if piece.isalnum():  # true of most words, so this check halves the running time
             words.append(piece)
             labels.append(NO_MARK)
             continue
@@ -197,7 +207,7 @@ def words_and_marks(text: str) -> tuple[list[str], list[str]]:
             words.append(core)
             labels.append(label)
         elif words and label != NO_MARK and labels[-1] == NO_MARK:
-            labels[-1] = label  # a mark that stands alone belongs to the word before it
+            labels[-1] = label  # a mark that stands alone belongs to the preceding word
     return words, labels
 
 
@@ -205,7 +215,7 @@ def words_and_marks(text: str) -> tuple[list[str], list[str]]:
 
 
 def inserted(document: Document, random: np.random.Generator, others: list[Document]) -> Iterator[SpanExample]:
-    """Passages with a sentence from an address of another year, which is never the first or last sentence."""
+    """Yield passages with one inserted sentence, from an address of another year; it is never first or last."""
     strangers = [other for other in others if other.group != document.group]
     if not strangers:
         return
@@ -224,7 +234,7 @@ def inserted(document: Document, random: np.random.Generator, others: list[Docum
 
 @lru_cache(maxsize=512)
 def sentences_of(text: str) -> list[str]:
-    """The sentences of an address, each on one line; cached, since each address supplies sentences to many others."""
+    """The sentences of an address, without line breaks; cached, since an address supplies sentences to many others."""
     return [" ".join(sentence.split()) for sentence in split_sentences(text)]
 
 

@@ -1,4 +1,4 @@
-"""A task, as stored in task.json beside a model: its kind, classes, codec and metrics."""
+"""The task of a fine-tuned model, as stored in task.json beside the model, and functions that apply the model."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ MODELS = {
     SPAN: BertForQuestionAnswering,
     CHOICE: BertForMultipleChoice,
 }
-TOKENS_AT_A_TIME = 4096  # the most tokens of a batch in evaluation
+TOKENS_AT_A_TIME = 4096  # the maximum number of tokens per batch in evaluation
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Task:
     labels: tuple[str, ...]
     max_length: int = 128
     pairs: bool = False
-    """whether the examples are pairs of sentences"""
+    """whether the examples are sentence pairs"""
     columns: tuple[str | None, str | None, str | None] = (None, None, None)
-    """the names of the columns of text, pair and label, if these are not the task's defaults"""
+    """the names of the text, pair and label columns; None for a default name"""
     stride: int = 128
     max_answer: int = 30
     n_best: int = 20
@@ -54,7 +54,7 @@ class Task:
     may_lack: bool = False
     """whether a text may have no answer"""
     frozen: bool = False
-    """whether the model is a FeatureModel: a frozen encoder, and a small model on its vectors"""
+    """whether the model is a FeatureModel: a small model trained on the vectors of a frozen encoder"""
 
     @property
     def kind(self) -> str:
@@ -62,7 +62,7 @@ class Task:
 
     @property
     def model_class(self) -> Any:
-        """A TaskModel, or FeatureModel, which has the same interface."""
+        """The class of the task's model: a subclass of TaskModel, or FeatureModel, which has the same interface."""
         return FeatureModel if self.frozen else MODELS[self.kind]
 
     def codec(self, tokenizer: Tokenizer) -> Codec:
@@ -84,7 +84,10 @@ class Task:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Task":
-        """The task of a folder.  Raises FileNotFoundError or ValueError if the folder holds no fine-tuned model."""
+        """Load the task stored in a folder.
+
+        Raises FileNotFoundError if the folder contains no fine-tuned model, and ValueError if task.json is damaged.
+        """
         path = Path(folder) / FILE
         if not path.is_file():
             raise FileNotFoundError(
@@ -102,9 +105,9 @@ class Task:
 
 
 def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> list[np.ndarray]:
-    """The model's scores [R, classes] of the rows that each feature names, in the order of the features.
+    """For each feature, in order, the model's scores [R, classes] for the rows that the feature selects.
 
-    Sequences of similar length are computed together, without dropout.
+    Features of similar length are batched together; dropout is off.
     """
     order = sorted(range(len(features)), key=lambda number: -features[number].tokens)
     logits: list[np.ndarray] = [np.empty(0)] * len(features)  # in the order of the features
@@ -127,13 +130,13 @@ def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> l
 def predictions_of(
     model: TaskModel | FeatureModel, codec: Codec, examples: Sequence, features: Sequence[Feature] | None = None
 ) -> list[Prediction]:
-    """The model's predictions for examples.  features: the features of the examples, if already computed."""
+    """The model's predictions for the examples; features: their features, if already computed."""
     features = codec.encode(examples) if features is None else features
     return codec.decode(examples, features, scores_of(model, features))
 
 
 def scores_by_name(task: Task, codec: Codec, examples: Sequence, predictions: Sequence[Prediction]) -> dict[str, float]:
-    """The task's metrics for the predictions, by name."""
+    """The values of the task's metrics for the predictions, by metric name."""
     truth = [codec.truth(example) for example in examples]
     answers = [prediction.answer for prediction in predictions]
     positive = task.labels[-1] if task.labels else None

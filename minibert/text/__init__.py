@@ -1,4 +1,4 @@
-"""Characters to token ids: normalisation, WordPiece, and learning a vocabulary.
+"""From text to token ids: normalisation, WordPiece, and learning a vocabulary.
 
 Read in this order: wordpiece.py, vocabulary.py, then normalisation.py and tokenizer.py.
 """

@@ -37,7 +37,7 @@ class CharacterSet:
 
     @property
     def regex(self) -> str:
-        """The set as written between the brackets of a regular expression: f"[{...}]"."""
+        """The set as the content of a character class in a regular expression, to be used as f"[{...}]"."""
         return "".join(
             re.escape(chr(first)) + (f"-{re.escape(chr(last))}" if last > first else "")
             for first, last in zip(self._firsts, self._lasts, strict=True)
@@ -51,7 +51,7 @@ def character_set(name: str) -> CharacterSet:
 
 
 def clean(character: str) -> str:
-    """The clean-up of one character: control characters vanish, and any white space becomes a plain space."""
+    """Clean up one character: control characters are removed, and any white space becomes a plain space."""
     if character in character_set("WHITESPACE"):
         return " "
     return "" if character in character_set("REMOVED") else character
@@ -67,7 +67,7 @@ def spread_chinese(character: str) -> str:
 
 
 def decompose(character: str) -> str:
-    """Canonical decomposition (NFD): the letter, then its accents.
+    """The canonical decomposition (NFD) of a character: the letter, then its accents.
 
     >>> [unicodedata.name(part) for part in decompose("é")]
     ['LATIN SMALL LETTER E', 'COMBINING ACUTE ACCENT']
@@ -76,7 +76,7 @@ def decompose(character: str) -> str:
 
 
 def combining_class(character: str) -> int:
-    """The canonical combining class, by which NFD sorts neighbouring marks: 0 for a letter, else the mark's place."""
+    """The canonical combining class, by which NFD sorts consecutive marks; 0 for a letter."""
     return unicodedata.combining(character) if character in character_set("COMBINING") else 0
 
 
@@ -96,7 +96,7 @@ def lower(character: str) -> str:
 
 @cache
 def _lower_case() -> dict[str, str]:
-    """Capital -> small letter, from the runs in unicode_tables.LOWER (`first-last/step+distance`)."""
+    """A dictionary from capital to small letters, made from the runs in LOWER (`first-last/step+distance`)."""
     small = {"\u0130": "i\u0307"}  # İ, the only character that becomes two characters: an i and a combining dot above
     for run in unicode_tables.LOWER.split():
         (parts,) = re.findall(r"^(\w+)(?:-(\w+))??(?:/(2))?([+-]\w+)$", run)

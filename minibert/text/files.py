@@ -65,9 +65,9 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Writes vocab.txt and tokenizer_config.json into the folder, which is created if needed.
+    """Write vocab.txt and tokenizer_config.json into the folder, which is created if needed.
 
-    Each file is replaced in one step, so a reader sees the old file or the new file, never a part.
+    Each file is replaced atomically, so a reader sees the old file or the new file, never a partial file.
     Raises FileExistsError if the folder holds a tokenizer.json, which transformers would read instead.
     """
     folder = Path(folder)
@@ -119,7 +119,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
 
 
 def _settings(config: dict, whole: dict) -> dict:
-    """How text is normalised: the arguments of Tokenizer that tokenizer_config.json and tokenizer.json decide."""
+    """The arguments of Tokenizer that control normalisation, as set by tokenizer_config.json and tokenizer.json."""
     names = {  # ours: (in tokenizer_config.json, in tokenizer.json)
         "lowercase": ("do_lower_case", "lowercase"),
         "strip_accents": ("strip_accents", "strip_accents"),
@@ -151,7 +151,7 @@ def _vocabulary_of(whole: dict, path: Path) -> list[str]:
 
 
 def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | None]:
-    """The tokens that are matched in a text before anything else: token -> id, or None if the file gives no id."""
+    """The tokens that are matched before text is normalised and split: token -> id, or None if the file gives no id."""
     entries = [{**entry, "id": int(i)} for i, entry in (config.get("added_tokens_decoder") or {}).items()]
     entries += whole.get("added_tokens") or []
     for entry in entries:
@@ -168,7 +168,7 @@ def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | No
 
 
 def _content(token: str | dict | None) -> str | None:
-    """The spelling of a special token, which is written as a string, or as an object with the spelling in `content`."""
+    """The text of a special token, which is stored as a string or as an object with the text in `content`."""
     return token.get("content") if isinstance(token, dict) else token
 
 

@@ -1,9 +1,9 @@
-"""From the text as written to the text as WordPiece sees it, keeping track of where each character came from.
+"""Normalise text for WordPiece, and record which original character each normalised character comes from.
 
 Four steps, as in google-research/bert's tokenization.py (class BasicTokenizer): clean up, put spaces around
 Chinese characters, strip accents, lower-case.  Every step looks at one character at a time, with one exception
-(the order of accents, below), so normalisation is a table from each character to its replacement, and the
-origin of each normalised character is the position of the character that it was made from.
+(the order of accents, below), so normalisation maps each character to its replacement, and the origin of
+each normalised character is the position of the character that it was made from.
 """
 
 import re
@@ -22,7 +22,7 @@ from minibert.text.characters import (
 
 
 class _Memo(dict):
-    """character -> its normalised form, computed on first use."""
+    """A dictionary from characters to their normalised forms, each computed on first use."""
 
     def __init__(self, rule: Callable) -> None:
         self.rule = rule
@@ -54,7 +54,7 @@ class Normaliser:
         self._order_shows = re.compile(f"[{character_set('COMBINING_BUT_KEPT').regex}]")
 
     def normalise(self, text: str) -> tuple[str, list[int]]:
-        """Returns the normalised text and, for each of its characters, the index in `text` of its origin.
+        """Return the normalised text and, for each of its characters, the index in `text` of its origin.
 
         >>> Normaliser().normalise("né")
         ('ne', [0, 1])
@@ -74,7 +74,7 @@ class Normaliser:
         return self._recase(made)
 
     def _prepare(self, character: str) -> str:
-        """The steps before accents are stripped."""
+        """Apply the steps that come before accents are stripped."""
         made = clean(character)
         return spread_chinese(made) if made and self.tokenize_chinese_chars else made
 
@@ -82,7 +82,7 @@ class Normaliser:
         return "".join(map(lower, text)) if self.lowercase else text
 
     def _normalise_with_order(self, text: str) -> tuple[str, list[int]]:
-        """`normalise`, for text in which the order of accents matters.
+        """Do the work of `normalise` for text in which the order of accents matters.
 
         NFD sorts the marks on a letter by their combining class.  For most marks the sorting has no effect, as they are
         removed, but `tokenizers`' table of accents lacks some 140 marks.  The sorted order also decides the origins:

@@ -102,8 +102,9 @@ class Tokenizer:
 
     def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
         """Encode a text as [CLS] text [SEP], or a pair as [CLS] text [SEP] pair [SEP].
-        max_length: at most this many tokens, special tokens included; the longer text of a pair is cut first, at its
-        end. None: nothing is cut.
+
+        max_length: the maximum number of tokens, including special tokens; the longer text of a pair is truncated
+        first, at its end.  None: nothing is truncated.
         Raises ValueError if a text holds a lone surrogate, or if max_length is too small for the special tokens.
         """
         first = self._tokenize(text)
@@ -168,7 +169,7 @@ class Tokenizer:
         return tokens
 
     def _set_special_aside(self, text: str) -> Iterable[tuple[str, int | None, int]]:
-        """Cuts a text at the special tokens in it: (part, the part's id if it is special, the part's offset)."""
+        """Split a text at its special tokens, yielding (part, its id or None for ordinary text, its offset)."""
         end = 0
         for match in self._special.finditer(text):
             if match.start() > end:
@@ -179,7 +180,7 @@ class Tokenizer:
             yield text[end:], None, end
 
     def _tokenize_chunk(self, chunk: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-        """Ids and offsets of a chunk of text without white space.
+        """The ids and offsets of the tokens of a chunk, a piece of text without white space.
 
         The tokens of a chunk do not depend on what surrounds it, so they are computed once and cached.
         """
@@ -202,7 +203,7 @@ class Tokenizer:
         return found
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
-        """Token ids to text: joins pieces into words, words by spaces, and `.`, `,`, `!`, `?` to the word before.
+        """Convert token ids to text: join pieces into words and words with spaces, except before `.`, `,`, `!` and `?`.
 
         Case, accents and the exact white space are lost.  Raises ValueError for an id outside the vocabulary.
         """
@@ -225,13 +226,13 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
-        """Reads a model folder written by minibert or transformers; see minibert.text.files.load_tokenizer."""
+        """Load the tokenizer of a minibert or transformers model folder; see minibert.text.files.load_tokenizer."""
         from minibert.text.files import load_tokenizer
 
         return load_tokenizer(folder)
 
     def save(self, folder: str | Path) -> None:
-        """Writes vocab.txt and tokenizer_config.json; see minibert.text.files.save_tokenizer."""
+        """Write vocab.txt and tokenizer_config.json; see minibert.text.files.save_tokenizer."""
         from minibert.text.files import save_tokenizer
 
         save_tokenizer(self, folder)
@@ -242,9 +243,9 @@ _CLEAN_UP = [(" " + mark, mark) for mark in (".", "?", "!", ",", "n't", "'m", "'
 
 
 def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
-    """How many tokens two texts keep when the longer one is cut first, as by transformers' "longest_first".
+    """The number of tokens that each of two texts keeps if the longer is cut first: transformers' "longest_first".
 
-    If both have to be cut, the shorter text gets the smaller half of the budget (on a tie, the first text does).
+    If both have to be truncated, the shorter text gets the smaller half of the budget (on a tie, the first text does).
 
     >>> longest_first(10, 4, 12), longest_first(10, 9, 7), longest_first(9, 10, 7), longest_first(3, 2, 9)
     ((8, 4), (4, 3), (3, 4), (3, 2))
@@ -258,7 +259,7 @@ def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
 
 
 def check_text(text: str) -> None:
-    """Raises TypeError if text is not a string, ValueError if it holds half of a surrogate pair."""
+    """Raise TypeError if text is not a string, ValueError if it contains half of a surrogate pair."""
     if not isinstance(text, str):
         raise TypeError(f"expected text as a str, got {type(text).__name__}")
     if text.isascii():
@@ -284,5 +285,5 @@ def _check_vocabulary(vocabulary: Sequence[str], id_of: dict[str, int], special_
 
 
 def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that matches any of the tokens, and the longest one where several begin at the same place."""
+    """A pattern that matches any of the tokens, preferring the longest where several begin at the same position."""
     return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))

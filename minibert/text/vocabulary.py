@@ -1,4 +1,4 @@
-"""Learning a WordPiece vocabulary: start from single characters, merge the most frequent neighbours, repeat.
+"""Learning a WordPiece vocabulary: start from characters, and repeatedly merge the most frequent pair of neighbours.
 
 The algorithm is that of `tokenizers`' WordPieceTrainer: byte-pair encoding (Sennrich et al. 2016,
 arXiv 1508.07909, algorithm 1) with the pieces spelled as BERT spells them: `##` before a piece that does not
@@ -33,13 +33,14 @@ def learn_vocabulary(
     texts: read once, so it may be a generator over a large corpus; only the counts of words are kept.
     lowercase, strip_accents, tokenize_chinese_chars: see Normaliser; the Tokenizer must be given the same.
     min_frequency: pairs rarer than this are not merged, so the vocabulary of a small corpus may stay below `size`.
-    limit_alphabet: how many of the characters are kept, the most frequent ones.
+    limit_alphabet: the number of characters to keep; the most frequent ones are kept.
     progress: called with (entries so far, size) after each merge.
     Raises ValueError if the texts hold no word, or if `size` is too small for the special tokens and characters.
 
-    The same texts always give the same vocabulary: of two pairs with the same count the one whose first piece
-    has the smaller id is merged first, then the one whose second piece has.  (`tokenizers` does the same, but
-    numbers the characters after `##` in the order of a hash map, which changes from run to run.)
+    The same texts always give the same vocabulary: of pairs with the same count, the one whose first piece has
+    the smallest id is merged first, and if the first pieces are equal, the one whose second piece has the smallest id.
+    (`tokenizers` does the same, but numbers the characters spelled with `##` in the order of a hash map, which changes
+    from run to run.)
 
     The example of Sennrich et al., with five, two, six and three copies of its words:
 
@@ -63,7 +64,7 @@ def learn_vocabulary(
 
 
 def count_words(texts: Iterable[str], normaliser: Normaliser) -> Counter[str]:
-    """How often each word occurs, after normalisation.
+    """Count how often each word occurs, after normalisation.
 
     >>> count_words(["To be, or not to be"], Normaliser())
     Counter({'to': 2, 'be': 2, ',': 1, 'or': 1, 'not': 1})
@@ -103,9 +104,9 @@ def merge_pairs(
     min_frequency: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Merge the most frequent pair into a new piece, again and again, until the vocabulary has `size` entries.
+    """Repeatedly merge the most frequent pair into a new piece, until the vocabulary has `size` entries.
 
-    vocabulary: special tokens and characters.  Characters that are not in the vocabulary are left out of words.
+    vocabulary: special tokens and characters.  Characters that are not in it are left out of words.
     """
     vocabulary = list(vocabulary)
     id_of = {piece: piece_id for piece_id, piece in enumerate(vocabulary)}
@@ -159,13 +160,13 @@ def merge_pairs(
 
 
 def spell(word: str, id_of: dict[str, int]) -> list[int]:
-    """The ids of a word's characters, the first one plain and the others with `##`, without unknown characters."""
+    """The ids of a word's known characters, with `##` before each character except the word's first."""
     pieces = [word[0], *(CONTINUATION + character for character in word[1:])]
     return [id_of[piece] for piece in pieces if piece in id_of]
 
 
 def merge(pieces: list[int], pair: Pair, merged: int) -> list[int]:
-    """Replaces each occurrence of the pair by the merged piece, from left to right.
+    """Replace each occurrence of the pair with the merged piece, from left to right.
 
     >>> merge([1, 2, 1, 2, 3], pair=(1, 2), merged=9)
     [9, 9, 3]

@@ -1,4 +1,4 @@
-"""WordPiece: split a word into the longest pieces that are in the vocabulary, from left to right.
+"""WordPiece: split a word from left to right, each time taking the longest piece that is in the vocabulary.
 
 Source: google-research/bert, tokenization.py, class WordpieceTokenizer; the pieces come from Schuster and
 Nakajima 2012 and Wu et al. 2016 (arXiv 1609.08144, section 4.1).
@@ -14,7 +14,7 @@ MAX_WORD_LENGTH = 100  # in characters; a longer "word" becomes a single [UNK]
 
 
 def chunk_pattern() -> re.Pattern[str]:
-    """A pattern that matches each chunk of a text as written: a run without white space.
+    """A pattern that matches each chunk of a text before normalisation: a run of characters without white space.
 
     >>> chunk_pattern().findall("Don't\\tstop (now). ")
     ["Don't", 'stop', '(now).']
@@ -23,7 +23,7 @@ def chunk_pattern() -> re.Pattern[str]:
 
 
 def word_pattern() -> re.Pattern[str]:
-    """A pattern for the words of normalised text: single punctuation marks, and runs without space or punctuation.
+    """A pattern that matches the words of normalised text: punctuation marks, and runs without space or punctuation.
 
     >>> word_pattern().findall("don't stop (now).")
     ['don', "'", 't', 'stop', '(', 'now', ')', '.']

@@ -1,4 +1,4 @@
-"""What to tell the user when training cannot continue: what happened, and which option to change."""
+"""Error messages for training that cannot continue: what happened, and which option to change."""
 
 from pathlib import Path
 
@@ -7,7 +7,11 @@ from minibert.training.config import PretrainConfig
 
 
 def when_out_of_memory(config: PretrainConfig, sequences: int, of_batch: int, length: int) -> str:
-    """Advice for a micro-batch of `sequences` sequences, of the batch's `of_batch`, each of `length` tokens."""
+    """Advice when a micro-batch does not fit in memory.
+
+    sequences: the number of sequences in the micro-batch; of_batch: the number in the whole batch; length: the number
+    of tokens in a sequence.
+    """
     advice = f"lower --batch-tokens (now {config.batch_tokens}) or the sequence length"
     if sequences > 1:
         parts = min(2 * config.accumulate, of_batch)
@@ -21,7 +25,7 @@ def when_out_of_memory(config: PretrainConfig, sequences: int, of_batch: int, le
 
 
 def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str:
-    """Advice when the loss of a step is NaN or infinite: where the last good checkpoint is, and what to try."""
+    """Advice when the loss of a step is NaN or infinite: the last good checkpoint, and what to try."""
     checkpoints = list_checkpoints(run)
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
     return (
@@ -31,7 +35,7 @@ def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str
 
 
 def when_finetuning_diverged(step: int, learning_rate: float) -> str:
-    """Advice on what to try when the loss of a step is NaN or infinite."""
+    """Advice when the loss of a fine-tuning step is NaN or infinite: what to try."""
     return (
         f"the loss became NaN or infinite at step {step}; try a lower --learning-rate (now {learning_rate:g}) "
         f"or a longer --warmup"

@@ -1,13 +1,13 @@
-"""Checkpoints, each of which is complete or absent, whatever happens while it is written.
+"""Checkpoints of training, each of which is complete or absent, whatever happens while it is written.
 
 A checkpoint is a folder that is written under a temporary name, flushed to disk, and renamed at the end:
 
     checkpoints/step-00001000/
         model.safetensors        the parameters
         optimizer.safetensors    both moments of AdamW
-        state.json               the step, the checksums of the two other files, and in float16 the loss scale
+        state.json               the step, the checksums of the other two files, and in float16 the loss scale
 
-There is no state of a random generator to keep, because random numbers are a function of (seed, step).
+There is no random-generator state to save, because random numbers are a function of (seed, step).
 """
 
 import json
@@ -30,7 +30,7 @@ FILES = ("model.safetensors", "optimizer.safetensors")
 
 
 def save_checkpoint(run: Path, step: int, model: Any, optimizer: AdamW, keep: int) -> Path:
-    """Write the checkpoint after `step` steps, and remove all but the newest `keep` checkpoints.
+    """Write the checkpoint of step `step`, remove all but the newest `keep` checkpoints, and return the new folder.
 
     Raises OSError, for example if the disk is full; existing checkpoints are then left unchanged.
     """
@@ -63,7 +63,7 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def load_checkpoint(folder: Path, model: Any, optimizer: AdamW) -> int:
-    """Fill the model and the optimiser from a checkpoint; returns the number of steps done.
+    """Load a checkpoint into the model and the optimiser, and return the number of steps done.
 
     Raises ValueError when a file is missing, is damaged (the checksum differs) or belongs to another model.
     """

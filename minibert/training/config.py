@@ -1,4 +1,4 @@
-"""Every option of pre-training, as a dataclass from which the command line is made."""
+"""All options of pre-training, as a dataclass from which the command line is built."""
 
 import dataclasses
 import json
@@ -201,7 +201,7 @@ class PretrainConfig:
 
     @classmethod
     def load(cls, folder: Path | str) -> "PretrainConfig":
-        """The options of the run in a folder.  Raises FileNotFoundError if there is no run."""
+        """Load the options of the run in a folder.  Raises FileNotFoundError if there is no run."""
         path = Path(folder) / OPTIONS
         if not path.is_file():
             raise FileNotFoundError(f"{folder} contains no pre-training run to resume ({path} is missing)")
@@ -217,7 +217,7 @@ class PretrainConfig:
 
     @classmethod
     def defaults(cls, words: Iterable[str]) -> "PretrainConfig":
-        """The defaults of options not on the command line: the values of the run to resume, or the usual defaults."""
+        """The values of options not on the command line: those of the run to resume, or the defaults of the preset."""
         words = list(words)
         out = value_of("--out", words)
         if "--resume" in words and out is not None:
@@ -227,7 +227,7 @@ class PretrainConfig:
         return cls(**others)
 
     def check_same_as(self, stored: "PretrainConfig") -> None:
-        """Raise ValueError if a run started with the options `stored` would be continued with different options."""
+        """Raise ValueError if these options differ from `stored`, the options that the run was started with."""
         for field in dataclasses.fields(self):
             here, there = getattr(self, field.name), getattr(stored, field.name)
             if field.name not in HOW_IT_WAS_CALLED and here != there:

@@ -10,14 +10,14 @@ from minibert.objectives import MaskedLmAndNextSentence, losses_of
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over held-out batches."""
+    """Losses and accuracies, averaged over held-out batches."""
 
     mlm_loss: float
     """cross-entropy of the masked tokens, in nats"""
     mlm_accuracy: float
-    """share of the masked tokens whose likeliest piece is the correct one"""
+    """share of the masked tokens for which the piece with the highest score is correct"""
     nsp_loss: float | None
-    """cross-entropy of the pairs, in nats; None without pairs"""
+    """cross-entropy of next-sentence prediction, in nats; None without pairs"""
     nsp_accuracy: float | None
     """share of the pairs classified correctly; None without pairs"""
     masked: int
@@ -37,7 +37,7 @@ class Evaluation:
 
 
 def evaluate(objective: MaskedLmAndNextSentence, batches: Iterable[MaskedBatch]) -> Evaluation:
-    """Evaluate an objective's model on batches, without dropout."""
+    """Evaluate the model of an objective on batches, without dropout."""
     mlm = nsp = 0.0
     mlm_correct = nsp_correct = masked = pairs = 0
     for batch in batches:

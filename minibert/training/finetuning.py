@@ -1,8 +1,8 @@
 """Fine-tuning: a schedule of epochs for the training loop, with evaluations on a dev set.
 
 Source: BERT paper, section 4.1 and appendix A.3: a few epochs, small batches, a learning rate that rises and falls
-linearly, and the checkpoint that is best on the dev set.  Adam has the bias correction that BERT's release left out:
-without bias correction, training on small data often fails (Mosbach et al. 2021).
+linearly, and the weights that score best on the dev set.  Adam has the bias correction that BERT's release left out:
+without it, training on small data sets often fails (Mosbach et al. 2021).
 """
 
 import math
@@ -19,7 +19,7 @@ from minibert.training.advice import when_finetuning_diverged
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 
-LOOK_EVERY = 20  # the most steps between two readings of the losses
+LOOK_EVERY = 20  # the maximum number of steps between two readings of the losses
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,13 @@ def fine_tune(
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_evaluation: Callable[[History], None] = lambda history: None,
 ) -> History:
-    """Train a model, and leave it with the weights that were best on the dev set.
+    """Train a model, and leave it with the weights that scored best on the dev set.
 
-    features: the training examples; make_batch(features of a part, number of the first, the whole batch) -> TaskBatch;
-    evaluate() -> scores by name, of which the first decides (higher is better);
-    on_step: called after each step with the last loss that was read; on_evaluation: called after each evaluation.
+    features: the training examples; make_batch(part, first, batch) -> TaskBatch, for a part of a batch of
+    features, the index of its first feature in the batch, and the whole batch;
+    evaluate() -> scores by name, of which the first selects the best weights (higher is better);
+    on_step: called after each step with its number and the latest loss that was read;
+    on_evaluation: called after each evaluation with the History.
     Raises FloatingPointError if a loss is NaN or infinite.
     """
     parameters = objective.model.parameters
@@ -108,7 +110,7 @@ def fine_tune(
 
 
 class FineTuningWatch(Observer):
-    """Reads the losses, evaluates in each epoch, keeps the best weights, and stops when patience runs out."""
+    """Reads the losses, evaluates in each epoch, keeps the best weights, and stops early when patience runs out."""
 
     def __init__(
         self,
@@ -158,6 +160,6 @@ class FineTuningWatch(Observer):
 
 
 def cut(batch: list, make_batch: Callable, recipe: Recipe) -> Iterator[Any]:
-    """The micro-batches of a batch, processed one after the other."""
+    """Yield the micro-batches of a batch, each made only when it is needed."""
     for first, last in parts_of(len(batch), min(recipe.accumulate, len(batch))):
         yield make_batch(batch[first:last], first, batch)

@@ -1,4 +1,4 @@
-"""How much memory a training step takes on a GPU, computed from shapes before anything is allocated.
+"""The memory that a training step needs on a GPU, computed from shapes before anything is allocated.
 
 For its backward pass, a layer keeps for each token: its input, queries, keys, values and context (5 H), the normalised
 rows of both layer norms and the output of the first (3 H), and the feed-forward network's hidden units before and after
@@ -21,13 +21,13 @@ class Footprint:
     """The memory of a training step by purpose, in bytes."""
 
     parameters: int
-    """values, masters, gradients, both moments, and the mask of weight decay"""
+    """values, masters, gradients, both moments, and the weight-decay mask"""
     activations: int
-    """activations that the forward pass keeps"""
+    """activations that the forward pass keeps for the backward pass"""
     logits: int
     """logits of the masked tokens, and the gradients of these logits"""
     working: int
-    """the most that a backward pass needs in addition"""
+    """the largest additional memory that the backward pass needs at any time"""
 
     @property
     def total(self) -> int:
@@ -39,8 +39,8 @@ def footprint(
 ) -> Footprint:
     """The memory of one training step of BertForPreTraining.
 
-    parameters: their number; sequences, length: the shape of a micro-batch; mask_rate: the share of its tokens that
-    are to be predicted; precision: float32, tf32, bfloat16 or float16.
+    parameters: the number of parameters; sequences, length: the shape of a micro-batch; mask_rate: the share of its
+    tokens that are to be predicted; precision: float32, tf32, bfloat16 or float16.
     """
     size = as_dtype("float32" if precision == "tf32" else precision).itemsize
     width, inner, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size

@@ -1,4 +1,4 @@
-"""The evaluation of a run: held-out documents that it does not learn from, and baselines that it has to beat."""
+"""Evaluation of a run on held-out documents, and the baselines that the model has to beat."""
 
 from minibert.base.progress import say, write_line
 from minibert.data.baselines import baselines
@@ -21,14 +21,14 @@ BLANKS_ON_THE_WAY, BLANKS_AT_THE_END = 2, 6
 
 
 class HeldOut:
-    """Held-out documents, cut into batches of the last phase's length, as pairs if training uses pairs."""
+    """Held-out documents, as batches of sequences of the last phase's length (pairs if that phase uses pairs)."""
 
     def __init__(self, config: PretrainConfig, documents: DocumentSet, tokenizer: Tokenizer, length: int):
         self.config, self.documents, self.tokenizer, self.length = config, documents, tokenizer, length
         self.blanks = pick_blanks(documents, tokenizer, BLANKS_AT_THE_END, config.max_positions)
 
     def batches(self, pairs: int) -> list[MaskedBatch]:
-        """The evaluation batches, which are the same at every call."""
+        """The evaluation batches, which are the same in every call; pairs: the maximum number of sequences."""
         config = self.config
         return evaluation_batches(
             self.documents,
@@ -41,7 +41,7 @@ class HeldOut:
         )
 
     def count_baselines(self, train: DocumentSet) -> dict[str, float]:
-        """Compute and print the accuracies of count-based baselines; returns them by name."""
+        """Compute and print the accuracies of the count-based baselines, and return them by name."""
         self.baselines = baselines(train, self.batches(self.config.final_pairs))
         for name, accuracy in self.baselines.items():
             say(
@@ -52,11 +52,11 @@ class HeldOut:
 
     @property
     def named_baselines(self) -> dict[str, float]:
-        """The accuracies of the baselines, by a description of each baseline."""
+        """The accuracies of the baselines, by description."""
         return {BASELINE_NAMES[name]: accuracy for name, accuracy in self.baselines.items()}
 
     def measure(self, objective: MaskedLmAndNextSentence, step: int, last: bool) -> Evaluation:
-        """Evaluate a model after a step; print the result, and some blanks filled by the model."""
+        """Evaluate a model after a step; print the result, and some sentences with blanks filled in by the model."""
         config = self.config
         result = evaluate(objective, self.batches(config.final_pairs if last else config.eval_pairs))
         pairs = f", next sentence {result.nsp_accuracy:.1%} of {result.pairs:,} pairs" if result.pairs else ""
@@ -71,7 +71,7 @@ class HeldOut:
         return result
 
     def compare(self, result: Evaluation) -> None:
-        """Print the model's accuracy below the accuracies of the baselines."""
+        """Print the accuracies of the baselines, then the model's accuracy."""
         say("result", f"{result.masked:,} held-out masked tokens, predicted correctly by")
         for name, accuracy in self.baselines.items():
             say("", f"{accuracy:6.1%}  {BASELINE_NAMES[name]}")

@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: a run that is asked to stop saves first, and says how to resume."""
+"""Handling of Ctrl-C and SIGTERM: a run that is asked to stop saves first, then says how to resume."""
 
 import signal
 from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised when a run that has nothing to save is stopped; exit_code: what a shell reports for the signal."""
+    """Raised to stop a run at once, without saving; exit_code: the code that a shell reports for the signal."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
@@ -13,7 +13,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """A context manager that records SIGINT and SIGTERM, which otherwise end the process.
+    """A context manager that records SIGINT and SIGTERM instead of letting them end the process.
 
     signal      None, or the number of the signal that arrived
     urgent      True while nothing needs saving: a signal then raises Stopped at once
@@ -46,5 +46,5 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports for a program ended by a signal."""
+        """The exit code that a shell reports for a program ended by the recorded signal."""
         return 128 + (self.signal or 0)

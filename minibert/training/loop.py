@@ -1,4 +1,4 @@
-"""The training loop, shared by pre-training and fine-tuning: the steps, and what happens between them."""
+"""The training loop, shared by pre-training and fine-tuning: the steps, and the actions between them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from minibert.training.step import prepared, train_step
 
 @dataclass(frozen=True)
 class TakenStep:
-    """A completed step whose losses have not been read yet, because on a GPU reading them waits for the device."""
+    """A completed step whose losses are still to be read, since on a GPU reading them means waiting for the device."""
 
     number: int
     """counted from 1"""
@@ -25,13 +25,13 @@ class TakenStep:
 
 
 class Observer:
-    """The actions of training other than its steps.  Each method does nothing until a subclass overrides it.
+    """The actions between training steps; by default, each method does nothing, and subclasses override it.
 
     The implementations are PretrainingWatch in pretraining.py and FineTuningWatch in finetuning.py.
     """
 
     def reads_losses(self, step: int, waiting: int) -> bool:
-        """Whether to read losses now; waiting: the number of steps whose losses have not been read."""
+        """Whether to read the losses after this step; waiting: the number of steps whose losses have not been read."""
         return False
 
     def read_losses(self, steps: list[TakenStep]) -> None:
@@ -45,7 +45,7 @@ class Observer:
         return False
 
     def evaluate(self, step: int) -> bool:
-        """Evaluate the model; the result True ends the training here."""
+        """Evaluate the model, and return True to end the training after this step."""
         return False
 
     def saves(self, step: int, stopping: bool) -> bool:
@@ -53,7 +53,7 @@ class Observer:
         return False
 
     def save(self, step: int) -> None:
-        """Save the model and what is needed to resume."""
+        """Save the model, and the state that is needed to resume."""
 
     def out_of_memory(self, step: int, batch: list) -> str:
         """The message for the user when a step (counted from 0) does not fit into memory."""
@@ -83,9 +83,10 @@ def train(
     observer: Observer,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Take all steps, unless the observer or a request stops them early; returns the number of the last step.
+    """Take all steps, unless the observer or a request ends the training early; return the number of steps taken.
 
-    Each step is a function of its number alone, so a resumed training continues bit for bit.
+    Each step is a function of its number alone, so a resumed run gives bit for bit the same results as one
+    without interruption.
     """
     step, waiting = schedule.first, []
 
@@ -106,7 +107,7 @@ def train(
             upcoming = next_batch()  # a GPU is still working on the step, as nothing above waits for it
 
         waiting.append(TakenStep(step, batch, losses, rate, norm))
-        stopping = asked_to_stop()  # asked only once per step, so a later signal is handled in the next step
+        stopping = asked_to_stop()  # checked only once per step, so a later signal is handled in the next step
         evaluates, saves = observer.evaluates(step), observer.saves(step, stopping)
         if evaluates or saves or step == schedule.steps or observer.reads_losses(step, len(waiting)):
             observer.read_losses(waiting)  # reading also ensures that a model whose loss is NaN is not saved

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process, because training steps ask for the same large arrays again and again."""
+"""Keep freed memory in the process, because every training step allocates the same large arrays."""
 
 import ctypes
 import sys
@@ -9,10 +9,10 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc not to return large buffers to the system whenever NumPy frees one; True if that worked.
+    """Tell glibc to keep the large buffers that NumPy frees, and return True if that worked.
 
-    By default the memory of every activation is mapped afresh in every step, at the cost of page faults: GELU and layer
-    norm take twice as long.  On systems other than Linux with glibc this function does nothing.
+    By default, glibc returns them to the system, and each step maps memory for its activations anew, which causes page
+    faults: GELU and layer norm take twice as long. On systems other than Linux with glibc this function does nothing.
     """
     if not sys.platform.startswith("linux"):
         return False

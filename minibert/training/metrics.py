@@ -1,4 +1,4 @@
-"""The record of a run: metrics.jsonl, one JSON object a line, and its plot, loss.png.
+"""The record of a run: metrics.jsonl, with one JSON object per line, and its plot, loss.png.
 
 The kind of a line is "train" (one training step) or "evaluation" (on held-out text).
 """
@@ -21,7 +21,7 @@ class Metrics:
     """Appends to a run's metrics.jsonl."""
 
     def __init__(self, run: Path, step: int):
-        """step: the steps done so far.  Lines of later steps (before a crash) are dropped: the steps are repeated."""
+        """step: the number of steps done.  Lines of later steps, written before a crash, are dropped and rewritten."""
         self.path = run / FILE
         if self.path.exists():
             kept = [record for record in read_metrics(run) if record["step"] <= step]
@@ -32,12 +32,12 @@ class Metrics:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
     def flush(self) -> None:
-        """Have the operating system flush the record to disk."""
+        """Flush the record to disk (fsync)."""
         flush_to_disk(self.path)
 
 
 def read_metrics(run: Path | str) -> list[dict]:
-    """The lines of RUN/metrics.jsonl, without a last line that was cut off in a crash."""
+    """The records in RUN/metrics.jsonl, without an incomplete last line that a crash left behind."""
     records = []
     for line in (Path(run) / FILE).read_text(encoding="utf-8").splitlines():
         try:
@@ -52,7 +52,7 @@ POINTS = 200  # number of points of each training curve; each point is the mean 
 
 
 def plot_metrics(run: Path | str, title: str, baselines: dict[str, float] | None = None) -> Path:
-    """Draw RUN/loss.png from RUN/metrics.jsonl: losses above, accuracies below, MLM on the left, NSP on the right.
+    """Draw RUN/loss.png from RUN/metrics.jsonl: losses above, accuracies below; MLM on the left, NSP on the right.
 
     baselines: masked-token accuracies to draw as dashed lines, by name.
     """
@@ -105,7 +105,7 @@ def points(records: Sequence[dict], key: str, scale: float) -> tuple[list[float]
 
 
 def averaged(steps: Sequence[float], values: Sequence[float], width: int) -> tuple[list[float], list[float]]:
-    """The mean of every `width` consecutive points."""
+    """The means of the steps and of the values of every `width` consecutive points."""
     starts = range(0, len(values), width)
     return [mean(steps[i : i + width]) for i in starts], [mean(values[i : i + width]) for i in starts]
 

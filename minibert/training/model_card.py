@@ -43,10 +43,10 @@ def pretraining_card(
     evaluation: Mapping[str, Any] | None,
     baselines: Mapping[str, float],
 ) -> str:
-    """The model card after a step.
+    """The model card of a run after step `step`.
 
-    name: the run's; documents: the training documents and the held-out documents; evaluation: the figures of the
-    latest evaluation and its `step`, None before the first evaluation; baselines: accuracies of the count-based
+    name: the name of the run; documents: the training documents and the held-out documents; evaluation: the figures and
+    the `step` of the latest evaluation, or None before the first evaluation; baselines: accuracies of the count-based
     baselines on the same masked tokens, by name.
     """
     data = ADDRESSES if is_default_corpus(config) else {"name": "your own text", "type": "text"}

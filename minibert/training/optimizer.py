@@ -1,4 +1,4 @@
-"""AdamW as in BERT, on the flat buffer of a model's parameters, and the learning rate schedule."""
+"""AdamW as in BERT, on the flat buffer of a model's parameters, and the learning-rate schedule."""
 
 from dataclasses import dataclass
 
@@ -27,9 +27,9 @@ class AdamWSettings:
 
 
 class LossScale:
-    """The factor that a float16 loss is multiplied by, so that its gradients are not too small for 16 bits.
+    """The factor by which a float16 loss is multiplied, so that its gradients are not too small for 16 bits.
 
-    The scale lives on the device, where it is also adjusted: a step whose gradients overflow changes no parameter and
+    The scale is stored and adjusted on the device: a step whose gradients overflow changes no parameter and
     halves the scale; after `interval` consecutive good steps the scale doubles.  The host never waits for the scale.
     Source: Micikevicius et al. 2018, "Mixed precision training", section 3.2.
 
@@ -45,7 +45,7 @@ class LossScale:
         self.good_steps = backend.array(np.array(0, np.int32))
 
     def update(self, norm: Array) -> None:
-        """Adjust the scale after a step whose scaled gradients had this norm (0-d array)."""
+        """Adjust the scale after a step; norm: the norm of the step's scaled gradients (0-d array)."""
         self.backend.update_scale(self.value, self.good_steps, norm, self.interval)
 
     def state(self) -> dict[str, float]:
@@ -56,7 +56,7 @@ class LossScale:
         }
 
     def restore(self, state: dict[str, float]) -> None:
-        """Return to a saved `state`; entries that are missing in it start afresh."""
+        """Restore a state saved by `state`; missing entries get their initial values."""
         self.value[...] = self.backend.array(np.array(state.get("value", self.START), np.float32))
         self.good_steps[...] = self.backend.array(np.array(state.get("good_steps", 0), np.int32))
 
@@ -72,15 +72,16 @@ class AdamW:
         self.first_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.second_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]
         self.loss_scale = LossScale(parameters.backend) if parameters.dtype == np.float16 else None
-        self.half_precision = {}  # further arguments of the op: the rounded parameters, the gradients' scale
+        self.half_precision = {}  # further arguments of the op: the buffer for rounded parameters, the gradients' scale
         if parameters.values is not parameters.masters:
             self.half_precision["copy"] = parameters.values
         if self.loss_scale is not None:
             self.half_precision["gradient_scale"] = self.loss_scale.value
 
     def step(self, number: int, learning_rate: float) -> Scalar:
-        """Update the parameters from their gradients.  number: the step's, counted from 1.
+        """Update the parameters from their gradients.
 
+        number: the number of the step, counted from 1.
         Returns the gradients' norm (0-d array); with a loss scale, infinity or nan if the step was skipped.
         """
         parameters, ops, settings = self.parameters, self.parameters.backend, self.settings
@@ -108,7 +109,9 @@ class AdamW:
 
 
 def learning_rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
-    """The rate of a step (from 0), linear up to `peak` in the share `warmup` of the steps, then linear down to 0.
+    """The learning rate of a step (from 0): a linear rise to `peak`, then a linear fall to 0.
+
+    warmup: the share of the steps during which the rate rises.
 
     Source: BERT paper, appendix A.2.
     """

@@ -34,7 +34,7 @@ STDIN = "stdin.txt"  # a copy of standard input, which can be read only once but
 
 
 def check_before_anything_is_written(config: PretrainConfig) -> None:
-    """Validate options and the names of the sources, before creating the run's folder."""
+    """Check the options, the sources, the vocabulary and the backend, before the run's folder is created."""
     check_lengths(config)
     read_corpus(config.corpus or (DEFAULT_CORPUS,))  # checks that all sources exist, without opening them
     if config.vocab is not None:
@@ -43,7 +43,7 @@ def check_before_anything_is_written(config: PretrainConfig) -> None:
 
 
 def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
-    """The phases of --lengths.  Raises ValueError when a length is too large for the model or for a batch."""
+    """Parse the phases of --lengths.  Raises ValueError when a length is too large for the model or for a batch."""
     phases = parse_phases(" ".join(config.lengths))
     for phase in phases:
         source = Pairs if phase.length >= config.nsp_from else Windows
@@ -67,7 +67,7 @@ def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
 
 
 def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
-    """The tokenizer of the run: read from the run's folder, read from --vocab, or learnt from the corpus."""
+    """The tokenizer of the run, read from the run's folder, read from --vocab, or learnt from the corpus."""
     if (run / "vocab.txt").exists() and (run / "tokenizer_config.json").exists():
         return Tokenizer.load(run)
     if config.vocab is not None:
@@ -82,7 +82,7 @@ def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
 
 
 def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> Shards:
-    """The corpus as token ids, stored in the run's folder."""
+    """Tokenise the corpus into the run's folder, unless this has been done already, and open the token shards."""
     folder = run / CORPUS
     if not folder.exists():
         with byte_bar("tokenising the corpus") as bar:
@@ -92,7 +92,7 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
 
 
 def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTraining:
-    """The model of the run as it is before the first step."""
+    """The newly initialised model of the run."""
     shape = BertConfig.preset(
         config.size,
         len(tokenizer),
@@ -137,7 +137,7 @@ def copy_standard_input(path: Path) -> None:
 
 
 def counted(texts: Iterable, bar: "tqdm") -> Iterator:
-    """The texts, unchanged, while a progress bar counts their characters."""
+    """Yield the texts unchanged, while a progress bar counts their characters."""
     for text in texts:
         yield text
         bar.update(len(text))
@@ -149,7 +149,7 @@ def byte_bar(name: str) -> "tqdm":
 
 
 def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest: int) -> list[tuple[str, str]]:
-    """Held-out sentences in which one word is replaced by [MASK], each with that word; the same at every evaluation.
+    """Held-out sentences with one word replaced by [MASK], each paired with that word; the same in every evaluation.
 
     The sentences have 8 to 20 pieces and fit in `longest` tokens; the word is a single piece of four letters or more,
     not punctuation.
@@ -168,7 +168,7 @@ def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest
                 index = int(random.choice(hidden))
                 left, right = tokenizer.decode(ids[:index]), tokenizer.decode(ids[index + 1 :])
                 text = f"{left} [MASK] {right}"
-                again = tokenizer.encode(text).ids  # the ids that fill_mask will see
+                again = tokenizer.encode(text).ids  # the ids that fill_mask will get
                 if len(again) <= longest and again.count(tokenizer.mask_id) == 1:
                     blanks.append((text, words[index]))
                     break

@@ -1,4 +1,4 @@
-"""`minibert pretrain`: the data of a run, and the actions between two steps of the training loop (loop.py)."""
+"""`minibert pretrain`: a run's data and model, and the actions between the steps of the training loop (loop.py)."""
 
 import math
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def pretrain(config: PretrainConfig) -> int:
             pretraining = Pretraining(config, run)
         except Exception:
             if not config.resume:
-                discard(run, made)  # for example because of a mistake in the corpus: leave no half-made run behind
+                discard(run, made)  # for example because of a mistake in the corpus; leaves no incomplete run behind
             raise
         return pretraining.train(stop)
 
@@ -85,7 +85,10 @@ class Pretraining:
         self.held_out.count_baselines(learnt_from)
 
     def train(self, stop: StopRequest) -> int:
-        """Take the remaining steps.  A resumed run takes the same steps with the same numbers."""
+        """Take the remaining steps, and return the exit code.
+
+        A resumed run takes the same steps, with the same results, as a run without interruption.
+        """
         config = self.config
         first = self.load_last_checkpoint() if config.resume else 0
         schedule = Schedule(
@@ -123,7 +126,7 @@ class Pretraining:
         )
 
     def load_last_checkpoint(self) -> int:
-        """Continue from the newest checkpoint; returns the number of steps done, or 0 without a checkpoint."""
+        """Load the newest checkpoint, and return the number of steps done, or 0 if there is no checkpoint."""
         checkpoints = list_checkpoints(self.run)
         step = load_checkpoint(checkpoints[-1], self.model, self.optimizer) if checkpoints else 0
         say("resume", f"from step {step:,} of {self.config.steps:,}")
@@ -131,7 +134,7 @@ class Pretraining:
 
 
 class PretrainingWatch(Observer):
-    """The actions of a run between two steps: it records losses, evaluates, and saves."""
+    """The actions between the steps of a pre-training run: recording losses, evaluating, and saving."""
 
     def __init__(self, pretraining: Pretraining, metrics: Metrics, bar: StepBar):
         self.pretraining, self.config, self.run = pretraining, pretraining.config, pretraining.run
@@ -191,7 +194,7 @@ class PretrainingWatch(Observer):
 
 
 def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
-    """Print the size of the training documents and of the held-out documents."""
+    """Print how many tokens and documents are used for training, and how many are held out."""
     say("corpus", f"{learnt_from.tokens:,} tokens in {len(learnt_from):,} documents for training")
     groups = held_out.groups
     names = ", ".join(groups[:16]) + (", …" if len(groups) > 16 else "")
@@ -199,7 +202,7 @@ def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
 
 
 def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase]) -> None:
-    """Print the shape of the model; on a GPU, also the memory of the step that needs the most."""
+    """Print the shape of the model, and on a GPU also the memory of the most demanding step."""
     shape = model.config
     say(
         "model",

@@ -1,4 +1,4 @@
-"""The folder of a run: finding it, making it, locking it, and cleaning it up."""
+"""The folder of a run: finding, creating, locking, and cleaning it."""
 
 import fcntl
 import os
@@ -15,13 +15,13 @@ RUNS = "runs"  # default parent folder of runs
 
 
 def open_run(config: PretrainConfig) -> tuple[Path, bool]:
-    """The folder of a new run or of the run to resume, and whether the folder was just made.
+    """Open the folder of a new run or of the run to resume; return it, and whether it was created now.
 
-    Raises FileExistsError when --out is not empty, FileNotFoundError or ValueError when there is no such run
-    to resume or its options were different.
+    Raises FileExistsError when --out is not empty, FileNotFoundError when there is no such run to resume, ValueError
+    when its options were different or cannot be read.
     """
     if config.resume:
-        assert config.out is not None  # the configuration has seen to it
+        assert config.out is not None  # PretrainConfig has checked this
         run = Path(config.out)
         config.check_same_as(PretrainConfig.load(run))
         return run, False
@@ -58,7 +58,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def fresh_folder(parent: Path) -> Path:
-    """Make the next free folder of parent/001, parent/002, …"""
+    """Create the next free folder among parent/001, parent/002, and so on."""
     parent.mkdir(parents=True, exist_ok=True)
     taken = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()]
     number = max(taken, default=0) + 1
@@ -72,7 +72,7 @@ def fresh_folder(parent: Path) -> Path:
 
 
 def discard(run: Path, made: bool) -> None:
-    """Remove the files of a new run whose preparation failed, and the folder if it was made for the run."""
+    """Remove the files of a new run whose preparation failed, and the folder if it was created for the run."""
     for path in run.iterdir():
         remove(path)
     if made:
@@ -80,7 +80,7 @@ def discard(run: Path, made: bool) -> None:
 
 
 def sweep(run: Path) -> None:
-    """Remove half-written files that a killed run left behind."""
+    """Remove incomplete files and folders that a killed run left behind."""
     for folder in (run, run / FOLDER):
         if folder.is_dir():
             for path in filter(is_leftover, folder.iterdir()):
@@ -88,7 +88,7 @@ def sweep(run: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """True if the name is one of minibert's temporary names, which begin with a dot and end in .tmp or .old."""
+    """Whether the name is one of minibert's temporary names, which begin with a dot and end in .tmp or .old."""
     return path.name.startswith(".") and path.suffix in (".tmp", ".old")
 
 

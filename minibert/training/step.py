@@ -8,10 +8,10 @@ from minibert.training.optimizer import AdamW
 
 
 def prepared(objective: Objective, batch: list) -> list:
-    """The micro-batches of a global batch on the device, with inputs and targets as `train_step` takes them.
+    """Copy the micro-batches of a global batch to the device, as inputs and targets for `train_step`.
 
-    The loop calls this function one step ahead, so that a GPU computes while the host prepares.  Raises ValueError
-    when an id or a label is outside its table.
+    The training loop calls this function one step ahead, so that the host prepares a batch while a GPU computes.
+    Raises ValueError when an id or a label is outside its table.
     """
     return [objective.prepare(part) for part in batch]
 
@@ -27,7 +27,7 @@ def train_step(
     """Take one step.
 
     parts: the micro-batches of the global batch, from `prepared`; their gradients add up to those of the global batch.
-    number: the step's, counted from 1; dropout_key: (seed, step), or None for no dropout.
+    number: the number of the step, counted from 1; dropout_key: (seed, step), or None for no dropout.
     Returns the losses of each part, and the gradient's norm (see AdamW.step), as 0-d arrays of the backend; reading
     them from a GPU waits for the step to end.
     """
@@ -37,7 +37,7 @@ def train_step(
 
 
 def add_gradients(objective: Objective, optimizer: AdamW, part: Any, dropout_key: DropoutKey | None) -> Any:
-    """Add the gradients of one micro-batch to those of the parameters; returns the micro-batch's losses."""
+    """Add the gradients of one micro-batch to the parameters' gradients, and return the micro-batch's losses."""
     scale = 1.0 if optimizer.loss_scale is None else optimizer.loss_scale.value
     losses, cache = objective.losses(part, dropout_key)
     objective.losses_backward(cache, scale)

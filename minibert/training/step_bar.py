@@ -1,4 +1,4 @@
-"""Training speed: the progress bar on the terminal, and the tokens per second."""
+"""The progress bar of training, and the measurement of its speed in tokens per second."""
 
 import time
 
@@ -6,10 +6,10 @@ from minibert.base.progress import progress_bar
 
 
 class StepBar:
-    """A context manager: a progress bar over the steps, and a clock that counts only the time spent training."""
+    """A context manager with a progress bar over the steps, and a clock that counts only the time spent training."""
 
     def __init__(self, steps: int, first: int):
-        """steps: the total number; first: the number of steps already taken."""
+        """steps: the total number of steps; first: the number of steps already taken."""
         self.bar = progress_bar(total=steps, initial=first, unit="step", leave=True, dynamic_ncols=True)
         self.restart_clock()
 
@@ -20,11 +20,11 @@ class StepBar:
         self.bar.close()
 
     def restart_clock(self) -> None:
-        """Do not count the time since the last steps, which was spent saving or evaluating."""
+        """Restart the clock, so that the time just spent saving or evaluating is not counted."""
         self.since = time.perf_counter()
 
     def speed(self, tokens: int) -> float:
-        """The tokens per second, if `tokens` tokens were processed since the clock was started."""
+        """The tokens per second, given the tokens processed since the clock was started; also restarts the clock."""
         before, self.since = self.since, time.perf_counter()
         return tokens / (self.since - before)
 
@@ -32,7 +32,7 @@ class StepBar:
         self.bar.update()
 
     def show(self, figures: dict, speed: float) -> None:
-        """Show the figures of the last step behind the bar."""
+        """Show the figures of the last step, and the speed, after the bar."""
         shown = {"length": figures["length"], "loss": f"{figures['mlm_loss']:.3f}"}
         shown |= {"accuracy": f"{figures['mlm_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}
         self.bar.set_postfix(shown, False)

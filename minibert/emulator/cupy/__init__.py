@@ -1,15 +1,15 @@
-"""A stand-in for the part of CuPy that minibert uses, for machines without a GPU: `from minibert.emulator import cupy`.
+"""Emulates the part of CuPy that minibert uses, for machines without a GPU: `from minibert.emulator import cupy`.
 
-Arrays are NumPy arrays inside and kernels run on the emulator, so the launch code of minibert.ops.gpu runs unchanged.
-What CuPy rejects is rejected here: mixing host and device arrays, implicit conversions.  And so is what
-CuPy accepts but would be a mistake in our code: passing a non-contiguous array to a kernel, a number of the wrong
-type, products of more than two dimensions, reading uninitialised memory (in check mode).  Whatever is not listed here
-does not exist: look it up in CuPy's documentation, then add it.
+A device array wraps a NumPy array and kernels run on the emulator, so the code of minibert.ops.gpu runs unchanged.
+Operations that CuPy rejects, such as mixing host and device arrays or implicit conversions, are rejected here too.  So
+are operations that CuPy accepts but that would be mistakes in our code: passing a non-contiguous array or a number of
+the wrong type to a kernel, products of arrays of more than two dimensions, and (in check mode) reading uninitialised
+memory.  Names that minibert does not use are missing; before adding one, look it up in CuPy's documentation.
 
-These names are not part of CuPy, but for tests:
-    launches               the last kernels launched: name, grid, block, shared memory
-    synchronisations       how often the host would have waited for the device, by the name of the call
-    no_synchronisation     a context manager in which waiting raises SynchronisationError
+These names are not part of CuPy; they are for tests:
+    launches               the most recent kernel launches: name, grid, block, shared memory
+    synchronisations       how often each call would have made the host wait for the device, by name of the call
+    no_synchronisation     a context manager in which waiting for the device raises SynchronisationError
 """
 
 from typing import Any
@@ -52,7 +52,7 @@ from minibert.emulator.cupy.kernels import RawKernel, RawModule, launches
 from minibert.emulator.cupy.products import dot, matmul
 from minibert.emulator.cupy.synchronising import SynchronisationError, no_synchronisation, synchronisations
 
-OURS = ["SynchronisationError", "launches", "no_synchronisation", "synchronisations"]  # not CuPy's
+OURS = ["SynchronisationError", "launches", "no_synchronisation", "synchronisations"]  # names that CuPy does not have
 __all__ = [
     "SynchronisationError",
     "launches",

@@ -1,4 +1,4 @@
-"""cupy._core: how products are computed."""
+"""Emulates the part of cupy._core that sets the compute type of matrix products."""
 
 from types import SimpleNamespace
 

@@ -1,6 +1,6 @@
-"""The array of the stand-in: `cupy.ndarray`, as far as minibert uses it, and as strict as CuPy's.
+"""Emulates `cupy.ndarray`, as far as minibert uses it, with CuPy's restrictions.
 
-Each name here is one of CuPy's, except those that begin with an underscore.
+All public attributes of `ndarray` exist in CuPy; those that begin with an underscore are ours.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ from minibert.emulator.cupy.synchronising import synchronise
 
 
 class Pointer:
-    """Where an array begins: array.data.ptr."""
+    """Emulates cupy.cuda.MemoryPointer: array.data.ptr is the address of an array's first element."""
 
     def __init__(self, ptr: int):
         self.ptr = ptr
 
 
 class ndarray(Operators):
-    """An array on the device.  Only .get() copies it to the host, and it combines only with arrays of its kind."""
+    """An array on the emulated device: host copies are explicit, and operators take device arrays and numbers only."""
 
     __slots__ = ("_numbers", "__weakref__")
     __array_ufunc__ = None  # NumPy scalars defer to our operators; NumPy arrays and functions are rejected
@@ -60,11 +60,11 @@ class ndarray(Operators):
     # ------------------------------------------------------------------------------- between host and device
 
     def get(self, stream: Any = None) -> np.ndarray:
-        """A copy on the host, which waits for it."""
+        """Return a copy on the host, which has to wait for the device."""
         return read_back(self, "get")
 
     def set(self, arr: np.ndarray, stream: Any = None) -> None:
-        """Copies a host array into this one.  From memory that is not pinned, the copy may wait for the device."""
+        """Copy a host array into this one; unless the host memory is pinned, this counts as a wait for the device."""
         if not isinstance(arr, np.ndarray):
             raise TypeError(f"only a numpy.ndarray can be set, got {type(arr).__name__}")
         if arr.dtype != self.dtype:
@@ -143,7 +143,7 @@ class ndarray(Operators):
     # -------------------------------------------------------------------------------- reductions and operators
 
     def sum(self, axis: Any = None, dtype: DTypeLike | None = None, *, keepdims: bool = False) -> "ndarray":
-        """The sum, a 0-d array where NumPy gives a number; of 16-bit numbers, in float32 and rounded once."""
+        """Return the sum, 0-d if over all axes; 16-bit sums are computed in float32 and rounded once."""
         wanted = sum_dtype(self.dtype) if dtype is None else np.dtype(dtype)
         adding = np.dtype(np.float32) if wanted.itemsize == 2 else wanted
         sums = readable(self._numbers).sum(axis=axis, dtype=adding, keepdims=keepdims)
@@ -162,9 +162,9 @@ class ndarray(Operators):
 
     @staticmethod
     def _combine(function: Callable, *operands: Any, out: Any = None) -> "ndarray":
-        """Applies a NumPy function element by element."""
+        """Apply an elementwise NumPy function; the result goes to a new array, or to `out`."""
         refuse_doubtful(*operands)
-        with np.errstate(all="ignore"):  # the device does not warn
+        with np.errstate(all="ignore"):  # a GPU gives no floating-point warnings
             values = [operand(each) for each in operands]
             if out is None:
                 return fresh(np.asarray(function(*values)))
@@ -174,34 +174,34 @@ class ndarray(Operators):
 
 
 def view(numbers: np.ndarray) -> ndarray:
-    """A device array that shares memory with these numbers."""
+    """Return a device array that shares memory with a NumPy array."""
     array = ndarray.__new__(ndarray)
     array._numbers = numbers
     return array
 
 
 def fresh(numbers: np.ndarray) -> ndarray:
-    """A new device array with a copy of these numbers."""
+    """Return a new device array with a copy of a NumPy array."""
     array = ndarray(numbers.shape, numbers.dtype)
     write(array._numbers, numbers)
     return array
 
 
 def write(target: np.ndarray, values: Any) -> None:
-    """Writes values to device memory, and marks it as written."""
+    """Write values to device memory and mark it as initialised."""
     with np.errstate(all="ignore"):
         target[...] = values
     memory.mark_initialised(target)
 
 
 def read_back(array: ndarray, operation: str) -> np.ndarray:
-    """A copy on the host, which waits for it."""
+    """Return a copy on the host, recording that `operation` waits for the device."""
     synchronise(operation)
     return readable(array._numbers).copy()
 
 
 def operand(value: Any) -> Any:
-    """What can be combined with a device array, in the form NumPy computes with: another one, or a number."""
+    """Convert an operand, which must be a device array or a number, to the form in which NumPy takes it."""
     if isinstance(value, ndarray):
         return readable(value._numbers)
     if is_number(value):
@@ -212,24 +212,24 @@ def operand(value: Any) -> Any:
 
 
 def sum_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype of a sum: integers become 64 bits wide."""
+    """Return the dtype of a sum: 64 bits wide for integers and booleans, otherwise unchanged."""
     if dtype.kind not in "biu":
         return dtype
     return np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
 
 
 def is_plain(part: Any) -> bool:
-    """Whether indexing with it gives a view."""
+    """Return whether one part of an index gives a view, as opposed to a copy."""
     return part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) and not isinstance(part, bool)
 
 
 def as_views(parts: tuple) -> tuple:
-    """The same index, in a form for which NumPy gives a view even of one element."""
+    """Return the index in an equivalent form for which NumPy gives a view even of a single element."""
     return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
 
 def index_numbers(part: Any) -> np.ndarray:
-    """One part of an index as NumPy takes it.  The result size of a mask depends on its values: the host waits."""
+    """Convert one part of an index to NumPy's form; a mask counts as a wait, since its values determine the size."""
     if is_plain(part):
         return part
     if not isinstance(part, ndarray):

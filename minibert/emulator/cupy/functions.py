@@ -1,4 +1,4 @@
-"""The functions of the stand-in.  Their arguments are on the device, except for asarray and array."""
+"""Emulates the CuPy functions that minibert uses; only array, asarray and asnumpy take arrays on the host."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from numpy.typing import DTypeLike
 from minibert.emulator.cupy.arrays import fresh, ndarray, operand, read_back
 from minibert.emulator.cupy.storage import is_number, readable
 
-# ------------------------------------------------------------------------------------------------------ making arrays
+# ---------------------------------------------------------------------------------------------------- creating arrays
 
 
 def array(obj: Any, dtype: DTypeLike | None = None, copy: bool = True) -> ndarray:
-    """A device array from numbers, nested lists of them, or an array on the host or device.
+    """Return a device array made from a number, nested lists of numbers, or an array on the host or the device.
 
-    Copies from the host go through pinned memory that CuPy keeps for this purpose; nothing waits.
+    This does not count as a wait for the device: CuPy copies from the host through pinned memory of its own.
     """
     if isinstance(obj, ndarray):
         return obj.astype(obj.dtype if dtype is None else dtype, copy=copy)
@@ -46,7 +46,7 @@ def empty_like(prototype: Any, dtype: DTypeLike | None = None) -> ndarray:
 
 
 def full(shape: int | tuple[int, ...], fill_value: float, dtype: DTypeLike | None = None) -> ndarray:
-    """fill_value: a number, or a 0-d device array."""
+    """Return a new array filled with a number or with the value of a 0-d device array."""
     value = operand(fill_value)
     result = ndarray(shape, np.asarray(value).dtype if dtype is None else dtype)
     result.fill(fill_value)
@@ -80,12 +80,12 @@ def sort(a: Any, axis: int = -1) -> ndarray:
 
 
 def argsort(a: Any, axis: int = -1) -> ndarray:
-    """int64; the sort is stable."""
+    """Return the indices that would sort the array, as int64; the sort is stable."""
     return fresh(np.argsort(sortable(a), axis=axis, kind="stable").astype(np.int64))
 
 
 def sortable(a: Any) -> np.ndarray:
-    """Numbers that can be sorted.  Thrust, which CuPy uses for it, supports neither bfloat16 nor strides."""
+    """Return the array's numbers if CuPy could sort them: it uses Thrust, without support for bfloat16 or strides."""
     if on_device(a).ndim == 0 or a.dtype.name == "bfloat16":
         raise TypeError(f"a {a.ndim}-d array of {a.dtype} cannot be sorted")
     if not a.flags.c_contiguous:
@@ -94,14 +94,14 @@ def sortable(a: Any) -> np.ndarray:
 
 
 def searchsorted(a: Any, v: Any, side: Any = "left") -> ndarray:
-    """int64; v: device array."""
+    """Return the indices at which the values `v`, a device array, would be inserted into `a`, as int64."""
     if on_device(a).dtype.name == "bfloat16":
         raise TypeError("bfloat16 cannot be searched")
     return fresh(np.asarray(np.searchsorted(readable(a._numbers), readable(on_device(v)._numbers), side)))
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: DTypeLike | None = None) -> ndarray:
-    """For integers only: with floats, CuPy's order of summation differs from run to run."""
+    """Return the cumulative sum, for integers only: with floats, CuPy's summation order differs from run to run."""
     if on_device(a).dtype.kind not in "biu" or dtype is not None and np.dtype(dtype).kind not in "iu":
         raise TypeError(f"cumsum of {a.dtype} is not supported: its result would differ from run to run")
     return fresh(np.cumsum(readable(a._numbers), axis=axis, dtype=dtype))
@@ -112,7 +112,7 @@ def concatenate(tup: Sequence, axis: int = 0) -> ndarray:
 
 
 def where(condition: Any, x: Any, y: Any) -> ndarray:
-    """All three arguments are required: with only a condition, the host would wait for the size of the result."""
+    """Choose elementwise from x and y, both required: without them, the host would wait for the result's size."""
     return ndarray._combine(np.where, on_device(condition), x, y)
 
 
@@ -128,7 +128,7 @@ def isfinite(x: Any) -> ndarray:
 
 
 def two_operands(function: Callable) -> Callable:
-    """A function of two operands, at least one of them on the device; with out, in place."""
+    """Make a device function from a NumPy function of two operands, of which at least one must be a device array."""
 
     def apply(x1, x2, /, out=None) -> ndarray:
         on_device(x1 if isinstance(x1, ndarray) else x2)
@@ -158,7 +158,7 @@ def min(a: Any, axis: Any = None, *, keepdims: bool = False) -> ndarray:
 
 
 def on_device(a: Any) -> ndarray:
-    """The argument itself; raises TypeError if it is not a device array."""
+    """Return the argument unchanged; raises TypeError if it is not a device array."""
     if not isinstance(a, ndarray):
         raise TypeError(f"Unsupported type {type(a)}: expected a device array")
     return a

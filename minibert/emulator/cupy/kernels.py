@@ -1,4 +1,4 @@
-"""Kernels from CUDA source: cupy.RawModule and cupy.RawKernel, which the emulator runs."""
+"""Emulates cupy.RawModule and cupy.RawKernel, which compile and launch kernels from CUDA source."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -20,14 +20,15 @@ class Launch(NamedTuple):
     shared: int  # bytes of dynamic shared memory
 
 
-launches: deque[Launch] = deque(maxlen=100_000)  # the last ones, for tests
+launches: deque[Launch] = deque(maxlen=100_000)  # the most recent launches, for tests
 
 
 class RawModule:
-    """Kernels of one source, compiled when the first of them is launched.
+    """The kernels of one source, compiled when one of them is first launched.
 
-    code: the source; options: as for NVRTC, of which only --std=c++17 is meaningful here; name_expressions: the
-    template instances that are wanted.
+    code: the source.  options: a tuple of options for NVRTC; the emulator ignores them, but rejects macro definitions.
+    name_expressions: the names of the kernels to compile, including template instances; if None, all kernels that are
+    not templates.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class RawModule:
         self._module = Module(code, names=self._names)
 
     def get_function(self, name: str) -> "RawKernel":
-        """One kernel, by its name in name_expressions, or a plain function's if there were none.  Raises KeyError."""
+        """Return a kernel by its name (as written in name_expressions if given); raises KeyError if there is none."""
         kernel = RawKernel.__new__(RawKernel)
         kernel._kernel, kernel.name = self._module.kernel(name), name
         return kernel
 
 
 class RawKernel:
-    """One kernel: kernel(grid, block, arguments, shared_mem=0)."""
+    """A kernel that can be launched: kernel(grid, block, arguments, shared_mem=0)."""
 
     def __init__(self, code: str, name: str, options: Sequence[str] = (), backend: str = "nvrtc") -> None:
         module = RawModule(code=code, options=options, backend=backend)
@@ -78,10 +79,10 @@ class RawKernel:
         self._kernel.max_dynamic_shared_size_bytes = size
 
     def __call__(self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0, stream: Any = None) -> None:
-        """Run it.  args: device arrays, NumPy scalars, and np.uintp(0) for a null pointer.
+        """Run the kernel; args: device arrays, NumPy scalars, and np.uintp(0) for a null pointer.
 
-        Where CuPy launches one block for an empty grid, reads a number as another type, or ignores strides, this
-        raises an error.
+        Raises an error for an empty grid, a number of the wrong type or a non-contiguous array, where CuPy would launch
+        one block, reinterpret the number or ignore the strides.
         """
         if not isinstance(grid, tuple) or not isinstance(block, tuple) or not isinstance(args, tuple):
             raise TypeError(f"{self.name}: grid, block and arguments must be tuples")

@@ -1,4 +1,4 @@
-"""The operators of device arrays."""
+"""The arithmetic and comparison operators of emulated device arrays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ import numpy as np
 
 
 class Operators:
-    """Implements +, -, ... through `_combine(function, *operands, out)` of the subclass."""
+    """Mixin that implements the operators by calling the subclass's `_combine(function, *operands, out)`."""
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]  # arrays change
+    __hash__ = None  # type: ignore[assignment]  # arrays are mutable
     _combine: Callable[..., Any]
 
     def __add__(self, other: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Matrix products, as cuBLAS computes them when CuPy asks it to, for matrices only.
+"""Emulates CuPy's products of two matrices or two vectors, with the precision of cuBLAS.
 
 Source: cupy/_core/_routines_linalg.pyx of CuPy 14.2.
 """
@@ -17,7 +17,7 @@ compute_types: dict[str, int] = {}
 
 
 def set_compute_type(dtype: DTypeLike, compute_type: int) -> None:
-    """cupy._core.set_compute_type: COMPUTE_TYPE_TF32 lets float32 products run on tensor cores."""
+    """Set how products of a dtype are computed: COMPUTE_TYPE_TF32 rounds float32 operands, as tensor cores do."""
     if compute_type not in (COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32):
         raise ValueError(f"compute type is {compute_type}; the emulator supports only {COMPUTE_TYPE_DEFAULT} and TF32")
     compute_types[np.dtype(dtype).name] = compute_type
@@ -28,10 +28,11 @@ def get_compute_type(dtype: DTypeLike) -> int:
 
 
 def matmul(x1: Any, x2: Any, /, out: Any = None) -> ndarray:
-    """x1 [n, k] @ x2 [k, m] -> [n, m].  Sums are float32, float64 for float64, and are rounded once.
+    """Return the matrix product x1 [n, k] @ x2 [k, m] -> [n, m].
 
-    out: [n, m], contiguous, of the same dtype, not overlapping x1 or x2, since CuPy would then compute into a copy.
-    Raises TypeError unless both are floats of one dtype, ValueError for other shapes.
+    Sums are computed in float32 (in float64 for float64 operands) and rounded once, to the operands' dtype.
+    out: [n, m], contiguous and of the same dtype; it must not overlap x1 or x2, since CuPy would compute into a copy.
+    Raises TypeError unless x1 and x2 are floats of one dtype, and ValueError for other shapes.
     """
     check_operands(x1, x2, 2)
     shape = x1.shape[0], x2.shape[1]
@@ -47,7 +48,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> ndarray:
 
 
 def dot(a: Any, b: Any) -> ndarray:
-    """a [k] . b [k] -> 0-d; for two matrices the same as matmul."""
+    """Return the dot product a [k] . b [k] -> 0-d; for two matrices, the same as matmul."""
     if isinstance(a, ndarray) and a.ndim == 2:
         return matmul(a, b)
     check_operands(a, b, 1)
@@ -67,10 +68,10 @@ def check_operands(a: Any, b: Any, dimensions: int) -> None:
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The result of a @ b, in the dtype of the sums."""
+    """Return a @ b in the dtype in which the sums are computed."""
     with np.errstate(all="ignore"):
         if a.shape[0] == b.shape[1] == 1:
-            # CuPy computes this case itself, and rounds each of the products
+            # CuPy does not use cuBLAS for this case, and rounds each product before summing
             return (a.T * b).astype(sum_type(a)).sum(axis=0, keepdims=True)
         if a.dtype == np.float32 and get_compute_type(a.dtype) == COMPUTE_TYPE_TF32:
             a, b = round_to_tf32(a), round_to_tf32(b)
@@ -82,7 +83,7 @@ def sum_type(numbers: np.ndarray) -> type:
 
 
 def round_to_tf32(numbers: np.ndarray) -> np.ndarray:
-    """float32 with the 11 significant bits that tensor cores read: to nearest, ties to even."""
+    """Round float32 numbers to the 11 significant bits of TF32, to nearest, with ties to even."""
     bits = numbers.view(np.uint32)
     rounded = (bits + np.uint32(0xFFF) + (bits >> np.uint32(13) & np.uint32(1))) & np.uint32(0xFFFFE000)
     return np.where(np.isfinite(numbers), rounded.view(np.float32), numbers)

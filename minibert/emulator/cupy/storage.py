@@ -1,4 +1,4 @@
-"""The memory of device arrays, the pool that it comes from, and the rules for combining arrays."""
+"""Allocates the memory of device arrays, checks reads of it, and checks which operands can be combined."""
 
 import weakref
 from typing import Any
@@ -14,7 +14,7 @@ NUMBERS = bool, int, float  # Python types that CuPy accepts along with arrays
 
 
 def allocate(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Fresh, uninitialised memory.  Raises TypeError for what CuPy cannot store: objects, strings ..."""
+    """Allocate an uninitialised array; raises TypeError for a dtype that is not supported on the device."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf" and dtype.name != "bfloat16" or not dtype.isnative:
         raise TypeError(f"arrays of {dtype} cannot be on the device")
@@ -29,7 +29,7 @@ def allocate(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def readable(numbers: np.ndarray) -> np.ndarray:
-    """The same numbers, to be read: in check mode, reads of uninitialised memory are reported."""
+    """Return the same numbers, for reading; in check mode, raises UninitialisedError unless all were written."""
     if modes.current().checked and not (written := memory.is_initialised(numbers)).all():
         first = tuple(int(index) for index in np.argwhere(~written)[0])
         raise UninitialisedError(f"element {first} of an array of shape {numbers.shape} is read but was never written")
@@ -37,12 +37,12 @@ def readable(numbers: np.ndarray) -> np.ndarray:
 
 
 def is_number(value: object) -> bool:
-    """Whether CuPy passes it by value: Python and NumPy numbers, not arrays."""
+    """Return whether a value is a Python or NumPy number, which CuPy passes by value, as opposed to an array."""
     return type(value) in NUMBERS or isinstance(value, np.generic)
 
 
 def refuse_doubtful(*operands: Any) -> None:
-    """Raises TypeError for a Python float with bfloat16: the result is float32 in NumPy, but maybe not in CuPy."""
+    """Raise TypeError for a Python float with a bfloat16 array: the result is float32 in NumPy, maybe not in CuPy."""
     kinds = [getattr(operand, "dtype", None) for operand in operands]
     if any(kind is not None and kind.name == "bfloat16" for kind in kinds) and float in map(type, operands):
         raise TypeError(

@@ -1,8 +1,8 @@
-"""When the host waits for the device.
+"""Records the calls that would make the host wait for the device.
 
-A GPU computes while Python continues to launch kernels.  Reading a value back waits until all launched
-work is done, and then the device waits for Python.  Nothing waits in the emulator, so it counts waits instead: see
-`synchronisations`, by the name of the call, and `no_synchronisation`, inside which waiting is an error.
+A GPU computes while Python continues to launch kernels.  Reading a value back makes the host wait until all launched
+work is done, and then the device is idle until Python launches more.  In the emulator nothing waits; instead,
+`synchronisations` counts the waits by name of the call, and inside `no_synchronisation` a wait is an error.
 """
 
 from collections import Counter
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 synchronisations: Counter[str] = Counter()
-forbidden = 0  # how many `no_synchronisation` we are inside
+forbidden = 0  # how many nested `no_synchronisation` contexts are active
 
 
 class SynchronisationError(RuntimeError):
-    """The host would have waited for the device, where it must not."""
+    """An operation inside `no_synchronisation` would have made the host wait for the device."""
 
 
 def synchronise(operation: str) -> None:
-    """Records that in CuPy this operation waits for the device."""
+    """Record an operation that waits for the device in CuPy; raises SynchronisationError where that is forbidden."""
     if forbidden:
         raise SynchronisationError(
             f"{operation} waits for the device; keep the result on the device or read it outside this step"
@@ -27,13 +27,13 @@ def synchronise(operation: str) -> None:
 
 
 def wait_for_event(operation: str) -> None:
-    """Records a wait for one event, which is not forbidden: callers wait only for events that are long past."""
+    """Record a wait for one event, which is never forbidden: callers wait only for events that are long past."""
     synchronisations[operation] += 1
 
 
 @contextmanager
 def no_synchronisation() -> Iterator[None]:
-    """Inside it, whatever waits for the device raises SynchronisationError."""
+    """Context manager: a wait for the device raises SynchronisationError inside it; a wait for an event is allowed."""
     global forbidden
     forbidden += 1
     try:

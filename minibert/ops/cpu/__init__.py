@@ -1,4 +1,4 @@
-"""The CPU backend: the same ops in Numba, fused and parallel.  Read the reference first."""
+"""The CPU backend: the reference's ops as fused, parallel Numba kernels.  Read the reference backend first."""
 
 import numpy as xp
 
@@ -42,7 +42,7 @@ from minibert.ops.cpu.rows import (
 
 
 def prepare() -> None:
-    """Compile the kernels, if they have not been yet: see minibert.ops.cpu.warmup."""
+    """Compile the kernels if they have not been compiled yet; see minibert.ops.cpu.warmup."""
     from minibert.ops.cpu.warmup import compile_all
 
     compile_all()

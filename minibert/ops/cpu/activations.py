@@ -1,4 +1,4 @@
-"""Elementwise activations."""
+"""The elementwise activation functions on the CPU: GELU, its tanh approximation, and tanh."""
 
 import math
 
@@ -11,14 +11,14 @@ from minibert.ops.cpu.memory import empty
 
 
 def gelu_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass recomputes the distribution."""
+    """GELU, y = x * cdf(x); see minibert.ops.reference.activations.  The backward pass recomputes cdf(x)."""
     y = empty(x.shape, x.dtype)
     gelu(x.reshape(-1), y.reshape(-1), threads())
     return y, x
 
 
 def gelu_backward(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """d_y [...] -> d_x [...]."""
+    """The backward pass of GELU: d_y [...] -> d_x [...]."""
     d_x = empty(x.shape, x.dtype)
     gelu_slope(d_y.reshape(-1), x.reshape(-1), d_x.reshape(-1), threads())
     return d_x
@@ -54,14 +54,14 @@ def gelu_slope_of(d_y, x, d_x):
 
 
 def gelu_tanh_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """y = 0.5 * x * (1 + tanh(u)): see minibert.ops.reference.activations."""
+    """GELU's tanh approximation, y = 0.5 * x * (1 + tanh(u)); see minibert.ops.reference.activations."""
     y = empty(x.shape, x.dtype)
     gelu_tanh(x.reshape(-1), y.reshape(-1), threads())
     return y, x
 
 
 def gelu_tanh_backward(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """d_y [...] -> d_x [...]."""
+    """The backward pass of GELU's tanh approximation: d_y [...] -> d_x [...]."""
     d_x = empty(x.shape, x.dtype)
     gelu_tanh_slope(d_y.reshape(-1), x.reshape(-1), d_x.reshape(-1), threads())
     return d_x
@@ -69,7 +69,7 @@ def gelu_tanh_backward(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 @inlined
 def twice_slope(x):
-    """u = sqrt(2 / pi) * (x + 0.044715 * x**3) -> 2 * u and 2 * du / dx."""
+    """Return 2 * u and its derivative 2 * du / dx, where u = sqrt(2 / pi) * (x + 0.044715 * x**3)."""
     number = type(x)
     factor, cubic, one, three = number(2 * math.sqrt(2 / math.pi)), number(0.044715), number(1), number(3)
     squared = x * x
@@ -109,14 +109,14 @@ def gelu_tanh_slope_of(d_y, x, d_x):
 
 
 def tanh_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """x [...] -> y [...].  In BERT: the pooler, for one token of each sequence."""
+    """The hyperbolic tangent, x [...] -> y [...], which BERT's pooler applies to one token of each sequence."""
     y = empty(x.shape, x.dtype)
     tanh(x.reshape(-1), y.reshape(-1))
     return y, y
 
 
 def tanh_backward(d_y: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """d_y [...] -> d_x [...]."""
+    """The backward pass of tanh: d_y [...] -> d_x [...]."""
     d_x = empty(y.shape, y.dtype)
     tanh_slope(d_y.reshape(-1), y.reshape(-1), d_x.reshape(-1))
     return d_x

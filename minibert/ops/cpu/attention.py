@@ -1,11 +1,12 @@
-"""Multi-head self-attention over a ragged batch, one head of one sequence at a time, from first product to last.
+"""Multi-head self-attention over a ragged batch, in which each thread processes one head of one sequence at a time.
 
-A thread takes one head of one sequence and a block of QUERIES queries, whose scores for all T keys fit in its cache.
-Nothing else is stored: memory is linear in the number of tokens.
+For a head of a sequence, a thread processes QUERIES queries at a time, whose scores for all T keys fit in its cache,
+and completes every step for them before it goes on.  No other scores are stored, so memory is linear in the number
+of tokens.
 
-Scores are transposed with respect to the paper, [T, queries], a row for each key.  Then the maximum and the sum over
-keys run down the columns, with eight queries side by side in a vector, and so does dropout: one call of Philox decides
-on eight neighbouring keys of one query.
+Scores are transposed with respect to the paper, [T, queries], with one row per key.  So the maximum and the sum over
+keys are computed for eight adjacent queries at a time in one vector.  Dropout is vectorised over queries in the same
+way; one call of Philox decides on eight adjacent keys of one query.
 """
 
 from typing import NamedTuple
@@ -28,13 +29,13 @@ from minibert.ops.cpu.products import (
 from minibert.ops.cpu.random_bits import philox
 from minibert.ops.dropout import Dropout
 
-QUERIES = 128  # per block; a multiple of LANES
+QUERIES = 128  # queries per block; a multiple of LANES
 LANES = 8  # queries in a 256-bit vector of float32
-KEYS_PER_CALL = 8  # keys whose dropout one call of Philox decides
+KEYS_PER_CALL = 8  # keys for which one call of Philox decides on dropout
 
 
 class Layout(NamedTuple):
-    """The layout of a batch, as attention needs it: see the reference."""
+    """The arguments of attention that describe a batch; see minibert.ops.reference.attention for their meaning."""
 
     heads: int
     cu_seqlens_q: np.ndarray
@@ -44,16 +45,16 @@ class Layout(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Each thread's scratch memory for a block of queries."""
+    """The scratch memory in which each thread processes a block of queries."""
 
     matrices: np.ndarray
-    """[threads, 1 or 2, T, QUERIES]: the scores, and in the backward pass their gradients"""
+    """[threads, 1 or 2, T, QUERIES]: the scores, and in the backward pass also their gradients"""
     numbers: np.ndarray
-    """[threads, 2, QUERIES]: two values for each query"""
+    """[threads, 2, QUERIES]: two values per query: maximum and sum (forward), or log of the sum and mean (backward)"""
     positions: np.ndarray
     """uint64 [threads, QUERIES]: the queries' positions, which are part of dropout's counter"""
     words: np.ndarray
-    """uint32 [threads, 4, QUERIES]: the random words that decide on KEYS_PER_CALL keys of each query"""
+    """uint32 [threads, 4, QUERIES]: the random words that decide on dropout for KEYS_PER_CALL keys of each query"""
 
 
 def attention_forward(
@@ -67,7 +68,7 @@ def attention_forward(
     causal: bool = False,
     dropout: Dropout | None = None,
 ) -> tuple[np.ndarray, Cache]:
-    """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments."""
+    """Multi-head attention over a ragged batch; see minibert.ops.reference.attention for the arguments."""
     query, key, value = contiguous(query, key, value)
     context = empty(query.shape, query.dtype)
     log_sums = empty((heads, len(query)), query.dtype)  # [A, Nq]
@@ -78,7 +79,7 @@ def attention_forward(
 
 
 def attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
+    """The backward pass of attention_forward: d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     query, key, value, layout, drops, context, log_sums = cache
     d_context, context = contiguous(d_context, context)
     d_query, d_key, d_value = (empty(x.shape, x.dtype) for x in (query, key, value))
@@ -90,12 +91,13 @@ def attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray,
 
 
 def shares(layout: Layout) -> np.ndarray:
-    """How tasks are shared among threads, int64 [threads + 1]: thread p takes those from shares[p] to shares[p + 1].
+    """The division of tasks among threads, int64 [threads + 1]: thread p takes tasks shares[p] to shares[p + 1] - 1.
 
-    Task t is head t // B of sequence t % B.  The work, queries times keys, is divided into equal parts.
+    Task t is head t // B of sequence t % B.  All threads get about the same amount of work, measured as the number of
+    queries times the number of keys.
     """
     lengths_q, lengths_k = np.diff(layout.cu_seqlens_q), np.diff(layout.cu_seqlens_k)
-    work = np.cumsum(np.tile(lengths_q * lengths_k + 1.0, layout.heads))  # [A * B], up to and including each task
+    work = np.cumsum(np.tile(lengths_q * lengths_k + 1.0, layout.heads))  # [A * B], the total up to each task's end
     cuts = np.searchsorted(work, work[-1] * np.arange(1, threads()) / threads() + 0.5)
     return np.concatenate([[0], cuts, [len(work)]])
 
@@ -121,7 +123,7 @@ def forward(query, key, value, layout, drops, context, log_sums, shares, scratch
 
 @helper
 def attend(query, key, value, layout, drops, context, log_sums, task, scratch, part):
-    """One head of one sequence: its part of context [Nq, H] and of log_sums [A, Nq]."""
+    """Compute attention for one head of one sequence, and write its part of context [Nq, H] and log_sums [A, Nq]."""
     head, b, left, width = head_and_sequence(task, query, layout)
     top, keys = layout.cu_seqlens_k[b], layout.cu_seqlens_k[b + 1] - layout.cu_seqlens_k[b]
     maxima, sums, scores = scratch.numbers[part, 0], scratch.numbers[part, 1], scratch.matrices[part, 0]
@@ -147,7 +149,7 @@ def multiply_row(row, factor):
 
 @inlined
 def head_and_sequence(task, query, layout):
-    """A task's head, its sequence, the head's first feature, and its width D."""
+    """A task's head and sequence, and the head's first feature and width D."""
     sequences, width = len(layout.cu_seqlens_k) - 1, query.shape[1] // layout.heads
     head = task // sequences
     return head, task % sequences, head * width, width
@@ -155,9 +157,9 @@ def head_and_sequence(task, query, layout):
 
 @inlined
 def prepare(scores, keys, queries, layout, drops, start, positions):
-    """If causal, mask the keys after each query's position; store the queries' positions for dropout.
+    """Mask the keys after each query's position if causal, and store the queries' positions if dropout needs them.
 
-    start: the index of the first query.
+    start: the index of the block's first query.
     """
     if layout.causal:
         for k in range(keys):
@@ -171,13 +173,13 @@ def prepare(scores, keys, queries, layout, drops, start, positions):
 
 @inlined
 def in_full_vectors(queries):
-    """The number of columns to compute: those beyond the queries are never read, and cost nothing."""
+    """The number of queries, rounded up to full vectors: the results of the extra columns are never used."""
     return (queries + LANES - 1) // LANES * LANES
 
 
 @inlined
 def draw(drops, head, b, group, columns, positions, words):
-    """The random words of KEYS_PER_CALL keys, for each query: words uint32 [4, QUERIES]."""
+    """Write the random words for KEYS_PER_CALL keys, those of the given group, to words uint32 [4, QUERIES]."""
     k0, k1, sequence, site = drops.key[0], drops.key[1], np.uint64(drops.sequences[b]), np.uint64(drops.site + head)
     first, second, third, fourth = words[0], words[1], words[2], words[3]
     for i in range(columns):
@@ -186,16 +188,16 @@ def draw(drops, head, b, group, columns, positions, words):
 
 @inlined
 def decision(word, k):
-    """The sixteen bits that decide on key k: an odd key's are the upper half of the word."""
+    """The sixteen bits of a word that decide on dropout for key k: the upper half if k is odd, else the lower half."""
     return (word >> np.uint32(16 * (k % 2))) & np.uint32(0xFFFF)
 
 
 @helper
 def softmax(scores, keys, queries, scale, drops, head, b, scratch, part):
-    """Turn scores [T, QUERIES] into exp(scale * score - maxima), with dropout, in place.
+    """Replace scores [T, QUERIES] by the softmax's numerators exp(scale * score - maximum), with dropout applied.
 
-    keys, queries: how many there are.  Writes to the thread's numbers the maxima of scale * score over the keys, and
-    the sums of the exponentials before dropout.
+    keys, queries: the number of keys and of queries.  For each query, writes to the thread's part of scratch.numbers
+    the maximum of scale * score over the keys, and the sum of the exponentials before dropout.
     """
     columns, number = in_full_vectors(queries), type(scores[0, 0])
     scale, threshold = number(scale), np.uint32(drops.threshold)
@@ -253,7 +255,7 @@ def backward(d_context, query, key, value, layout, drops, context, log_sums, d_q
 def attend_backward(
     d_context, query, key, value, layout, drops, context, log_sums, d_query, d_key, d_value, task, scratch, part
 ):  # fmt: skip
-    """One head of one sequence: its parts of d_query [Nq, H], d_key and d_value [N, H]."""
+    """The backward pass for one head of one sequence: writes its parts of d_query [Nq, H], d_key, d_value [N, H]."""
     head, b, left, width = head_and_sequence(task, query, layout)
     top, keys = layout.cu_seqlens_k[b], layout.cu_seqlens_k[b + 1] - layout.cu_seqlens_k[b]
     log_sum, mean, scores, d_scores = (
@@ -291,11 +293,12 @@ def attend_backward(
 
 @helper
 def softmax_slope(p, d_p, keys, queries, scale, drops, head, b, scratch, part):
-    """Turn scores and gradients of the dropped-out probabilities into those probabilities and gradients of q @ k.T.
+    """The backward pass of the softmax and its dropout, in place on p and d_p [T, QUERIES].
 
-    p, d_p [T, QUERIES], changed in place.  For each query, reads from the thread's numbers the log of its softmax's
-    denominator, and the mean of its d_p under its dropped-out probabilities: that is d_context . context (Dao et al.
-    2022, appendix B.4).
+    p holds the scores q @ k.T, and is replaced by the probabilities after dropout; d_p holds the gradients of the
+    probabilities after dropout, and is replaced by those of q @ k.T.  For each query, reads from the thread's part of
+    scratch.numbers the log of the softmax's denominator, and the mean of d_p, weighted by the probabilities after
+    dropout, which equals d_context . context (Dao et al. 2022, appendix B.4).
     """
     columns, number = in_full_vectors(queries), type(p[0, 0])
     scale, kept, threshold = number(scale), number(drops.scale), np.uint32(drops.threshold)

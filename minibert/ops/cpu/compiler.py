@@ -1,13 +1,13 @@
-"""How the CPU backend's functions are compiled, and where the machine code is kept.
+"""The decorators that compile the CPU backend's functions with Numba, and the cache for the compiled code.
 
-    @kernel     what an op calls from Python: compiled on its first use, its `prange` loops split among threads
-    @helper     what kernels call: compiled into them, never called from Python
-    @inlined    the same, for a few lines
-    @summing    the same, for sums, whose order does not matter
+    @kernel     for functions that ops call from Python: compiled on first use, with `prange` loops split among threads
+    @helper     for functions that only kernels call: compiled into the kernels
+    @inlined    for helpers of a few lines, which are copied into their callers
+    @summing    for helpers that compute sums, whose terms the compiler may add in any order
 
-Numba's own cache watches only the file of the function that was compiled.  A kernel also contains helpers from other
-files, so an edit there would go unnoticed and stale code would run.  Here the cache is a folder whose name is
-a hash of *all* source files that may go into a kernel: any edit leads to a new folder.
+Numba's own cache checks only the file of the compiled function for changes.  A kernel also contains helpers from other
+files, so edits to those would go unnoticed and stale code would run.  Therefore each version of the code has a cache
+folder of its own, named by a hash of *all* source files that may go into a kernel: any edit leads to a new folder.
 """
 
 import hashlib
@@ -24,23 +24,23 @@ from numba import njit, prange
 
 from minibert.ops.blas import find_blas
 
-# The kernels enable two of the compiler's fast-math flags.  Neither changes how infinity and NaN
-# behave.  "contract": a * b + c in one instruction, with one rounding instead of two.  "reassoc", for
-# functions that add up a row (`summing`): partial sums in the lanes of a vector.
+# The kernels enable two of the compiler's fast-math flags, neither of which changes how infinity and NaN behave.
+# "contract" allows a * b + c in one instruction, with one rounding instead of two.  "reassoc", for functions that add
+# up a row (`summing`), allows partial sums in the lanes of a vector.
 CONTRACT, REASSOCIATE = {"contract"}, {"contract", "reassoc"}
 OPTIONS: dict[str, Any] = dict(nogil=True, error_model="numpy")  # "numpy": x / 0 does not raise, so loops vectorise
 WITHIN: dict[str, Any] = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for functions that Python never calls
 INLINED: Any = dict(fastmath=CONTRACT, forceinline=True)  # for `overload`: loops with calls do not vectorise
-# of Numba's parallel transformations only prange is needed; looking for the others takes longer than compiling
+# of Numba's parallel transformations, only prange is needed; searching for the others takes longer than compiling
 PRANGE = dict(prange=True, comprehension=False, reduction=False, inplace_binop=False, setitem=False, numpy=False)
 PRANGE |= dict(stencil=False, fusion=False)
-ROWS = 64  # rows that a thread processes at a time, where sums over rows must not depend on the number of threads
-KEPT = 4  # earlier versions kept in the cache, for switching back and forth between two
-SECONDS = 20  # upper bound for compiling the kernels of a training step on two cores
+ROWS = 64  # rows per chunk, in kernels whose sums over rows must not depend on the number of threads
+KEPT = 4  # earlier versions kept in the cache, so that switching between versions does not recompile
+SECONDS = 20  # the most that compiling a training step's kernels takes on two cores
 
 
 def source_hash() -> str:
-    """A hash of every source file that goes into these kernels, and of how the BLAS is called."""
+    """A hash of every source file that may go into the kernels, and of the width of the BLAS's integers."""
     ops = Path(__file__).parent.parent
     digest = hashlib.sha256(str(find_blas().bits).encode())
     files = [path for folder in (".", "cpu", "reference") for path in (ops / folder).glob("*.py")]
@@ -50,16 +50,16 @@ def source_hash() -> str:
 
 
 def cache_root() -> Path:
-    """Where compiled kernels are kept: MINIBERT_CACHE, or the user's cache folder."""
+    """The folder for cached files: MINIBERT_CACHE if set, otherwise `minibert` in the user's cache folder."""
     if "MINIBERT_CACHE" in os.environ:
         return Path(os.environ["MINIBERT_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minibert"
 
 
 def open_cache() -> Path | None:
-    """The folder for this version's machine code, created if needed; None, with a warning, if it is not writable.
+    """The cache folder for this version's machine code, created if needed; None, with a warning, if not writable.
 
-    Removes the folders of the least recently used versions.
+    Also removes the folders of the least recently used versions, keeping the KEPT most recent ones besides this one.
     """
     try:
         root = cache_root() / "kernels"
@@ -85,24 +85,24 @@ CACHE = open_cache()
 
 
 def helper(function: Callable) -> Callable:
-    """A function that kernels call; it is compiled into them."""
+    """Decorator for a function that only kernels call; it is compiled into them."""
     return njit(fastmath=CONTRACT, **WITHIN, **OPTIONS)(function)
 
 
 def inlined(function: Callable) -> Callable:
-    """A small helper that is copied into its callers: a loop that calls a function does not vectorise."""
+    """Decorator for a small helper that is copied into its callers, since a loop with calls does not vectorise."""
     return njit(inline="always", **OPTIONS)(function)
 
 
 def summing(function: Callable) -> Callable:
-    """A helper that adds numbers in the fastest order, which is always the same on the same processor."""
+    """Decorator for a helper whose sums the compiler may reorder; the order is always the same on a given processor."""
     return njit(fastmath=REASSOCIATE, **WITHIN, **OPTIONS)(function)
 
 
 def kernel(function: Callable) -> Callable:
-    """A function that an op calls.  Its arguments are C-contiguous arrays and numbers."""
+    """Decorator for a function that an op calls from Python, with C-contiguous arrays and numbers as arguments."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE or "")  # read by Numba here, and nowhere else
+    numba.config.CACHE_DIR = str(CACHE or "")  # Numba reads it only during the njit call below
     try:
         return njit(parallel=PRANGE, fastmath=CONTRACT, no_cfunc_wrapper=True, cache=CACHE is not None, **OPTIONS)(
             function
@@ -112,23 +112,23 @@ def kernel(function: Callable) -> Callable:
 
 
 def threads() -> int:
-    """How many threads a kernel's loops are split among."""
+    """The number of threads among which a kernel's loops are split."""
     return numba.get_num_threads()
 
 
 @inlined
 def piece(length, part, parts):
-    """Where piece number `part` begins and ends when `length` items are split into `parts` pieces."""
+    """The start and end of piece number `part` when `length` items are split into `parts` pieces."""
     return length * part // parts, length * (part + 1) // parts
 
 
 @inlined
 def chunks_of(x):
-    """How many chunks of ROWS rows a matrix has."""
+    """The number of chunks of ROWS rows in a matrix; the last chunk may be shorter."""
     return (len(x) + ROWS - 1) // ROWS
 
 
 @inlined
 def rows_of(chunk, x):
-    """The rows of a chunk."""
+    """The range of row indices in a chunk of matrix x."""
     return range(chunk * ROWS, min((chunk + 1) * ROWS, len(x)))

@@ -1,4 +1,4 @@
-"""Dropout with a counter-based mask, which is never stored: see minibert.ops.dropout for which bits decide."""
+"""Dropout with a counter-based mask, which is recomputed instead of stored; minibert.ops.dropout defines the mask."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from minibert.ops.dropout import Dropout
 
 
 class Drops(NamedTuple):
-    """A minibert.ops.Dropout as kernels take it; without dropout, a threshold of 0 keeps every value."""
+    """A minibert.ops.Dropout in the form that kernels take; a threshold of 0 means no dropout."""
 
     threshold: int  # 0 .. 65535, int64
     scale: float  # float64
@@ -27,7 +27,7 @@ NOTHING = Drops(0, 1.0, np.zeros(2, np.uint64), 0, np.zeros(1, np.int32), np.zer
 
 
 def as_drops(dropout: Dropout | None) -> Drops:
-    """dropout a minibert.ops.Dropout or None."""
+    """Convert a minibert.ops.Dropout, or None for no dropout, to the form that kernels take."""
     if dropout is None:
         return NOTHING
     key = np.array(key_words(*dropout.key), np.uint64)
@@ -36,14 +36,14 @@ def as_drops(dropout: Dropout | None) -> Drops:
 
 
 def dropout_forward(x: np.ndarray, dropout: Dropout) -> tuple[np.ndarray, Cache]:
-    """y = x * mask: see minibert.ops.reference.dropout."""
+    """Dropout, y = x * mask; see minibert.ops.reference.dropout."""
     y = empty(x.shape, x.dtype)
     drop(x, as_drops(dropout), y)
     return y, dropout
 
 
 def dropout_backward(d_y: np.ndarray, dropout: Dropout) -> np.ndarray:
-    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, recomputed."""
+    """The backward pass, d_y [N, H] -> d_x [N, H], with the forward pass's mask, which is recomputed."""
     d_x = empty(d_y.shape, d_y.dtype)
     drop(d_y, as_drops(dropout), d_x)
     return d_x
@@ -59,7 +59,7 @@ def drop(x, drops, y):
 
 @inlined
 def drop_row(x, drops, i, words, y):
-    """y [H] = x [H], row i of its array, times its mask."""
+    """Apply dropout to x [H], row i of a matrix, and write the result to y [H]; words: see words_for."""
     scale, zero, threshold = type(x[0])(drops.scale), type(x[0])(0), np.uint16(drops.threshold)
     bits = row_bits(drops.key, drops.site, drops.sequences[i], drops.positions[i], len(x), words)
     for j in range(len(x)):
@@ -68,5 +68,5 @@ def drop_row(x, drops, i, words, y):
 
 @inlined
 def words_for(x):
-    """Memory for the random words of one row of x: see row_bits."""
+    """Allocate memory for the random words of one row of x, the `words` argument of row_bits."""
     return np.empty((x.shape[1] + 7) // 8 * 4, np.uint32)

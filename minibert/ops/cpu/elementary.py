@@ -1,7 +1,7 @@
-"""The exponential and the normal distribution for kernels, free of branches and tables, so that loops vectorise.
+"""The exponential and the normal distribution for kernels, without branches or lookup tables, so that loops vectorise.
 
 A call to the C library's `exp` for each number would keep the compiler from processing eight numbers at once.  The
-errors are a few units in the last place: tests/ops/cpu/test_elementary.py measures them.
+errors, which tests/ops/cpu/test_elementary.py measures, are a few units in the last place.
 """
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from minibert.ops.reference.normal import CHEBYSHEV, TERMS
 
 @dataclass(frozen=True)
 class Format:
-    """What the functions need to know of a floating-point type."""
+    """The constants of a floating-point type that the functions in this module need."""
 
     number: type
     integer: type  # of the same width
     fraction_bits: int
     bias: int  # of the exponent: 2**n is the bit pattern (n + bias) << fraction_bits
-    lowest: float  # below this, the exponential rounds to zero
-    largest: float  # above this, it overflows to infinity
-    ln2_high: float  # ln 2 with so few bits that its products with an exponent are exact
-    ln2_low: float  # the rest of ln 2
-    terms: int  # of the Taylor series, so many that the first omitted one is below the rounding error
+    lowest: float  # below this argument, the exponential rounds to zero
+    largest: float  # above this argument, the exponential overflows to infinity
+    ln2_high: float  # ln 2 rounded to so few bits that its products with an exponent are exact
+    ln2_low: float  # ln 2 - ln2_high
+    terms: int  # of the Taylor series, enough that the first omitted term is below the rounding error
 
 
 FLOAT32 = Format(np.float32, np.int32, 23, 127, -105.0, 89.0, 0.693115234375, 3.1946184945309415e-05, 8)
@@ -37,7 +37,11 @@ FLOAT64 = Format(np.float64, np.int64, 52, 1023, -747.0, 710.0, 0.69314718036912
 
 
 def exponential_in(f: Format) -> Callable:
-    """exp(x) = 2**n * exp(r), where n is x / ln 2 rounded; r is at most ln 2 / 2, so a short Taylor series suffices."""
+    """Make the exponential function for one floating-point format.
+
+    It uses exp(x) = 2**n * exp(r), where n is x / ln 2 rounded to an integer; then |r| is at most ln 2 / 2, so a short
+    Taylor series suffices for exp(r).
+    """
     number, integer, fraction_bits, bias = f.number, f.integer, f.fraction_bits, f.bias
     lowest, largest, half, log2_e = number(f.lowest), number(f.largest), number(0.5), number(1 / log(2))
     ln2_high, ln2_low = number(f.ln2_high), number(f.ln2_low)
@@ -65,7 +69,10 @@ def exponential_in(f: Format) -> Callable:
 
 
 def exponential(x: float) -> float:
-    """e**x, in kernels; float32 or float64.  NaN, infinities, overflow and underflow as in NumPy."""
+    """The exponential of a float32 or float64 number, for kernels.
+
+    NaN, infinities, overflow and underflow are handled as in NumPy.
+    """
     raise NotImplementedError("only in compiled kernels")
 
 
@@ -78,7 +85,10 @@ def _exponential(x):
 
 
 def normal_in(f: Format) -> Callable:
-    """The series of minibert.ops.reference.normal, but in powers of u, evaluated as one chain of operations."""
+    """Make the function for the normal distribution in one floating-point format.
+
+    It evaluates the series of minibert.ops.reference.normal, converted to powers of u, by Horner's method.
+    """
     number = f.number
     zero, half, one, two, root = number(0), number(0.5), number(1), number(2), number(sqrt(0.5))
     peak = number(sqrt(0.5 / pi))
@@ -100,7 +110,7 @@ def normal_in(f: Format) -> Callable:
 
 
 def normal(x: float) -> tuple[float, float]:
-    """The standard normal distribution at x, in kernels: the probability of values below x, and the density."""
+    """The standard normal distribution at x, for kernels: the probability of values below x, and the density at x."""
     raise NotImplementedError("only in compiled kernels")
 
 

@@ -1,4 +1,4 @@
-"""The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
+"""The input embeddings of BERT: the sum of a token, a position and a segment vector (BERT paper, figure 2)."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def embedding_forward(
     position_weight: np.ndarray,
     segment_weight: np.ndarray,
 ) -> tuple[np.ndarray, Cache]:
-    """The sum of three rows for each token: see minibert.ops.reference.embedding."""
+    """The sum of three table rows for each token; see minibert.ops.reference.embedding."""
     y = empty((len(token_ids), token_weight.shape[1]), token_weight.dtype)
     look_up(token_ids, position_ids, segment_ids, token_weight, position_weight, segment_weight, y)
     shapes = token_weight.shape, position_weight.shape, segment_weight.shape
@@ -27,7 +27,7 @@ def embedding_forward(
 def embedding_backward(
     d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference."""
+    """The gradients of the three tables, from d_y [N, H]; see the reference for `accumulate_into`."""
     token_ids, position_ids, segment_ids, shapes = cache
     tables = [zeros(shape, d_y.dtype) if g is None else g for shape, g in zip(shapes, accumulate_into, strict=True)]
     for ids, table in zip((token_ids, position_ids, segment_ids), tables, strict=True):
@@ -49,7 +49,7 @@ def look_up(token_ids, position_ids, segment_ids, token_weight, position_weight,
 
 @kernel
 def scatter_add(rows, ids, table, parts):
-    """Add rows[i] to row ids[i] of the table, in the order of i; each thread handles some of the features."""
+    """Add rows[i] to row ids[i] of the table, in the order of i; each thread processes a range of the features."""
     for part in prange(parts):
         left, right = piece(table.shape[1], np.int64(part), parts)
         for i in range(len(ids)):

@@ -1,4 +1,7 @@
-"""Layer normalisation, alone and after a residual connection: one pass over memory in each direction."""
+"""Layer normalisation, on its own and combined with dropout and a residual connection, processed row by row.
+
+The forward and the backward pass each traverse the matrices in memory only once.
+"""
 
 import numpy as np
 
@@ -10,12 +13,12 @@ from minibert.ops.dropout import Dropout
 
 
 def layernorm_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, Cache]:
-    """y = (x - mean) * rstd * weight + bias: see minibert.ops.reference.layernorm."""
+    """Layer normalisation, y = (x - mean) * rstd * weight + bias; see minibert.ops.reference.layernorm."""
     return normalised(x, x[:0], weight, bias, eps, NOTHING)
 
 
 def layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]."""
+    """The backward pass of layernorm_forward: d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]."""
     d_x, _, d_weight, d_bias = add_layernorm_backward(d_y, cache)
     return d_x, d_weight, d_bias
 
@@ -28,12 +31,12 @@ def add_layernorm_forward(
     eps: float,
     dropout: Dropout | None = None,
 ) -> tuple[np.ndarray, Cache]:
-    """y = layernorm(residual + dropout(x)): see minibert.ops.reference.layernorm."""
+    """Residual layer normalisation, y = layernorm(residual + dropout(x)); see minibert.ops.reference.layernorm."""
     return normalised(x, residual, weight, bias, eps, as_drops(dropout))
 
 
 def add_layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
+    """The backward pass: d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
     Without dropout, d_x and d_residual are the same array.
     """
@@ -48,7 +51,7 @@ def add_layernorm_backward(d_y: np.ndarray, cache: Cache) -> tuple[np.ndarray, n
 def normalised(
     x: np.ndarray, residual: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, drops: Drops
 ) -> tuple[np.ndarray, Cache]:
-    """y and the cache; residual [N, H], or [0, H] for none."""
+    """The forward pass of both ops: returns y and the cache; residual [N, H], or [0, H] for no residual."""
     y, x_hat = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
     rstd = np.empty(len(x), x.dtype)
     forward(x, residual, weight, bias, eps, drops, y, x_hat, rstd)
@@ -65,7 +68,10 @@ def forward(x, residual, weight, bias, eps, drops, y, x_hat, rstd):
 
 @helper
 def normalise(x, residual, weight, bias, eps, drops, y, x_hat, i, words):
-    """Normalise row i of x [N, H], plus the residual if there is one, into y and x_hat [H]; returns its rstd."""
+    """Apply dropout, add the residual and normalise row i of x [N, H]; write y and x_hat [H], and return rstd.
+
+    Dropout is skipped if its threshold is 0, and the residual is skipped if it has no rows.
+    """
     if drops.threshold > 0:
         drop_row(x[i], drops, i, words, x_hat)
     else:
@@ -94,7 +100,7 @@ def backward(d_y, x_hat, rstd, weight, drops, d_x, d_residual, d_weights, d_bias
 
 @helper
 def add_up_parameters(d_y, x_hat, chunk, d_weight, d_bias):
-    """The contribution of one chunk's rows to d_weight and d_bias [H]."""
+    """Write the contribution of one chunk's rows to d_weight and d_bias [H]."""
     for j in range(len(d_bias)):
         d_weight[j], d_bias[j] = 0, 0
     for i in rows_of(chunk, d_y):
@@ -106,8 +112,8 @@ def add_up_parameters(d_y, x_hat, chunk, d_weight, d_bias):
 
 @helper
 def normalise_backward(d_y, x_hat, rstd, weight, d_x):
-    """One row [H] of the gradient."""
-    # x_hat = (x - mean) * rstd: x reaches x_hat directly, through the mean, and through the variance
+    """Compute one row d_x [H] of the input's gradient."""
+    # x_hat = (x - mean) * rstd: x affects x_hat directly, through the mean, and through the variance
     through_mean, through_variance = two_means(d_y, weight, x_hat)
     for j in range(len(d_y)):
         d_x[j] = rstd * (d_y[j] * weight[j] - through_mean - x_hat[j] * through_variance)
@@ -115,7 +121,7 @@ def normalise_backward(d_y, x_hat, rstd, weight, d_x):
 
 @summing
 def mean_and_rstd(row, eps):
-    """The mean of a row [H], and the reciprocal of its standard deviation, with eps added to the variance."""
+    """The mean of a row [H], and the reciprocal of its standard deviation after eps is added to the variance."""
     number = type(row[0])
     total, squares = number(0), number(0)
     for j in range(len(row)):
@@ -128,7 +134,7 @@ def mean_and_rstd(row, eps):
 
 @summing
 def two_means(d_y, weight, x_hat):
-    """The means of d_x_hat and of d_x_hat * x_hat, where d_x_hat = d_y * weight; all [H]."""
+    """The means of d_x_hat and of d_x_hat * x_hat over one row, where d_x_hat = d_y * weight; all arrays are [H]."""
     number = type(d_y[0])
     first, second = number(0), number(0)
     for j in range(len(d_y)):

@@ -1,4 +1,4 @@
-"""The linear layer: matrix products split among threads.  Nine tenths of BERT's arithmetic is in here."""
+"""The linear layer, with its matrix products split among threads; it accounts for nine tenths of BERT's arithmetic."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from minibert.ops.cpu.products import (
 
 
 def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """y = x @ weight.T + bias: see minibert.ops.reference.linear."""
+    """The linear layer, y = x @ weight.T + bias; see minibert.ops.reference.linear."""
     x, weight, bias = contiguous(x, weight, bias)
     y = empty((len(x), len(weight)), x.dtype)
     forward(x, weight, bias, y, threads())
@@ -28,7 +28,10 @@ def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple
 def linear_backward(
     d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference."""
+    """The backward pass: d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
+
+    See the reference for `accumulate_into`.
+    """
     d_x, d_weight, d_bias = accumulate_into
     d_y, x, weight = contiguous(d_y, *cache)
     keep = np.array([0 if given is None else 1 for given in (d_x, d_weight, d_bias)], x.dtype)
@@ -49,10 +52,10 @@ def forward(x, weight, bias, y, parts):
 
 @helper
 def forward_block(x, weight, bias, y, part, parts):
-    """Compute a block of y [N, out]: a range of rows or, if y has more columns than rows, of columns."""
+    """Compute one thread's block of y [N, out]: a range of rows or, if y has more columns than rows, of columns."""
     top, bottom, left, right = block_of(y, part, parts)
     features = bias[left:right]
-    for i in range(top, bottom):  # the product is added to the bias: as fast as starting from zero
+    for i in range(top, bottom):  # the product is added to the bias, which takes no longer than overwriting y
         row = y[i, left:right]
         for j in range(len(row)):
             row[j] = features[j]
@@ -71,9 +74,9 @@ def backward(d_y, x, weight, d_x, d_weight, d_bias, keep, parts):
 
 @helper
 def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
-    """Compute a block of d_x, a block of d_weight, and some features of d_bias.
+    """Compute one thread's block of d_x, block of d_weight, and range of d_bias.
 
-    keep [3]: for each of the three, 1 to add the gradient to the current contents, 0 to overwrite them.
+    keep [3]: for each of the three arrays, 1 to add the gradient to its current contents, 0 to overwrite them.
     """
     # y = x @ weight.T + bias
     one = type(keep[0])(1)
@@ -89,7 +92,7 @@ def backward_blocks(d_y, x, weight, d_x, d_weight, d_bias, keep, part, parts):
 
 @inlined
 def block_of(matrix, part, parts):
-    """The rows and columns of one thread's block of a matrix, which is cut along its longer side."""
+    """The row and column limits of one thread's block of a matrix, which is split along its longer side."""
     if matrix.shape[0] >= matrix.shape[1]:
         top, bottom = piece(matrix.shape[0], part, parts)
         return top, bottom, 0, matrix.shape[1]
@@ -99,7 +102,7 @@ def block_of(matrix, part, parts):
 
 @helper
 def add_up_columns(matrix, left, keep, sums):
-    """sums[j] = keep * sums[j] + the sum of column left + j, row by row."""
+    """Set sums[j] to keep * sums[j] plus the sum of column left + j of the matrix, adding row by row."""
     for j in range(len(sums)):
         sums[j] = keep * sums[j] if keep else 0
     for i in range(len(matrix)):

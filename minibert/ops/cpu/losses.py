@@ -1,4 +1,4 @@
-"""Losses, row by row: see minibert.ops.reference.losses for the formulas, and for what `count` is."""
+"""The losses, computed row by row; see minibert.ops.reference.losses for the formulas and the meaning of `count`."""
 
 import numpy as np
 
@@ -7,18 +7,18 @@ from minibert.ops.cpu.compiler import helper, kernel, prange, summing
 from minibert.ops.cpu.elementary import exponential
 from minibert.ops.cpu.memory import empty
 
-LANES = 16  # maxima kept side by side
+LANES = 16  # number of separate maxima in `maximum`, so that its loop vectorises
 
 
 def cross_entropy_forward(logits: np.ndarray, labels: np.ndarray, count: int) -> tuple[Scalar, Cache]:
-    """loss = sum(log_sum - logits[label]) / count.  logits [M, V], labels int32 [M]."""
+    """The cross-entropy loss, sum(log_sum - logits[label]) / count; logits [M, V], labels int32 [M]."""
     losses, log_sums = np.empty(len(logits), logits.dtype), np.empty(len(logits), logits.dtype)
     surprise(logits, labels, losses, log_sums)
     return losses.sum() / logits.dtype.type(count), (logits, labels, log_sums, count)
 
 
 def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_logits [M, V]."""
+    """The backward pass of cross_entropy_forward: d_loss (0-d) -> d_logits [M, V]."""
     logits, labels, log_sums, count = cache
     d_logits = empty(logits.shape, logits.dtype)
     surprise_slope(float(d_loss) / count, logits, labels, log_sums, d_logits)
@@ -49,16 +49,17 @@ def surprise_slope_of_row(factor, row, label, log_sum, d_row):
 
 @helper
 def log_sum_of_exponentials(row):
-    """log(sum(exp(row))) without overflow; row [V]."""
+    """log(sum(exp(row))), computed without overflow; row [V]."""
     largest = maximum(row)
     return largest + np.log(sum_of_exponentials(row, largest))
 
 
 @helper
 def maximum(row):
-    """The largest number of a row [V].
+    """The largest number in a row [V].
 
-    Keeps one maximum per lane so that the loop vectorises: because of NaN, the compiler may not reorder maxima itself.
+    Keeps one maximum per lane so that the loop vectorises: since a row may contain NaN, the compiler must not reorder
+    the comparisons itself.
     """
     lanes = np.full(LANES, row[0])
     whole = len(row) // LANES * LANES
@@ -83,7 +84,10 @@ def sum_of_exponentials(row, largest):
 
 
 def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
-    """How many rows of logits [M, V] are highest at their label, ties going to the first as in `argmax`; 0-d int."""
+    """The number of rows of logits [M, V] whose highest logit is that of their label, a 0-d integer.
+
+    If logits tie, the first counts as the highest, as in `argmax`.
+    """
     correct = np.empty(len(logits), np.int64)
     is_highest(logits, labels, correct)
     return correct.sum()
@@ -102,14 +106,14 @@ def is_highest(logits, labels, correct):
 
 
 def mse_forward(prediction: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
-    """loss = sum((prediction - target)**2) / count."""
+    """The mean squared error, sum((prediction - target)**2) / count."""
     difference = empty(prediction.shape, prediction.dtype)
     total = squared_difference(prediction.reshape(-1), target.reshape(-1), difference.reshape(-1))
     return prediction.dtype.type(total / count), (difference, count)
 
 
 def mse_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_prediction [...]."""
+    """The backward pass of mse_forward: d_loss (0-d) -> d_prediction [...]."""
     difference, count = cache
     d_prediction = empty(difference.shape, difference.dtype)
     multiple(2 * float(d_loss) / count, difference.reshape(-1), d_prediction.reshape(-1))
@@ -131,7 +135,7 @@ def multiple(factor, x, y):
 
 @summing
 def sum_of_squares(x):
-    """The sum of squares in float64, whatever the dtype of x."""
+    """The sum of the squares of x, computed in float64 whatever the dtype of x."""
     total = 0.0
     for i in range(len(x)):
         total += np.float64(x[i]) * np.float64(x[i])
@@ -141,7 +145,10 @@ def sum_of_squares(x):
 def kl_divergence_forward(
     student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float, count: int
 ) -> tuple[Scalar, Cache]:
-    """loss = KL(teacher || student) * temperature**2 / count, both softened.  Logits [M, V]."""
+    """The distillation loss, KL(teacher || student) * temperature**2 / count, with both distributions softened.
+
+    student_logits, teacher_logits [M, V].
+    """
     dtype = student_logits.dtype
     losses, log_sums = np.empty(len(student_logits), dtype), np.empty((2, len(student_logits)), dtype)
     divergence(student_logits, teacher_logits, temperature, losses, log_sums)
@@ -150,7 +157,7 @@ def kl_divergence_forward(
 
 
 def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_student_logits [M, V]."""
+    """The backward pass of kl_divergence_forward: d_loss (0-d) -> d_student_logits [M, V]."""
     student_logits, teacher_logits, log_sums, temperature, count = cache
     d_student_logits = empty(student_logits.shape, student_logits.dtype)
     factor = float(d_loss) * temperature / count
@@ -180,7 +187,8 @@ def divergence_of_row(student, teacher, cooling, student_log_sum, teacher_log_su
 @kernel
 def divergence_slope(factor, student_logits, teacher_logits, temperature, log_sums, d_student_logits):
     for i in prange(len(student_logits)):
-        # d KL / d log_student = -teacher; through the log-softmax: student - teacher; through logits / temperature
+        # d KL / d log_student = -teacher; backward through the log-softmax, this becomes student - teacher; backward
+        # through logits / temperature, it is divided by temperature
         number = type(student_logits[0, 0])
         cooling, scale = number(1 / temperature), number(factor)
         student, teacher, d_row = student_logits[i], teacher_logits[i], d_student_logits[i]
@@ -191,14 +199,14 @@ def divergence_slope(factor, student_logits, teacher_logits, temperature, log_su
 
 
 def cosine_forward(x: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
-    """loss = sum(1 - cosine of each row) / count.  x, target [M, H]."""
+    """The cosine loss: one minus the cosine of each pair of rows, summed and divided by count; x, target [M, H]."""
     norms, cosines = np.empty((2, len(x)), x.dtype), np.empty(len(x), x.dtype)
     angles(x, target, norms, cosines)
     return x.dtype.type((1 - cosines).sum() / count), (x, target, norms, cosines, count)
 
 
 def cosine_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_x [M, H]."""
+    """The backward pass of cosine_forward: d_loss (0-d) -> d_x [M, H]."""
     x, target, norms, cosines, count = cache
     d_x = empty(x.shape, x.dtype)
     turn(float(d_loss) / count, x, target, norms, cosines, d_x)
@@ -224,7 +232,7 @@ def cosine_of_rows(x, target, x_norm, target_norm):
 @kernel
 def turn(factor, x, target, norms, cosines, d_x):
     for i in prange(len(x)):
-        # cosine = x_unit . target_unit; only the component of target_unit orthogonal to x matters
+        # cosine = x_unit . target_unit; its gradient is the component of target_unit orthogonal to x, over x's norm
         scale = type(cosines[0])(factor) / norms[0, i]
         for j in range(x.shape[1]):
             d_x[i, j] = scale * (x[i, j] / norms[0, i] * cosines[i] - target[i, j] / norms[1, i])

@@ -1,4 +1,7 @@
-"""One direction of an LSTM: the products of each time step for all sequences at once, followed by the fused gates."""
+"""One direction of an LSTM over ragged sequences, which processes all sequences at once in each time step.
+
+A time step is a matrix product followed by one kernel that activates the gates and updates the states.
+"""
 
 import numpy as np
 
@@ -18,7 +21,7 @@ def lstm_forward(
     cu_seqlens: np.ndarray,
     reverse: bool = False,
 ) -> tuple[np.ndarray, Cache]:
-    """x [N, I] -> h [N, K]: see minibert.ops.reference.lstm."""
+    """Run an LSTM over each sequence, x [N, I] -> h [N, K]; see minibert.ops.reference.lstm."""
     x, weight_input, weight_hidden, bias = contiguous(x, weight_input, weight_hidden, bias)
     steps, width = time_steps(cu_seqlens, reverse), weight_hidden.shape[1]
     gates, input_cache = linear_forward(x, weight_input, bias)  # [N, 4 K]
@@ -35,7 +38,7 @@ def lstm_forward(
 
 
 def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """d_h [N, K] -> d_x [N, I], d_weight_input [4 K, I], d_weight_hidden [4 K, K], d_bias [4 K]."""
+    """The backward pass: d_h [N, K] -> d_x [N, I], d_weight_input [4 K, I], d_weight_hidden [4 K, K], d_bias [4 K]."""
     input_cache, weight_hidden, steps, gates, h, c = cache
     (d_h,) = contiguous(d_h)
     width = h.shape[1]
@@ -45,12 +48,12 @@ def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray
     d_state, d_memory = (
         nothing[: len(steps[-1])],
         nothing[: len(steps[-1])],
-    )  # [alive, K], from the following step
+    )  # [alive, K], the gradients of h and c that come from the next time step
     for step in reversed(range(len(steps))):
         rows = steps[step]
         before = steps[step - 1] if step else rows[:0]
         c_before = c[before[: len(rows)]] if step else nothing
-        d_c = np.zeros((len(rows) if not step else len(before), width), h.dtype)  # of the previous time step
+        d_c = np.zeros((len(rows) if not step else len(before), width), h.dtype)  # for the previous step's c
         step_backward(rows, gates, c, c_before, d_h, d_state, d_memory, d_gates, d_c)
         if step:
             h_before[rows] = h[before[: len(rows)]]
@@ -71,14 +74,14 @@ def logistic(x):
 
 @inlined
 def hyperbolic(x):
-    """tanh."""
+    """The hyperbolic tangent, computed from the logistic function."""
     two = type(x)(2)
     return two * logistic(two * x) - type(x)(1)
 
 
 @kernel
 def step_forward(rows, gates, recurrent, c_before, c, h):
-    """Activate the gates of some rows in place, and compute their c and h."""
+    """One time step: activate the gates of the given rows in place, and compute their c and h."""
     for number in prange(len(rows)):
         n = np.int64(number)
         cell_forward(gates[rows[n]], recurrent[n], c_before[n], c[rows[n]], h[rows[n]])

@@ -1,7 +1,7 @@
-"""The CPU backend's allocator: blocks of memory that are reused once no array refers to them.
+"""The CPU backend's memory allocator, which reuses blocks of memory once no array refers to them.
 
-A training step needs the same large arrays as the previous step.  The C library would return each of them to the
-operating system when it is freed, and pay for it with page faults when it is needed again.
+A training step needs large arrays of the same sizes as the previous step.  Without this allocator, the C library would
+return their memory to the operating system each time, and allocating it again would cause page faults.
 """
 
 import sys
@@ -12,17 +12,17 @@ import numpy as np
 
 from minibert.base.arrays import DTypeLike
 
-SMALLEST = 1 << 15  # bytes; smaller arrays come from NumPy
+SMALLEST = 1 << 15  # bytes; smaller arrays are allocated by NumPy
 LINE = 64  # bytes: a cache line, to which every array is aligned
-MOST_WASTE = 2  # a block serves arrays of at least half its size
-FORGOTTEN = 4096  # requests (a few dozen steps) after which an unused block is freed
+MOST_WASTE = 2  # a block is used only for arrays of at least half its size
+FORGOTTEN = 4096  # number of requests (a few dozen steps) after which an unused block is freed
 
 
 class Block:
-    """A block of memory; every array made from it refers to `memory`, which is how we know whether it is free."""
+    """A block of memory, which is free if no array refers to its `memory`; every array made from the block does."""
 
     def __init__(self, size: int):
-        step = 1 << max(size.bit_length() - 4, 6)  # few distinct sizes, so that batches of similar length share blocks
+        step = 1 << max(size.bit_length() - 4, 6)  # few distinct sizes, so that similar batches can share blocks
         self.size = -(-size // step) * step
         self.memory = np.empty(self.size + LINE, np.uint8)
         self.start = -self.memory.ctypes.data % LINE
@@ -37,7 +37,7 @@ class Block:
 
 
 class Buffers:
-    """All blocks, by ascending size."""
+    """The allocator: all blocks of memory, in ascending order of size."""
 
     def __init__(self):
         self.blocks: list[Block] = []
@@ -45,7 +45,7 @@ class Buffers:
         self.lock = threading.Lock()
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-        """An array [shape] with arbitrary contents; C-contiguous."""
+        """A C-contiguous array of the given shape and dtype, with arbitrary contents."""
         dtype = np.dtype(dtype)
         size = prod(shape) * dtype.itemsize
         if size < SMALLEST:
@@ -57,14 +57,14 @@ class Buffers:
             return block.array(shape, dtype, size)
 
     def find(self, size: int) -> Block | None:
-        """The smallest free block that is large enough and not much too large."""
+        """The smallest free block of at least `size` and at most MOST_WASTE * size bytes; None if there is none."""
         for block in self.blocks:
             if size <= block.size <= MOST_WASTE * size and block.free:
                 return block
         return None
 
     def add(self, size: int) -> Block:
-        """Add a new block; free blocks that have not been used for long are dropped."""
+        """Add a new block, and drop free blocks that have not been used in the last FORGOTTEN requests."""
         self.blocks = [b for b in self.blocks if b.last_used > self.requests - FORGOTTEN or not b.free]
         block = Block(size)
         self.blocks.append(block)
@@ -73,7 +73,7 @@ class Buffers:
 
     @property
     def nbytes(self) -> int:
-        """The total size of all blocks, in use or free."""
+        """The total size of all blocks in bytes, both in use and free."""
         return sum(block.size for block in self.blocks)
 
 
@@ -82,16 +82,16 @@ empty = BUFFERS.empty
 
 
 def zeros(shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
-    """An array [shape] of zeros."""
+    """An array of zeros with the given shape and dtype."""
     array = empty(shape, dtype)
     array.fill(0)
     return array
 
 
 def contiguous(*arrays: np.ndarray) -> list[np.ndarray]:
-    """The arrays as the BLAS needs them: C-contiguous, all of one dtype.
+    """The arrays in the form that the BLAS requires, C-contiguous and all of one dtype; copied only if necessary.
 
-    Raises TypeError for mixed dtypes, or for one that is neither float32 nor float64: a kernel would misread it.
+    Raises TypeError for mixed dtypes, or for a dtype other than float32 and float64, which a kernel would misread.
     """
     types = {array.dtype.name for array in arrays}
     if len(types) > 1 or not types <= {"float32", "float64"}:

@@ -1,4 +1,4 @@
-"""The optimiser: one op over the flat buffer that holds all parameters of a model."""
+"""The AdamW optimiser step and the gradient norm, on the flat buffers that hold all of a model's parameters."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from minibert.ops.cpu.compiler import helper, kernel, piece, prange, threads
 from minibert.ops.cpu.losses import sum_of_squares
 from minibert.ops.optimizer import AdamWStep
 
-# Elements that the two loops of an update process in turn: with all five arrays in one loop, the compiler
-# fails to prove that no two of them alias, and does not vectorise.
+# Elements per block.  An update takes two loops over each block, since the compiler does not vectorise one loop over
+# all five arrays: it fails to prove that no two of them overlap.
 IN_CACHE = 1 << 12
-SLICE = 1 << 14  # how many squares are added up at a time, so that the sum is independent of the thread count
+SLICE = 1 << 14  # squares per partial sum; this is fixed so that the norm does not depend on the number of threads
 
 
 def adamw(
@@ -24,7 +24,7 @@ def adamw(
     step: AdamWStep,
     gradient_norm: Any = None,
 ) -> None:
-    """One step of AdamW, in place: see minibert.ops.reference.optimizer."""
+    """One step of AdamW, in place; see minibert.ops.reference.optimizer."""
     clip = 1.0 if step.max_norm is None else min(1.0, step.max_norm / max(float(gradient_norm), 1e-30))
     arrays = values, gradients, first_moment, second_moment, decayed
     update(*arrays, np.array((clip, *step[:-1]), values.dtype), threads())
@@ -43,7 +43,10 @@ def update(values, gradients, first_moment, second_moment, decayed, numbers, par
 
 @helper
 def update_moments(gradients, mean, square, numbers):
-    """The running means of the gradient and of its square.  numbers: the clipping factor, then AdamWStep's fields."""
+    """Update the running means of the gradient and of its square.
+
+    numbers: the clipping factor, followed by the fields of AdamWStep except max_norm.
+    """
     clip, one, beta1, beta2 = numbers[0], type(numbers[0])(1), numbers[2], numbers[3]
     for i in range(len(gradients)):
         gradient = gradients[i] * clip
@@ -53,7 +56,10 @@ def update_moments(gradients, mean, square, numbers):
 
 @helper
 def update_values(values, mean, square, decayed, numbers):
-    """A step against the mean gradient, divided by its root mean square, and weight decay."""
+    """Update the values: a step against the mean gradient divided by its root mean square, plus weight decay.
+
+    numbers: as in update_moments.
+    """
     learning_rate, eps, weight_decay, correction1, correction2 = (
         numbers[1], numbers[4], numbers[5], numbers[6], numbers[7],
     )  # fmt: skip
@@ -64,7 +70,7 @@ def update_values(values, mean, square, decayed, numbers):
 
 
 def global_norm(gradients: np.ndarray) -> Scalar:
-    """The Euclidean norm of all gradients together.  gradients [P] -> 0-d array."""
+    """The Euclidean norm of all gradients together: gradients [P] -> 0-d array."""
     sums = np.empty(-(-len(gradients) // SLICE))
     squares(gradients, sums)
     return np.sqrt(sums.sum()).astype(gradients.dtype)

@@ -1,9 +1,9 @@
-"""Matrix products in kernels: the C interface of NumPy's BLAS, called from Numba's threads.
+"""Matrix products in kernels, computed by NumPy's BLAS through its C interface.
 
-Nine tenths of BERT's arithmetic is matrix products, and a good BLAS runs them near the processor's peak.  NumPy calls
-it for whole matrices only, with the BLAS's own threads.  Kernels call it for *blocks* of a matrix, each from one of
-Numba's threads: so there is one thread pool instead of two competing for the cores, and attention multiplies the
-small matrices of one head in one thread, while they are still in its cache.
+Nine tenths of BERT's arithmetic is matrix products, and a good BLAS runs them near the processor's peak speed.  NumPy
+calls the BLAS only for whole matrices, which the BLAS splits among its own threads.  Kernels call it for *blocks* of a
+matrix, each from one of Numba's threads.  So no two thread pools compete for the cores, and attention multiplies the
+small matrices of one head in one thread, while they are in the cache of that thread's core.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,19 @@ INTEGER = types.int64 if BLAS.bits == 64 else types.int32
 
 
 def external(name: str, result: Any, *arguments: Any) -> Callable:
-    """A C function that kernels can call; compiled code refers to it by name, so the code can be cached on disk."""
+    """Declare a function of the BLAS, so that kernels can call it.
+
+    Compiled code refers to the function by name rather than by address, so the code can be cached on disk.
+    """
     llvmlite.binding.add_symbol(f"minibert_{name}", BLAS.address(name))
     return types.ExternalFunction(f"minibert_{name}", typing.signature(result, *arguments))
 
 
 def external_gemm(name: str, number: Any) -> Callable:
-    """c = alpha * a @ b + beta * c for numbers of one type; matrices are given by address and row stride."""
+    """Declare a BLAS function that computes c = alpha * a @ b + beta * c for one floating-point type.
+
+    The function takes each matrix as an address and a row stride in elements.
+    """
     order_and_transpositions, sizes = [types.int32] * 3, [INTEGER] * 3
     matrices = [number, types.intp, INTEGER, types.intp, INTEGER, number, types.intp, INTEGER]
     return external(name, types.void, *order_and_transpositions, *sizes, *matrices)
@@ -40,7 +46,7 @@ dgemm = external_gemm("cblas_dgemm", types.float64)
 
 
 def gemm(a_form: int, b_form: int, m: int, n: int, k: int, alpha: float, a: Any, b: Any, beta: float, c: Any) -> None:
-    """One product of blocks, in kernels: the type of alpha and beta, float32 or float64, is that of the matrices."""
+    """Multiply blocks of matrices, in kernels; alpha and beta must have the matrices' type, float32 or float64."""
     raise NotImplementedError("only in compiled kernels")
 
 
@@ -58,12 +64,12 @@ if BLAS.threads() is None:
 
     @helper
     def one_blas_thread():
-        """Do nothing: this BLAS has no threads, or no functions to control them."""
+        """Do nothing and return 0, since this BLAS has no threads, or no functions to control their number."""
         return 0
 
     @helper
     def restore_blas_threads(before):
-        """Do nothing."""
+        """Do nothing, since `one_blas_thread` changes nothing."""
 
 else:
     get_threads = external(GET_THREADS, types.int32)
@@ -71,39 +77,39 @@ else:
 
     @helper
     def one_blas_thread():
-        """Set the BLAS to one thread, since Numba's threads share the work; returns the previous count."""
+        """Set the BLAS to one thread, since Numba's threads share the work, and return its previous thread count."""
         before = get_threads()
         set_threads(1)
         return before
 
     @helper
     def restore_blas_threads(before):
-        """Restore the BLAS thread count."""
+        """Restore the thread count that `one_blas_thread` returned."""
         set_threads(before)
 
 
 @inlined
 def block(matrix, i, j):
-    """A block of a matrix for the products below: the address of its first element, [i, j], and leading dimension."""
+    """The block of a matrix that starts at element [i, j], as the products below take it: address and row stride."""
     return matrix.ctypes.data + i * matrix.strides[0] + j * matrix.itemsize, max(matrix.shape[1], 1)
 
 
 @helper
 def multiply(m, n, k, alpha, a, b, beta, c):
-    """c [m, n] = alpha * a [m, k] @ b [k, n] + beta * c."""
+    """Compute c = alpha * a @ b + beta * c, with a [m, k], b [k, n] and c [m, n]."""
     if m > 0 and n > 0:
         gemm(PLAIN, PLAIN, m, n, k, alpha, a, b, beta, c)
 
 
 @helper
 def multiply_by_transposed(m, n, k, alpha, a, b, beta, c):
-    """c [m, n] = alpha * a [m, k] @ b.T + beta * c, with b [n, k]."""
+    """Compute c = alpha * a @ b.T + beta * c, with a [m, k], b [n, k] and c [m, n]."""
     if m > 0 and n > 0:
         gemm(PLAIN, TRANSPOSED, m, n, k, alpha, a, b, beta, c)
 
 
 @helper
 def multiply_transposed(m, n, k, alpha, a, b, beta, c):
-    """c [m, n] = alpha * a.T @ b + beta * c, with a [k, m] and b [k, n]."""
+    """Compute c = alpha * a.T @ b + beta * c, with a [k, m], b [k, n] and c [m, n]."""
     if m > 0 and n > 0:
         gemm(TRANSPOSED, PLAIN, m, n, k, alpha, a, b, beta, c)

@@ -1,6 +1,7 @@
-"""Philox4x32-10 in kernels: the same bits as minibert.base.philox, which explains them.
+"""The Philox4x32-10 random number generator for kernels; it returns the same bits as minibert.base.philox.
 
-32-bit words are held in 64-bit integers, which their products fit: four counters at a time in a 256-bit vector.
+See minibert.base.philox for the algorithm.  The 32-bit words are held in 64-bit integers, so that their products fit;
+a 256-bit vector then holds four of them.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ FIRST_WEYL, SECOND_WEYL = (np.uint64(w) for w in WEYL)
 
 @inlined
 def philox(c0, c1, c2, c3, k0, k1):
-    """Four random words for one counter and one key; all uint64 below 2**32."""
+    """Return four random 32-bit words for a counter (c0 to c3) and a key (k0, k1), all held in uint64."""
     for _ in range(ROUNDS):
         product0, product1 = c0 * FIRST_MULTIPLIER, c2 * SECOND_MULTIPLIER
         c0 = (product1 >> HALF_WORD) ^ c1 ^ k0
@@ -27,9 +28,10 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @inlined
 def row_bits(key, site, sequence, position, features, words):
-    """The sixteen bits that decide on each feature of one row: uint16 [features or more], a view into words.
+    """The sixteen bits that decide on dropout for each feature of a row: uint16 [8 * groups], a view of `words`.
 
-    key uint64 [2]; words uint32 [4 * groups], where groups of eight features share one call of Philox.
+    key: uint64 [2]; words: uint32 [4 * groups], overwritten.  There are groups = ceil(features / 8) groups of eight
+    features, each of which takes one call of Philox.
     """
     k0, k1, c1, c2, c3 = key[0], key[1], np.uint64(position), np.uint64(sequence), np.uint64(site)
     for group in range((features + 7) // 8):

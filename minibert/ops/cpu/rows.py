@@ -1,4 +1,4 @@
-"""Gathering rows and averaging them: from the tokens of a batch to the few that a loss reads."""
+"""Select rows of a batch by index (gather_rows), and average the rows of each sequence (mean_pool)."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from minibert.ops.cpu.memory import empty, zeros
 
 
 def gather_rows_forward(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """y = x[rows]: see minibert.ops.reference.rows."""
+    """Select rows, y = x[rows]; see minibert.ops.reference.rows."""
     y = empty((len(rows), x.shape[1]), x.dtype)
     take(x, rows, y)
     return y, (rows, x.shape)
 
 
 def gather_rows_backward(d_y: np.ndarray, cache: Cache, accumulate_into: np.ndarray | None = None) -> np.ndarray:
-    """d_y [M, H] -> d_x [N, H], added to what is given."""
+    """The backward pass of gather_rows_forward, d_y [M, H] -> d_x [N, H]; see the reference for `accumulate_into`."""
     rows, shape = cache
     d_x = zeros(shape, d_y.dtype) if accumulate_into is None else accumulate_into
     scatter_add(d_y, rows, d_x, threads())
@@ -24,7 +24,7 @@ def gather_rows_backward(d_y: np.ndarray, cache: Cache, accumulate_into: np.ndar
 
 
 def mean_pool_forward(x: np.ndarray, cu_seqlens: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """y = the mean of each sequence's rows: see minibert.ops.reference.rows."""
+    """The mean of each sequence's rows, y [B, H]; see minibert.ops.reference.rows."""
     if (np.diff(cu_seqlens) < 1).any():
         raise ValueError("mean_pool: a sequence has no tokens, so it has no mean; remove it from the batch")
     y = empty((len(cu_seqlens) - 1, x.shape[1]), x.dtype)
@@ -33,7 +33,7 @@ def mean_pool_forward(x: np.ndarray, cu_seqlens: np.ndarray) -> tuple[np.ndarray
 
 
 def mean_pool_backward(d_y: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
-    """d_y [B, H] -> d_x [N, H]."""
+    """The backward pass of mean_pool_forward: d_y [B, H] -> d_x [N, H]."""
     d_x = empty((cu_seqlens[-1], d_y.shape[1]), d_y.dtype)
     share(d_y, cu_seqlens, d_x)
     return d_x

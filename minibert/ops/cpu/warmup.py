@@ -1,7 +1,8 @@
-"""Compile a training step's kernels before they are needed, in several processes, since Numba compiles on one core.
+"""Compile a training step's kernels in advance, in several processes, since Numba uses only one core per process.
 
-Each process of `compile_all` runs this file with the names of some ops: it calls each of them once, forward and
-backward, on small float32 arrays.  The compiled code is cached, and the waiting process finds it there.
+Each process that `compile_all` starts runs this module with the name of a group of ops: it calls each op of the group
+once, forward and backward, on small float32 arrays.  The compiled code is stored in the cache, from which the process
+that called `compile_all` loads it.
 """
 
 import importlib
@@ -12,14 +13,15 @@ import sys
 from minibert.ops.cpu import compiler
 from minibert.ops.table import TABLE
 
-DONE = "compiled"  # the marker file in the cache
-# ops compiled by the same process, grouped so that all processes take about equally long; the others are in "numbers"
+DONE = "compiled"  # name of a marker file in the cache folder: all kernels have been compiled
+# group -> the ops that one process compiles, grouped so that all processes take about equally long; all other ops are
+# in the group "numbers"
 TOGETHER = {"attention": ("attention",), "rows": ("add_layernorm", "embedding", "gather_rows")}
 GROUPS = (*TOGETHER, "numbers")
 
 
 def warm(group: str) -> None:
-    """Call each op of a group once, forward and backward, on small arrays."""
+    """Compile the ops of a group by calling each once, forward and backward, on small arrays."""
     cpu = importlib.import_module("minibert.ops.cpu")
     elsewhere = [name for names in TOGETHER.values() for name in names]
     for op in TABLE:
@@ -33,9 +35,10 @@ def warm(group: str) -> None:
 
 
 def compile_all() -> None:
-    """On the first use of this version, print a message and compile everything that a training step needs in float32.
+    """Compile all kernels that a training step needs in float32, unless this version's cache already has them.
 
-    Without a cache there is nothing to do in advance: each kernel is compiled when it is first called.
+    Prints a message if there is something to compile.  Without a cache, nothing is compiled in advance, since other
+    processes could not share the result; each kernel is then compiled when it is first called.
     """
     if compiler.CACHE is None:
         print(f"minibert: compiling the CPU kernels, about {2 * compiler.SECONDS} seconds", file=sys.stderr, flush=True)

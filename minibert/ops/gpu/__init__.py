@@ -1,6 +1,6 @@
-"""The GPU backend: the same ops as CUDA kernels, launched by CuPy.  Read the reference first.
+"""The GPU backend: the reference's ops as CUDA kernels, launched by CuPy.  Read the reference backend first.
 
-Without a GPU the kernels run on the emulator: see minibert.ops.gpu.library.
+Without a GPU, the kernels can run on the emulator; see minibert.ops.gpu.library.
 """
 
 from minibert.ops.gpu.activations import (

@@ -1,4 +1,4 @@
-"""Elementwise activations: see activations.cu."""
+"""Launch the kernels for the elementwise activation functions, which are in activations.cu."""
 
 import numpy as np
 
@@ -20,40 +20,40 @@ ACTIVATIONS = CudaFile(
 
 
 def gelu_forward(x: Array) -> tuple[Array, Cache]:
-    """y = x * cdf(x): see minibert.ops.reference.activations.  The backward pass recomputes the distribution."""
+    """GELU, y = x * cdf(x); see minibert.ops.reference.activations.  The backward pass recomputes cdf(x)."""
     (x,) = contiguous(x)
     return launch("gelu_forward<{T}>", x), x
 
 
 def gelu_backward(d_y: Array, x: Array) -> Array:
-    """d_y [...] -> d_x [...]."""
+    """The backward pass of GELU: d_y [...] -> d_x [...]."""
     return launch("gelu_backward<{T}>", *contiguous(d_y, x))
 
 
 def gelu_tanh_forward(x: Array) -> tuple[Array, Cache]:
-    """y = 0.5 * x * (1 + tanh(u)): see minibert.ops.reference.activations."""
+    """GELU's tanh approximation, y = 0.5 * x * (1 + tanh(u)); see minibert.ops.reference.activations."""
     (x,) = contiguous(x)
     return launch("gelu_tanh_forward<{T}>", x), x
 
 
 def gelu_tanh_backward(d_y: Array, x: Array) -> Array:
-    """d_y [...] -> d_x [...]."""
+    """The backward pass of GELU's tanh approximation: d_y [...] -> d_x [...]."""
     return launch("gelu_tanh_backward<{T}>", *contiguous(d_y, x))
 
 
 def tanh_forward(x: Array) -> tuple[Array, Cache]:
-    """x [...] -> y [...].  In BERT: the pooler, for one token of each sequence."""
+    """The hyperbolic tangent, x [...] -> y [...], which BERT's pooler applies to one token of each sequence."""
     y = launch("tanh_forward<{T}>", *contiguous(x))
     return y, y
 
 
 def tanh_backward(d_y: Array, y: Array) -> Array:
-    """d_y [...] -> d_x [...]."""
+    """The backward pass of tanh: d_y [...] -> d_x [...]."""
     return launch("tanh_backward<{T}>", *contiguous(d_y, y))
 
 
 def launch(name: str, *inputs: Array) -> Array:
-    """Launch an elementwise kernel: each output element depends only on the input elements at the same index."""
+    """Launch an elementwise kernel on inputs of the same shape, and return its output."""
     x = inputs[0]
     out = cp.empty(x.shape, x.dtype)
     ACTIVATIONS.launch(name, x.dtype, grid_stride_blocks(x.size, x.dtype), THREADS, *inputs, out, np.int64(x.size))

@@ -1,6 +1,7 @@
-"""Ragged multi-head attention that never stores [T, T]: on CUDA cores here, on tensor cores if they support the dtype.
+"""Multi-head attention over a ragged batch, without storing the weights [T, T], on CUDA cores or tensor cores.
 
-See attention.cu for the mathematics and for what a block does.
+This module launches the kernels for CUDA cores, and calls attention_tensor_cores.py where the tensor cores support the
+dtype and the head width.  See attention.cu for the mathematics and for the work of a block.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import contiguous, indices
 from minibert.ops.gpu.library import cp
 
-WIDTHS = (32, 64, 128)  # head widths that kernels are compiled for; other widths are padded to the next one
+WIDTHS = (32, 64, 128)  # head widths that kernels are compiled for; other widths are padded to the next larger one
 WARP, WARPS = 32, 4  # threads per warp, warps per block in the kernels with one warp per query
 QUAD, ROW_THREADS = 4, 8  # as in attention_tiles.cuh
 HEADERS = ("dropout.cuh", "attention.cuh", "attention_tiles.cuh")
 
-# one file for each width, so that only what a model uses is compiled
+# one CudaFile for each width, so that only the kernels that a model uses are compiled
 FORWARD = {
     w: CudaFile(
         "attention.cu", f"attention_forward_plain<{{T}}, {w}>", f"attention_forward<{{T}}, {w}>", headers=HEADERS
@@ -51,9 +52,9 @@ def attention_forward(
     causal: bool = False,
     dropout: Dropout | None = None,
 ) -> tuple[Array, Cache]:
-    """Each query looks at all keys of its sequence: see minibert.ops.reference.attention for the arguments.
+    """Multi-head attention over a ragged batch; see minibert.ops.reference.attention for the arguments.
 
-    Raises ValueError if the heads do not divide H, or have more than 128 features.
+    Raises ValueError if the number of heads does not divide H, or if a head has more than 128 features.
     """
     width = head_width(query.shape[1], heads)
     query, key, value = contiguous(query, key, value)
@@ -64,7 +65,7 @@ def attention_forward(
 
 
 def attention_backward(d_context: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
+    """The backward pass of attention_forward: d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     *arguments, context, log_sums = cache
     query, heads = arguments[0], arguments[3]
     d_context, context = contiguous(d_context, context)
@@ -76,7 +77,7 @@ def attention_backward(d_context: Array, cache: Cache) -> tuple[Array, Array, Ar
 
 
 def head_width(features: int, heads: int) -> int:
-    """Features of a head.  Raises ValueError if no kernel supports them."""
+    """The number of features of a head.  Raises ValueError if no kernel supports it."""
     if features % heads:
         raise ValueError(
             f"the number of heads ({heads}) does not divide the hidden size ({features}); choose a multiple of it"
@@ -90,7 +91,7 @@ def head_width(features: int, heads: int) -> int:
 
 
 def delta_of(d_context: Array, context: Array, heads: int) -> Array:
-    """Each query's d_context . context, in each head: [A, Nq]."""
+    """The inner product d_context . context of each query in each head, [A, Nq], for the backward pass."""
     queries, features = context.shape
     delta = cp.empty((heads, queries), sum_type(context.dtype))
     sizes = (np.int32(n) for n in (queries, heads, features // heads))
@@ -101,12 +102,12 @@ def delta_of(d_context: Array, context: Array, heads: int) -> Array:
 
 
 def padded(width: int) -> int:
-    """The width of the kernels that are used for heads of that width."""
+    """The smallest kernel width in WIDTHS that fits heads of the given width."""
     return next(w for w in WIDTHS if width <= w)
 
 
 def owned_rows(dtype: np.dtype, width: int) -> int:
-    """How many rows a block owns: OWNED in attention_tiles.cuh."""
+    """The number of rows, queries or keys, that a block owns; the same as OWNED in attention_tiles.cuh."""
     return 64 if np.dtype(sum_type(dtype)).itemsize == 4 and width <= 64 else 32
 
 
@@ -119,7 +120,7 @@ def arguments_of(
     causal: bool,
     dropout: Dropout | None,
 ) -> tuple:
-    """The kernels' arguments after their tensors."""
+    """The kernel arguments that follow the tensors, which are the same for all kernels."""
     queries, width = len(query), query.shape[1] // heads
     sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
     scale = sum_type(query.dtype)(width**-0.5)
@@ -137,9 +138,10 @@ def launch(
     arguments: Sequence,
     tensors: tuple,
 ) -> None:
-    """Launch one of the kernels whose blocks own rows; rows are split into tiles sequence by sequence.
+    """Launch an attention kernel in which each block owns a tile of rows; tiles do not cross sequence boundaries.
 
-    tensors: how many tiles of what the block owns, and of what it loops over, are in its shared memory.
+    rows, cu_seqlens: the total number of the rows that blocks own, queries or keys, and where each sequence's begin.
+    tensors: the numbers of tiles that a block keeps in shared memory: of the rows it owns, and of those it loops over.
     """
     own = owned_rows(dtype, width)
     met = own // 2
@@ -167,7 +169,7 @@ def forward_on_cuda_cores(
     causal: bool,
     dropout: Dropout | None,
 ) -> tuple[Array, Cache]:
-    """query [Nq, H]; key, value [N, H].  Returns context [Nq, H] and log_sums [A, Nq]."""
+    """The forward pass on CUDA cores: query [Nq, H], key and value [N, H] -> context [Nq, H] and log_sums [A, Nq]."""
     dtype, width = query.dtype, padded(query.shape[1] // heads)
     context, log_sums = cp.empty(query.shape, dtype), cp.empty((heads, len(query)), sum_type(dtype))
     rest = arguments_of(query, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout)
@@ -190,7 +192,10 @@ def backward_on_cuda_cores(
     log_sums: Array,
     delta: Array,
 ) -> tuple[Array, Array, Array]:
-    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].  log_sums, delta [A, Nq]."""
+    """The backward pass on CUDA cores: d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].
+
+    log_sums [A, Nq]: from the forward pass; delta [A, Nq]: from delta_of.
+    """
     dtype, width = query.dtype, padded(query.shape[1] // heads)
     d_query, d_key, d_value = (cp.empty(x.shape, x.dtype) for x in (query, key, value))
     tensors = query, key, value, d_context, log_sums, delta
@@ -212,7 +217,7 @@ def forward_plain(
     positions_q: Array,
     causal: bool = False,
 ) -> Array:
-    """The context [Nq, H] as the plain kernel computes it: for reading, and for comparison."""
+    """Compute context [Nq, H] with the plain kernel, which serves as an introduction and for comparison."""
     width = head_width(query.shape[1], heads)
     query, key, value = contiguous(query, key, value)
     context = cp.empty(query.shape, query.dtype)

@@ -1,8 +1,8 @@
-"""Attention of 16-bit tensors on tensor cores: which kernel, how large its grid, how much shared memory.
+"""Launch the kernels that compute attention over 16-bit tensors on tensor cores.
 
-There are two versions of each kernel: with wmma, for compute capability 7.0 and up, and with the underlying PTX
-instructions, for 8.0 and up.  attention.py calls `forward` and `backward` where `use_tensor_cores` allows it, and keeps
-the cache.
+There are two versions of each kernel: one uses wmma, CUDA's C++ interface to tensor cores, and runs on compute
+capability 7.0 and up; the other uses the underlying PTX instructions, and runs on 8.0 and up.  attention.py calls
+`forward` and `backward` if `use_tensor_cores` returns True; it also checks the arguments and makes the cache.
 """
 
 from collections.abc import Callable
@@ -16,24 +16,30 @@ from minibert.ops.gpu.dropout import drop_arguments
 from minibert.ops.gpu.kernels import CudaFile
 from minibert.ops.gpu.library import cp
 
-WIDTHS = (32, 64, 128)  # head widths that kernels are compiled for; other widths are padded to the next one
+WIDTHS = (32, 64, 128)  # head widths that kernels are compiled for; other widths are padded to the next larger one
 WARP, WARPS = 32, 4  # threads per warp, warps per block
 SIDE, TILE = 16, 32  # as in tensor_cores.cuh and attention_mma_backward.cu
 KEYS = 64  # keys per tile, as in attention_mma.cu
-ROWS = WARPS * SIDE  # that a block owns
-HELD = 64  # up to this width the backward pass keeps what a block owns in registers
+ROWS = WARPS * SIDE  # rows that a block owns
+HELD = 64  # up to this width, the backward pass keeps the rows that a block owns in registers
 
 
 def pitch(numbers: int, size: int) -> int:
-    """The row stride in shared memory, in bytes, for `numbers` elements of `size` bytes.  As in tensor_cores.cuh."""
+    """The row stride in shared memory, in bytes, for rows of `numbers` elements of `size` bytes.
+
+    It must be the same as in tensor_cores.cuh.
+    """
     return numbers * size + 16
 
 
 def wmma_memory(width: int) -> tuple[int, int, int]:
-    """Bytes per block of attention_forward, attention_d_key_value and attention_d_query, for a width in WIDTHS."""
+    """Shared memory per block, in bytes, for the three kernels of the wmma version, for a width in WIDTHS.
+
+    The kernels are attention_forward, attention_d_key_value and attention_d_query, in this order.
+    """
     tile, owned = TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
-    by_queries = WARPS * SIDE * pitch(TILE, 4)  # the scratch of all warps: a row for each query that a warp owns
-    by_keys = WARPS * TILE * pitch(SIDE, 4)  # or for each query that it loops over
+    by_queries = WARPS * SIDE * pitch(TILE, 4)  # scratch memory of all warps: a row for each query that a warp owns
+    by_keys = WARPS * TILE * pitch(SIDE, 4)  # scratch memory of all warps: a row for each query that a warp loops over
     held = width <= HELD
     d_key_value, d_query = (
         max(owned, rest) if held else owned + rest for rest in (2 * tile + by_keys, 2 * tile + by_queries)
@@ -42,7 +48,11 @@ def wmma_memory(width: int) -> tuple[int, int, int]:
 
 
 def mma_memory(width: int) -> tuple[int, int, int]:
-    """The same for the other version: two stages of two tiles each, and rows that are not held in registers."""
+    """Shared memory per block, in bytes, for the three kernels of the PTX version, for a width in WIDTHS.
+
+    The order is that of wmma_memory.  The memory holds two stages of two tiles each and, in the backward pass, the rows
+    that a block owns if it does not keep them in registers.
+    """
     stages, owned = 2 * 2 * TILE * pitch(width, 2), 2 * ROWS * pitch(width, 2)
     by_keys, by_queries = (stages + (0 if width <= held else owned) for held in (HELD // 2, HELD))
     return 2 * 2 * KEYS * pitch(width, 2), by_keys, by_queries
@@ -50,9 +60,11 @@ def mma_memory(width: int) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Version:
-    """One set of kernels, a file for each width, so that only what a model uses is compiled.
+    """One version of the attention kernels, wmma or PTX.
 
-    shared_memory: bytes per block for each of the three kernels, for a width in WIDTHS
+    forward, backward   head width -> the CudaFile for that width; there is one for each width, so that only the kernels
+                        that a model uses are compiled
+    shared_memory       head width -> shared memory per block, in bytes, for each of the three kernels
     """
 
     forward: dict[int, CudaFile]
@@ -60,12 +72,12 @@ class Version:
     shared_memory: Callable[[int], tuple[int, int, int]]
 
     def takes(self, dtype: np.dtype) -> bool:
-        """Whether the current device has these kernels for tensors of that dtype."""
+        """Whether the current device supports these kernels for tensors of the given dtype."""
         return self.forward[WIDTHS[0]].takes(dtype, int(cp.cuda.Device().compute_capability))
 
 
 def files(file: str, *kernels: str, headers: tuple[str, ...], first: dict[str, int]) -> dict[int, CudaFile]:
-    """A file for each width."""
+    """The CudaFile of each width in WIDTHS, with the given kernels as instances for that width."""
     return {
         width: CudaFile(file, *(f"{kernel}<{{T}}, {width}>" for kernel in kernels), headers=headers, first=first)
         for width in WIDTHS
@@ -92,17 +104,17 @@ FILES = [file for version in (WMMA, MMA) for table in (version.forward, version.
 
 
 def use_tensor_cores(dtype: np.dtype, width: int) -> bool:
-    """Whether the current device's tensor cores compute attention for heads of that dtype and width."""
+    """Whether the current device can compute attention on tensor cores for heads of the given dtype and width."""
     return width <= WIDTHS[-1] and PRODUCT.takes(dtype, int(cp.cuda.Device().compute_capability))
 
 
 def padded(width: int) -> int:
-    """The width of the kernels that are used for heads of that width."""
+    """The smallest kernel width in WIDTHS that fits heads of the given width."""
     return next(w for w in WIDTHS if width <= w)
 
 
 def best_version(dtype: np.dtype) -> Version:
-    """The fastest version that the current device supports."""
+    """The fastest version of the kernels that the current device supports for the given dtype."""
     return MMA if MMA.takes(dtype) else WMMA
 
 
@@ -115,7 +127,7 @@ def arguments(
     causal: bool,
     dropout: Dropout | None,
 ) -> tuple:
-    """The arguments of all three kernels after their tensors."""
+    """The kernel arguments that follow the tensors, which are the same for all three kernels."""
     queries, width = len(query), query.shape[1] // heads
     sizes = np.int32(len(cu_seqlens_k) - 1), np.int32(queries), np.int32(width), np.int32(causal)
     scale = np.float32(width**-0.5)
@@ -123,7 +135,7 @@ def arguments(
 
 
 def grid(rows: int, cu_seqlens: Array, heads: int) -> tuple[int, int]:
-    """The grid for that many rows, split into tiles of ROWS within each sequence: see attention.cuh."""
+    """The grid for `rows` rows in total, which are split into tiles of ROWS within each sequence; see attention.cuh."""
     return rows // ROWS + len(cu_seqlens) - 1, heads
 
 
@@ -139,9 +151,10 @@ def forward(
     dropout: Dropout | None,
     version: Version | None = None,
 ) -> tuple[Array, Cache]:
-    """query [Nq, H]; key, value [N, H]: see minibert.ops.reference.attention.  version: None for the best.
+    """The forward pass on tensor cores: query [Nq, H], key and value [N, H] -> context [Nq, H] and log_sums [A, Nq].
 
-    All arrays must be contiguous, and indices int32.  Returns context [Nq, H] and log_sums float32 [A, Nq].
+    See minibert.ops.reference.attention for the arguments.  All arrays must be contiguous, and integer arrays int32;
+    log_sums is float32.  version: the version of the kernels, or None for the fastest one.
     """
     context = cp.empty(query.shape, query.dtype)
     log_sums = cp.empty((heads, len(query)), np.float32)
@@ -174,9 +187,10 @@ def backward(
     delta: Array,
     version: Version | None = None,
 ) -> tuple[Array, Array, Array]:
-    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].
+    """The backward pass on tensor cores: d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H].
 
-    log_sums as `forward` returns them; delta float32 [A, Nq]: each query's d_context . context.
+    log_sums: as returned by `forward`; delta: float32 [A, Nq], the inner product d_context . context of each query in
+    each head; version: as in `forward`.
     """
     d_query, d_key, d_value = (cp.empty(x.shape, x.dtype) for x in (query, key, value))
     width = padded(query.shape[1] // heads)

@@ -1,4 +1,4 @@
-"""Sums over the columns of a matrix, in a fixed order and two stages: see columns.cu."""
+"""Add up the rows of a matrix, column by column, in a fixed order and in two stages; the kernels are in columns.cu."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ from minibert.ops.gpu.library import cp
 
 COLUMNS = CudaFile("columns.cu", *both("column_sums"), headers=("packs.cuh", "columns.cuh"))
 GROUP = (32, 8)  # threads per block: (WARP, SLICES) of columns.cuh
-SLAB = 64  # rows, or more if there would be too many slabs
+SLAB = 64  # rows per slab, or more if there would be more than MOST_SLABS slabs
 MOST_SLABS = 512
 
 
 def column_sums(x: Array, out: Array | None = None) -> Array:
-    """x [N, H] -> the sum of its rows [H], in float32 for 16-bit tensors; added to `out` if given."""
+    """The sum of the rows of x [N, H], which is [H]; float32 for 16-bit tensors, and added to `out` if given."""
     (x,) = contiguous(x)
     rows, width = x.shape
     slabs, slab = slabs_of(rows)
@@ -37,11 +37,11 @@ def launch(x: Array, out: Array, slabs: int, slab: int, add: bool) -> None:
 
 
 def column_groups(width: int, dtype: np.dtype) -> int:
-    """How many blocks it takes to cover the columns."""
+    """The number of blocks that cover the columns of a matrix of the given width."""
     return blocks_for(width, GROUP[0] * pack_size(width, dtype))
 
 
 def slabs_of(rows: int) -> tuple[int, int]:
-    """How many slabs the rows are split into, and the rows per slab: both depend on the number of rows alone."""
+    """The number of slabs that the rows are split into, and the rows per slab, which depend only on the row count."""
     slab = max(SLAB, blocks_for(rows, MOST_SLABS))
     return blocks_for(rows, slab), slab

@@ -1,4 +1,7 @@
-"""Losses that compare two arrays: see distances.cu, and minibert.ops.reference.losses for the formulas."""
+"""The losses that compare two arrays: squared error, KL divergence and cosine; the kernels are in distances.cu.
+
+See minibert.ops.reference.losses for the formulas.
+"""
 
 import numpy as np
 
@@ -18,11 +21,11 @@ DISTANCES = CudaFile(
     "cosine_backward<{T}>",
     headers=("grid_stride.cuh", "sums.cuh", "logsum.cuh"),
 )
-WARPS = 4  # rows per block, where each warp processes one
+WARPS = 4  # warps per block in the cosine kernels, in which each warp processes one row
 
 
 def mse_forward(prediction: Array, target: Array, count: int) -> tuple[Scalar, Cache]:
-    """loss = sum((prediction - target)**2) / count."""
+    """The mean squared error, sum((prediction - target)**2) / count."""
     prediction, target = contiguous(prediction, target)
     blocks = grid_stride_blocks(prediction.size, prediction.dtype)
     partial = cp.empty(blocks, sum_type(prediction.dtype))  # [blocks]
@@ -32,7 +35,7 @@ def mse_forward(prediction: Array, target: Array, count: int) -> tuple[Scalar, C
 
 
 def mse_backward(d_loss: Scalar, cache: Cache) -> Array:
-    """d_loss, a number or 0-d -> d_prediction [...]."""
+    """The backward pass of mse_forward: d_loss, a number or 0-d array -> d_prediction [...]."""
     prediction, target, count = cache
     d_prediction = cp.empty(prediction.shape, prediction.dtype)  # [...]
     blocks = grid_stride_blocks(prediction.size, prediction.dtype)
@@ -45,7 +48,10 @@ def mse_backward(d_loss: Scalar, cache: Cache) -> Array:
 def kl_divergence_forward(
     student_logits: Array, teacher_logits: Array, temperature: float, count: int
 ) -> tuple[Scalar, Cache]:
-    """loss = KL(teacher || student) * temperature**2 / count, both softened.  Logits [M, V]."""
+    """The distillation loss, KL(teacher || student) * temperature**2 / count, with both distributions softened.
+
+    student_logits, teacher_logits [M, V].
+    """
     student, teacher = contiguous(student_logits, teacher_logits)
     (rows, size), number = student.shape, sum_type(student.dtype)
     losses, *log_sums = (cp.empty(rows, number) for _ in range(3))  # [M]
@@ -57,7 +63,7 @@ def kl_divergence_forward(
 
 
 def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> Array:
-    """d_loss, a number or 0-d -> d_student_logits [M, V]."""
+    """The backward pass of kl_divergence_forward: d_loss, a number or 0-d array -> d_student_logits [M, V]."""
     student, teacher, student_log_sums, teacher_log_sums, temperature, count = cache
     (rows, size), number = student.shape, sum_type(student.dtype)
     d_student = cp.empty(student.shape, student.dtype)  # [M, V]
@@ -68,7 +74,7 @@ def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> Array:
 
 
 def cosine_forward(x: Array, target: Array, count: int) -> tuple[Scalar, Cache]:
-    """loss = sum(1 - cosine of each row) / count.  x, target [M, H]."""
+    """The cosine loss: one minus the cosine of each pair of rows, summed and divided by count; x, target [M, H]."""
     x, target = contiguous(x, target)
     rows, width = x.shape
     losses, *of_rows = (cp.empty(rows, sum_type(x.dtype)) for _ in range(4))  # [M]
@@ -79,7 +85,7 @@ def cosine_forward(x: Array, target: Array, count: int) -> tuple[Scalar, Cache]:
 
 
 def cosine_backward(d_loss: Scalar, cache: Cache) -> Array:
-    """d_loss, a number or 0-d -> d_x [M, H]."""
+    """The backward pass of cosine_forward: d_loss, a number or 0-d array -> d_x [M, H]."""
     x, target, *of_rows, count = cache
     rows, width = x.shape
     d_x = cp.empty(x.shape, x.dtype)  # [M, H]

@@ -1,4 +1,4 @@
-"""Dropout with a counter-based mask, which is never stored: see minibert.ops.dropout for which bits decide."""
+"""Dropout with a counter-based mask, which is recomputed instead of stored; minibert.ops.dropout defines the mask."""
 
 from functools import cache
 
@@ -15,18 +15,18 @@ DROPOUT = CudaFile("dropout.cu", *both("dropout"), headers=("packs.cuh", "dropou
 
 
 def dropout_forward(x: Array, dropout: Dropout) -> tuple[Array, Cache]:
-    """y = x * mask: see minibert.ops.reference.dropout."""
+    """Dropout, y = x * mask; see minibert.ops.reference.dropout."""
     return drop(x, dropout), dropout
 
 
 def dropout_backward(d_y: Array, dropout: Dropout) -> Array:
-    """d_y [N, H] -> d_x [N, H], with the same mask as in the forward pass, recomputed."""
+    """The backward pass, d_y [N, H] -> d_x [N, H], with the forward pass's mask, which is recomputed."""
     # y = x * mask
     return drop(d_y, dropout)
 
 
 def drop(x: Array, dropout: Dropout) -> Array:
-    """x [N, H] times the mask."""
+    """Multiply x [N, H] by the dropout mask."""
     (x,) = contiguous(x)
     rows, width = x.shape
     y = cp.empty(x.shape, x.dtype)
@@ -38,7 +38,10 @@ def drop(x: Array, dropout: Dropout) -> Array:
 
 
 def drop_arguments(dropout: Dropout | None, dtype: np.dtype) -> tuple:
-    """A minibert.ops.Dropout, or None, as kernels take it: scale, sequences, positions, key (two), site, threshold."""
+    """The kernel arguments for a minibert.ops.Dropout, or for None, which means no dropout.
+
+    They are, in this order: scale, sequences, positions, the two words of the key, site, threshold.
+    """
     if dropout is None:
         numbers = (0, 0, 0, 0)
         scale, sequences, positions = 1.0, nothing(), nothing()
@@ -50,5 +53,5 @@ def drop_arguments(dropout: Dropout | None, dtype: np.dtype) -> tuple:
 
 @cache
 def nothing() -> Array:
-    """An array of integers for a kernel that will not read it."""
+    """A placeholder integer array, passed where a kernel takes an array argument but will not read it."""
     return cp.zeros(1, np.int32)

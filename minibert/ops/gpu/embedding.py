@@ -1,4 +1,4 @@
-"""The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
+"""The input embeddings of BERT: the sum of a token, a position and a segment vector (BERT paper, figure 2)."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def embedding_forward(
     position_weight: Array,
     segment_weight: Array,
 ) -> tuple[Array, Cache]:
-    """The sum of three rows for each token: see minibert.ops.reference.embedding."""
+    """The sum of three table rows for each token; see minibert.ops.reference.embedding."""
     ids = [indices(array) for array in (token_ids, position_ids, segment_ids)]
     tables = contiguous(token_weight, position_weight, segment_weight)
     rows, width, dtype = len(ids[0]), tables[0].shape[1], tables[0].dtype
@@ -35,7 +35,7 @@ def embedding_forward(
 def embedding_backward(
     d_y: Array, cache: Cache, accumulate_into: Sequence[Array | None] = (None, None, None)
 ) -> tuple[Array, Array, Array]:
-    """d_y [N, H] -> the gradients of the three tables, added to what is given: see the reference.
+    """The gradients of the three tables, from d_y [N, H]; see the reference for `accumulate_into`.
 
     For 16-bit tensors, the gradients are float32.
     """

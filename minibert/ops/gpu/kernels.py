@@ -1,4 +1,4 @@
-"""Compile files of CUDA source into kernels that can be launched, for each dtype on first use."""
+"""Compile CUDA source files into kernels, for each dtype when it is first used, and launch them."""
 
 import importlib.util
 import os
@@ -20,50 +20,54 @@ COMMON = "common.cuh"
 TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double"}
 OPTIONS = ("--std=c++17",)
 
-# the compute capabilities that kernels are compiled for, 80 for 8.0; 70 with CUDA 12 only
+# the compute capabilities that kernels are compiled for, times ten (80 for 8.0); 70 with CUDA 12 only
 CAPABILITIES = 70, 75, 80, 86, 89, 90, 100, 120
 # KiB of shared memory that a block may request (CUDA C++ Programming Guide, "Technical specifications")
 MOST_SHARED = {70: 96, 75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
-UNASKED = 48  # KiB that it gets by default
+UNASKED = 48  # KiB of shared memory that a block may use without requesting more
 EVERYWHERE = dict.fromkeys(TYPES, CAPABILITIES[0])
 
 
 class CudaFile:
-    """One .cu file: its kernels, compiled together for a dtype when one of them is first launched.
+    """A .cu file with its kernels, which are all compiled for a dtype when one of them is first launched for it.
 
-    file    its name in this folder
-    names   its kernels, as C++ template instances with {T} for the tensors' type: "gelu_forward<{T}>"
-    first   the lowest compute capability that has kernels for a dtype; a dtype that is missing has none
+    file      the file's name in this folder
+    names     its kernels, as C++ template instances with {T} for the tensors' type, such as "gelu_forward<{T}>"
+    headers   the names of the .cuh files that the kernels need, besides common.cuh
+    first     dtype -> the lowest compute capability with kernels for it; there are no kernels for other dtypes
     """
 
     def __init__(self, file: str, *names: str, headers: tuple[str, ...] = (), first: Mapping[str, int] = EVERYWHERE):
         self.file, self.names, self.headers, self.first = file, names, headers, first
 
     def takes(self, dtype: Any, capability: int) -> bool:
-        """Whether there are kernels for tensors of that dtype on a device of that compute capability."""
+        """Whether there are kernels for tensors of the given dtype on a device of the given compute capability."""
         name = np.dtype(dtype).name
         return name in self.first and capability >= self.first[name]
 
     def source(self) -> str:
-        """The text that is compiled: headers and file joined, since CuPy's cache does not track headers.
+        """The source text to compile: the headers and the file, joined because CuPy's cache does not track headers.
 
-        #line directives make the messages of the compiler and the emulator name the original file and line.
+        #line directives make the compiler and the emulator refer to the original file and line in their messages.
         """
         files = (COMMON, *self.headers, self.file)
         return "".join(f'#line 1 "{name}"\n{self.read(name)}\n' for name in files)
 
     @staticmethod
     def read(name: str) -> str:
-        """The text of one file."""
+        """The text of a file in this folder."""
         return (FOLDER / name).read_text(encoding="utf-8")
 
     def instances(self, dtype: Any) -> list[str]:
-        """The names of all kernels for one dtype."""
+        """The names of the file's kernels, as template instances for one dtype."""
         return [name.format(T=TYPES[np.dtype(dtype).name]) for name in self.names]
 
     @cache  # noqa: B019  (one for each file; they live as long as the program)
     def module(self, dtype: Any) -> Any:
-        """The compiled kernels for one dtype: a cupy.RawModule.  TypeError if there are none on this device."""
+        """The compiled kernels for one dtype, a cupy.RawModule.
+
+        Raises TypeError if there are none for that dtype on this device.
+        """
         capability = int(cp.cuda.Device().compute_capability)
         if not self.takes(dtype, capability):
             raise TypeError(f"{self.file} has no kernels for {dtype} on compute capability {capability / 10}")
@@ -75,7 +79,7 @@ class CudaFile:
 
     @cache  # noqa: B019
     def kernel(self, name: str, dtype: Any) -> Any:
-        """One kernel, name as in `names`: a cupy.RawKernel."""
+        """The compiled kernel for one dtype, a cupy.RawKernel; its name is given as in `names`."""
         return self.module(dtype).get_function(name.format(T=TYPES[dtype.name]))
 
     def launch(
@@ -89,10 +93,12 @@ class CudaFile:
     ) -> None:
         """Run a kernel on the current stream.
 
-        name as in `names`; dtype of the tensors; grid, block: how many blocks, and threads in a block, int or tuple of
-        up to three; arguments: arrays, and NumPy scalars of exactly the types that the kernel declares (a Python float
-        would be passed as a double); shared: bytes of dynamic shared memory.  An empty grid launches nothing.
-        Raises TypeError for a dtype that this device does not support, ValueError for more shared memory than it has.
+        name: the kernel's name as in `names`; dtype: of the tensors; grid, block: the number of blocks, and of threads
+        per block, each an int or a tuple of up to three; arguments: arrays, and NumPy scalars of exactly the types that
+        the kernel declares (a Python float would be passed as a double); shared: dynamic shared memory per block, in
+        bytes.  A grid of size 0 launches nothing.
+        Raises TypeError for a dtype that the file's kernels do not support on this device, and ValueError if a block
+        cannot have that much shared memory.
         """
         grid, block = as_tuple(grid), as_tuple(block)
         if 0 in grid:
@@ -105,7 +111,7 @@ class CudaFile:
 
 
 def check_shared(name: str, dtype: Any, shared: int) -> None:
-    """Raise ValueError if a block on the current device cannot have that many bytes of shared memory."""
+    """Raise ValueError if a block on the current device cannot have `shared` bytes of shared memory."""
     capability = int(cp.cuda.Device().compute_capability)
     most = MOST_SHARED[max(known for known in MOST_SHARED if known <= capability)]
     if shared > most * 1024:
@@ -120,27 +126,28 @@ def as_tuple(size: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def sum_type(dtype: DTypeLike) -> Any:
-    """The NumPy type in which kernels compute with tensors of that dtype: sum_t in common.cuh."""
+    """The NumPy type in which kernels compute with tensors of the given dtype; the same as sum_t in common.cuh."""
     return np.float64 if np.dtype(dtype) == np.float64 else np.float32
 
 
 def blocks_for(items: int, each: int) -> int:
-    """How many blocks cover that many items."""
+    """The number of blocks needed for `items` items, if each block processes `each` items."""
     return -(-items // each)
 
 
 def nvidia_folders() -> list[Path]:
-    """Where NVIDIA's wheels are installed: the folders of the package `nvidia`."""
+    """The folders in which NVIDIA's wheels are installed, which are those of the package `nvidia`."""
     package = importlib.util.find_spec("nvidia")
     return [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
 
 
 def header_folders(cuda: int) -> list[Path]:
-    """Folders to add to the compiler's include path, so that it finds crt/mma.h, which <mma.h> includes.
+    """The folders to add to the compiler's include path, so that it finds crt/mma.h, which <mma.h> includes.
 
-    CuPy looks in NVIDIA's wheels.  Those of CUDA 13 have crt/mma.h only with nvidia-cuda-crt; those of CUDA 12 keep it
-    in nvidia-cuda-nvcc-cu12, where CuPy does not look.  So we look there, and in toolkits: $CUDA_PATH, $CUDA_HOME,
-    next to nvcc, /usr/local/cuda.  cuda: the compiler's major version.  Empty if there is no readable crt/mma.h.
+    CuPy searches NVIDIA's wheels.  For CUDA 13, they contain crt/mma.h only if nvidia-cuda-crt is installed; for
+    CUDA 12, it is in nvidia-cuda-nvcc-cu12, which CuPy does not search.  So this function searches the wheels, and then
+    CUDA toolkits: at $CUDA_PATH, at $CUDA_HOME, next to nvcc, and in /usr/local/cuda.
+    cuda: the compiler's major version.  Returns an empty list if there is no readable crt/mma.h.
     """
     wheels = [folder / name for folder in nvidia_folders() for name in (f"cu{cuda}", *["cuda_nvcc"] * (cuda == 12))]
     toolkits = [Path(value) for name in ("CUDA_PATH", "CUDA_HOME") if (value := os.environ.get(name))]
@@ -152,6 +159,6 @@ def header_folders(cuda: int) -> list[Path]:
 
 
 def crt_folder() -> Path | None:
-    """The folder of CUDA 12's wheels that has crt/mma.h; None if it is not installed."""
+    """The include folder in CUDA 12's wheels that contains crt/mma.h; None if it is not installed."""
     folders = (folder / "cuda_nvcc" / "include" for folder in nvidia_folders())
     return next((folder for folder in folders if (folder / "crt" / "mma.h").exists()), None)

@@ -1,4 +1,4 @@
-"""Layer normalisation, alone and after a residual connection: see layernorm.cu."""
+"""Layer normalisation, on its own and combined with dropout and a residual connection; kernels in layernorm.cu."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import aligned, both, contiguous, pack_size, variant
 from minibert.ops.gpu.library import cp
 
-WARP = 32  # threads
-WARPS = 4  # per block, if the rows that they keep fit in its shared memory
+WARP = 32  # threads per warp
+WARPS = 4  # warps per block, or fewer if the rows that they keep would not fit in the block's shared memory
 SHARED = 48 * 1024  # bytes of shared memory that a block may have on every GPU
 
 LAYERNORM = CudaFile(
@@ -25,12 +25,15 @@ LAYERNORM = CudaFile(
 
 
 def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, Cache]:
-    """y = (x - mean) * rstd * weight + bias: see minibert.ops.reference.layernorm."""
+    """Layer normalisation, y = (x - mean) * rstd * weight + bias; see minibert.ops.reference.layernorm."""
     return normalised(x, None, weight, bias, eps, None)
 
 
 def layernorm_backward(d_y: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H]; the last two in float32 for 16-bit tensors."""
+    """The backward pass of layernorm_forward: d_y [N, H] -> d_x [N, H], d_weight [H], d_bias [H].
+
+    For 16-bit tensors, d_weight and d_bias are float32.
+    """
     d_x, _, d_weight, d_bias = add_layernorm_backward(d_y, cache)
     return d_x, d_weight, d_bias
 
@@ -38,15 +41,14 @@ def layernorm_backward(d_y: Array, cache: Cache) -> tuple[Array, Array, Array]:
 def add_layernorm_forward(
     x: Array, residual: Array, weight: Array, bias: Array, eps: float, dropout: Dropout | None = None
 ) -> tuple[Array, Cache]:
-    """y = layernorm(residual + dropout(x)): see minibert.ops.reference.layernorm."""
+    """Residual layer normalisation, y = layernorm(residual + dropout(x)); see minibert.ops.reference.layernorm."""
     return normalised(x, residual, weight, bias, eps, dropout)
 
 
 def add_layernorm_backward(d_y: Array, cache: Cache) -> tuple[Array, Array, Array, Array]:
-    """d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
+    """The backward pass: d_y [N, H] -> d_x [N, H], d_residual [N, H], d_weight [H], d_bias [H].
 
-    Without dropout, d_x and d_residual are the same array.  For 16-bit tensors
-    d_weight and d_bias are float32.
+    Without dropout, d_x and d_residual are the same array.  For 16-bit tensors, d_weight and d_bias are float32.
     """
     x_hat, rstd, weight, dropout = cache
     d_y, x_hat = contiguous(d_y, x_hat)
@@ -67,7 +69,7 @@ def add_layernorm_backward(d_y: Array, cache: Cache) -> tuple[Array, Array, Arra
 
 
 def parameter_gradients(d_y: Array, x_hat: Array) -> tuple[Array, Array]:
-    """d_y, x_hat [N, H] -> d_weight [H], d_bias [H]."""
+    """The gradients of the weight and the bias: d_y, x_hat [N, H] -> d_weight [H], d_bias [H]."""
     rows, width = d_y.shape
     slabs, slab = slabs_of(rows)
     partial = cp.empty((slabs, 2 * width), sum_type(d_y.dtype))  # [slabs, 2 * H]
@@ -81,7 +83,7 @@ def parameter_gradients(d_y: Array, x_hat: Array) -> tuple[Array, Array]:
 def normalised(
     x: Array, residual: Array | None, weight: Array, bias: Array, eps: float, dropout: Dropout | None
 ) -> tuple[Array, Cache]:
-    """y and the cache; residual [N, H] or None."""
+    """The forward pass of both ops: returns y and the cache; residual [N, H], or None for no residual."""
     add_residual = residual is not None
     x, residual, weight, bias = contiguous(x, x if residual is None else residual, weight, bias)
     rows, width = x.shape
@@ -105,7 +107,7 @@ def normalised(
 
 
 def warps_and_scratch(width: int, dtype: np.dtype) -> tuple[int, int]:
-    """How many rows a block processes, and the bytes of shared memory in which it keeps them."""
+    """The warps per block, each of which processes one row, and the shared memory per block, in bytes, for the rows."""
     of_warp = WARP * pack_size(width, dtype)  # elements that a warp reads at once
     row = blocks_for(width, of_warp) * of_warp * np.dtype(sum_type(dtype)).itemsize  # bytes
     warps = max(1, min(WARPS, SHARED // row))

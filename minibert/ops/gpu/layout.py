@@ -1,4 +1,7 @@
-"""The memory layout that kernels need: arrays that are contiguous and aligned to sixteen bytes."""
+"""Check and convert arrays to the memory layout that kernels require, and choose kernel instances and grid sizes.
+
+Kernels require arrays that are contiguous and start at a multiple of sixteen bytes.
+"""
 
 from functools import cache
 from typing import Any
@@ -9,15 +12,15 @@ from minibert.base.arrays import Array
 from minibert.ops.gpu.kernels import TYPES, blocks_for
 from minibert.ops.gpu.library import cp
 
-VECTOR = 16  # bytes: the most efficient size of an access by one thread, Vec in common.cuh
-THREADS = 256  # per block, in kernels that walk over an array
-MOST_BLOCKS = 4096  # more than a GPU runs at a time; beyond that, threads do more work instead
+VECTOR = 16  # bytes: the most efficient size of a memory access by one thread; Vec in common.cuh
+THREADS = 256  # threads per block, in kernels that loop over an array
+MOST_BLOCKS = 4096  # more blocks than a GPU runs at a time; for larger arrays, each thread processes more elements
 
 
 def contiguous(*arrays: Array) -> list[Array]:
-    """The arrays as kernels need them: those that are not contiguous or not aligned to a vector are copied.
+    """The arrays in the layout that kernels require; those that are not contiguous and aligned to VECTOR are copied.
 
-    Raises TypeError for arrays of mixed dtypes, or of one that no kernel supports.
+    Raises TypeError for arrays of mixed dtypes, or of a dtype that kernels do not support.
     """
     dtype = arrays[0].dtype
     if not is_real(dtype) or any(array.dtype != dtype for array in arrays):
@@ -28,7 +31,7 @@ def contiguous(*arrays: Array) -> list[Array]:
 
 @cache
 def is_real(dtype: Any) -> bool:
-    """Whether kernels take tensors of that dtype.  (Cached, since NumPy builds a dtype's name anew each time.)"""
+    """Whether kernels support tensors of the given dtype; cached, since NumPy rebuilds a dtype's name each time."""
     return dtype.name in TYPES
 
 
@@ -38,14 +41,14 @@ def starts_at_vector(array: Array, size: int = VECTOR) -> bool:
 
 
 def indices(array: Array) -> Array:
-    """An array of integers as kernels need it: int32, contiguous."""
+    """An integer array in the form that kernels require, int32 and contiguous; copied only if necessary."""
     return cp.ascontiguousarray(array if array.dtype == np.int32 else array.astype(np.int32))
 
 
 def given(array: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Check a buffer to which a gradient is added in place, and return it; zeros if it is None.
+    """Check and return the buffer to which a gradient will be added in place, or return zeros if the buffer is None.
 
-    Raises ValueError or TypeError for a buffer of another shape or dtype, or one that is not contiguous.
+    Raises ValueError if the buffer has another shape or is not contiguous, and TypeError if it has another dtype.
     """
     if array is None:
         return cp.zeros(shape, dtype)
@@ -59,30 +62,33 @@ def given(array: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def vector_size(dtype: Any) -> int:
-    """How many elements fit in sixteen bytes: Vec<T>::size."""
+    """The number of elements that fit in sixteen bytes; the same as Vec<T>::size in common.cuh."""
     return VECTOR // np.dtype(dtype).itemsize
 
 
 def aligned(width: int, dtype: Any, *arrays: Array) -> bool:
-    """Whether all rows of that width are aligned to a vector, given that the arrays are: ALIGNED in packs.cuh."""
+    """Whether every row of a matrix of the given width starts at a multiple of VECTOR; ALIGNED in packs.cuh.
+
+    This assumes that the matrix itself does; the given arrays are checked for that as well.
+    """
     return width % vector_size(dtype) == 0 and all(starts_at_vector(array) for array in arrays)
 
 
 def pack_size(width: int, dtype: Any) -> int:
-    """How many neighbouring elements a thread processes at once, in a matrix of that width."""
+    """The number of adjacent elements that a thread processes at once in a matrix of the given width."""
     return vector_size(dtype) if aligned(width, dtype) else 1
 
 
 def both(kernel: str) -> tuple[str, str]:
-    """The names of a kernel's two instances: for aligned rows, and for any rows."""
+    """The names of a kernel's two template instances, one for aligned rows and one for any rows."""
     return variant(kernel, True), variant(kernel, False)
 
 
 def variant(kernel: str, is_aligned: bool, types: str = "{T}") -> str:
-    """The name of the instance of a kernel for aligned rows, or the other one."""
+    """The name of a kernel's template instance for aligned rows (True) or for any rows (False)."""
     return f"{kernel}<{types}, {'true' if is_aligned else 'false'}>"
 
 
 def grid_stride_blocks(size: int, dtype: Any) -> int:
-    """How many blocks of THREADS threads to use for a grid-stride loop over an array of that size."""
+    """The number of blocks of THREADS threads to use for a grid-stride loop over `size` elements."""
     return min(blocks_for(size, THREADS * vector_size(dtype)), MOST_BLOCKS)

@@ -1,7 +1,7 @@
-"""The array library of this backend: CuPy, or the emulator's stand-in for it if there is no GPU.
+"""The array library of the gpu backend: CuPy, or the emulator's replacement for it.
 
-Which one is decided once per process, when this module is first imported (see minibert.ops.devices).  Everything else
-in this folder says `from minibert.ops.gpu.library import cp`.
+The choice is made once per process, when this module is first imported (see minibert.ops.devices).  The other modules
+in this folder import the library by `from minibert.ops.gpu.library import cp`.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The linear layer: matrix products by cuBLAS (products.py), and a bias."""
+"""The linear layer: matrix products, computed by cuBLAS (see products.py), plus a bias."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ LINEAR = CudaFile(
 
 
 def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-    """y = x @ weight.T + bias: see minibert.ops.reference.linear."""
+    """The linear layer, y = x @ weight.T + bias; see minibert.ops.reference.linear."""
     x, weight, bias = contiguous(x, weight, bias)
     y = product(x, weight.T)  # [N, out]
     rows, width = y.shape
@@ -32,9 +32,9 @@ def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
 def linear_backward(
     d_y: Array, cache: Cache, accumulate_into: Sequence[Array | None] = (None, None, None)
 ) -> tuple[Array, Array, Array]:
-    """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out], added to what is given: see the reference.
+    """The backward pass: d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
 
-    For 16-bit tensors d_weight and d_bias are float32.
+    See the reference for `accumulate_into`.  For 16-bit tensors, d_weight and d_bias are float32.
     """
     d_x, d_weight, d_bias = accumulate_into
     d_y, x, weight = contiguous(d_y, *cache)

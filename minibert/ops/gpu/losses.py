@@ -1,4 +1,7 @@
-"""Losses over a vocabulary, row by row: see losses.cu, and minibert.ops.reference.losses for what `count` is."""
+"""The cross-entropy loss and the count of correct predictions, computed row by row; the kernels are in losses.cu.
+
+See minibert.ops.reference.losses for the formulas and the meaning of `count`.
+"""
 
 import numpy as np
 
@@ -20,9 +23,9 @@ SHORT = 1024  # rows up to this length are processed by one warp
 
 
 def cross_entropy_forward(logits: Array, labels: Array, count: int) -> tuple[Scalar, Cache]:
-    """loss = sum(log_sum - logits[label]) / count.  logits [M, V], labels integers [M].
+    """The cross-entropy loss, sum(log_sum - logits[label]) / count; logits [M, V], labels integers [M].
 
-    The loss is float32 for 16-bit logits.
+    For 16-bit logits, the loss is float32.
     """
     (logits,), labels = contiguous(logits), indices(labels)
     rows, size = logits.shape
@@ -33,7 +36,7 @@ def cross_entropy_forward(logits: Array, labels: Array, count: int) -> tuple[Sca
 
 
 def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> Array:
-    """d_loss, a number or 0-d -> d_logits [M, V]."""
+    """The backward pass of cross_entropy_forward: d_loss, a number or 0-d array -> d_logits [M, V]."""
     logits, labels, log_sums, count = cache
     rows, size = logits.shape
     d_logits = cp.empty(logits.shape, logits.dtype)  # [M, V]
@@ -44,7 +47,10 @@ def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> Array:
 
 
 def count_correct(logits: Array, labels: Array) -> Array:
-    """How many rows of logits [M, V] are highest at their label, ties going to the first as in `argmax`; 0-d int."""
+    """The number of rows of logits [M, V] whose highest logit is that of their label, a 0-d integer.
+
+    If logits tie, the first counts as the highest, as in `argmax`.
+    """
     (logits,), labels = contiguous(logits), indices(labels)
     rows, size = logits.shape
     correct = cp.empty(rows, np.int32)  # [M]
@@ -53,7 +59,10 @@ def count_correct(logits: Array, labels: Array) -> Array:
 
 
 def total(losses: Array, share: float, dtype: np.dtype) -> Array:
-    """share * the sum of losses [M], 0-d, always added up in the same order; dtype: of the tensors."""
+    """The sum of losses [M] times `share`, as a 0-d array; the losses are always added up in the same order.
+
+    dtype: the dtype of the tensors from which the losses were computed.
+    """
     loss = cp.empty((), losses.dtype)
     sizes = np.int32(len(losses)), losses.dtype.type(share)
     LOSSES.launch("add_losses<sum_t<{T}>>", dtype, 1, THREADS, losses, loss, *sizes)
@@ -61,7 +70,7 @@ def total(losses: Array, share: float, dtype: np.dtype) -> Array:
 
 
 def on_device(d_loss: Scalar, dtype: np.dtype) -> Array:
-    """d_loss, a number or 0-d array, as a 0-d array: kernels read it on the device, so the host need not wait."""
+    """Convert d_loss, a number or 0-d array, to a 0-d array, which kernels read without making the host wait."""
     number = sum_type(dtype)
     if isinstance(d_loss, cp.ndarray):
         return d_loss if d_loss.dtype == number else d_loss.astype(number)
@@ -69,10 +78,10 @@ def on_device(d_loss: Scalar, dtype: np.dtype) -> Array:
 
 
 def scales(d_loss: Scalar, share: float, dtype: np.dtype) -> tuple[Array, float]:
-    """The factors of a gradient, as kernels take them: d_loss on the device, and a number."""
+    """The two factors of a loss's gradient in the form that kernels take: d_loss on the device, and share."""
     return on_device(d_loss, dtype), sum_type(dtype)(share)
 
 
 def threads_for(size: int) -> int:
-    """How many threads work on a row."""
+    """The number of threads that process a row of the given size."""
     return 32 if size <= SHORT else THREADS

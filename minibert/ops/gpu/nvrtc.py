@@ -1,9 +1,10 @@
-"""Compiles the kernels as CuPy does, but without a GPU or its driver: NVIDIA's runtime compiler is a plain library.
+"""Compile the kernels as CuPy does, but without a GPU or driver, by calling NVIDIA's runtime compiler NVRTC directly.
 
     compiler = find_compilers()[0]
     compiled = compiler.compile(file.source(), file.instances(np.float32), 80)
 
-Tests and scripts use it to check that each kernel compiles in each dtype for each architecture; training does not.
+Tests and scripts use this module to check that each kernel compiles in each dtype for each architecture.  Training does
+not use it.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ import numpy as np
 
 from minibert.ops.gpu.kernels import OPTIONS, CudaFile, crt_folder, nvidia_folders
 
-# what CuPy 14 adds to our own options
+# the options that CuPy 14 adds to our own
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 LAST_70 = 12  # the last version of CUDA that compiles for compute capability 7.0
 USAGE = re.compile(
@@ -36,14 +37,17 @@ USAGE = re.compile(
 
 
 class NvrtcError(RuntimeError):
-    """The compiler refused the source; the message is its own."""
+    """A failed compilation, or another error from NVRTC; the message is usually the compiler's own."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """The resources of a kernel's thread: registers, bytes of local memory, and how many of those are spilled.
+    """The resources that a kernel uses.
 
-    shared: bytes of shared memory per block that the source declares statically
+    registers   registers per thread
+    local       local memory per thread, in bytes
+    spilled     bytes of local memory per thread that hold spilled registers
+    shared      statically declared shared memory per block, in bytes
     """
 
     registers: int
@@ -54,7 +58,11 @@ class Usage:
 
 @dataclass(frozen=True)
 class Compiled:
-    """cubin: the machine code; usage: by the requested names."""
+    """The result of a compilation.
+
+    cubin   the machine code
+    usage   kernel name, as requested -> the resources that the kernel uses
+    """
 
     cubin: bytes
     usage: dict[str, Usage]
@@ -62,7 +70,11 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Compiler:
-    """NVRTC, the library at `path`; headers: the folders of CUDA's own headers."""
+    """One installed version of NVRTC, NVIDIA's runtime compiler.
+
+    path      the path of the library file
+    headers   the folders of CUDA's own headers
+    """
 
     path: Path
     headers: tuple[Path, ...]
@@ -75,7 +87,7 @@ class Compiler:
 
     @cached_property
     def version(self) -> tuple[int, int]:
-        """For example (12, 9)."""
+        """NVRTC's version as (major, minor), for example (12, 9)."""
         major, minor = ctypes.c_int(), ctypes.c_int()
         self.check(self.library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
         return major.value, minor.value
@@ -88,7 +100,11 @@ class Compiler:
         return capability in known
 
     def compile(self, source: str, names: list[str], capability: int) -> Compiled:
-        """names: kernels, as C++ template instances; capability: 80 for 8.0.  Raises NvrtcError."""
+        """Compile kernels for one compute capability.
+
+        names: the kernels, as C++ template instances; capability: the compute capability times ten, 80 for 8.0.
+        Raises NvrtcError if the compilation fails.
+        """
         options = [*OPTIONS, *(f"-I{folder}" for folder in self.headers), *CUPY_OPTIONS]
         options += [f"-arch=sm_{capability}", "--ptxas-options=-v"]
         program = ctypes.c_void_p()
@@ -109,7 +125,7 @@ class Compiler:
             self.library.nvrtcDestroyProgram(ctypes.byref(program))
 
     def lowered(self, program: ctypes.c_void_p, name: str) -> str:
-        """The name of an instance in the machine code."""
+        """The name in the machine code of a kernel's template instance."""
         text = ctypes.c_char_p()
         self.check(self.library.nvrtcGetLoweredName(program, name.encode(), ctypes.byref(text)))
         return (text.value or b"").decode()
@@ -127,9 +143,10 @@ class Compiler:
 
 
 def read_usage(log: str, lowered: dict[str, str]) -> dict[str, Usage]:
-    """What ptxas -v reports, by the names in the source.  Raises NvrtcError if a kernel is missing from its report.
+    """Parse the resources of each kernel from the output of ptxas -v; the result maps names in the source to them.
 
-    lowered: the name in the machine code for each; identical instances share one.
+    lowered: name in the source -> name in the machine code, which identical instances share.
+    Raises NvrtcError if a kernel is missing from the output.
     """
     reported = {}
     for match in USAGE.finditer(log):
@@ -143,7 +160,7 @@ def read_usage(log: str, lowered: dict[str, str]) -> dict[str, Usage]:
 
 
 def find_compilers() -> list[Compiler]:
-    """NVRTC of each installed version of CUDA, from wheels or a toolkit; an empty list if there is none."""
+    """The NVRTC compiler of each installed major version of CUDA, from wheels or a toolkit; [] if there is none."""
     found: dict[int, Compiler] = {}
     for pattern, headers in (("cu*/lib/libnvrtc.so.*", "../include"), ("cuda_nvrtc/lib/libnvrtc.so.*", None)):
         for folder in nvidia_folders():
@@ -157,7 +174,7 @@ def find_compilers() -> list[Compiler]:
 
 
 def add_compiler(found: dict[int, Compiler], path: Path, folders: Sequence[Path | None]) -> None:
-    """Add a compiler, unless there is one of that version already or its headers are missing."""
+    """Add the compiler at `path` to `found`, unless its major version is already there or its headers are missing."""
     known = tuple(folder.resolve() for folder in folders if folder is not None)
     if any((folder / "crt" / "mma.h").exists() for folder in known):
         compiler = Compiler(path, known)
@@ -165,14 +182,14 @@ def add_compiler(found: dict[int, Compiler], path: Path, folders: Sequence[Path 
 
 
 def compiler_status() -> str | None:
-    """None if the kernels can be compiled for GPUs; otherwise what is missing, in one line."""
+    """None if the kernels can be compiled with NVRTC on this machine, otherwise one line that says what is missing."""
     if find_compilers():
         return None
     return "NVRTC or its CUDA headers are not installed: pip install -e '.[cuda-check]'"
 
 
 def dtypes(file: CudaFile, capability: int) -> list[np.dtype]:
-    """The dtypes in which a file's kernels exist on a device of that compute capability."""
+    """The dtypes that a file's kernels support on a device of the given compute capability."""
     from ml_dtypes import bfloat16
 
     known = (np.dtype(bfloat16 if name == "bfloat16" else name) for name in file.first)
@@ -180,7 +197,7 @@ def dtypes(file: CudaFile, capability: int) -> list[np.dtype]:
 
 
 def cuda_files() -> list[CudaFile]:
-    """All files of kernels that the launchers in this folder define, file by file."""
+    """All `CudaFile` objects that the modules in this folder define, sorted by file name."""
     import minibert.ops.gpu as package
 
     found: dict[int, CudaFile] = {}
@@ -197,7 +214,7 @@ def cuda_files() -> list[CudaFile]:
 
 
 def find_disassembler() -> str | None:
-    """NVIDIA's nvdisasm, from its wheel or a toolkit."""
+    """The path of NVIDIA's disassembler nvdisasm, from its wheel or on the PATH; None if it is not installed."""
     for folder in nvidia_folders():
         for path in sorted(folder.glob("*/bin/nvdisasm")):
             return str(path)
@@ -205,7 +222,7 @@ def find_disassembler() -> str | None:
 
 
 def tensor_core_instructions(cubin: bytes) -> dict[str, int]:
-    """How many instructions for tensor cores (HMMA) each kernel has, by its name in the machine code."""
+    """The number of tensor core instructions (HMMA) in each kernel, by the kernel's name in the machine code."""
     counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernels.cubin")

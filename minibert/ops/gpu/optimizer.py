@@ -1,4 +1,7 @@
-"""The optimiser: one kernel over the flat buffer that holds all parameters of a model.  See optimizer.cu."""
+"""The AdamW optimiser step, the gradient norm and dynamic loss scaling; the kernels are in optimizer.cu.
+
+They work on the flat buffers that hold all of a model's parameters.
+"""
 
 import numpy as np
 
@@ -31,12 +34,13 @@ def adamw(
     copy: Array | None = None,
     gradient_scale: Array | None = None,
 ) -> None:
-    """One step of AdamW, in place: see minibert.ops.reference.optimizer.  Two arguments are for 16-bit training:
+    """One step of AdamW, in place; see minibert.ops.reference.optimizer for the arguments not described here.
 
-    copy: 16-bit array [P] that receives the new values, rounded; gradient_scale: 0-d, the factor by which
-    the loss was multiplied and the gradients are divided.  gradient_norm is their norm before that division; if
-    a scale is given and the norm is not finite, nothing changes (`update_scale` then lowers the scale).
-    Raises TypeError and ValueError for buffers that do not match.
+    Two arguments are for 16-bit training.  copy: a 16-bit array [P] that receives the new values, rounded;
+    gradient_scale: a 0-d array, the factor by which the loss was multiplied, and by which the gradients are divided
+    here.  gradient_norm is the norm of the gradients before that division; if a scale is given and the norm is not
+    finite, nothing changes (`update_scale` then lowers the scale).
+    Raises TypeError or ValueError for buffers whose dtypes, shapes or layouts do not match.
     """
     arrays = values, gradients, first_moment, second_moment
     check_buffers(*arrays, decayed, *(() if copy is None else (copy,)))
@@ -77,14 +81,17 @@ def adamw(
 
 
 def check_buffers(*buffers: Array) -> None:
-    """Raise ValueError unless the buffers are contiguous vectors of the same length."""
+    """Raise ValueError unless all buffers are contiguous vectors of the same length."""
     if any(b.shape != (buffers[0].size,) or not b.flags.c_contiguous for b in buffers):
         shapes = ", ".join(str(buffer.shape) for buffer in buffers)
         raise ValueError(f"adamw expects contiguous vectors of equal length, got shapes {shapes}")
 
 
 def global_norm(gradients: Array) -> Scalar:
-    """The Euclidean norm of all gradients together, always added up in the same order.  gradients [P] -> 0-d."""
+    """The Euclidean norm of all gradients together: gradients [P] -> 0-d array.
+
+    The squares are always added up in the same order.
+    """
     (gradients,) = contiguous(gradients)
     dtype = gradients.dtype
     blocks = grid_stride_blocks(gradients.size, dtype)
@@ -103,11 +110,12 @@ def update_scale(
     lowest: float = 1.0,
     most: float = 2.0**24,
 ) -> None:
-    """Dynamic loss scaling, in place, without waiting for the device; call it after `adamw`.
+    """Update the scale for dynamic loss scaling, in place and without waiting for the device; call it after `adamw`.
 
-    gradient_scale: 0-d float32, the factor on the loss; good_steps: 0-d int32, steps since it last changed;
-    gradient_norm: 0-d float32.  A norm that is not finite halves the scale (not below `lowest`), growth_interval good
-    steps in a row double it (not above `most`).  Source: Micikevicius et al. 2018, section 3.2.
+    gradient_scale: 0-d float32, the factor by which the loss is multiplied; good_steps: 0-d int32, the number of steps
+    with a finite norm since the scale last changed; gradient_norm: 0-d float32.  If the norm is not finite, the scale
+    is halved (but not below `lowest`); after growth_interval steps in a row with a finite norm, it is doubled (but not
+    above `most`).  Source: Micikevicius et al. 2018, section 3.2.
     """
     numbers = np.int32(growth_interval), np.float32(lowest), np.float32(most)
     OPTIMIZER.launch("update_scale", np.float32, 1, 1, gradient_scale, good_steps, gradient_norm, *numbers)

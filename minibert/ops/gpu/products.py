@@ -1,12 +1,12 @@
-"""Matrix products by cuBLAS: nine tenths of BERT's arithmetic.
+"""Matrix products, computed by cuBLAS; they are nine tenths of BERT's arithmetic.
 
-Products are 2-D.  In 16 bits they use the tensor cores; sums are float32, or float64 for float64.  cublasGemmEx is
-called directly, not through cupy.matmul, because it can do what matmul cannot: add the product to what `out` holds
-(beta = 1), and write a float32 result of 16-bit matrices.  So accumulating a gradient needs no extra pass over
-memory, and rounds once, not twice.
+All matrices are 2-D.  Products of 16-bit matrices use the tensor cores; sums are float32, or float64 for float64
+matrices.  cublasGemmEx is called directly, not through cupy.matmul, because it can do what matmul cannot: add the
+product to the contents of `out` (beta = 1), and write a float32 result for 16-bit matrices.  So accumulating a gradient
+needs no extra pass over memory, and rounds once instead of twice.
 
-Source: cuBLAS library documentation, cublasGemmEx.  It is column-major: to cuBLAS, a row-major matrix is
-its transpose, so out = a @ b is computed as out.T = b.T @ a.T.
+Source: cuBLAS library documentation, cublasGemmEx.  cuBLAS expects column-major matrices, so it reads a row-major
+matrix as its transpose; therefore out = a @ b is computed as out.T = b.T @ a.T.
 """
 
 import ctypes
@@ -33,10 +33,10 @@ compute_type = {4: COMPUTE_32F, 8: COMPUTE_64F}  # by the size of a sum in bytes
 
 
 def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
-    """a [n, k] @ b [k, m] -> out [n, m]; with k = 0, zeros.
+    """The matrix product of a [n, k] and b [k, m], written to `out` [n, m] and returned; it is zero if k = 0.
 
-    a, b: of one dtype, each contiguous or the transpose of a contiguous matrix.  out: contiguous, of their dtype or in
-    the type of the sums; if None, a new array of their dtype.  add: add the product to what `out` holds.
+    a, b: of one dtype, each contiguous or the transpose of a contiguous matrix.  out: contiguous, of their dtype or of
+    the type of the sums; None for a new array of their dtype.  add: add the product to the contents of `out`.
     Raises ValueError for other layouts or shapes.
     """
     (rows, depth), columns = a.shape, b.shape[1]
@@ -67,12 +67,12 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
 
 @cache
 def of_dtype(dtype: np.dtype) -> tuple[int, int]:
-    """cuBLAS's code for a dtype, and the size in bytes of the sums of its products."""
+    """The code that cuBLAS uses for a dtype, and the size in bytes of a sum in products of that dtype."""
     return DATA_TYPES[dtype.name], np.dtype(sum_type(dtype)).itemsize
 
 
 def layout(matrix: Array) -> tuple[int, int]:
-    """How to pass an operand to cuBLAS: whether to transpose it, and its leading dimension."""
+    """The layout of an operand, as cuBLAS takes it: NORMAL or TRANSPOSED, and the leading dimension."""
     rows, columns = matrix.shape
     if matrix.flags.c_contiguous:
         return NORMAL, columns
@@ -84,7 +84,10 @@ def layout(matrix: Array) -> tuple[int, int]:
 
 
 def use_tf32(wanted: bool) -> None:
-    """Let tensor cores multiply float32 matrices, with inputs rounded to 11 bits; sums stay float32."""
+    """Turn on or off tensor core products of float32 matrices (TF32).
+
+    With TF32, the inputs are rounded to 11 significant bits; sums stay float32.
+    """
     compute_type[4] = COMPUTE_32F_FAST_TF32 if wanted else COMPUTE_32F
     types = cp._core._routines_linalg
     cp._core.set_compute_type(np.float32, types.COMPUTE_TYPE_TF32 if wanted else types.COMPUTE_TYPE_DEFAULT)

@@ -1,4 +1,4 @@
-"""Gathering rows and averaging them: from the tokens of a batch to the few that a loss reads."""
+"""Select rows of a batch by index (gather_rows), and average the rows of each sequence (mean_pool)."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ ROWS = CudaFile(
 
 
 def gather_rows_forward(x: Array, rows: Array) -> tuple[Array, Cache]:
-    """y = x[rows]: see minibert.ops.reference.rows."""
+    """Select rows, y = x[rows]; see minibert.ops.reference.rows."""
     (x,), rows = contiguous(x), indices(rows)
     count, width = len(rows), x.shape[1]
     y = cp.empty((count, width), x.dtype)  # [M, H]
@@ -30,7 +30,10 @@ def gather_rows_forward(x: Array, rows: Array) -> tuple[Array, Cache]:
 
 
 def gather_rows_backward(d_y: Array, cache: Cache, accumulate_into: Array | None = None) -> Array:
-    """d_y [M, H] -> d_x [N, H], in d_y's dtype, added to what is given."""
+    """The backward pass of gather_rows_forward: d_y [M, H] -> d_x [N, H], of the same dtype.
+
+    See the reference for `accumulate_into`.
+    """
     rows, shape = cache
     d_x = given(accumulate_into, shape, d_y.dtype)
     # y = x[rows]
@@ -39,10 +42,10 @@ def gather_rows_backward(d_y: Array, cache: Cache, accumulate_into: Array | None
 
 
 def mean_pool_forward(x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
-    """y = the mean of each sequence's rows: see minibert.ops.reference.rows.
+    """The mean of each sequence's rows, y [B, H]; see minibert.ops.reference.rows.
 
-    Other backends raise ValueError for a sequence without tokens; here its mean is NaN: the lengths are on the
-    device, and reading them would stall the host until the device catches up.
+    For an empty sequence, other backends raise ValueError, but here the mean is NaN: the lengths are on the device, and
+    reading them would make the host wait until the device has finished all earlier work.
     """
     (x,), cu_seqlens = contiguous(x), indices(cu_seqlens)
     y = cp.empty((len(cu_seqlens) - 1, x.shape[1]), x.dtype)  # [B, H]
@@ -51,7 +54,7 @@ def mean_pool_forward(x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
 
 
 def mean_pool_backward(d_y: Array, cache: Cache) -> Array:
-    """d_y [B, H] -> d_x [N, H]."""
+    """The backward pass of mean_pool_forward: d_y [B, H] -> d_x [N, H]."""
     cu_seqlens, shape = cache
     (d_y,) = contiguous(d_y)
     d_x = cp.empty(shape, d_y.dtype)  # [N, H]
@@ -61,7 +64,7 @@ def mean_pool_backward(d_y: Array, cache: Cache) -> Array:
 
 
 def pool(kernel: str, source: Array, cu_seqlens: Array, out: Array) -> None:
-    """Launch a kernel with a block for some columns of each sequence."""
+    """Launch a mean pooling kernel, in which each block processes a group of columns of one sequence."""
     width, dtype = source.shape[1], source.dtype
     grid = len(cu_seqlens) - 1, column_groups(width, dtype)
     ROWS.launch(variant(kernel, aligned(width, dtype)), dtype, grid, GROUP, source, cu_seqlens, out, np.int32(width))

@@ -1,4 +1,4 @@
-"""Deterministic scatter-add: sort the ids, then add up runs of equal ones.  See scatter.cu."""
+"""Deterministic scatter-add, which sorts the ids and then adds up runs of equal ids; the kernels are in scatter.cu."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from minibert.ops.gpu.kernels import CudaFile, blocks_for, sum_type
 from minibert.ops.gpu.layout import THREADS, aligned, contiguous, indices, variant, vector_size
 from minibert.ops.gpu.library import cp
 
-SAME, SUMS = "{T}, {T}", "{T}, sum_t<{T}>"  # the table has the rows' dtype, or the one in which sums are computed
+SAME, SUMS = "{T}, {T}", "{T}, sum_t<{T}>"  # the table has the rows' dtype, or the dtype in which sums are computed
 
 SCATTER = CudaFile(
     "scatter.cu",
@@ -26,9 +26,10 @@ MOST_COLUMNS = 128  # threads per block
 
 
 def scatter_add(rows: Array, ids: Array, table: Array, chunk: int = CHUNK) -> None:
-    """table[ids[i]] += rows[i] for every i, in place.
+    """Add rows[i] to table[ids[i]] for every i, in place.
 
-    rows [N, H]; ids integers [N]; table [.., H] of the rows' dtype or of float32; chunk: rows that a block adds up.
+    rows [N, H]; ids: integers [N]; table [R, H], with any number of rows R, of the dtype of `rows` or float32; chunk:
+    the number of rows that a block adds up.
     """
     (rows,), ids = contiguous(rows), indices(ids)
     count, width = rows.shape
@@ -49,7 +50,7 @@ def scatter_add(rows: Array, ids: Array, table: Array, chunk: int = CHUNK) -> No
 
 
 def sorted_positions(ids: Array, dtype: np.dtype) -> tuple[Array, Array]:
-    """ids int32 [N] -> the ids sorted, and the original position of each; both int32 [N]."""
+    """Sort the ids, int32 [N], and return the sorted ids and the original position of each, both int32 [N]."""
     count = len(ids)
     keys = cp.empty(count, np.int64)  # [N]
     SCATTER.launch("make_keys", dtype, blocks_for(count, THREADS), THREADS, ids, keys, np.int32(count))
@@ -60,7 +61,7 @@ def sorted_positions(ids: Array, dtype: np.dtype) -> tuple[Array, Array]:
 
 
 def column_blocks(width: int, dtype: np.dtype, is_aligned: bool) -> tuple[int, int]:
-    """Threads per block, and how many blocks it takes, with one pack of columns per thread."""
+    """The threads per block, and the number of blocks that cover the columns, with one pack of columns per thread."""
     packs = width // (vector_size(dtype) if is_aligned else 1)
     threads = min(blocks_for(packs, 32) * 32, MOST_COLUMNS)
     return threads, blocks_for(packs, threads)

@@ -1,10 +1,10 @@
-"""Uploads that overlap with computation: all integers of a batch in one copy, on a separate stream.
+"""Upload a batch's integer arrays to the GPU in one copy, on a separate stream, so that it overlaps with computation.
 
-A copy overlaps with kernels only if its source is pinned memory, which the system never moves, and if it does not wait
-for kernels that have yet to run.  So its target must not be memory that a queued kernel still reads.  Memory from
-CuPy's pool may be: the pool tracks the order of one stream only.  Therefore a `Slot`, with its memory on both
-sides, is reused only after its owner has called `release`, and the copy waits for what was queued before that and
-nothing else.
+A copy overlaps with kernels only if its source is pinned memory, which the operating system never moves, and if the
+copy does not wait for kernels that have yet to run.  So its target must not be memory that a queued kernel still reads.
+Newly allocated memory from CuPy's pool might be such memory, since the pool tracks the order of work only within one
+stream.  Therefore uploads use a `Slot`, which holds memory on the host and on the device.  A slot is reused only after
+its user has called `release`, and the next copy into it waits only for the work that was queued before that call.
 """
 
 from collections.abc import Sequence
@@ -15,31 +15,31 @@ import numpy as np
 from minibert.ops.backend import Upload
 from minibert.ops.gpu.library import cp
 
-STEP = 64  # elements: each array begins at a multiple of this, 256 bytes
+STEP = 64  # elements (256 bytes): each array begins at a multiple of this
 
 
 class Slot:
-    """Buffers for one upload: int32 [size] on the host, pinned, and the same on the device."""
+    """The buffers for one upload: int32 [size] in pinned memory on the host, and int32 [size] on the device."""
 
     def __init__(self, size: int):
         self.size = size
-        self.pinned = cp.cuda.alloc_pinned_memory(size * 4)  # held, since `host` is a view of it
+        self.pinned = cp.cuda.alloc_pinned_memory(size * 4)  # kept here because `host` is a view of it
         self.host = np.frombuffer(self.pinned, dtype=np.int32, count=size)
         self.device = cp.empty(size, dtype=np.int32)
-        # the device memory may just have been freed by kernels that are still queued: the first copy waits for them
+        # the pool may return memory that queued kernels still use; the first copy waits for them
         self.free = cp.cuda.get_current_stream().record()
-        self.copied: Any = None  # an event, once something has been copied
+        self.copied: Any = None  # the event that marks the end of the last copy; None before the first copy
 
 
 class Uploader:
-    """The stream for copies, and the free slots."""
+    """Uploads arrays to one device; holds the stream for copies, and the free slots."""
 
     def __init__(self):
         self.stream = cp.cuda.Stream(non_blocking=True)
         self.slots: list[Slot] = []
 
     def upload(self, arrays: Sequence[np.ndarray]) -> Upload:
-        """int32 arrays on the host, of any shapes -> an Upload with the same arrays on the device, in this order."""
+        """Copy int32 host arrays, of any shapes, to the device; the Upload holds them in the same order."""
         spans, size = [], 0
         for array in arrays:
             spans.append(slice(size, size + array.size))
@@ -57,16 +57,16 @@ class Uploader:
         return Upload(on_device, lambda: self.give_back(slot))
 
     def take(self, size: int) -> Slot:
-        """The smallest free slot that is large enough, or a new one."""
+        """Remove and return the smallest free slot of at least `size` elements, or return a new slot."""
         for slot in sorted(self.slots, key=lambda slot: slot.size):
             if slot.size >= size:
                 self.slots.remove(slot)
-                slot.copied.synchronize()  # done long ago; the host must not overwrite what is still being copied
+                slot.copied.synchronize()  # usually done long ago; the host must not overwrite memory during a copy
                 return slot
         return Slot(1 << (size - 1).bit_length())
 
     def give_back(self, slot: Slot) -> None:
-        """Free a slot: nothing more that reads it will be launched."""
+        """Mark a slot as free, once all work that reads it has been launched."""
         slot.free = cp.cuda.get_current_stream().record()
         self.slots.append(slot)
 
@@ -75,7 +75,7 @@ uploaders: dict[int, Uploader] = {}
 
 
 def upload(arrays: Sequence[np.ndarray]) -> Upload:
-    """Copy int32 arrays from the host to the current device: see Uploader.upload."""
+    """Copy int32 arrays from the host to the current device; see Uploader.upload."""
     device = cp.cuda.Device().id
     if device not in uploaders:
         uploaders[device] = Uploader()

@@ -1,4 +1,4 @@
-"""The reference backend: every op in plain NumPy, written to be read."""
+"""The reference backend: every op in plain NumPy, written for readability."""
 
 import numpy as xp
 

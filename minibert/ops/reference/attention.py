@@ -1,6 +1,6 @@
 """Multi-head self-attention over a ragged batch: the only op in which the tokens of a sequence interact.
 
-lessons/04-attention.ipynb derives the gradients.
+The gradients are derived in lessons/04-attention.ipynb.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,10 @@ from minibert.ops.reference.dropout import dropout_mask
 
 
 def plain_attention_forward(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """Attention as in the paper, for one sequence: every query takes a weighted mean of all values.  Read this first.
+    """Attention over one sequence as in the paper, where each query's output is a weighted mean of all values.
 
-    q, k, v [A, T, D], A heads -> context [A, T, D], and the cache that plain_attention_backward takes.
+    Read this function first.
+    q, k, v [A, T, D], with A heads.  Returns context [A, T, D] and the cache that plain_attention_backward takes.
     Source: Vaswani et al. 2017, equation 1: softmax(q @ k.T / sqrt(D)) @ v.
     """
     weights, _ = attention_weights(attention_scores(q, k))  # [A, T, T], rows are queries, columns are keys
@@ -24,7 +25,7 @@ def plain_attention_forward(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tupl
 
 
 def plain_attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_context [A, T, D] -> d_q, d_k, d_v [A, T, D]."""
+    """The backward pass of plain_attention_forward: d_context [A, T, D] -> d_q, d_k, d_v [A, T, D]."""
     q, k, v, weights = cache
     # context = weights @ v
     d_v = weights.transpose(0, 2, 1) @ d_context
@@ -34,7 +35,10 @@ def plain_attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.nd
 
 
 def attention_scores(q: np.ndarray, k: np.ndarray, positions_q: Any = None, causal: bool = False) -> np.ndarray:
-    """q [A, Tq, D], k [A, Tk, D], positions_q [Tq] -> q @ k.T / sqrt(D), [A, Tq, Tk]; -inf where masked."""
+    """The attention scores q @ k.T / sqrt(D), [A, Tq, Tk], with -inf where the causal mask hides a key.
+
+    q [A, Tq, D]; k [A, Tk, D]; positions_q [Tq], needed only if causal: each query's position in the sequence.
+    """
     scores = (q @ k.transpose(0, 2, 1)) * q.shape[2] ** -0.5
     if causal:
         unseen = np.arange(k.shape[1])[None, :] > positions_q[:, None]  # [Tq, Tk]
@@ -43,7 +47,7 @@ def attention_scores(q: np.ndarray, k: np.ndarray, positions_q: Any = None, caus
 
 
 def attention_weights(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The softmax of each query's scores, [A, Tq, Tk], and the log of its denominator, [A, Tq]."""
+    """The softmax over each query's scores, [A, Tq, Tk], and the log of its denominator, [A, Tq]."""
     maximum = scores.max(axis=2, keepdims=True)  # [A, Tq, 1]
     exponentials = np.exp(scores - maximum)  # [A, Tq, Tk]
     sums = exponentials.sum(axis=2, keepdims=True)  # [A, Tq, 1]
@@ -53,8 +57,11 @@ def attention_weights(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def attention_weights_backward(
     d_weights: np.ndarray, weights: np.ndarray, q: np.ndarray, k: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """d_weights, weights [A, Tq, Tk] -> d_q [A, Tq, D], d_k [A, Tk, D]."""
-    # weights = softmax(scores): from each row's gradients subtract their mean, weighted by that row's weights
+    """The backward pass from the weights to the inputs of the scores: d_q [A, Tq, D] and d_k [A, Tk, D].
+
+    d_weights, weights [A, Tq, Tk]; q [A, Tq, D]; k [A, Tk, D].
+    """
+    # weights = softmax(scores): subtract from each row of d_weights its mean, weighted by that row's weights
     mean = (weights * d_weights).sum(axis=2, keepdims=True)  # [A, Tq, 1]
     d_scores = weights * (d_weights - mean)  # [A, Tq, Tk]
     # scores = q @ k.T / sqrt(D)
@@ -73,16 +80,16 @@ def attention_forward(
     causal: bool = False,
     dropout: Dropout | None = None,
 ) -> tuple[np.ndarray, Cache]:
-    """The same for a ragged batch, with what training also needs: dropout, a causal mask, fewer queries than keys.
+    """Multi-head attention over a ragged batch, with optional dropout, causal mask, and fewer queries than keys.
 
-    query [Nq, H]; key, value [N, H]; H = heads * D, head a owning features a * D .. (a + 1) * D;
+    query [Nq, H]; key, value [N, H]; H = heads * D, and head a uses features a * D to (a + 1) * D - 1;
     cu_seqlens_q, cu_seqlens_k integers [B + 1]: where each sequence's queries, and its keys, begin and end;
-    positions_q integers [Nq]: position of each query in its sequence (all tokens need keys, but the last layer
-    needs queries only for the tokens that a loss reads); causal: a query sees no key after its own position;
-    dropout: a minibert.ops.Dropout on the weights with `sequences` [B] and `positions` [Nq], or None.
+    positions_q integers [Nq]: the position of each query in its sequence (every token has a key, but the last layer
+    needs queries only for the tokens that a loss reads); causal: hide keys after a query's own position from it;
+    dropout: a minibert.ops.Dropout applied to the weights, with `sequences` [B] and `positions` [Nq], or None.
     Returns context [Nq, H] and the cache that attention_backward takes, whose memory is linear in the token count:
-    the weights, [T, T] per head, are not kept; one number per row, the log of the softmax's denominator, is
-    enough to recompute them.
+    the weights, [Tq, Tk] per head, are not stored, since one number per query and head, the log of the softmax's
+    denominator, is enough to recompute them.
     Sources: Vaswani et al. 2017, section 3.2; Dao et al. 2022, section 3.1.
     """
     context = np.empty_like(query)  # [Nq, H]
@@ -98,7 +105,7 @@ def attention_forward(
 
 
 def attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
+    """The backward pass of attention_forward: d_context [Nq, H] -> d_query [Nq, H], d_key [N, H], d_value [N, H]."""
     query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout, log_sums = cache
     d_query, d_key, d_value = np.empty_like(query), np.empty_like(key), np.empty_like(value)
     for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
@@ -120,7 +127,7 @@ def attention_backward(d_context: np.ndarray, cache: Cache) -> tuple[np.ndarray,
 
 
 def probabilities_mask(dropout: Dropout, sequence: int, queries: slice, weights: np.ndarray) -> np.ndarray:
-    """The dropout mask [A, Tq, Tk] of one sequence's weights: a row is a query, a feature is a key."""
+    """The dropout mask [A, Tq, Tk] of one sequence's weights, with queries as rows and keys as features."""
     heads, rows, keys = weights.shape
     positions = dropout.positions[queries]  # [Tq]
     mask = np.empty_like(weights)
@@ -143,10 +150,10 @@ def spans(cu_seqlens_q: np.ndarray, cu_seqlens_k: np.ndarray) -> Iterator[tuple[
 
 
 def split_heads(x: np.ndarray, heads: int) -> np.ndarray:
-    """[T, H] -> [A, T, D], a view."""
+    """Split the features into heads: [T, H] -> [A, T, D], a view."""
     return x.reshape(len(x), heads, x.shape[1] // heads).transpose(1, 0, 2)
 
 
 def merge_heads(x: np.ndarray) -> np.ndarray:
-    """[A, T, D] -> [T, H]."""
+    """Concatenate the features of all heads: [A, T, D] -> [T, H]."""
     return x.transpose(1, 0, 2).reshape(x.shape[1], x.shape[0] * x.shape[2])

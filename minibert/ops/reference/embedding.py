@@ -1,4 +1,4 @@
-"""The input of BERT: each token is the sum of three looked-up vectors (paper, figure 2)."""
+"""The input embeddings of BERT: the sum of a token, a position and a segment vector (BERT paper, figure 2)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def embedding_forward(
     position_weight: np.ndarray,
     segment_weight: np.ndarray,
 ) -> tuple[np.ndarray, Cache]:
-    """Look up each token's vector, its position's and its segment's, and add the three.
+    """Look up the vectors of each token, its position and its segment, and add the three.
 
     token_ids, position_ids, segment_ids: integers [N]; token_weight [V, H]; position_weight [positions, H];
     segment_weight [segments, H].
@@ -29,10 +29,11 @@ def embedding_forward(
 def embedding_backward(
     d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_y [N, H] -> d_token_weight [V, H], d_position_weight [positions, H], d_segment_weight [segments, H].
+    """The gradients of the three tables, by a scatter-add: a row looked up k times receives the sum of k gradients.
 
-    A row that was looked up k times receives the sum of k gradients: a scatter-add.  accumulate_into: for each of
-    the three, an array to which its gradient is added in place and which is returned; or None.
+    d_y [N, H] -> d_token_weight [V, H], d_position_weight [positions, H], d_segment_weight [segments, H].
+    accumulate_into: for each of the three gradients, an array to which it is added in place and which is then
+    returned; or None.
     """
     token_ids, position_ids, segment_ids, (token_shape, position_shape, segment_shape) = cache
     # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
@@ -45,9 +46,10 @@ def embedding_backward(
 
 
 def scatter_add(rows: np.ndarray, ids: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
-    """Add rows[i] to row ids[i] of a matrix, for every i: to `out` in place if given, otherwise to zeros.
+    """Add rows[i] to row ids[i] of a matrix, for every i: of `out`, in place, if given, otherwise of a zero matrix.
 
-    rows [N, H]; ids integers [N]; shape of the result.  (`out[ids] += rows` would keep only the last of equal ids.)
+    rows [N, H]; ids: integers [N]; shape: the shape of the result.  (`out[ids] += rows` would be wrong: if an id
+    occurs several times, only the last of its rows would be added.)
     """
     out = np.zeros(shape, dtype=rows.dtype) if out is None else out
     np.add.at(out, ids, rows)

@@ -1,4 +1,4 @@
-"""The linear layer: a matrix product and a bias.  Nine tenths of BERT's arithmetic is in here."""
+"""The linear layer: a matrix product plus a bias, which accounts for nine tenths of BERT's arithmetic."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from minibert.base.arrays import Cache
 
 
 def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Cache]:
-    """Every output feature is a weighted sum of the input features, plus a bias.
+    """The linear layer y = x @ weight.T + bias: each output feature is a weighted sum of the inputs, plus a bias.
 
     x [N, in]; weight [out, in] (the layout of PyTorch and of Hugging Face files); bias [out].
     Returns y [N, out] and the cache that linear_backward takes.
@@ -19,10 +19,10 @@ def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple
 def linear_backward(
     d_y: np.ndarray, cache: Cache, accumulate_into: Sequence[np.ndarray | None] = (None, None, None)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
+    """The backward pass of linear_forward: d_y [N, out] -> d_x [N, in], d_weight [out, in], d_bias [out].
 
-    accumulate_into: for each of the three, an array to which its gradient is added in place and which is returned; or
-    None.  The gradient of a parameter that is used twice is the sum of two.
+    accumulate_into: for each of the three gradients, an array to which it is added in place and which is then
+    returned; or None.  (The gradient of a parameter that is used twice is the sum of two gradients.)
     """
     x, weight = cache
     d_x, d_weight, d_bias = accumulate_into
@@ -35,7 +35,7 @@ def linear_backward(
 
 
 def add_to(given: np.ndarray | None, gradient: np.ndarray) -> np.ndarray:
-    """The gradient or, if an array is given, that array with the gradient added in place."""
+    """Return the gradient, or, if an array is given, that array with the gradient added to it in place."""
     if given is None:
         return gradient
     given += gradient

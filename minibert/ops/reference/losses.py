@@ -1,6 +1,7 @@
-"""Losses.  Each is a sum over rows divided by `count`, a number that the caller knows: the rows of the *global* batch.
+"""The losses: each is a sum divided by `count`, which the caller passes: the number of terms in the *global* batch.
 
-So a batch split in two, or shared by several processes, gives losses and gradients that add up to those of the whole.
+So if a batch is split in two, or among several processes, the losses and gradients of the parts add up to those of
+the whole batch.
 """
 
 import numpy as np
@@ -9,16 +10,16 @@ from minibert.base.arrays import Cache, Scalar
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """logits [M, V] -> log of the softmax of each row, [M, V], without overflow."""
+    """The log of the softmax of each row, computed without overflow: logits [M, V] -> [M, V]."""
     shifted = logits - logits.max(axis=1, keepdims=True)  # [M, V]
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def cross_entropy_forward(logits: np.ndarray, labels: np.ndarray, count: int) -> tuple[Scalar, Cache]:
-    """How surprised the model is by the right answers: -log p(label), summed and divided by count.
+    """The cross-entropy loss: -log p(label), summed over the rows and divided by count.
 
-    logits [M, V]; labels integers [M], one for each row (no row is ignored: only masked tokens get here);
-    count: number of labels in the global batch.
+    logits [M, V]; labels: integers [M], one for each row (no row is ignored, since the caller passes only the rows
+    that have a label); count: the number of labels in the global batch.
     Returns the loss (0-d) and the cache that cross_entropy_backward takes.  Source: BERT paper, appendix A.2.
     """
     log_probabilities = log_softmax(logits)  # [M, V]
@@ -27,7 +28,7 @@ def cross_entropy_forward(logits: np.ndarray, labels: np.ndarray, count: int) ->
 
 
 def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_logits [M, V]."""
+    """The backward pass of cross_entropy_forward: d_loss (0-d) -> d_logits [M, V]."""
     log_probabilities, labels, count = cache
     # loss = -log softmax(logits)[label] / count: the gradient is the softmax, minus one at the label
     d_logits = np.exp(log_probabilities)  # [M, V]
@@ -37,17 +38,17 @@ def cross_entropy_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
 
 
 def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
-    """How many rows have their highest logit at their label.
+    """The number of rows whose highest logit is that of their label.
 
-    logits [M, V]; labels integers [M].  If logits tie, the first counts as the highest.  Returns an integer (0-d).
+    logits [M, V]; labels: integers [M].  If logits tie, the first counts as the highest.  Returns an integer (0-d).
     """
     return (logits.argmax(axis=1) == labels).sum()
 
 
 def mse_forward(prediction: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
-    """Squared error, summed and divided by count.
+    """The mean squared error: the squared differences, summed and divided by count.
 
-    prediction, target [...] of the same shape; count: number of values in the global batch.
+    prediction, target [...], of the same shape; count: the number of values in the global batch.
     Returns the loss (0-d) and the cache that mse_backward takes.
     """
     difference = prediction - target
@@ -55,7 +56,7 @@ def mse_forward(prediction: np.ndarray, target: np.ndarray, count: int) -> tuple
 
 
 def mse_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_prediction [...].  The target is data and gets no gradient."""
+    """The backward pass of mse_forward: d_loss (0-d) -> d_prediction [...]; the target gets no gradient."""
     difference, count = cache
     # loss = difference**2 / count
     return difference * (2 * d_loss / count)
@@ -64,11 +65,12 @@ def mse_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
 def kl_divergence_forward(
     student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float, count: int
 ) -> tuple[Scalar, Cache]:
-    """How far the student's softened distribution is from the teacher's: KL(teacher || student) * temperature**2.
+    """The distillation loss KL(teacher || student) * temperature**2, summed over the rows and divided by count.
 
-    student_logits, teacher_logits [M, V]; temperature > 0; count: number of rows in the global batch.
+    Both distributions are softened: they are the softmax of the logits divided by the temperature.
+    student_logits, teacher_logits [M, V]; temperature > 0; count: the number of rows in the global batch.
     Returns the loss (0-d) and the cache that kl_divergence_backward takes.
-    Source: Hinton et al. 2015, section 2 (and why the square); DistilBERT, section 2.
+    Source: Hinton et al. 2015, section 2, which also explains the factor temperature**2; DistilBERT, section 2.
     """
     log_student = log_softmax(student_logits / temperature)  # [M, V]
     log_teacher = log_softmax(teacher_logits / temperature)  # [M, V]
@@ -78,16 +80,17 @@ def kl_divergence_forward(
 
 
 def kl_divergence_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_student_logits [M, V].  The teacher is frozen and gets no gradient."""
+    """The backward pass: d_loss (0-d) -> d_student_logits [M, V]; the teacher is frozen and gets no gradient."""
     log_student, teacher, temperature, count = cache
-    # d KL / d log_student = -teacher; through the log-softmax: student - teacher; through logits / temperature
+    # d KL / d log_student = -teacher; backward through the log-softmax, this becomes student - teacher; backward
+    # through logits / temperature, it is divided by temperature
     return (np.exp(log_student) - teacher) * (d_loss * temperature / count)
 
 
 def cosine_forward(x: np.ndarray, target: np.ndarray, count: int) -> tuple[Scalar, Cache]:
-    """One minus the cosine between each row of x and of the target, summed and divided by count.
+    """The cosine loss: one minus the cosine between each row of x and of the target, summed and divided by count.
 
-    x, target [M, H], with no all-zero row; count: number of rows in the global batch.
+    x, target [M, H], with no all-zero row; count: the number of rows in the global batch.
     Returns the loss (0-d) and the cache that cosine_backward takes.  Source: DistilBERT, section 2.
     """
     x_norm = np.sqrt((x * x).sum(axis=1, keepdims=True))  # [M, 1]
@@ -98,7 +101,7 @@ def cosine_forward(x: np.ndarray, target: np.ndarray, count: int) -> tuple[Scala
 
 
 def cosine_backward(d_loss: Scalar, cache: Cache) -> np.ndarray:
-    """d_loss (0-d) -> d_x [M, H].  The target is frozen and gets no gradient."""
+    """The backward pass of cosine_forward: d_loss (0-d) -> d_x [M, H]; the target is frozen and gets no gradient."""
     x_unit, target_unit, x_norm, cosine, count = cache
-    # cosine = x_unit . target_unit; only the component of target_unit orthogonal to x matters
+    # cosine = x_unit . target_unit; its gradient is the component of target_unit orthogonal to x, divided by x_norm
     return (x_unit * cosine - target_unit) / x_norm * (d_loss / count)

@@ -1,4 +1,4 @@
-"""A recurrent network with a memory: one direction of an LSTM over ragged sequences."""
+"""One direction of an LSTM (long short-term memory, a recurrent network) over ragged sequences."""
 
 import numpy as np
 
@@ -14,12 +14,12 @@ def lstm_forward(
     cu_seqlens: np.ndarray,
     reverse: bool = False,
 ) -> tuple[np.ndarray, Cache]:
-    """Process each sequence token by token, with a hidden state h and a cell state c that start at zero.
+    """Run an LSTM over each sequence token by token, with a hidden state h and a cell state c that start at zero.
 
-    x [N, I]; weight_input [4 K, I], weight_hidden [4 K, K], bias [4 K], the gates in the order input, forget,
-    candidate, output, as in PyTorch (whose two biases are summed into one here); cu_seqlens integers [B + 1]; reverse:
-    from the last token to the first.
-    Returns h [N, K], the state after each token, and the cache that lstm_backward takes.
+    x [N, I]; weight_input [4 K, I], weight_hidden [4 K, K], bias [4 K], with the gates in the order input, forget,
+    candidate, output, as in PyTorch (whose two biases are combined into one here); cu_seqlens: integers [B + 1];
+    reverse: run from the last token to the first.
+    Returns h [N, K], the hidden state after each token, and the cache that lstm_backward takes.
     Source: Hochreiter and Schmidhuber 1997; with the forget gate of Gers et al. 2000.
     """
     tokens, width = len(x), weight_hidden.shape[1]
@@ -38,11 +38,11 @@ def lstm_forward(
 
 
 def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """d_h [N, K] -> d_x [N, I], d_weight_input [4 K, I], d_weight_hidden [4 K, K], d_bias [4 K]."""
+    """The backward pass: d_h [N, K] -> d_x [N, I], d_weight_input [4 K, I], d_weight_hidden [4 K, K], d_bias [4 K]."""
     x, weight_input, weight_hidden, steps, gates, h, c = cache
     d_gates, h_before = np.empty_like(gates), np.zeros_like(h)  # [N, 4 K], [N, K]
-    d_state = np.zeros_like(d_h)  # [N, K], the gradient of h from the next token's step
-    d_memory = np.zeros_like(d_h)  # [N, K], and that of c
+    d_state = np.zeros_like(d_h)  # [N, K], the gradient of h that comes from the next time step
+    d_memory = np.zeros_like(d_h)  # [N, K], the gradient of c that comes from the next time step
     for step in reversed(range(len(steps))):
         rows = steps[step]
         before = steps[step - 1][: len(rows)] if step else None
@@ -69,11 +69,11 @@ def lstm_backward(d_h: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray
 
 
 def activate(gates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """gates [rows, 4 K] -> input, forget, candidate, output [rows, K]."""
+    """Apply the activation functions: gates [rows, 4 K] -> input, forget, candidate and output gate, [rows, K] each."""
     i, f, g, o = np.split(gates, 4, axis=1)
     return logistic(i), logistic(f), np.tanh(g), logistic(o)
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), in a form that cannot overflow."""
+    """The logistic function 1 / (1 + exp(-x)), in a form that cannot overflow."""
     return 0.5 * (1 + np.tanh(0.5 * x))

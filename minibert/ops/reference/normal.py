@@ -1,6 +1,6 @@
-"""The normal distribution, for GELU.  NumPy has no error function, so it is implemented here.
+"""The standard normal distribution, for GELU, with an implementation of the error function, which NumPy lacks.
 
-For z >= 0:  erfc(z) = t * exp(-z**2) * P(2 * t - 1)  with  t = 2 / (2 + z),  P a Chebyshev series.
+For z >= 0:  erfc(z) = t * exp(-z**2) * P(2 * t - 1),  where  t = 2 / (2 + z)  and P is a Chebyshev series.
 The coefficients come from scripts/fit_erf.py, which computes them to 40 digits.
 """
 
@@ -40,11 +40,11 @@ CHEBYSHEV = (
 TERMS = {
     np.dtype(np.float64): len(CHEBYSHEV),
     np.dtype(np.float32): 11,
-}  # the omitted terms are below the rounding error
+}  # number of terms for each dtype; the omitted terms are below the rounding error
 
 
 def chebyshev(u: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
-    """The sum of coefficients[k] * T_k(u), by Clenshaw's recurrence.  u [...] between -1 and 1."""
+    """The Chebyshev series, sum of coefficients[k] * T_k(u), by Clenshaw's recurrence; u [...] between -1 and 1."""
     twice = 2 * u
     last, before = np.full_like(u, coefficients[-1]), np.zeros_like(u)
     for coefficient in coefficients[-2:0:-1]:
@@ -56,22 +56,25 @@ def chebyshev(u: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
 
 
 def half_erfc(z: np.ndarray) -> np.ndarray:
-    """erfc(z) / 2 for z >= 0.  z [...] float32 or float64."""
+    """Half the complementary error function, erfc(z) / 2, for z >= 0; z [...] float32 or float64."""
     t = 2 / (2 + z)
     return 0.5 * t * np.exp(-z * z) * chebyshev(2 * t - 1, CHEBYSHEV[: TERMS[z.dtype]])
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function.  x [...] float32 or float64; absolute error at most 1e-15 in float64, 3e-7 in float32."""
+    """The error function of x [...], float32 or float64.
+
+    The absolute error is at most 1e-15 in float64 and 3e-7 in float32.
+    """
     return np.copysign(1 - 2 * half_erfc(np.abs(x)), x)
 
 
 def normal_cdf(x: np.ndarray) -> np.ndarray:
-    """The probability that a standard normal variable is below x.  x [...] float32 or float64."""
+    """The probability that a standard normal variable is below x; x [...] float32 or float64."""
     tail = half_erfc(np.abs(x) * np.sqrt(0.5).astype(x.dtype))  # the smaller of the two tails
     return np.where(x < 0, tail, 1 - tail)
 
 
 def normal_density(x: np.ndarray) -> np.ndarray:
-    """The density of the standard normal distribution.  x [...]."""
+    """The density of the standard normal distribution at x [...]."""
     return np.exp(-0.5 * x * x) * np.sqrt(0.5 / np.pi).astype(x.dtype)

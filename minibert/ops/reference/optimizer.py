@@ -1,4 +1,4 @@
-"""The optimiser: one op over the flat buffer that holds all parameters of a model."""
+"""The AdamW optimiser step and the gradient norm, on the flat buffers that hold all of a model's parameters."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ def adamw(
     step: AdamWStep,
     gradient_norm: Any = None,
 ) -> None:
-    """One step of Adam with decoupled weight decay.  The one op that changes its arguments: values and both moments.
+    """One step of AdamW (Adam with decoupled weight decay), which updates values and both moments in place.
 
-    values, gradients, first_moment, second_moment [P]; decayed bool [P], True where weight decay applies;
-    step: a minibert.ops.AdamWStep; gradient_norm: the gradients' Euclidean norm, if step.max_norm limits it.
-    Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2; BERT's own release leaves
-    out the bias correction.
+    values, gradients, first_moment, second_moment [P]; decayed: bool [P], True where weight decay applies;
+    step: a minibert.ops.AdamWStep; gradient_norm: the gradients' Euclidean norm, needed only if step.max_norm is set.
+    Sources: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2 (Google's BERT code omits the
+    bias correction).
     """
     scale = 1.0 if step.max_norm is None else min(1.0, step.max_norm / max(float(gradient_norm), 1e-30))
     gradients = gradients * scale  # [P]
@@ -33,5 +33,5 @@ def adamw(
 
 
 def global_norm(gradients: np.ndarray) -> Scalar:
-    """The Euclidean norm of all gradients together.  gradients [P] -> 0-d array."""
+    """The Euclidean norm of all gradients together: gradients [P] -> 0-d array."""
     return np.sqrt(np.dot(gradients, gradients))

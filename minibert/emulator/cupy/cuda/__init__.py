@@ -1,4 +1,4 @@
-"""Devices, streams and events.  Kernels run when they are launched, so there is nothing to wait for."""
+"""Emulates devices, streams and events; each kernel finishes before its launch returns, so nothing ever waits."""
 
 import time
 from typing import Any
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Device:
-    """The emulated GPU.  Set Device.compute_capability to see which kernels other GPUs would get."""
+    """The emulated GPU; tests can set Device.compute_capability to select the kernels chosen for other GPUs."""
 
     compute_capability = "80"
 
@@ -58,7 +58,7 @@ class Device:
 
 
 class Event:
-    """A point in a stream."""
+    """A point in a stream, with the time at which it was recorded."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
         self._timed = not disable_timing
@@ -76,7 +76,7 @@ class Event:
 
 
 class Stream:
-    """A queue of work.  `with stream:` makes it the current one."""
+    """A queue of work on the device; `with stream:` makes it the current stream."""
 
     null: "Stream"
 
@@ -108,7 +108,10 @@ class Stream:
         return event
 
     def wait_event(self, event: Event) -> None:
-        """Later work in this stream waits for the event; the host does not."""
+        """Make later work in this stream, but not the host, wait for an event.
+
+        Raises ValueError if the event was never recorded.
+        """
         if not isinstance(event, Event):
             raise TypeError(f"expected an Event, got {type(event).__name__}")
         if event._when is None:
@@ -124,7 +127,7 @@ def get_current_stream() -> Stream:
 
 
 def get_elapsed_time(start_event: Event, end_event: Event) -> float:
-    """Milliseconds between two events."""
+    """Return the time between two events in milliseconds."""
     if start_event._when is None or end_event._when is None or not (start_event._timed and end_event._timed):
         raise runtime.CUDARuntimeError(
             "cudaErrorInvalidResourceHandle: both events must have been recorded, with timing enabled"

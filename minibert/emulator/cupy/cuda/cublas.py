@@ -1,4 +1,4 @@
-"""Matrix products as cuBLAS computes them, from addresses: its one function that minibert calls.
+"""Emulates gemmEx, the one cuBLAS function that minibert calls: a matrix product of matrices given by address.
 
 Source: cuBLAS library documentation, cublasGemmEx; cupy_backends/cuda/libs/cublas.pyx of CuPy 14.2.
 """
@@ -12,9 +12,9 @@ from minibert.emulator import memory
 
 __all__ = ["gemmEx"]
 
-SUMS = {68: np.float32, 70: np.float64, 77: np.float32}  # cublasComputeType_t -> the type of the sums
+SUMS = {68: np.float32, 70: np.float64, 77: np.float32}  # cublasComputeType_t -> the type in which sums are computed
 TF32 = 77
-COMBINATIONS = {  # cudaDataType_t of A and B -> of C
+COMBINATIONS = {  # cudaDataType_t of A and B -> the types allowed for C
     0: (0,),
     1: (1,),
     2: (2, 0),
@@ -23,7 +23,7 @@ COMBINATIONS = {  # cudaDataType_t of A and B -> of C
 
 
 class CUBLASError(RuntimeError):
-    """An error from cuBLAS."""
+    """An error that cuBLAS, or its emulation, reports for invalid arguments."""
 
 
 def gemmEx(  # noqa: N802  (CuPy's name)
@@ -47,9 +47,11 @@ def gemmEx(  # noqa: N802  (CuPy's name)
     computeType: int,
     algo: int,
 ) -> None:
-    """C [m, n] = alpha op(A) op(B) + beta C, matrices column-major; alpha and beta are addresses on the host.
+    """Compute C [m, n] = alpha op(A) [m, k] op(B) [k, n] + beta C, where op(X) is X, or its transpose if requested.
 
-    Raises CUBLASError for what the library rejects, and for a matrix that is not within one allocation.
+    A, B and C are addresses of column-major matrices; alpha and beta are addresses of numbers on the host.
+    Raises CUBLASError for an unsupported combination of types, a leading dimension that is too small, a matrix that
+    does not lie within one allocation, or a C that overlaps A or B.
     """
     from minibert.emulator.cupy.arrays import write
     from minibert.emulator.cupy.products import round_to_tf32
@@ -81,7 +83,7 @@ def gemmEx(  # noqa: N802  (CuPy's name)
 
 
 def matrix(name: str, address: int, data_type: int, rows: int, columns: int, leading: int) -> np.ndarray:
-    """The numbers at an address as a column-major matrix [rows, columns] with leading dimension `leading`."""
+    """Return a view of the column-major matrix [rows, columns] at an address, with leading dimension `leading`."""
     dtype = dtype_of(data_type)
     if leading < max(rows, 1):
         raise CUBLASError(f"CUBLAS_STATUS_INVALID_VALUE: {name} has {rows} rows and a leading dimension of {leading}")
@@ -94,7 +96,7 @@ def matrix(name: str, address: int, data_type: int, rows: int, columns: int, lea
 
 
 def dtype_of(data_type: int) -> np.dtype:
-    """The dtype of a cudaDataType_t."""
+    """Return the NumPy dtype for a cudaDataType_t."""
     if data_type == 14:
         import ml_dtypes
 

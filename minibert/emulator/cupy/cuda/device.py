@@ -1,4 +1,4 @@
-"""What CuPy keeps for each device: here only a cuBLAS handle, which is a dummy."""
+"""Emulates cupy.cuda.device, as far as minibert uses it: only a dummy cuBLAS handle."""
 
 __all__ = ["get_cublas_handle"]
 

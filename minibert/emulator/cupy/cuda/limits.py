@@ -1,9 +1,12 @@
-"""Limits of a block, by compute capability.  Source: CUDA C++ Programming Guide, technical specifications."""
+"""The limit on a block's shared memory for each compute capability.
 
-# KiB of shared memory that a block can request
+Source: CUDA C++ Programming Guide, technical specifications.
+"""
+
+# compute capability -> KiB of shared memory that a block can request
 MOST_SHARED = {"70": 96, "75": 64, "80": 163, "86": 99, "89": 99, "90": 227, "100": 227, "120": 99}
 
 
 def most_shared(compute_capability: str) -> int:
-    """Bytes of shared memory that a block can request."""
+    """Return the maximum number of bytes of shared memory that a block can request."""
     return MOST_SHARED[compute_capability] << 10

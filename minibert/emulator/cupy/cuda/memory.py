@@ -1,13 +1,13 @@
-"""Memory pools.  Nothing is pooled here: only what a pool would hold is tracked, so that its use can be tested."""
+"""Emulates CuPy's memory pool: tracks how many bytes a pool would hold, without pooling any memory."""
 
 from typing import Any
 
-BLOCK = 512  # bytes: sizes are rounded up to multiples of this
-TOTAL = 16 << 30  # bytes of the emulated device
+BLOCK = 512  # bytes; sizes are rounded up to a multiple of this
+TOTAL = 16 << 30  # bytes of memory on the emulated device
 
 
 class OutOfMemoryError(MemoryError):
-    """An array does not fit: its size, what is already in use, and the limit if there is one; all in bytes."""
+    """An array does not fit in memory: holds its size, the bytes in use, and the limit (0 if there is none)."""
 
     def __init__(self, size: int, total: int, limit: int = 0) -> None:
         super().__init__(size, total, limit)
@@ -19,7 +19,10 @@ class OutOfMemoryError(MemoryError):
 
 
 class MemoryPool:
-    """Keeps what is freed, since allocating from the driver stalls the device."""
+    """The bookkeeping of a memory pool: how many bytes are in use, and how many are held, including freed ones.
+
+    CuPy's pool keeps freed memory for reuse, because allocating from the driver stalls the device.
+    """
 
     def __init__(self):
         self._in_use: int = 0
@@ -27,7 +30,7 @@ class MemoryPool:
         self._limit: int = 0
 
     def _take(self, size: int) -> int:
-        """Allocate that many bytes; returns the handle to free them with."""
+        """Record an allocation of `size` bytes and return the rounded size, which must be passed to _give_back."""
         size = -(-size // BLOCK) * BLOCK
         if self._in_use + size > (self._limit or TOTAL):
             raise OutOfMemoryError(size, self._in_use, self._limit)
@@ -45,14 +48,17 @@ class MemoryPool:
         return self._held - self._in_use
 
     def total_bytes(self) -> int:
-        """Bytes in use, or kept for the next array."""
+        """Return the number of bytes that the pool holds, in use or free."""
         return self._held
 
     def free_all_blocks(self, stream: Any = None) -> None:
         self._held = self._in_use
 
     def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
-        """One of the two: bytes, 0 for no limit; or a share of the device's memory.  Raises ValueError."""
+        """Set the limit, as a size in bytes or as a fraction of the device's memory; 0 removes it.
+
+        Raises ValueError unless exactly one of the two is given and is valid.
+        """
         if (size is None) == (fraction is None):
             raise ValueError("give either size or fraction")
         if fraction is not None and not 0 <= fraction <= 1:

@@ -1,4 +1,4 @@
-"""Host memory that the system never moves: only copies from there overlap with kernels."""
+"""Emulates pinned (page-locked) host memory: only its copies to and from the device can overlap with kernels."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from minibert.emulator.cupy.cuda.memory import BLOCK
 
 
 class PinnedMemoryPointer(bytearray):
-    """Pinned memory: np.frombuffer(it, dtype, count) makes an array of it."""
+    """A block of pinned memory, from which np.frombuffer(block, dtype, count) makes an array."""
 
     @property
     def ptr(self) -> int:
@@ -19,12 +19,12 @@ class PinnedMemoryPointer(bytearray):
 
 
 def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
-    """At least that many bytes: CuPy rounds up too, so state how many elements you want of it."""
+    """Allocate at least `size` bytes; like CuPy, rounds up, so callers of np.frombuffer must pass a count."""
     return PinnedMemoryPointer(-(-max(size, 1) // BLOCK) * BLOCK)
 
 
 def is_pinned(array: Any) -> bool:
-    """Whether a host array is in pinned memory."""
+    """Return whether a host array is in pinned memory."""
     while isinstance(array, np.ndarray | memoryview):
         array = array.base if isinstance(array, np.ndarray) else array.obj
     return isinstance(array, PinnedMemoryPointer)

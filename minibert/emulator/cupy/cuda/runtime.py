@@ -1,4 +1,4 @@
-"""What the CUDA runtime reports about devices and itself: here, about a device that does not exist."""
+"""Emulates CUDA runtime functions: the properties and memory of the emulated device, its version, synchronisation."""
 
 from minibert.emulator.cupy.cuda.limits import most_shared
 from minibert.emulator.cupy.cuda.memory import TOTAL, pool
@@ -21,7 +21,7 @@ VERSION = 13000  # CUDA 13.0
 
 
 class CUDARuntimeError(RuntimeError):
-    """An error from the CUDA runtime."""
+    """An error that the CUDA runtime, or its emulation, reports."""
 
 
 def getDeviceCount() -> int:
@@ -37,7 +37,7 @@ def deviceSynchronize() -> None:
 
 
 def memGetInfo() -> tuple[int, int]:
-    """Free bytes, and total bytes."""
+    """Return the free bytes and the total bytes of device memory."""
     return TOTAL - pool.total_bytes(), TOTAL
 
 
