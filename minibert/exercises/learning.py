@@ -222,7 +222,7 @@ add(
         outputs=("the rate",),
         mistakes=(
             Mistake(
-                "Step 0 has the rate 0, so it would learn nothing.  Count it as the first of the rising steps: use "
+                "The rate is 0 at step 0, so that step changes nothing.  Count it as the first rising step: use "
                 "step + 1.",
                 OfOneStep(starting_at_zero),
             ),
@@ -234,17 +234,17 @@ add(
             ),
             Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
             Mistake(
-                "Step 0 has the rate 0; count it as the first of the rising steps, with step + 1.  Also, the rate "
+                "The rate is 0 at step 0; count it as the first of the rising steps, with step + 1.  Also, the rate "
                 "jumps at the end of the warm-up: the fall must take steps - rising steps.",
                 OfOneStep(from_zero_with_a_jump),
             ),
             Mistake(
-                "The last step has the rate 0, so it would learn nothing.  The rate should reach 0 only at step "
+                "The rate is 0 at the last step, so that step changes nothing.  The rate should reach 0 only at step "
                 "`steps`, one past the last step.",
                 OfOneStep(ending_at_zero),
             ),
             Mistake(
-                "The last step has the rate 0, so it would learn nothing.  The rate should reach 0 only at step "
+                "The rate is 0 at the last step, so that step changes nothing.  The rate should reach 0 only at step "
                 "`steps`, one past the last step.",
                 OfOneStep(falling_early),
             ),

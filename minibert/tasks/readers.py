@@ -342,14 +342,14 @@ def check_types(records: list[tuple[dict, str]], name: str) -> None:
 
     If a file contained both "1" and 1, it would be unclear whether they are one class or two.
     """
-    kinds = {str: "text", bool: "true or false", int: "a number", float: "a number"}
+    kinds = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     first = None
     for record, where in records:
         label = record.get(name)
         for one in label if isinstance(label, list) else [label]:
             kind = kinds.get(type(one))
             if first and kind and kind != first:
-                raise ValueError(f"{where}: the label {json.dumps(one)} is {kind}, but the previous labels are {first}")
+                raise ValueError(f"{where}: the label {json.dumps(one)} is {kind}, but the label before it is {first}")
             first = first or kind
 
 

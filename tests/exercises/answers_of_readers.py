@@ -434,7 +434,7 @@ WRONG = {
         (adam_e, "for the betas"),
         (adam_inside, "inside the fraction"),
     ],
-    "learning_rate": [(rate_a, "last step has the rate 0")],
+    "learning_rate": [(rate_a, "rate is 0 at the last step")],
     "fused_row": [(fused_a, "bias is missing"), (fused_b, "under the square root")],
     "masked_loss": [
         (loss_a, "before you average"),

@@ -19,7 +19,7 @@ from minibert.ops.gpu.kernels import sum_type
 from minibert.ops.gpu.library import cp
 
 DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
-COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77  # cublasComputeType_t: the type of the sums
+COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77  # cublasComputeType_t: the type of the accumulator
 NORMAL, TRANSPOSED = 0, 1  # cublasOperation_t
 BEST = -1  # CUBLAS_GEMM_DEFAULT: cuBLAS chooses the algorithm
 
@@ -36,7 +36,7 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
     """The matrix product of a [n, k] and b [k, m], written to `out` [n, m] and returned; it is zero if k = 0.
 
     a, b: of one dtype, each contiguous or the transpose of a contiguous matrix.  out: contiguous, of their dtype or of
-    the type of the sums; None for a new array of their dtype.  add: add the product to the contents of `out`.
+    the accumulator type; None for a new array of that dtype.  add: add the product to the contents of `out`.
     Raises ValueError for other layouts or shapes.
     """
     (rows, depth), columns = a.shape, b.shape[1]
@@ -67,7 +67,7 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
 
 @cache
 def of_dtype(dtype: np.dtype) -> tuple[int, int]:
-    """The code that cuBLAS uses for a dtype, and the size in bytes of a sum in products of that dtype."""
+    """The cuBLAS data-type code of a dtype, and the size in bytes of the accumulator in its matrix products."""
     return DATA_TYPES[dtype.name], np.dtype(sum_type(dtype)).itemsize
 
 
