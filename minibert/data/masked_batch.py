@@ -69,7 +69,7 @@ class MaskedBatch:
         )
 
     def split(self, parts: int) -> list["MaskedBatch"]:
-        """Cut into micro-batches with (almost) equal numbers of sequences, in order."""
+        """Split the batch into micro-batches with (almost) equal numbers of sequences, in order."""
         return [self.take(first, last) for first, last in parts_of(len(self.tokens.sequence_numbers), parts)]
 
 

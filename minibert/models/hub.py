@@ -41,8 +41,8 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
         ) from None
     if not any(folder.glob("*.safetensors")):
         raise ValueError(
-            f"the published model {name} has no safetensors file, and minibert does not download pickled weights: "
-            'loading them can run any code; convert the model if you trust it: python -c "import transformers as t; '
+            f"the published model {name} has no safetensors file, and minibert does not download pickled weights, "
+            'which can run arbitrary code; if you trust the model, convert it: python -c "import transformers as t; '
             f"t.AutoModel.from_pretrained('{name}').save_pretrained('FOLDER'); "
             f"t.AutoTokenizer.from_pretrained('{name}').save_pretrained('FOLDER')\""
         )
