@@ -1150,7 +1150,7 @@ WRONG = {
         (loss_c, "each sequence's mean"),
     ],
     "adamw_step": [(adam_a, "moments from before"), (adam_b, "Adam with L2"), (adam_c, "outside the square root")],
-    "learning_rate": [(rate_a, "Step 0"), (rate_b, "never falls"), (rate_c, "warm-up is missing")],
+    "learning_rate": [(rate_a, "at step 0"), (rate_b, "never falls"), (rate_c, "warm-up is missing")],
     "clip": [
         (clip_a, "each array by itself"),
         (clip_b, "each number"),
