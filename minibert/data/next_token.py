@@ -32,6 +32,6 @@ class NextTokenBatch:
         return self.tokens.token_ids[self.rows + 1]
 
     def split(self, parts: int) -> list["NextTokenBatch"]:
-        """Split the batch, in order, into micro-batches with (almost) equal numbers of sequences; each keeps the count."""
+        """Split the batch, in order, into micro-batches with (almost) equal numbers of sequences."""
         ranges = parts_of(len(self.tokens.sequence_numbers), parts)
         return [NextTokenBatch(self.tokens.take(first, last), self.count) for first, last in ranges]
