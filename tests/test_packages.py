@@ -28,7 +28,7 @@ def imports(path: Path):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_room_imports_earlier_rooms_only(package):
+def test_a_package_imports_earlier_packages_only(package):
     earlier = PACKAGES[: PACKAGES.index(package) + 1] if package != "emulator" else ("emulator",)
     modules = sorted((ROOT / "minibert" / package).rglob("*.py"))
     assert modules

@@ -157,7 +157,7 @@ def test_each_function_names_the_packages_that_does_the_same(function):
     text = ast.get_docstring(function)
     if function.name == "softmax":  # the package has it inside its losses and its attention
         return
-    places = re.findall(r"(?:In minibert: |and )(\w+/[\w/]+\.py), (\w+)", text)
-    assert places, "a docstring without `In minibert: FILE, NAME`"
-    for file, name in places:
+    indices = re.findall(r"(?:In minibert: |and )(\w+/[\w/]+\.py), (\w+)", text)
+    assert indices, "a docstring without `In minibert: FILE, NAME`"
+    for file, name in indices:
         assert re.search(rf"^ *(?:def|class) {name}\b", (ROOT / "minibert" / file).read_text(), re.M), (file, name)

@@ -32,10 +32,10 @@ def machine(record: Record, sizes: Sizes) -> None:
             packages = packages_distributions().get(name, [name])
             record.row("package", package=packages[0], version=version(packages[0]))
     nvidia = importlib.util.find_spec("nvidia")
-    places = [f"{folder}/*/include" for folder in (nvidia.submodule_search_locations if nvidia else ())]
-    places += ["/usr/local/cuda*/include", "/usr/local/cuda*/targets/*/include"]
+    patterns = [f"{folder}/*/include" for folder in (nvidia.submodule_search_locations if nvidia else ())]
+    patterns += ["/usr/local/cuda*/include", "/usr/local/cuda*/targets/*/include"]
     for header in ("mma.h", "crt/mma.h", "cuda_fp16.h"):
-        found = sorted(path for place in places for path in glob.glob(f"{place}/{header}"))
+        found = sorted(path for pattern in patterns for path in glob.glob(f"{pattern}/{header}"))
         record.row("header", header=header, found=found)
     for tool in ("nvcc", "ncu", "compute-sanitizer", "nsys", "cuobjdump", "nvidia-smi"):
         record.row("tool", tool=tool, path=shutil.which(tool))

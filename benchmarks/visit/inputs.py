@@ -39,7 +39,7 @@ def calls(group: str, sizes: Sizes) -> Iterator[Call]:
     numbers = Numbers()
     n, h, f, m = sizes.tokens, sizes.width, sizes.inner, sizes.masked
     rows = np.arange(n)
-    place = (rows // 128, rows % 128)
+    counters = (rows // 128, rows % 128)
     if group == "linear":
         for label, inputs, outputs in (("H to F", h, f), ("F to H", f, h), ("H to H", h, h)):
             values = dict(x=numbers(n, inputs), weight=numbers(outputs, inputs, scale=0.02), bias=numbers(outputs))
@@ -52,11 +52,11 @@ def calls(group: str, sizes: Sizes) -> Iterator[Call]:
         yield Call("layernorm", "layernorm", values, dict(eps=1e-12))
         values = dict(x=numbers(n, h), residual=numbers(n, h), weight=numbers(h), bias=numbers(h))
         yield Call("add_layernorm", "add_layernorm", values, dict(eps=1e-12))
-        yield Call("add_layernorm, dropout", "add_layernorm", values, dict(eps=1e-12), dropout=place)
+        yield Call("add_layernorm, dropout", "add_layernorm", values, dict(eps=1e-12), dropout=counters)
     if group == "elementwise":
         for op in ("gelu", "gelu_tanh", "tanh"):
             yield Call(op, op, dict(x=numbers(n, f, scale=2)))
-        yield Call("dropout", "dropout", dict(x=numbers(n, h)), dropout=place)
+        yield Call("dropout", "dropout", dict(x=numbers(n, h)), dropout=counters)
     if group == "attention":
         for length in sizes.lengths:
             yield attention(f"attention, T = {length}", numbers, sizes, np.full(max(n // length, 1), length))

@@ -19,8 +19,8 @@ class Record:
     def row(self, name: str, **values) -> None:
         """name: what was measured; values: plain numbers and strings, with units in their names."""
         line = json.dumps({"stage": self.stage, "name": name, **values}, default=float)
-        for place, stand_in in HIDDEN:
-            line = line.replace(place + "/", stand_in + "/")
+        for folder, stand_in in HIDDEN:
+            line = line.replace(folder + "/", stand_in + "/")
         with open(self.path, "a", encoding="utf-8") as file:
             file.write("\n" * half_written(self.path) + line + "\n")
             file.flush()

@@ -333,21 +333,21 @@ add(
 def numeric_slope(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     """f: array -> number.  Returns central differences in every element of x, an array like it; x stays as it is."""
     slope = np.empty_like(x)
-    for place in np.ndindex(x.shape):
+    for position in np.ndindex(x.shape):
         moved = x.copy()
-        moved[place] = x[place] + step
+        moved[position] = x[position] + step
         above = f(moved)
-        moved[place] = x[place] - step
-        slope[place] = (above - f(moved)) / (2 * step)
+        moved[position] = x[position] - step
+        slope[position] = (above - f(moved)) / (2 * step)
     return slope
 
 
 def forward_difference(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     slope = np.empty_like(x)
-    for place in np.ndindex(x.shape):
+    for position in np.ndindex(x.shape):
         moved = x.copy()
-        moved[place] += step
-        slope[place] = (f(moved) - f(x)) / step
+        moved[position] += step
+        slope[position] = (f(moved) - f(x)) / step
     return slope
 
 
@@ -357,11 +357,11 @@ def backward_difference(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
 
 def moved_for_good(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     slope, moved = np.empty_like(x), x.copy()
-    for place in np.ndindex(x.shape):
-        moved[place] = x[place] + step
+    for position in np.ndindex(x.shape):
+        moved[position] = x[position] + step
         above = f(moved)
-        moved[place] = x[place] - step
-        slope[place] = (above - f(moved)) / (2 * step)
+        moved[position] = x[position] - step
+        slope[position] = (above - f(moved)) / (2 * step)
     return slope
 
 
@@ -372,12 +372,12 @@ def all_at_once(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
 def in_place(f: Callable, x: np.ndarray, step: float) -> np.ndarray:
     """Right, except for the last digits of x."""
     slope = np.empty_like(x)
-    for place in np.ndindex(x.shape):
-        x[place] += step
+    for position in np.ndindex(x.shape):
+        x[position] += step
         above = f(x)
-        x[place] -= 2 * step
-        slope[place] = (above - f(x)) / (2 * step)
-        x[place] += step
+        x[position] -= 2 * step
+        slope[position] = (above - f(x)) / (2 * step)
+        x[position] += step
     return slope
 
 

@@ -274,13 +274,13 @@ def compare(mine: Any, true: Any) -> str:
             else f"came out {ratio:.6g} times as large as it should be, in every element"
         )
     difference = np.abs(mine.astype(float) - true.astype(float))
-    place = np.unravel_index(np.argmax(difference), difference.shape)
+    position = np.unravel_index(np.argmax(difference), difference.shape)
     if mine.size == 1:
-        return f"came out as {readable(mine[place])}; expected {readable(true[place])}"
+        return f"came out as {readable(mine[position])}; expected {readable(true[position])}"
     wrong = int(np.sum(difference > SAME * max(np.abs(true).max(), 1e-30)))
     share = "all elements differ" if wrong == mine.size else f"{wrong:,} of {mine.size:,} elements differ"
-    where = [int(i) for i in place]
-    return f"came out as {readable(mine[place])} at {where}; expected {readable(true[place])} ({share})"
+    where = [int(i) for i in position]
+    return f"came out as {readable(mine[position])} at {where}; expected {readable(true[position])} ({share})"
 
 
 def compare_items(mine: dict, true: dict) -> str:

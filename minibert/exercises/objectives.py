@@ -135,7 +135,7 @@ def label_columns(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndar
     return d_logits / count
 
 
-def less_the_highest(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+def minus_maximum(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     exponentials = np.exp(logits - logits.max())
     d_logits = exponentials / exponentials.sum(axis=1, keepdims=True)
     d_logits[np.arange(len(labels)), labels] -= 1
@@ -181,7 +181,7 @@ add(
             Mistake(
                 "Subtract each row's own maximum (axis=1, keepdims=True).  If you subtract the overall maximum, a "
                 "row far below it becomes 0 / 0.",
-                less_the_highest,
+                minus_maximum,
             ),
             Mistake(
                 "Divide at the end: the 1 that you subtract at the label must be divided by count, too.",

@@ -20,9 +20,9 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def softmax_over(axis: int | None, highest_of_all: bool = False) -> Callable:
+def softmax_over(axis: int | None, overall_maximum: bool = False) -> Callable:
     def wrong(scores):
-        exponentials = np.exp(scores - scores.max(axis=None if highest_of_all else axis, keepdims=True))
+        exponentials = np.exp(scores - scores.max(axis=None if overall_maximum else axis, keepdims=True))
         return exponentials / exponentials.sum(axis=axis, keepdims=True)
 
     return wrong
@@ -40,7 +40,7 @@ def overflowing_over(axis: int | None) -> Callable:
     return lambda scores: np.exp(scores) / np.exp(scores).sum(axis=axis, keepdims=True)
 
 
-def softmax_less_the_highest(scores: np.ndarray) -> np.ndarray:
+def softmax_minus_maximum(scores: np.ndarray) -> np.ndarray:
     exponentials = np.exp(scores - scores.max())
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
@@ -76,14 +76,14 @@ add(
                 overflowing_over(1),
             ),
             Mistake(COLUMNS, softmax_over(0)),
-            Mistake(COLUMNS, softmax_over(0, highest_of_all=True)),
+            Mistake(COLUMNS, softmax_over(0, overall_maximum=True)),
             Mistake(WHOLE, softmax_over(None)),
             Mistake(COLUMNS, overflowing_over(0)),
             Mistake(WHOLE, overflowing_over(None)),
             Mistake(
                 "You subtract the overall maximum from every row, so a row far below it becomes 0 / 0.  Subtract "
                 "each row's own maximum: axis=1, keepdims=True.",
-                softmax_less_the_highest,
+                softmax_minus_maximum,
             ),
             Mistake(
                 "You subtract something other than the row's maximum (the mean or the minimum?), so exp still "

@@ -234,7 +234,7 @@ def as_pieces(answer: Callable) -> Callable:
         if not all(len(piece) == 2 for piece in cut):
             raise ValueError("expected pairs (start, end), end exclusive, one for each thread")
         (firsts, lasts), sizes = zip(*cut, strict=True), [last - first for first, last in cut]
-        whole = all(isinstance(place, int | np.integer) for piece in cut for place in piece)
+        whole = all(isinstance(position, int | np.integer) for piece in cut for position in piece)
         covers = len(cut) == parts and [*firsts] == [0, *lasts[:-1]] and lasts[-1] == length
         return np.array(pieces(length, parts) if whole and covers and max(sizes) - min(sizes) <= 1 else cut)
 

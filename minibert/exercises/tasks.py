@@ -82,12 +82,12 @@ add(
 
 def best_span(start_scores: np.ndarray, end_scores: np.ndarray, longest: int) -> tuple[int, int] | None:
     """Scores [T] of being an answer's first, and last, token.  Returns (first, last) of the best span."""
-    best, place = -np.inf, None
+    best, position = -np.inf, None
     for first in range(len(start_scores)):
         for last in range(first, min(first + longest, len(end_scores))):
             if start_scores[first] + end_scores[last] > best:
-                best, place = start_scores[first] + end_scores[last], (first, last)
-    return place
+                best, position = start_scores[first] + end_scores[last], (first, last)
+    return position
 
 
 def span_with(
@@ -101,13 +101,13 @@ def span_with(
     """best_span with something wrong."""
 
     def wrong(start_scores, end_scores, longest):
-        best, place = lowest, (0, 0)
+        best, position = lowest, (0, 0)
         for first in range(len(start_scores)):
             stop = min(first + longest - shorter, len(end_scores))
             for last in range(max(0, first - longest + 1) if either_way else first, stop):
                 if start_scores[first] + end_scores[last] > best:
-                    best, place = start_scores[first] + end_scores[last], (first, last)
-        first, last = place
+                    best, position = start_scores[first] + end_scores[last], (first, last)
+        first, last = position
         return np.array((first, (last if first_added else last - first) + behind))
 
     return wrong
@@ -194,24 +194,24 @@ add(
 def find_entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """tags: a list such as ["B-per", "I-per", "O"].  Returns the set of (type, first word, word after the last)."""
     found, begin = set(), None
-    for place, tag in enumerate([*tags, "O"]):
+    for position, tag in enumerate([*tags, "O"]):
         if begin is not None and (tag[0] in "OB" or tag[2:] != tags[begin][2:]):
-            found.add((tags[begin][2:], begin, place))
+            found.add((tags[begin][2:], begin, position))
             begin = None
         if begin is None and tag != "O":
-            begin = place
+            begin = position
     return found
 
 
 def one_type_long(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """An I- of any type continues the open entity."""
     found, begin = set(), None
-    for place, tag in enumerate([*tags, "O"]):
+    for position, tag in enumerate([*tags, "O"]):
         if begin is not None and tag[0] in "OB":
-            found.add((tags[begin][2:], begin, place))
+            found.add((tags[begin][2:], begin, position))
             begin = None
         if begin is None and tag != "O":
-            begin = place
+            begin = position
     return found
 
 

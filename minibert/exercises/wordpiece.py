@@ -86,14 +86,14 @@ add(
 
 def merge_pair(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     """pieces: tuple of pieces.  Returns the tuple with each occurrence of the pair merged, from left to right."""
-    merged, place = [], 0
-    while place < len(pieces):
-        if pieces[place : place + 2] == pair:
+    merged, position = [], 0
+    while position < len(pieces):
+        if pieces[position : position + 2] == pair:
             merged.append(pair[0] + pair[1].removeprefix("##"))
-            place += 2
+            position += 2
         else:
-            merged.append(pieces[place])
-            place += 1
+            merged.append(pieces[position])
+            position += 1
     return tuple(merged)
 
 

@@ -143,13 +143,13 @@ def test_without_time_a_stage_is_not_started(tmp_path, monkeypatch):
 
 def test_a_row_is_written_at_once_and_half_a_row_is_passed_over(tmp_path, capsys):
     record = Record(tmp_path, "ops")
-    record.row("one", us=1.5, place=f"{ROOT}/minibert/ops")
+    record.row("one", us=1.5, position=f"{ROOT}/minibert/ops")
     path = tmp_path / RESULTS
     assert json.loads(path.read_text()) == {
         "stage": "ops",
         "name": "one",
         "us": 1.5,
-        "place": "(minibert)/minibert/ops",
+        "position": "(minibert)/minibert/ops",
     }
     with open(path, "a") as file:
         file.write('{"stage": "ops", "name": "tw')

@@ -89,7 +89,7 @@ def test_most_windows_are_full(tmp_path):
     assert (stops - starts == 14).mean() > 0.99
 
 
-def test_windows_without_room_are_refused(tmp_path):
+def test_windows_too_short_for_a_token_are_refused(tmp_path):
     shards, _ = numbered_shards(tmp_path / "shards", [[5]])
     with pytest.raises(ValueError, match="too short"):
         Windows(shards.all(), 3)

@@ -139,7 +139,7 @@ def test_corpora_without_another_document_are_refused(tmp_path):
             Pairs(shards.all(), 64)
 
 
-def test_pairs_without_room_are_refused(tmp_path):
+def test_pairs_too_short_for_tokens_are_refused(tmp_path):
     shards, _ = numbered_shards(tmp_path / "shards", [[5, 5], [5, 5]])
     with pytest.raises(ValueError, match="too short"):
         Pairs(shards.all(), 4)

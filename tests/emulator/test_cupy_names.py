@@ -98,12 +98,12 @@ def functions():
 
 
 @pytest.mark.parametrize("name, mine, real", list(functions()), ids=lambda each: each if type(each) is str else "")
-def test_each_parameter_is_one_of_cupys_and_in_its_place(name, mine, real):
+def test_each_parameter_is_one_of_cupys_and_in_its_position(name, mine, real):
     theirs = [each.lstrip("*") for each in parameters(real) if each != "**kwargs"]
     own = inspect.signature(mine).parameters
     assert set(own) <= set(theirs), f"{name}: CuPy has {', '.join(theirs)}"
-    by_place = [each for each, parameter in own.items() if parameter.kind != parameter.KEYWORD_ONLY]
-    assert isinstance(real, cupy.ufunc) or by_place == theirs[: len(by_place)], name
+    by_position = [each for each, parameter in own.items() if parameter.kind != parameter.KEYWORD_ONLY]
+    assert isinstance(real, cupy.ufunc) or by_position == theirs[: len(by_position)], name
 
 
 @pytest.mark.parametrize("name", ["RawModule", "RawKernel"])

@@ -206,15 +206,15 @@ def test_orders_differ_and_repeat(module):
     )
     kernel = emulator.Module(source).kernel()
 
-    def places(order, seed=0):
-        next_place, place = np.zeros(1, I), np.zeros(120, I)
+    def positions(order, seed=0):
+        next_position, position = np.zeros(1, I), np.zeros(120, I)
         with emulator.ordered(order, seed):
-            kernel(3, 40, (next_place, place))
-        return place.tolist()
+            kernel(3, 40, (next_position, position))
+        return position.tolist()
 
-    assert places("forward") == list(range(120))
-    assert places("reverse") == list(range(119, -1, -1))
-    assert places("random", 1) == places("random", 1) != places("random", 2)
-    assert sorted(places("random", 1)) == list(range(120))
+    assert positions("forward") == list(range(120))
+    assert positions("reverse") == list(range(119, -1, -1))
+    assert positions("random", 1) == positions("random", 1) != positions("random", 2)
+    assert sorted(positions("random", 1)) == list(range(120))
     with pytest.raises(ValueError, match="sideways"):
         emulator.ordered("sideways")

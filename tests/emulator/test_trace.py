@@ -47,8 +47,8 @@ def test_the_order_is_that_of_the_threads():
     with emulator.ordered("reverse"):
         accesses = emulator.Module(SOURCE).kernel("pairs").trace(2, 2, (x, y, total), shared=16)
     assert (accesses[0].block, accesses[0].thread) == ((1, 0, 0), (1, 0, 0))
-    first_read_of_room = next(i for i, access in enumerate(accesses) if access.line == 8)
-    assert first_read_of_room == 6  # after what both threads did before the barrier
+    first_read_of_scratch = next(i for i, access in enumerate(accesses) if access.line == 8)
+    assert first_read_of_scratch == 6  # after what both threads did before the barrier
 
 
 def test_elements_of_vectors_come_one_by_one():

@@ -93,13 +93,13 @@ def test_no_argument_can_be_ignored(name):
     exercise = EXERCISES[name]
     function = exercise.shown or exercise.solution
     first = next(iter(exercise.tries())).arguments
-    for place, value in enumerate(first):
-        if isinstance(value, int | float) and (name, place) not in CHANGES_NOTHING:
+    for position, value in enumerate(first):
+        if isinstance(value, int | float) and (name, position) not in CHANGES_NOTHING:
 
-            def ignoring(*arguments, place=place, value=value):
-                return function(*arguments[:place], value, *arguments[place + 1 :])
+            def ignoring(*arguments, position=position, value=value):
+                return function(*arguments[:position], value, *arguments[position + 1 :])
 
-            assert judge(name, ignoring).state == WRONG, f"argument {place + 1}"
+            assert judge(name, ignoring).state == WRONG, f"argument {position + 1}"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -29,11 +29,11 @@ def golden(rate, key, site, sequence, position, feature) -> float:
     return 65536 / (65536 - threshold) if bits >= threshold else 0.0
 
 
-def some_places(shape, how_many=150):
+def some_positions(shape, how_many=150):
     """Random places of an array, and its last one."""
     random = np.random.default_rng(0)
-    places = [tuple(int(random.integers(0, size)) for size in shape) for _ in range(how_many)]
-    return [*places, tuple(size - 1 for size in shape)]
+    indices = [tuple(int(random.integers(0, size)) for size in shape) for _ in range(how_many)]
+    return [*indices, tuple(size - 1 for size in shape)]
 
 
 class TestHiddenDropout:
@@ -79,7 +79,7 @@ class TestHiddenDropout:
         dropout = Dropout(rate, KEY, site, *(backend.array(n.astype(np.int32)) for n in (sequences, positions)))
         y, cache = backend.dropout_forward(backend.array(x), dropout)
         back = backend.numpy(backend.dropout_backward(backend.array(2 * x), cache))
-        for row, feature in some_places(x.shape):
+        for row, feature in some_positions(x.shape):
             mask = golden(min(rate, 65535 / 65536), KEY, site, int(sequences[row]), int(positions[row]), feature)
             assert backend.numpy(y)[row, feature] == pytest.approx(x[row, feature] * mask, rel=1e-14)
             assert back[row, feature] == pytest.approx(2 * x[row, feature] * mask, rel=1e-14)
@@ -129,8 +129,8 @@ class TestAttentionDropout:
         )
         # the same trick with d_context: its row i is a unit vector, and d_value shows the mask on its side
         cuts = backend.numpy(queries.cu_seqlens)
-        place = np.concatenate([np.arange(stop - start) for start, stop in zip(cuts, cuts[1:], strict=False)])
-        d_value = backend.numpy(backend.attention_backward(backend.array(units[place]), cache)[2])
+        index = np.concatenate([np.arange(stop - start) for start, stop in zip(cuts, cuts[1:], strict=False)])
+        d_value = backend.numpy(backend.attention_backward(backend.array(units[index]), cache)[2])
         forward, backward = [], []
         for b, length in enumerate(self.LENGTHS):
             queries, keys = slice(cuts[b], cuts[b + 1]), slice(cu_seqlens[b], cu_seqlens[b + 1])
@@ -144,7 +144,7 @@ class TestAttentionDropout:
     def test_the_bits_are_those_of_the_formula_forward_and_backward(self, backend, rate):
         forward, backward = self.masks(backend, rate)
         for b, number in enumerate(self.NUMBERS):
-            for head, query, key in some_places(forward[b].shape, 60):
+            for head, query, key in some_positions(forward[b].shape, 60):
                 mask = golden(rate, KEY, self.SITE + head, number, query, key)
                 assert forward[b][head, query, key] == pytest.approx(mask, abs=1e-13)
                 assert backward[b][head, query, key] == pytest.approx(mask, abs=1e-13)
@@ -184,36 +184,36 @@ class TestAttentionDropout:
 class TestDropoutsOfAStep:
     """minibert.nn.Dropouts: from a place in the model to its Dropout."""
 
-    PLACES = EMBEDDINGS, ATTENTION_PROBABILITIES, ATTENTION_OUTPUT, FEED_FORWARD_OUTPUT
+    POSITIONS = EMBEDDINGS, ATTENTION_PROBABILITIES, ATTENTION_OUTPUT, FEED_FORWARD_OUTPUT
 
     def rows(self, backend):
         return Sequences.of_batch(backend, running_sum((2, 3)), (40, 50))
 
     def test_hidden_and_attention_rates_are_not_swapped(self, backend):
         dropouts, rows = Dropouts(hidden=0.2, attention=0.3, key=KEY), self.rows(backend)
-        rates = {which: dropouts.at(1, which, rows).rate for which in self.PLACES}
-        assert rates == {which: 0.3 if which == ATTENTION_PROBABILITIES else 0.2 for which in self.PLACES}
+        rates = {which: dropouts.at(1, which, rows).rate for which in self.POSITIONS}
+        assert rates == {which: 0.3 if which == ATTENTION_PROBABILITIES else 0.2 for which in self.POSITIONS}
 
     def test_a_rate_of_zero_gives_no_dropout(self, backend):
         rows = self.rows(backend)
         for hidden, attention in ((0.0, 0.3), (0.2, 0.0), (0, 0)):
-            for which in self.PLACES:
+            for which in self.POSITIONS:
                 rate = attention if which == ATTENTION_PROBABILITIES else hidden
                 assert (Dropouts(hidden, attention, KEY).at(1, which, rows) is None) == (rate == 0)
 
-    def test_no_two_places_share_a_counter(self, backend):
+    def test_no_two_positions_share_a_counter(self, backend):
         """Whatever the layer, the place and the head: attention adds its head to the site."""
         dropouts, rows = Dropouts(0.2, 0.3, KEY), self.rows(backend)
         sites = []
         for layer in (0, 1, 2, 11, 255, 256, 32_767):
-            for which in self.PLACES:
+            for which in self.POSITIONS:
                 site = dropouts.at(layer, which, rows).site
                 sites += [site + head for head in range(256)] if which == ATTENTION_PROBABILITIES else [site]
         assert len(set(sites)) == len(sites) and 0 <= min(sites) and max(sites) < 2**31
 
     def test_it_counts_by_the_key_the_sequences_numbers_and_the_positions(self, backend):
         dropouts, rows = Dropouts(0.2, 0.3, KEY), self.rows(backend)
-        for which in self.PLACES:
+        for which in self.POSITIONS:
             dropout = dropouts.at(1, which, rows)
             assert dropout.key == KEY
             assert backend.numpy(dropout.positions).tolist() == [0, 1, 0, 1, 2]

@@ -28,11 +28,11 @@ def test_plain_attention_against_finite_differences():
     _, cache = reference.plain_attention_forward(*inputs)
     for number, gradient in enumerate(reference.plain_attention_backward(upstream, cache)):
         numeric, step = np.zeros_like(gradient), 1e-6
-        for place in np.ndindex(gradient.shape):
+        for position in np.ndindex(gradient.shape):
             totals = []
             for sign in (1, -1):
                 moved = [x.copy() for x in inputs]
-                moved[number][place] += sign * step
+                moved[number][position] += sign * step
                 totals.append((reference.plain_attention_forward(*moved)[0] * upstream).sum())
-            numeric[place] = (totals[0] - totals[1]) / (2 * step)
+            numeric[position] = (totals[0] - totals[1]) / (2 * step)
         assert np.abs(gradient - numeric).max() < 1e-8

@@ -26,8 +26,10 @@ def test_masking_shows_what_is_seen_and_what_is_asked_for():
 def test_neighbours_are_drawn_by_their_two_strongest_directions():
     vectors = np.array([[3.0, 0, 0.1], [-3, 0, -0.1], [0, 1, 0], [0, -1, 0]])
     figure = plot_neighbours(["a", "b", "c", "d"], vectors, [0, 0, 1, 1], "title")
-    places = figure.axes[0].collections[0].get_offsets()
-    assert np.allclose(np.abs(places[0]), [3.0017, 0], atol=1e-3) and np.allclose(np.abs(places[2]), [0, 1], atol=1e-3)
+    positions = figure.axes[0].collections[0].get_offsets()
+    assert np.allclose(np.abs(positions[0]), [3.0017, 0], atol=1e-3) and np.allclose(
+        np.abs(positions[2]), [0, 1], atol=1e-3
+    )
 
 
 def test_words_that_are_near_do_not_cover_each_other():

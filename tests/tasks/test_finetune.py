@@ -273,7 +273,7 @@ class TestPredict:
     def test_numbers(self, folders, monkeypatch, capsys):
         float(self.ask(monkeypatch, capsys, folders["regression"], "the cat hates a tree\n").split("\t")[0])
 
-    def test_words_keep_their_places(self, folders, monkeypatch, capsys):
+    def test_words_keep_their_positions(self, folders, monkeypatch, capsys):
         """Also those that have several pieces, none of the vocabulary, or no piece at all."""
         text = "the unseen cats\x00 sees zzz"
         got = self.ask(monkeypatch, capsys, folders["tokens"], text + "\n").splitlines()

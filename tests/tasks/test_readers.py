@@ -193,7 +193,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("task", "name", "content", "words"), BAD)
-def test_mistakes_are_told_with_their_place(tmp_path, task, name, content, words):
+def test_mistakes_are_reported_with_their_location(tmp_path, task, name, content, words):
     path = write(tmp_path, name, content)
     with pytest.raises(ValueError) as caught:
         read_examples(task_info(task), path)
@@ -214,7 +214,7 @@ def test_examples_know_where_they_were_read(tmp_path):
         ("conll", "a.conll"): ("a O\nb O\n\n\nc O\n", ["sentence from line 1", "sentence from line 5"]),
         ("tokens", "a.jsonl"): ('\n{"words": ["a"], "labels": ["O"]}\n', ["line 2"]),
     }
-    for (task, name), (text, places) in files.items():
+    for (task, name), (text, positions) in files.items():
         (tmp_path / name).write_text(text)
         examples = read_examples(task_info(task), tmp_path / name)
-        assert [example.where for example in examples] == [f"{tmp_path / name}, {place}" for place in places]
+        assert [example.where for example in examples] == [f"{tmp_path / name}, {position}" for position in positions]

@@ -111,7 +111,7 @@ def test_the_memory_of_chunks_is_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["encode", "tokenize_ids"])
-def test_lone_surrogates_are_refused_with_their_place(method):
+def test_lone_surrogates_are_refused_with_their_position(method):
     with pytest.raises(ValueError, match=r"lone surrogate U\+DC80 at position 4: .*encoding") as error:
         getattr(TOKENIZER, method)("the \udc80")
     assert "\n" not in str(error.value)
@@ -124,7 +124,7 @@ def test_what_is_no_text_is_refused():
 
 
 @pytest.mark.parametrize(("pair", "least"), [(None, 2), ("of", 3)])
-def test_no_room_for_the_special_tokens(pair, least):
+def test_too_few_tokens_for_the_special_ones(pair, least):
     assert len(TOKENIZER.encode("the", pair, max_length=least)) == least
     with pytest.raises(ValueError, match=f"max_length {least - 1} is too small"):
         TOKENIZER.encode("the", pair, max_length=least - 1)

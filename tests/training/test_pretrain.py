@@ -270,7 +270,7 @@ class TestRefusals:
         self.refused(tiny_config(corpus, tmp_path / "run", lengths=("64:1",)), ValueError, "64", "--max-positions 40")
 
     @pytest.mark.parametrize("length", [0, 3])
-    def test_lengths_without_room_for_a_token(self, tmp_path, corpus, length):
+    def test_lengths_too_short_for_a_token(self, tmp_path, corpus, length):
         self.refused(tiny_config(corpus, tmp_path / "run", lengths=(f"{length}:1",)), ValueError, f"{length} tokens")
 
     def test_batches_shorter_than_a_sequence(self, tmp_path, corpus):
@@ -320,7 +320,7 @@ def test_a_full_disk_keeps_the_checkpoints_that_were_there(tmp_path, corpus, who
     run = tmp_path / "run"
     with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
         # from step 6 on, nothing larger than the record so far can be written
-        stop_at(patch, 6, lambda: stack.enter_context(full_disk(room=8000)))
+        stop_at(patch, 6, lambda: stack.enter_context(full_disk(scratch=8000)))
         with pytest.raises(OSError):
             pretrain(tiny_config(corpus, run))
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000004"]

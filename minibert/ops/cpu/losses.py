@@ -89,12 +89,12 @@ def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
     If logits tie, the first counts as the highest, as in `argmax`.
     """
     correct = np.empty(len(logits), np.int64)
-    is_highest(logits, labels, correct)
+    is_maximum(logits, labels, correct)
     return correct.sum()
 
 
 @kernel
-def is_highest(logits, labels, correct):
+def is_maximum(logits, labels, correct):
     for i in prange(len(logits)):
         row, label = logits[i], labels[i]
         higher = 0

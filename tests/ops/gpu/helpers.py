@@ -97,6 +97,6 @@ def parameter_dtype(dtype: str) -> str:
 
 def dropout_of_rows(rows: int, rate=0.3) -> tuple[Dropout, Dropout]:
     """A dropout for rows of sequences of seven tokens, on the device, and the same on the host."""
-    places = np.arange(rows, dtype=np.int32)
-    layout = places // 7 + 70_000, places % 7
+    positions = np.arange(rows, dtype=np.int32)
+    layout = positions // 7 + 70_000, positions % 7
     return tuple(Dropout(rate, KEY, 77 << 8, *arrays) for arrays in ([device(a) for a in layout], layout))

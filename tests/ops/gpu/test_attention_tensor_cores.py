@@ -64,22 +64,22 @@ class Case:
         self.cu_seqlens_q = np.searchsorted(rows, self.cu_seqlens_k).astype(np.int32)  # [B + 1]
         sequence = np.searchsorted(self.cu_seqlens_k, rows, side="right") - 1  # [Nq]
         self.positions_q = (rows - self.cu_seqlens_k[sequence]).astype(np.int32)  # [Nq]
-        places = 70_000 + np.arange(len(lengths), dtype=np.int32), self.positions_q
-        self.dropout = Dropout(rate, KEY, 5 << 8, *places) if rate else None
+        indices = 70_000 + np.arange(len(lengths), dtype=np.int32), self.positions_q
+        self.dropout = Dropout(rate, KEY, 5 << 8, *indices) if rate else None
         counts = len(rows), tokens, tokens, len(rows)
         query, key, value, d_context = (
             numbers(n, heads * width, dtype=dtype, seed=i) for i, n in enumerate(counts)
         )  # [Nq, H], [N, H], [N, H], [Nq, H]
         self.query, self.key, self.value, self.d_context = query, key, value, d_context
 
-    def layout(self, place):
+    def layout(self, position):
         """What forward and backward take after the tensors, its arrays as `place` puts them."""
         dropout = self.dropout
         if dropout is not None:
-            arrays = place(dropout.sequences), place(dropout.positions)
+            arrays = position(dropout.sequences), position(dropout.positions)
             dropout = Dropout(dropout.rate, dropout.key, dropout.site, *arrays)
-        places = (place(a) for a in (self.cu_seqlens_q, self.cu_seqlens_k, self.positions_q))
-        return self.heads, *places, self.causal, dropout
+        indices = (position(a) for a in (self.cu_seqlens_q, self.cu_seqlens_k, self.positions_q))
+        return self.heads, *indices, self.causal, dropout
 
     def run(self):
         """By the kernels: context, log_sums, d_query, d_key, d_value, on the device."""

@@ -95,9 +95,9 @@ def test_runs_and_chunks_of_any_length(ids, chunk):
 
 def test_sorted_positions_are_those_of_a_stable_sort():
     ids = some_ids(700, 9, 0)
-    sorted_ids, places = scatter.sorted_positions(device(ids), np.float32)
+    sorted_ids, positions = scatter.sorted_positions(device(ids), np.float32)
     order = np.argsort(ids, kind="stable")
-    assert np.array_equal(host(places), order) and np.array_equal(host(sorted_ids), ids[order])
+    assert np.array_equal(host(positions), order) and np.array_equal(host(sorted_ids), ids[order])
 
 
 @every_dtype

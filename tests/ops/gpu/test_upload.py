@@ -36,12 +36,12 @@ def test_memory_that_was_not_given_back_is_left_alone():
 def test_memory_that_was_given_back_is_used_again_by_what_fits():
     uploader = Uploader()
     small, large = (uploader.upload(arrays(size)) for size in (50, 5000))
-    places = [upload.arrays[0].data.ptr for upload in (small, large)]
+    positions = [upload.arrays[0].data.ptr for upload in (small, large)]
     large.release()
     small.release()
     again = uploader.upload(arrays(60)).arrays[0]
-    assert again.data.ptr == places[0]  # the smallest that is large enough
-    assert uploader.upload(arrays(70)).arrays[0].data.ptr == places[1]
+    assert again.data.ptr == positions[0]  # the smallest that is large enough
+    assert uploader.upload(arrays(70)).arrays[0].data.ptr == positions[1]
     assert uploader.slots == []
 
 
