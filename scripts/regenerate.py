@@ -35,10 +35,7 @@ from scripts.derived_texts import replace_block, table_of_commands, table_of_h10
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "scripts" / "derived.json"
 COURSE_STEPS, PROBED_STEPS = 12_000, 90
-SHOWN, BRIEFLY_SHOWN = (
-    (1000, 4000, 8000, 10_000),
-    (1000, 4000, 10_000),
-)  # evaluations of the default run, in docs and README
+SHOWN, BRIEFLY_SHOWN = (1000, 4000, 8000, 10_000), (1000, 4000, 10_000)  # steps that docs and README show
 SMALL, CLOSE = 0.01, 0.05  # nats by which losses of the first steps, or of a later evaluation, may differ elsewhere
 VISITS = "docs/gpu/h100-first", "docs/gpu/h100-second", "docs/gpu/h100-third"
 
@@ -157,13 +154,13 @@ def is_text(node: ast.AST) -> bool:
 
 
 def python(*words: object, into: Path | None = None) -> None:
-    """Run Python in the project's folder; into: a file for its output, written only if it succeeds."""
+    """Run Python in the project's folder; into: a file for its output, written if it succeeds and differs."""
     command = [sys.executable, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, check=True, text=True, stdout=subprocess.PIPE if into else None
     )
-    if into:
+    if into and into.read_text(encoding="utf-8") != done.stdout:
         into.write_text(done.stdout, encoding="utf-8", newline="\n")
 
 

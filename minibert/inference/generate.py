@@ -69,7 +69,9 @@ def generate(
     or if the text leaves no position for a new token.
     """
     if not isinstance(model, GptForCausalLM):
-        raise ValueError(f"{type(model).__name__} looks both ways; to generate text takes a left-to-right model")
+        raise ValueError(
+            f"{type(model).__name__} reads in both directions; generating text requires a left-to-right model"
+        )
     sampling, random = sampling or Sampling(), np.random.default_rng(seed)
     ids = tokenizer.encode(text).ids[:-1]  # without [SEP]
     positions = model.config.max_position_embeddings

@@ -5,8 +5,6 @@ BERT with such a model in section 5.1, "LTR & No NSP".  As in that comparison, e
 BERT's: vocabulary, sizes, post-norm layers, segment embeddings, and the masked-token head with its tied embeddings.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from minibert.base.arrays import Array, Cache, DropoutKey
@@ -16,13 +14,6 @@ from minibert.models.heads import MaskedLMHead
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
 from minibert.nn import Parameters, Sequences
 from minibert.nn.kv_cache import KeyValueCache
-
-
-class GptInputs(NamedTuple):
-    """The inputs of GptForCausalLM.forward."""
-
-    body: BodyInputs
-    """the body's inputs; their rows are the tokens whose successors are predicted"""
 
 
 class GptForCausalLM(Model):
@@ -45,16 +36,16 @@ class GptForCausalLM(Model):
         """
         self.bert.check(tokens)
         arrays, release = upload(self.backend, dict(targets or {}) | body_arrays(tokens, rows))
-        return Prepared(GptInputs(body_inputs(arrays)), {name: arrays[name] for name in targets or ()}, release)
+        return Prepared(body_inputs(arrays), {name: arrays[name] for name in targets or ()}, release)
 
     def forward(
-        self, inputs: GptInputs, dropout_key: DropoutKey | None = None, keep_cache: bool = True
+        self, inputs: BodyInputs, dropout_key: DropoutKey | None = None, keep_cache: bool = True
     ) -> tuple[Array, Cache]:
         """Logits [R, V] of the tokens that follow the rows of `prepare`, and the cache.
 
         dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if no backward pass follows.
         """
-        hidden, bert_cache = self.bert.forward(inputs.body, dropout_key, keep_cache)  # [R, H]
+        hidden, bert_cache = self.bert.forward(inputs, dropout_key, keep_cache)  # [R, H]
         logits, head_cache = self.lm_head.forward(hidden)  # [R, V]
         return logits, (bert_cache, head_cache) if keep_cache else None
 
@@ -81,7 +72,7 @@ class GptForCausalLM(Model):
         hidden = self.bert.encoder.extend(x, tokens, queries, caches)  # [n, H]
         return self.lm_head.forward(hidden[count - 1 :])[0][0]
 
-    def backward(self, d_logits: Array, cache: Any) -> None:
+    def backward(self, d_logits: Array, cache: Cache) -> None:
         """Add to the gradients of all parameters; d_logits has shape [R, V]."""
         bert_cache, head_cache = cache
         self.bert.backward(self.lm_head.backward(d_logits, head_cache), bert_cache)

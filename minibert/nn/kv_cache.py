@@ -23,7 +23,7 @@ class KeyValueCache:
         """
         end = self.length + len(keys)
         if end > len(self.keys):
-            raise ValueError(f"the cache holds {len(self.keys)} tokens, {end} were given")
+            raise ValueError(f"the cache holds at most {len(self.keys)} tokens, got {end}")
         self.keys[self.length : end] = keys
         self.values[self.length : end] = values
         self.length = end

@@ -4,13 +4,14 @@ from typing import Any, NamedTuple
 
 from minibert.base.arrays import Cache, DropoutKey, Scalar
 from minibert.data.next_token import NextTokenBatch
-from minibert.models.gpt import GptForCausalLM, GptInputs
+from minibert.models.gpt import GptForCausalLM
+from minibert.models.inputs import BodyInputs
 
 
 class NextTokenTargets(NamedTuple):
     """The inputs and targets of a batch on the device."""
 
-    inputs: GptInputs
+    inputs: BodyInputs
     labels: Any
     """int32 [M], the ids of the tokens to predict"""
     global_count: int

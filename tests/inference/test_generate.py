@@ -94,7 +94,7 @@ def test_sampling_out_of_range(name, value):
 
 
 def test_models_and_texts_that_do_not_fit(tokenizer):
-    with pytest.raises(ValueError, match="BertForPreTraining looks both ways"):
+    with pytest.raises(ValueError, match="BertForPreTraining reads in both directions"):
         generate(BertForPreTraining(small_config(), "reference"), tokenizer, "w1")
     model = model_of("reference")
     with pytest.raises(ValueError, match="positions; shorten it"):
