@@ -62,6 +62,10 @@ def test_probabilities(sampling, expected):
     assert sampling.probabilities(LOGITS) == pytest.approx(expected, abs=1e-12)
 
 
+def test_top_p_keeps_no_token_beyond_those_that_reach_it():
+    assert Sampling(top_p=0.5).probabilities(np.zeros(2)).tolist() == [1, 0]
+
+
 def test_tokens_are_drawn_as_often_as_their_probabilities_say():
     random, sampling = np.random.default_rng(0), Sampling(top_k=3)
     drawn = np.bincount([sampling.choose(LOGITS, random) for _ in range(20_000)], minlength=5) / 20_000
