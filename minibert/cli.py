@@ -34,7 +34,7 @@ class Command:
 
 COMMANDS = {
     "pretrain": Command(
-        "learn a vocabulary and pre-train a BERT on text",
+        "learn a vocabulary and pre-train a BERT, or another model, on text",
         "minibert.training.config:PretrainConfig",
         "minibert.training.pretraining:pretrain",
     ),
@@ -47,6 +47,11 @@ COMMANDS = {
         "fill in the blanks in a text with a trained model",
         "minibert.commands.fill:FillConfig",
         "minibert.commands.fill:fill",
+    ),
+    "generate": Command(
+        "continue a text with a trained left-to-right model",
+        "minibert.commands.generate:GenerateConfig",
+        "minibert.commands.generate:generate_text",
     ),
     "finetune": Command(
         "fine-tune a pre-trained BERT on a task",

@@ -15,6 +15,7 @@ of the sequence in the global batch, position in the sequence), so the outcome d
 is split among micro-batches or processes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,7 @@ import numpy as np
 from minibert.base.philox import SITE_MASKING, happens, integer_below, philox4x32
 from minibert.text import Tokenizer
 
-MASK_SHARE = 0.8  # share of the chosen tokens that become [MASK]
-RANDOM_SHARE = 0.1  # share of the chosen tokens that become a random token; the rest stay unchanged
+MASKED_AS = (0.8, 0.1, 0.1)  # shares of the chosen tokens that become [MASK], stay unchanged, become a random piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,14 @@ def mask_tokens(
     *,
     mask_rate: float = 0.15,
     whole_word: bool = False,
+    masked_as: tuple[float, float, float] = MASKED_AS,
     stream: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose tokens to predict and hide them.
 
     token_ids int32 [N], cu_seqlens int32 [B + 1], sequence_numbers int64 [B] as in Batch; ids: MaskingIds;
     mask_rate: the probability that an ordinary token is chosen; whole_word: choose a word's pieces together;
+    masked_as: the shares of the chosen tokens that become [MASK], stay unchanged, and become a random piece;
     stream: 0 for training, 1 for evaluation, so that evaluation never uses the masks of a training step.
     Returns hidden_ids int32 [N], masked_positions int32 [M] ascending, masked_labels int32 [M].
     """
@@ -81,13 +83,23 @@ def mask_tokens(
 
     action = action[masked_positions]  # [M]
     random_ids = ids.ordinary[integer_below(replacement[masked_positions], len(ids.ordinary))]  # [M]
-    becomes_mask = happens(action, MASK_SHARE)
-    becomes_random = happens(action, MASK_SHARE + RANDOM_SHARE) & ~becomes_mask
+    mask_share, _, random_share = masked_as
+    becomes_mask = happens(action, mask_share)
+    becomes_random = happens(action, mask_share + random_share) & ~becomes_mask
     hidden_ids = token_ids.copy()
     hidden_ids[masked_positions] = np.select(
         [becomes_mask, becomes_random], [np.int32(ids.mask_id), random_ids], masked_labels
     )
     return hidden_ids, masked_positions, masked_labels
+
+
+def check_masked_as(shares: Sequence[float]) -> None:
+    """Raise ValueError unless the shares are three numbers of at least 0 that sum to 1."""
+    if len(shares) != 3 or not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        given = " ".join(f"{share:g}" for share in shares)
+        raise ValueError(
+            f"the shares that become [MASK], stay unchanged and become random must sum to 1, got {given!r}"
+        )
 
 
 def first_pieces(token_ids: np.ndarray, ids: MaskingIds) -> np.ndarray:

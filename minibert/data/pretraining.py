@@ -14,7 +14,7 @@ from minibert.data.batch import Batch, running_sum
 from minibert.data.documents import DocumentSet
 from minibert.data.examples import Windows, in_epoch_order
 from minibert.data.masked_batch import MaskedBatch
-from minibert.data.masking import MaskingIds, mask_tokens
+from minibert.data.masking import MASKED_AS, MaskingIds, check_masked_as, mask_tokens
 from minibert.data.pairs import Pairs
 from minibert.data.shards import Shards
 from minibert.text import Tokenizer
@@ -77,6 +77,8 @@ class BatchOptions:
     """Share of tokens to predict in phases without a mask rate of their own."""
     whole_word: bool = False
     """Whether to choose the pieces of a word together."""
+    masked_as: tuple[float, float, float] = MASKED_AS
+    """Shares of the chosen tokens that become [MASK], stay unchanged, and become a random piece."""
     nsp_from: int = 64
     """Sequences of this length or longer are sentence pairs; shorter sequences are single windows."""
     random_positions: bool = False
@@ -86,6 +88,7 @@ class BatchOptions:
     def __post_init__(self) -> None:
         if not 0 < self.mask_rate <= 1:
             raise ValueError(f"mask_rate must be above 0 and at most 1, got {self.mask_rate}")
+        check_masked_as(self.masked_as)
 
 
 class PretrainingData:
@@ -114,7 +117,7 @@ class PretrainingData:
         self.phases, self.ends = check_phases(phases), phase_ends(phases, steps)
         self.steps, self.options = steps, options
         self.longest = max(phase.length for phase in phases)
-        self._maker = SequenceMaker(documents.shards, tokenizer, options.whole_word)
+        self._maker = SequenceMaker(documents.shards, tokenizer, options.whole_word, options.masked_as)
         self._sources = []
         for phase in self.phases:
             source = (Pairs if phase.length >= options.nsp_from else Windows)(documents, phase.length)
@@ -191,9 +194,15 @@ def evaluation_batches(
 class SequenceMaker:
     """Makes a MaskedBatch from examples: adds [CLS] and [SEP] to their tokens, and computes positions and masks."""
 
-    def __init__(self, shards: Shards, tokenizer: Tokenizer, whole_word: bool) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        tokenizer: Tokenizer,
+        whole_word: bool,
+        masked_as: tuple[float, float, float] = MASKED_AS,
+    ) -> None:
         shards.check_vocabulary(tokenizer)
-        self.shards, self.whole_word = shards, whole_word
+        self.shards, self.whole_word, self.masked_as = shards, whole_word, masked_as
         self.ids = MaskingIds.of(tokenizer)
         self.cls = np.array([tokenizer.cls_id], np.int32)
         self.sep = np.array([tokenizer.sep_id], np.int32)
@@ -227,7 +236,7 @@ class SequenceMaker:
 
         hidden_ids, masked_positions, masked_labels = mask_tokens(
             token_ids, cu_seqlens, numbers, self.ids, seed, step,
-            mask_rate=mask_rate, whole_word=self.whole_word, stream=stream,
+            mask_rate=mask_rate, whole_word=self.whole_word, masked_as=self.masked_as, stream=stream,
         )  # fmt: skip
         return MaskedBatch(
             Batch(hidden_ids, segment_ids, position_ids.astype(np.int32), cu_seqlens, numbers),

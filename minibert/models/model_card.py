@@ -16,7 +16,7 @@ from minibert.base.files import write_text
 FILE = "README.md"
 GENERATED = "<!-- minibert overwrites this page whenever it saves the model; delete this line to keep your changes -->"
 ASK_FOR_LICENCE = "No licence has been chosen for the weights yet: set `license` above before you publish the model."
-IN_NUMBERS = ("cross_entropy", "matthews", "pearson", "spearman")  # metrics that are not fractions
+IN_NUMBERS = ("cross_entropy", "bits_per_byte", "matthews", "pearson", "spearman")  # metrics that are not fractions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 from minibert.base.arguments import Argument
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
+from minibert.data.masking import MASKED_AS, check_masked_as
 from minibert.ops.backend import CANNOT_EMULATE
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that stores the options
@@ -47,7 +49,7 @@ EMULATED: dict[str, Any] = dict(final_pairs=8, eval_pairs=8)
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Learn a vocabulary from text, pre-train a BERT (masked tokens and next sentences), and show what it learnt.
+    """Learn a vocabulary from text, pre-train a BERT (or another model) on it, and show what the model learnt.
 
     Without arguments: a tiny BERT on all US State of the Union addresses, in a new folder under runs/.
     """
@@ -80,6 +82,8 @@ class PretrainConfig:
     preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
     """Set the defaults of all options below: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one
     GPU with 8, 16 or 24 GB of memory."""
+    model: Literal["bert", "gpt"] = "bert"
+    """What to train: bert (masked tokens and next sentences) or gpt (each next token, from left to right)."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
@@ -137,6 +141,9 @@ class PretrainConfig:
     """Share of tokens to predict, in evaluations and in phases for which --lengths gives no mask rate."""
     whole_word: bool = False
     """Mask all pieces of a word together."""
+    masked_as: tuple[float, ...] = MASKED_AS
+    """Shares of the chosen tokens that become [MASK], stay unchanged, and become a random piece; evaluations always use
+    0.8 0.1 0.1."""
 
     held_out: float = 0.05
     """Share of documents to hold out for evaluation, in whole groups (for the addresses, years)."""
@@ -179,6 +186,10 @@ class PretrainConfig:
                 raise ValueError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share above 0 and below 1"
                 )
+        try:
+            check_masked_as(self.masked_as)
+        except ValueError as error:
+            raise ValueError(f"--masked-as: {error}") from None
         if self.weight_decay < 0 or (self.init_std is not None and not self.init_std > 0):
             raise ValueError("--weight-decay must be at least 0, and --init-std must be above 0")
         if self.preset != "laptop" and self.backend != "gpu":
@@ -191,6 +202,11 @@ class PretrainConfig:
             raise ValueError(CANNOT_EMULATE.format(self.backend))
         if self.resume and self.out is None:
             raise ValueError("--resume requires --out with the folder of the run to continue")
+
+    @property
+    def pairs_from(self) -> int:
+        """The length from which sequences are sentence pairs; beyond every length if the model does not use pairs."""
+        return self.nsp_from if self.model == "bert" else sys.maxsize
 
     def save(self, folder: Path | str) -> None:
         """Save the options in the run's folder."""
@@ -207,7 +223,7 @@ class PretrainConfig:
             raise FileNotFoundError(f"{folder} contains no pre-training run to resume ({path} is missing)")
         try:
             values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
-            for name in ("corpus", "lengths"):
+            for name in {"corpus", "lengths", "masked_as"} & set(values):
                 values[name] = tuple(values[name])
             return cls(**values)
         except FormatError:

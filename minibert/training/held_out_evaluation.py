@@ -1,16 +1,19 @@
 """Evaluation of a run on held-out documents, and the baselines that the model has to beat."""
 
+import math
+from itertools import pairwise
+from typing import Any
+
 from minibert.base.progress import say, write_line
-from minibert.data.baselines import baselines
 from minibert.data.documents import DocumentSet
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.pretraining import evaluation_batches
-from minibert.inference import fill_mask
-from minibert.objectives import MaskedLmAndNextSentence
+from minibert.objectives import Objective
 from minibert.text import Tokenizer
 from minibert.training.config import PretrainConfig
-from minibert.training.evaluation import Evaluation, evaluate
+from minibert.training.evaluation import evaluate, perplexity
 from minibert.training.preparation import pick_blanks
+from minibert.training.systems import SYSTEMS, Target
 
 BASELINE_NAMES = {
     "most frequent": "most frequent token",
@@ -18,6 +21,7 @@ BASELINE_NAMES = {
     "both neighbours": "most frequent token between the two neighbours",
 }
 BLANKS_ON_THE_WAY, BLANKS_AT_THE_END = 2, 6
+Figures = dict[str, float | None]
 
 
 class HeldOut:
@@ -25,54 +29,89 @@ class HeldOut:
 
     def __init__(self, config: PretrainConfig, documents: DocumentSet, tokenizer: Tokenizer, length: int):
         self.config, self.documents, self.tokenizer, self.length = config, documents, tokenizer, length
+        self.system = SYSTEMS[config.model]
         self.blanks = pick_blanks(documents, tokenizer, BLANKS_AT_THE_END, config.max_positions)
 
-    def batches(self, pairs: int) -> list[MaskedBatch]:
-        """The evaluation batches, which are the same in every call; pairs: the maximum number of sequences."""
+    def masked(self, pairs: int) -> list[MaskedBatch]:
+        """The evaluation sequences and masks, which are the same in every call; pairs: the maximum number of them."""
         config = self.config
         return evaluation_batches(
             self.documents,
             self.tokenizer,
             self.length,
             sequences=pairs,
-            pairs=self.length >= config.nsp_from,
+            pairs=self.length >= config.pairs_from,
             mask_rate=config.mask_rate,
             whole_word=config.whole_word,
         )
 
     def count_baselines(self, train: DocumentSet) -> dict[str, float]:
         """Compute and print the accuracies of the count-based baselines, and return them by name."""
-        self.baselines = baselines(train, self.batches(self.config.final_pairs))
+        self.baselines = self.system.baselines(train, self.masked(self.config.final_pairs))
         for name, accuracy in self.baselines.items():
             say(
                 "baseline",
-                f"{accuracy:6.1%} of the held-out masked tokens by always predicting the {BASELINE_NAMES[name]}",
+                f"{accuracy:6.1%} of the held-out {self.target.unit} by always predicting the {BASELINE_NAMES[name]}",
             )
         return self.baselines
+
+    @property
+    def target(self) -> Target:
+        """The first target, which the baselines predict as well."""
+        return self.system.targets[0]
 
     @property
     def named_baselines(self) -> dict[str, float]:
         """The accuracies of the baselines, by description."""
         return {BASELINE_NAMES[name]: accuracy for name, accuracy in self.baselines.items()}
 
-    def measure(self, objective: MaskedLmAndNextSentence, step: int, last: bool) -> Evaluation:
+    def measure(self, objective: Objective, step: int, last: bool) -> Figures:
         """Evaluate a model after a step; print the result, and some sentences with blanks filled in by the model."""
         config = self.config
-        result = evaluate(objective, self.batches(config.final_pairs if last else config.eval_pairs))
-        pairs = f", next sentence {result.nsp_accuracy:.1%} of {result.pairs:,} pairs" if result.pairs else ""
-        write_line(
-            f"step {step:,}, held out: masked tokens {result.mlm_accuracy:.1%}, "
-            f"cross-entropy {result.mlm_loss:.3f} nats, perplexity {result.perplexity:.1f}{pairs}"
-        )
+        batches = [
+            self.system.batch_of(batch) for batch in self.masked(config.final_pairs if last else config.eval_pairs)
+        ]
+        figures = evaluate(objective, batches)
+        self.counts = {target.key: target.count(batches[0]) for target in self.system.targets}
+        if not self.system.masked:
+            nats = figures[f"{self.target.key}_loss"] or 0.0
+            figures["bits_per_byte"] = nats * self.counts[self.target.key] / math.log(2) / self.bytes_of(batches)
+        write_line(f"step {step:,}, held out: {self.in_words(figures)}")
         for text, answer in self.blanks[: BLANKS_AT_THE_END if last else BLANKS_ON_THE_WAY]:
-            (guesses,) = fill_mask(objective.model, self.tokenizer, text)
+            guesses = self.system.guesses(objective.model, self.tokenizer, text)
             listed = ", ".join(f"{piece} {probability:.0%}" for piece, probability in guesses)
             write_line(f"    {text}\n        {listed}   (was: {answer})")
-        return result
+        return figures
 
-    def compare(self, result: Evaluation) -> None:
+    def in_words(self, figures: Figures) -> str:
+        """The figures of an evaluation in one line."""
+        parts = []
+        for target in self.system.targets:
+            loss, accuracy = (figures[f"{target.key}_{what}"] for what in ("loss", "accuracy"))
+            if loss is None or accuracy is None:
+                continue
+            if target.tokens:
+                of = f"cross-entropy {loss:.3f} nats, perplexity {perplexity(loss):.1f}"
+                parts.append(f"{target.name} {accuracy:.1%}, {of}")
+            else:
+                parts.append(f"{target.name} {accuracy:.1%} of {self.counts[target.key]:,} {target.unit}")
+        if (bits := figures.get("bits_per_byte")) is not None:
+            parts.append(f"{bits:.2f} bits per byte")
+        return ", ".join(parts)
+
+    def bytes_of(self, batches: list[Any]) -> int:
+        """The length in UTF-8 of the text of the batches, as the tokenizer decodes it."""
+        texts = (
+            self.tokenizer.decode(batch.tokens.token_ids[start:stop])
+            for batch in batches
+            for start, stop in pairwise(batch.tokens.cu_seqlens)
+        )
+        return sum(len(text.encode()) for text in texts)
+
+    def compare(self, figures: Figures) -> None:
         """Print the accuracies of the baselines, then the model's accuracy."""
-        say("result", f"{result.masked:,} held-out masked tokens, predicted correctly by")
+        key, unit = self.target.key, self.target.unit
+        say("result", f"{self.counts[key]:,} held-out {unit}, predicted correctly by")
         for name, accuracy in self.baselines.items():
             say("", f"{accuracy:6.1%}  {BASELINE_NAMES[name]}")
-        say("", f"{result.mlm_accuracy:6.1%}  this model")
+        say("", f"{figures[f'{key}_accuracy']:6.1%}  this model")

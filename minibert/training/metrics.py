@@ -14,6 +14,8 @@ from minibert.base.files import flush_to_disk, write_file, write_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from minibert.training.systems import Target
+
 FILE = "metrics.jsonl"
 
 
@@ -51,25 +53,23 @@ COLOURS = {"training": "#2171b5", "held out": "#d94801", "baseline": "#555555"}
 POINTS = 200  # number of points of each training curve; each point is the mean of consecutive steps
 
 
-def plot_metrics(run: Path | str, title: str, baselines: dict[str, float] | None = None) -> Path:
-    """Draw RUN/loss.png from RUN/metrics.jsonl: losses above, accuracies below; MLM on the left, NSP on the right.
+def plot_metrics(
+    run: Path | str, title: str, targets: Sequence["Target"], baselines: dict[str, float] | None = None
+) -> Path:
+    """Draw RUN/loss.png from RUN/metrics.jsonl: a column for each target, with losses above and accuracies below.
 
-    baselines: masked-token accuracies to draw as dashed lines, by name.
+    baselines: accuracies on the first target to draw as dashed lines, by name.
     """
     from matplotlib.figure import Figure  # matplotlib without pyplot opens no window and keeps no global state
 
     records = read_metrics(run)
     train = [record for record in records if record["kind"] == "train"]
     evaluations = [record for record in records if record["kind"] == "evaluation"]
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(5.5 * max(len(targets), 1.5), 7), layout="constrained")
     figure.suptitle(title)
-    panels = figure.subplots(2, 2, sharex=True)
-    names = {
-        "mlm_loss": "masked tokens: cross-entropy (nats)",
-        "nsp_loss": "next sentence: cross-entropy (nats)",
-        "mlm_accuracy": "masked tokens: accuracy (%)",
-        "nsp_accuracy": "next sentence: accuracy (%)",
-    }
+    panels = figure.subplots(2, len(targets), sharex=True, squeeze=False)
+    names = {f"{target.key}_loss": f"{target.name}: cross-entropy (nats)" for target in targets}
+    names |= {f"{target.key}_accuracy": f"{target.name}: accuracy (%)" for target in targets}
     for panel, (key, name) in zip(panels.flat, names.items(), strict=True):
         scale = 100 if key.endswith("accuracy") else 1
         steps, values = averaged(*points(train, key, scale), max(len(train) // POINTS, 1))

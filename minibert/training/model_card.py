@@ -18,6 +18,7 @@ from minibert.models.model_card import (
 )
 from minibert.text import Tokenizer
 from minibert.training.config import HOW_IT_WAS_CALLED, OPTIONS, PRESETS, PretrainConfig
+from minibert.training.systems import SYSTEMS, System
 
 ADDRESSES = {"name": "State of the Union addresses", "type": "sotu", "language": "en"}
 UNKNOWN_LICENCE = (
@@ -25,10 +26,10 @@ UNKNOWN_LICENCE = (
     "the model."
 )
 HOW_TO_USE = """```
-minibert fill FOLDER "the [MASK] of the union"
+{command}
 ```
 
-In Python: `minibert.{name}.from_pretrained(FOLDER)`, or `transformers.{theirs}.from_pretrained(FOLDER)`."""
+In Python: `minibert.{name}.from_pretrained(FOLDER)`"""
 LIMITS = """The model reflects what its text says and omits, and the views and errors of its authors and times.
 It was evaluated only on held-out text from the same source. Do not use it to make decisions about people."""
 
@@ -49,37 +50,44 @@ def pretraining_card(
     the `step` of the latest evaluation, or None before the first evaluation; baselines: accuracies of the count-based
     baselines on the same masked tokens, by name.
     """
+    system = SYSTEMS[config.model]
     data = ADDRESSES if is_default_corpus(config) else {"name": "your own text", "type": "text"}
-    scores = scores_of(evaluation)
-    title = f"{name}: a {config.size} BERT, pre-trained with minibert"
-    metadata = metadata_of(name, "fill-mask", data, {"type": "fill-mask", "name": "masked tokens"}, scores)
+    scores = scores_of(system, evaluation)
+    title = f"{name}: a {config.size} {system.name}, pre-trained with minibert"
+    task = {"type": system.pipeline, "name": system.targets[0].name}
+    metadata = metadata_of(name, system.pipeline, data, task, scores)
+    use = HOW_TO_USE.format(command=system.how_to_try.format("FOLDER"), name=type(model).__name__)
+    if model.huggingface_class:
+        use += f", or `transformers.{model.huggingface_class}.from_pretrained(FOLDER)`"
+    else:
+        del metadata["library_name"], metadata["pipeline_tag"]
     sections = {
-        "Model": describe_model(model, tokenizer),
+        "Model": describe_model(system, model, tokenizer),
         "Data": describe_data(config, *documents),
         "Recipe": describe_recipe(config, step),
-        "Scores": describe_scores(evaluation, scores, baselines),
-        "Use": HOW_TO_USE.format(name=type(model).__name__, theirs=model.huggingface_class),
+        "Scores": describe_scores(system, evaluation, scores, baselines),
+        "Use": f"{use}.",
         "Limits": LIMITS,
         "Licence": ASK_FOR_LICENCE,
     }
     return card(title, metadata, sections)
 
 
-def scores_of(evaluation: Mapping[str, Any] | None) -> list[Score]:
-    names = {
-        "mlm_accuracy": ("accuracy", "masked tokens predicted correctly"),
-        "mlm_loss": ("cross_entropy", "masked tokens: cross-entropy (nats)"),
-        "nsp_accuracy": ("accuracy", "next sentence: pairs classified correctly"),
-        "nsp_loss": ("cross_entropy", "next sentence: cross-entropy (nats)"),
-    }
+def scores_of(system: System, evaluation: Mapping[str, Any] | None) -> list[Score]:
+    names = {}
+    for target in system.targets:
+        what = "predicted" if target.tokens else f"{target.unit} classified"
+        names[f"{target.key}_accuracy"] = "accuracy", f"{target.name}: {what} correctly"
+        names[f"{target.key}_loss"] = "cross_entropy", f"{target.name}: cross-entropy (nats)"
+    names["bits_per_byte"] = "bits_per_byte", "bits per byte of text"
     known = evaluation or {}
     return [Score(metric, known[key], name) for key, (metric, name) in names.items() if known.get(key) is not None]
 
 
-def describe_model(model: Model, tokenizer: Tokenizer) -> str:
+def describe_model(system: System, model: Model, tokenizer: Tokenizer) -> str:
     shape = model.config
     return (
-        f"BERT (Devlin et al. 2018), {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
+        f"{system.title}, {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
         f"{shape.num_attention_heads} heads, {model.parameters.count:,} parameters, up to "
         f"{shape.max_position_embeddings} positions; an {'uncased' if tokenizer.lowercase else 'cased'} WordPiece "
         f"vocabulary of {len(tokenizer):,} pieces."
@@ -116,7 +124,7 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
     command = command_line("pretrain", shown, defaults, ("corpus",), HOW_IT_WAS_CALLED)
     progress = "" if step == config.steps else f" So far, {step:,} of these steps have been taken."
     return (
-        f"Masked tokens ({config.mask_rate:.0%} in evaluations) and, from length {config.nsp_from}, next sentences. "
+        f"{SYSTEMS[config.model].recipe.format(**vars(config))} "
         f"{config.steps:,} steps of {config.batch_tokens:,} tokens, phases {' '.join(config.lengths)} "
         f"(length:share:mask rate); AdamW, peak rate {config.learning_rate:g}, "
         f"betas {config.beta1:g} and {config.beta2:g}, decay {config.weight_decay:g}, "
@@ -126,12 +134,13 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
 
 
 def describe_scores(
-    evaluation: Mapping[str, Any] | None, scores: Sequence[Score], baselines: Mapping[str, float]
+    system: System, evaluation: Mapping[str, Any] | None, scores: Sequence[Score], baselines: Mapping[str, float]
 ) -> str:
     """Describe the held-out scores, and the scores of the count-based baselines on the same tokens."""
     if not scores or evaluation is None:
         return score_table(())
+    unit = system.targets[0].unit
     counted = [
-        Score("accuracy", value, f"masked tokens predicted by counting: {name}") for name, value in baselines.items()
+        Score("accuracy", value, f"{unit} predicted by counting: {name}") for name, value in baselines.items()
     ]
     return f"On held-out text after step {evaluation['step']:,}.\n\n{score_table([*scores, *counted])}"

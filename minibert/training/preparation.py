@@ -19,12 +19,14 @@ from minibert.data.examples import Windows
 from minibert.data.pairs import Pairs
 from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
-from minibert.models import BertConfig, BertForPreTraining
+from minibert.models import BertConfig
+from minibert.models.bert import Model
 from minibert.ops import load_backend
 from minibert.ops.backend import Backend
 from minibert.ops.devices import why_not_in
 from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
+from minibert.training.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -46,7 +48,7 @@ def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
     """Parse the phases of --lengths.  Raises ValueError when a length is too large for the model or for a batch."""
     phases = parse_phases(" ".join(config.lengths))
     for phase in phases:
-        source = Pairs if phase.length >= config.nsp_from else Windows
+        source = Pairs if phase.length >= config.pairs_from else Windows
         if phase.length < source.SHORTEST:
             raise ValueError(f"--lengths has a phase of {phase.length} tokens; expected at least {source.SHORTEST}")
     longest = max(phase.length for phase in phases)
@@ -91,8 +93,9 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
     return Shards(folder, tokenizer)
 
 
-def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTraining:
+def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> Model:
     """The newly initialised model of the run."""
+    model_class = SYSTEMS[config.model].model
     shape = BertConfig.preset(
         config.size,
         len(tokenizer),
@@ -100,10 +103,11 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> BertForPreTra
         hidden_dropout_prob=config.dropout,
         attention_probs_dropout_prob=config.dropout,
         pad_token_id=tokenizer.pad_id,
+        is_decoder=model_class.left_to_right,
     )
     std = config.init_std or 0.02 * (768 / shape.hidden_size) ** 0.5
     shape = BertConfig(**{**vars(shape), "initializer_range": round(std, 4)})
-    return BertForPreTraining(
+    return model_class(
         shape,
         backend_of(config),
         dtype="float32" if config.precision == "tf32" else config.precision,

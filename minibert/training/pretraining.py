@@ -12,7 +12,6 @@ from minibert.data.documents import DocumentSet
 from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
 from minibert.models.bert import Model
 from minibert.models.model_card import write_card
-from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.threads import use_threads
 from minibert.training.advice import when_out_of_memory, when_pretraining_diverged
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -34,6 +33,7 @@ from minibert.training.preparation import (
 )
 from minibert.training.runs import discard, how_to_resume, locked, open_run, sweep
 from minibert.training.step_bar import StepBar
+from minibert.training.systems import SYSTEMS
 
 
 def pretrain(config: PretrainConfig) -> int:
@@ -67,13 +67,19 @@ class Pretraining:
         phases = check_lengths(config)
         tokenizer = prepare_tokenizer(config, run)
         self.model = prepare_model(config, tokenizer)
-        self.objective = MaskedLmAndNextSentence(self.model)
+        self.system = SYSTEMS[config.model]
+        self.objective = self.system.objective(self.model)
         say("vocabulary", f"{len(tokenizer):,} pieces, {'uncased' if tokenizer.lowercase else 'cased'}")
         learnt_from, held_out = prepare_shards(config, run, tokenizer).split(config.held_out)
         say_documents(learnt_from, held_out)
 
         options = BatchOptions(
-            config.batch_tokens, config.mask_rate, config.whole_word, config.nsp_from, config.random_positions
+            config.batch_tokens,
+            config.mask_rate,
+            config.whole_word,
+            config.masked_as,  # type: ignore[arg-type]  # PretrainConfig has checked that there are three
+            config.pairs_from,
+            config.random_positions,
         )
         self.data = PretrainingData(learnt_from, tokenizer, phases, config.steps, config.seed, options)
         say_model(config, self.model, phases)
@@ -94,7 +100,7 @@ class Pretraining:
         schedule = Schedule(
             config.steps,
             config.seed,
-            batch=lambda step: self.data.batch(step).split(config.accumulate),
+            batch=lambda step: self.system.batch_of(self.data.batch(step)).split(config.accumulate),
             learning_rate=lambda step: learning_rate_at(
                 step, steps=config.steps, peak=config.learning_rate, warmup=config.warmup
             ),
@@ -110,7 +116,7 @@ class Pretraining:
             say("stopped", f"after step {step:,}, saved; resume with: {stop.how_to_resume}")
             return stop.exit_code
         say("model", f"{self.run} (a Hugging Face model folder); curves: {self.run / 'loss.png'}")
-        say("try", f'minibert fill {self.run} "the [MASK] of the union"')
+        say("try", self.system.how_to_try.format(self.run))
         return 0
 
     def write_card(self, step: int) -> None:
@@ -156,10 +162,10 @@ class PretrainingWatch(Observer):
             values |= dict(learning_rate=step.learning_rate, gradient_norm=float(step.gradient_norm))
             if optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
                 values["gradient_norm"] = None  # float16 overflowed, so the step was skipped and the loss scale halved
-            if not math.isfinite(values["mlm_loss"] + (values["nsp_loss"] or 0) + (values["gradient_norm"] or 0)):
+            if not all(math.isfinite(value) for value in values.values() if value is not None):
                 raise FloatingPointError(when_pretraining_diverged(self.run, step.number, self.config.learning_rate))
             self.metrics.write("train", step.number, **values, tokens_per_second=round(speed))
-        self.bar.show(values, speed)
+        self.bar.show(values, self.pretraining.system.targets[0].key, speed)
 
     def evaluates(self, step: int) -> bool:
         return step % self.config.eval_every == 0 or step == self.config.steps
@@ -168,9 +174,9 @@ class PretrainingWatch(Observer):
         """Evaluate on held-out documents and draw the curves; at the end, compare with the baselines."""
         config, held_out, last = self.config, self.pretraining.held_out, step == self.config.steps
         result = held_out.measure(self.pretraining.objective, step, last)
-        self.metrics.write("evaluation", step, **result.figures)
-        title = f"minibert pretrain: {config.size}, {config.steps:,} steps of {config.batch_tokens:,} tokens"
-        plot_metrics(self.run, title, held_out.baselines)
+        self.metrics.write("evaluation", step, **result)
+        title = f"minibert pretrain: {self.pretraining.system.name} {config.size}, {config.steps:,} steps of {config.batch_tokens:,} tokens"
+        plot_metrics(self.run, title, self.pretraining.system.targets, held_out.baselines)
         if last:
             held_out.compare(result)
         self.bar.restart_clock()
@@ -206,7 +212,7 @@ def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase
     shape = model.config
     say(
         "model",
-        f"{config.size}: {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
+        f"{SYSTEMS[config.model].name} {config.size}: {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
         f"{shape.num_attention_heads} heads, {model.parameters.count:,} parameters, "
         f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
     )
@@ -218,7 +224,7 @@ def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase
                 -(-(config.batch_tokens // phase.length) // config.accumulate),
                 phase.length,
                 config.precision,
-                phase.mask_rate or config.mask_rate,
+                (phase.mask_rate or config.mask_rate) if SYSTEMS[config.model].masked else 1.0,
             ).total
             for phase in phases
         )

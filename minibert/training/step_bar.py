@@ -31,8 +31,8 @@ class StepBar:
     def took_step(self) -> None:
         self.bar.update()
 
-    def show(self, figures: dict, speed: float) -> None:
-        """Show the figures of the last step, and the speed, after the bar."""
-        shown = {"length": figures["length"], "loss": f"{figures['mlm_loss']:.3f}"}
-        shown |= {"accuracy": f"{figures['mlm_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}
+    def show(self, figures: dict, key: str, speed: float) -> None:
+        """Show the figures of the last step, of them those of the target `key`, and the speed, after the bar."""
+        shown = {"length": figures["length"], "loss": f"{figures[f'{key}_loss']:.3f}"}
+        shown |= {"accuracy": f"{figures[f'{key}_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}
         self.bar.set_postfix(shown, False)
