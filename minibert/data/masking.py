@@ -15,7 +15,6 @@ of the sequence in the global batch, position in the sequence), so the outcome d
 is split among micro-batches or processes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,29 @@ from minibert.base.philox import SITE_MASKING, happens, integer_below, philox4x3
 from minibert.text import Tokenizer
 
 MASKED_AS = (0.8, 0.1, 0.1)  # shares of the chosen tokens that become [MASK], stay unchanged, become a random piece
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How tokens are chosen, and what they become.  Raises ValueError for numbers out of range."""
+
+    rate: float = 0.15
+    """The probability that an ordinary token is chosen."""
+    whole_word: bool = False
+    """Whether to choose the pieces of a word together."""
+    masked_as: tuple[float, ...] = MASKED_AS
+    """The shares of the chosen tokens that become [MASK], stay unchanged, and become a random piece."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise ValueError(f"mask_rate must be at least 0 and at most 1, got {self.rate}")
+        shares = self.masked_as
+        if len(shares) != 3 or not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            given = " ".join(f"{share:g}" for share in shares)
+            raise ValueError(
+                "masked_as must be three shares that sum to 1, those that become [MASK], stay unchanged, and become "
+                f"random, got {given}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +79,13 @@ def mask_tokens(
     seed: int,
     step: int,
     *,
-    mask_rate: float = 0.15,
-    whole_word: bool = False,
-    masked_as: tuple[float, float, float] = MASKED_AS,
+    masking: "Masking | None" = None,
     stream: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose tokens to predict and hide them.
 
     token_ids int32 [N], cu_seqlens int32 [B + 1], sequence_numbers int64 [B] as in Batch; ids: MaskingIds;
-    mask_rate: the probability that an ordinary token is chosen; whole_word: choose a word's pieces together;
-    masked_as: the shares of the chosen tokens that become [MASK], stay unchanged, and become a random piece;
+    masking: a Masking, by default the paper's;
     stream: 0 for training, 1 for evaluation, so that evaluation never uses the masks of a training step.
     Returns hidden_ids int32 [N], masked_positions int32 [M] ascending, masked_labels int32 [M].
     """
@@ -75,15 +94,16 @@ def mask_tokens(
     sequence = np.repeat(sequence_numbers, lengths)  # [N]
     choice, action, replacement, _ = philox4x32((seed, step), (position, sequence, stream, SITE_MASKING))
 
-    if whole_word:
+    masking = masking or Masking()
+    if masking.whole_word:
         choice = choice[first_pieces(token_ids, ids)]
-    chosen = happens(choice, mask_rate) & ~ids.special[token_ids]  # [N]
+    chosen = happens(choice, masking.rate) & ~ids.special[token_ids]  # [N]
     masked_positions = np.flatnonzero(chosen).astype(np.int32)  # [M]
     masked_labels = token_ids[masked_positions]  # [M]
 
     action = action[masked_positions]  # [M]
     random_ids = ids.ordinary[integer_below(replacement[masked_positions], len(ids.ordinary))]  # [M]
-    mask_share, _, random_share = masked_as
+    mask_share, _, random_share = masking.masked_as
     becomes_mask = happens(action, mask_share)
     becomes_random = happens(action, mask_share + random_share) & ~becomes_mask
     hidden_ids = token_ids.copy()
@@ -91,15 +111,6 @@ def mask_tokens(
         [becomes_mask, becomes_random], [np.int32(ids.mask_id), random_ids], masked_labels
     )
     return hidden_ids, masked_positions, masked_labels
-
-
-def check_masked_as(shares: Sequence[float]) -> None:
-    """Raise ValueError unless the shares are three numbers of at least 0 that sum to 1."""
-    if len(shares) != 3 or not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-        given = " ".join(f"{share:g}" for share in shares)
-        raise ValueError(
-            f"the shares that become [MASK], stay unchanged and become random must sum to 1, got {given!r}"
-        )
 
 
 def first_pieces(token_ids: np.ndarray, ids: MaskingIds) -> np.ndarray:

@@ -5,7 +5,7 @@ therefore resume at any step at once, and each of several processes computes its
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from minibert.data.batch import Batch, running_sum
 from minibert.data.documents import DocumentSet
 from minibert.data.examples import Windows, in_epoch_order
 from minibert.data.masked_batch import MaskedBatch
-from minibert.data.masking import MASKED_AS, MaskingIds, check_masked_as, mask_tokens
+from minibert.data.masking import Masking, MaskingIds, mask_tokens
 from minibert.data.pairs import Pairs
 from minibert.data.shards import Shards
 from minibert.text import Tokenizer
@@ -73,12 +73,8 @@ class BatchOptions:
 
     batch_tokens: int
     """The size of a global batch in tokens: the batch has batch_tokens // length sequences of up to `length` tokens."""
-    mask_rate: float = 0.15
-    """Share of tokens to predict in phases without a mask rate of their own."""
-    whole_word: bool = False
-    """Whether to choose the pieces of a word together."""
-    masked_as: tuple[float, float, float] = MASKED_AS
-    """Shares of the chosen tokens that become [MASK], stay unchanged, and become a random piece."""
+    masking: Masking = field(default_factory=Masking)
+    """How tokens are masked; its rate is that of phases without a mask rate of their own."""
     nsp_from: int = 64
     """Sequences of this length or longer are sentence pairs; shorter sequences are single windows."""
     random_positions: bool = False
@@ -86,9 +82,8 @@ class BatchOptions:
     positions are trained from the beginning."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.mask_rate <= 1:
-            raise ValueError(f"mask_rate must be above 0 and at most 1, got {self.mask_rate}")
-        check_masked_as(self.masked_as)
+        if not self.masking.rate > 0:
+            raise ValueError(f"mask_rate must be above 0 and at most 1, got {self.masking.rate}")
 
 
 class PretrainingData:
@@ -117,7 +112,7 @@ class PretrainingData:
         self.phases, self.ends = check_phases(phases), phase_ends(phases, steps)
         self.steps, self.options = steps, options
         self.longest = max(phase.length for phase in phases)
-        self._maker = SequenceMaker(documents.shards, tokenizer, options.whole_word, options.masked_as)
+        self._maker = SequenceMaker(documents.shards, tokenizer, options.masking)
         self._sources = []
         for phase in self.phases:
             source = (Pairs if phase.length >= options.nsp_from else Windows)(documents, phase.length)
@@ -159,7 +154,7 @@ class PretrainingData:
         examples = (step - begun) * sequences + np.arange(sequences)  # [B]
         positions = self.longest if self.options.random_positions and self.length_at(step) < self.longest else None
         stream = 2 * phase + TRAINING  # each phase has its own order of examples
-        mask_rate = self.phases[phase].mask_rate or self.options.mask_rate
+        mask_rate = self.phases[phase].mask_rate or self.options.masking.rate
         batch = self._maker.batch(source, examples, self.seed, step, stream, mask_rate, positions)
         last = sequences if count is None else first + count
         return batch if (first, last) == (0, sequences) else batch.take(first, last)
@@ -186,7 +181,7 @@ def evaluation_batches(
     except ValueError as error:
         raise ValueError(f"cannot evaluate on the {len(documents)} held-out documents: {error}") from None
     examples = np.arange(min(sequences, source.size))
-    maker = SequenceMaker(documents.shards, tokenizer, whole_word)
+    maker = SequenceMaker(documents.shards, tokenizer, Masking(mask_rate, whole_word))
     whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION, mask_rate)
     return whole.split(min(len(examples), -(-len(whole.tokens.token_ids) // batch_tokens)))
 
@@ -194,15 +189,9 @@ def evaluation_batches(
 class SequenceMaker:
     """Makes a MaskedBatch from examples: adds [CLS] and [SEP] to their tokens, and computes positions and masks."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        tokenizer: Tokenizer,
-        whole_word: bool,
-        masked_as: tuple[float, float, float] = MASKED_AS,
-    ) -> None:
+    def __init__(self, shards: Shards, tokenizer: Tokenizer, masking: Masking) -> None:
         shards.check_vocabulary(tokenizer)
-        self.shards, self.whole_word, self.masked_as = shards, whole_word, masked_as
+        self.shards, self.masking = shards, masking
         self.ids = MaskingIds.of(tokenizer)
         self.cls = np.array([tokenizer.cls_id], np.int32)
         self.sep = np.array([tokenizer.sep_id], np.int32)
@@ -236,7 +225,7 @@ class SequenceMaker:
 
         hidden_ids, masked_positions, masked_labels = mask_tokens(
             token_ids, cu_seqlens, numbers, self.ids, seed, step,
-            mask_rate=mask_rate, whole_word=self.whole_word, masked_as=self.masked_as, stream=stream,
+            masking=replace(self.masking, rate=mask_rate), stream=stream,
         )  # fmt: skip
         return MaskedBatch(
             Batch(hidden_ids, segment_ids, position_ids.astype(np.int32), cu_seqlens, numbers),

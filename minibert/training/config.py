@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from minibert.base.arguments import Argument
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
-from minibert.data.masking import MASKED_AS, check_masked_as
+from minibert.data.masking import MASKED_AS, Masking
 from minibert.ops.backend import CANNOT_EMULATE
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that stores the options
@@ -187,9 +187,9 @@ class PretrainConfig:
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share above 0 and below 1"
                 )
         try:
-            check_masked_as(self.masked_as)
+            Masking(self.mask_rate, self.whole_word, self.masked_as)
         except ValueError as error:
-            raise ValueError(f"--masked-as: {error}") from None
+            raise ValueError(f"--{str(error).replace('_', '-', 1)}") from None
         if self.weight_decay < 0 or (self.init_std is not None and not self.init_std > 0):
             raise ValueError("--weight-decay must be at least 0, and --init-std must be above 0")
         if self.preset != "laptop" and self.backend != "gpu":

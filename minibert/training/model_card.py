@@ -76,8 +76,8 @@ def pretraining_card(
 def scores_of(system: System, evaluation: Mapping[str, Any] | None) -> list[Score]:
     names = {}
     for target in system.targets:
-        what = "predicted" if target.tokens else f"{target.unit} classified"
-        names[f"{target.key}_accuracy"] = "accuracy", f"{target.name}: {what} correctly"
+        what = " predicted" if target.tokens else f": {target.unit} classified"
+        names[f"{target.key}_accuracy"] = "accuracy", f"{target.name}{what} correctly"
         names[f"{target.key}_loss"] = "cross_entropy", f"{target.name}: cross-entropy (nats)"
     names["bits_per_byte"] = "bits_per_byte", "bits per byte of text"
     known = evaluation or {}

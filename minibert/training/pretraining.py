@@ -9,6 +9,7 @@ import numpy as np
 
 from minibert.base.progress import require, say
 from minibert.data.documents import DocumentSet
+from minibert.data.masking import Masking
 from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
 from minibert.models.bert import Model
 from minibert.models.model_card import write_card
@@ -75,9 +76,7 @@ class Pretraining:
 
         options = BatchOptions(
             config.batch_tokens,
-            config.mask_rate,
-            config.whole_word,
-            config.masked_as,  # type: ignore[arg-type]  # PretrainConfig has checked that there are three
+            Masking(config.mask_rate, config.whole_word, config.masked_as),
             config.pairs_from,
             config.random_positions,
         )

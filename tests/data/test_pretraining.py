@@ -8,6 +8,7 @@ import pytest
 from minibert.data.batch import Batch
 from minibert.data.examples import _turns
 from minibert.data.masked_batch import MaskedBatch
+from minibert.data.masking import Masking
 from minibert.data.pretraining import (
     BatchOptions,
     LengthPhase,
@@ -28,9 +29,13 @@ def corpus(tmp_path_factory):
     return shards, tokenizer
 
 
+def options_of(batch_tokens, mask_rate=0.15, whole_word=False, **options) -> BatchOptions:
+    return BatchOptions(batch_tokens, Masking(mask_rate, whole_word), **options)
+
+
 def data_of(corpus, phases=PHASES, steps=100, seed=0, batch_tokens=1024, **options):
     shards, tokenizer = corpus
-    return PretrainingData(shards.all(), tokenizer, phases, steps, seed, BatchOptions(batch_tokens, **options))
+    return PretrainingData(shards.all(), tokenizer, phases, steps, seed, options_of(batch_tokens, **options))
 
 
 def assert_same(one: MaskedBatch, other: MaskedBatch):

@@ -364,7 +364,7 @@ def test_the_evaluation_set_is_the_same_for_every_seed(tmp_path, corpus):
     for seed in (0, 1):
         (tmp_path / str(seed)).mkdir()
         runs.append(Pretraining(tiny_config(corpus, tmp_path / str(seed), seed=seed), tmp_path / str(seed)))
-    for one, other in zip(*(run.held_out.batches(8) for run in runs), strict=True):
+    for one, other in zip(*(run.held_out.masked(8) for run in runs), strict=True):
         assert np.array_equal(one.tokens.token_ids, other.tokens.token_ids)
         assert np.array_equal(one.masked_positions, other.masked_positions)
     assert runs[0].held_out.blanks == runs[1].held_out.blanks
