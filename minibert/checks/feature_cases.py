@@ -9,7 +9,8 @@ from minibert.checks.gradients import Case
 from minibert.checks.model_cases import loss_case, small_batch
 from minibert.data.task_batch import TaskBatch
 from minibert.models import Bert, BertConfig
-from minibert.models.features import BILSTM, LINEAR, WEIGHTED, FeatureModel
+from minibert.models.features import WEIGHTED, FeatureModel
+from minibert.nn.config import BILSTM, LINEAR
 from minibert.objectives import TaskObjective
 from minibert.ops.backend import Backend
 from minibert.ops.examples import normal

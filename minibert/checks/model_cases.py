@@ -12,9 +12,9 @@ from minibert.checks.gradients import Case
 from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.next_token import NextTokenBatch
-from minibert.models import BertConfig, BertForPreTraining, GptForCausalLM
+from minibert.models import BertConfig, BertForPreTraining, Elmo, ElmoConfig, GptForCausalLM
 from minibert.nn import Dropouts, Sequences
-from minibert.objectives import MaskedLmAndNextSentence, NextToken, losses_of
+from minibert.objectives import BothDirections, MaskedLmAndNextSentence, NextToken, losses_of
 from minibert.objectives.objective import Objective
 from minibert.ops.backend import Backend
 from minibert.ops.dropout import EMBEDDINGS
@@ -293,3 +293,16 @@ def language_model(backend: Backend, random: np.random.Generator) -> Iterator[Ca
         model = small_gpt(backend, random, rate)
         batch = NextTokenBatch(small_batch(random), count)
         yield loss_case("language_model", label, NextToken(model), batch, KEY if rate else None)
+
+
+@cases("both_directions")
+def both_directions(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
+    """The cases of the two language models of an ELMo, on windows of 4, 3 and 5 tokens, and on a part of a batch."""
+    if not backend.has("lstm"):
+        return
+    for label, count, rate in (("all of a batch", 6, 0), ("part of a batch, dropout", 9, 0.2)):
+        model = Elmo(ElmoConfig(11, 5, hidden_dropout_prob=rate), backend, dtype="float64")
+        model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
+        tokens = Batch.of_sequences([random.integers(0, 11, length).astype(np.int32) for length in (4, 3, 5)])
+        batch = NextTokenBatch(tokens, count, windows=True)
+        yield loss_case("both_directions", label, BothDirections(model), batch, KEY if rate else None)

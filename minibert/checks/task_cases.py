@@ -1,6 +1,7 @@
 """Gradient-check cases for each fine-tuning model and its loss, covering all parameters of the whole model."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from minibert.models import (
     BertForTokenClassification,
 )
 from minibert.models.tasks import TaskModel
+from minibert.nn.config import BILSTM
 from minibert.objectives import TaskObjective
 from minibert.ops.backend import Backend
 from minibert.ops.examples import KEY, normal
@@ -29,8 +31,12 @@ def small_task_model(
     random: np.random.Generator,
     labels: tuple[str, ...] = (),
     dropout: float = 0.0,
+    **changes: Any,
 ) -> TaskModel:
-    """A BERT with a task's output layer and about four hundred parameters, perturbed so that none is exactly 0 or 1."""
+    """A BERT with a task's output layer and about four hundred parameters, perturbed so that none is exactly 0 or 1.
+
+    changes: other fields of its configuration.
+    """
     config = BertConfig(
         vocab_size=11,
         hidden_size=6,
@@ -41,6 +47,7 @@ def small_task_model(
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         labels=labels,
+        **changes,
     )
     model = model_class(config, backend, dtype="float64")
     model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
@@ -56,12 +63,17 @@ def small_task_batch(
 
 @cases("sequence_classification")
 def sequence_classification(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    for label, names, values, rate in (
-        ("3 classes, dropout", ("no", "maybe", "yes"), np.array([2, 0, 2], np.int32), 0.3),
-        ("2 classes", ("no", "yes"), np.array([1, 0, 1], np.int32), 0),
-        ("a number, dropout", ("similarity",), np.array([0.3, -1.2, 2.0], np.float32), 0.3),
+    three, two = ("no", "maybe", "yes"), ("no", "yes")
+    for label, names, values, rate, changes in (
+        ("3 classes, dropout", three, np.array([2, 0, 2], np.int32), 0.3, {}),
+        ("2 classes", two, np.array([1, 0, 1], np.int32), 0, {}),
+        ("a number, dropout", ("similarity",), np.array([0.3, -1.2, 2.0], np.float32), 0.3, {}),
+        ("left to right, dropout", three, np.array([2, 0, 2], np.int32), 0.3, {"is_decoder": True}),
+        ("BiLSTM, dropout", two, np.array([1, 0, 1], np.int32), 0.3, {"head": BILSTM}),
     ):
-        model = small_task_model(BertForSequenceClassification, backend, random, names, rate)
+        if "head" in changes and not backend.has("lstm"):
+            continue
+        model = small_task_model(BertForSequenceClassification, backend, random, names, rate, **changes)
         yield loss_case(
             "sequence_classification",
             label,
@@ -74,8 +86,14 @@ def sequence_classification(backend: Backend, random: np.random.Generator) -> It
 @cases("token_classification")
 def token_classification(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     rows = [0, 2, 3, 7, 9]
-    for label, rate in (("5 of 10 tokens", 0), ("5 of 10 tokens, dropout", 0.3)):
-        model = small_task_model(BertForTokenClassification, backend, random, ("O", "B-X", "I-X"), rate)
+    for label, rate, changes in (
+        ("5 of 10 tokens", 0, {}),
+        ("5 of 10 tokens, dropout", 0.3, {}),
+        ("left to right, BiLSTM, dropout", 0.3, {"is_decoder": True, "head": BILSTM}),
+    ):
+        if "head" in changes and not backend.has("lstm"):
+            continue
+        model = small_task_model(BertForTokenClassification, backend, random, ("O", "B-X", "I-X"), rate, **changes)
         batch = small_task_batch(random, rows, np.array([0, 2, 1, 1, 0], np.int32))
         yield loss_case("token_classification", label, TaskObjective(model), batch, KEY if rate else None)
 
@@ -87,15 +105,23 @@ def question_answering(backend: Backend, random: np.random.Generator) -> Iterato
     The softmax over a one-token sequence has a zero gradient, and no gradient may leak from one sequence to another.
     """
     assert LENGTHS == (1, 7, 2)
-    for label, rate in (("spans", 0), ("spans, dropout", 0.3)):
-        model = small_task_model(BertForQuestionAnswering, backend, random, dropout=rate)
+    for label, rate, changes in (
+        ("spans", 0, {}),
+        ("spans, dropout", 0.3, {}),
+        ("left to right, spans", 0, {"is_decoder": True}),
+    ):
+        model = small_task_model(BertForQuestionAnswering, backend, random, dropout=rate, **changes)
         batch = small_task_batch(random, np.arange(TOKENS), np.array([[0, 0], [2, 5], [1, 1]], np.int32))
         yield loss_case("question_answering", label, TaskObjective(model), batch, KEY if rate else None)
 
 
 @cases("multiple_choice")
 def multiple_choice(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    for label, rate in (("3 candidates", 0), ("3 candidates, dropout", 0.3)):
-        model = small_task_model(BertForMultipleChoice, backend, random, dropout=rate)
+    for label, rate, changes in (
+        ("3 candidates", 0, {}),
+        ("3 candidates, dropout", 0.3, {}),
+        ("left to right, 3 candidates", 0, {"is_decoder": True}),
+    ):
+        model = small_task_model(BertForMultipleChoice, backend, random, dropout=rate, **changes)
         batch = small_task_batch(random, FIRST, np.array([1], np.int32), choices=3)
         yield loss_case("multiple_choice", label, TaskObjective(model), batch, KEY if rate else None)

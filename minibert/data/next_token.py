@@ -39,9 +39,14 @@ class NextTokenBatch:
         return np.delete(np.arange(len(self.tokens.token_ids), dtype=np.int32), np.concatenate(without))
 
     @property
+    def predicted(self) -> np.ndarray:
+        """The indices, int32 [M], of the successors."""
+        return self.rows + 1
+
+    @property
     def labels(self) -> np.ndarray:
         """The ids, int32 [M], of the successors."""
-        return self.tokens.token_ids[self.rows + 1]
+        return self.tokens.token_ids[self.predicted]
 
     def split(self, parts: int) -> list["NextTokenBatch"]:
         """Split the batch, in order, into micro-batches with (almost) equal numbers of sequences."""

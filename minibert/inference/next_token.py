@@ -11,11 +11,10 @@ from minibert.text import Tokenizer
 def most_probable_next(model: Any, tokenizer: Tokenizer, text: str, top: int = 5) -> list[tuple[str, float]]:
     """The `top` most probable pieces after a text, and their probabilities, the most probable first.
 
-    model: a GptForCausalLM, or another model with `new_caches` and `extend`.  Raises ValueError if the text has more
-    tokens than the model has positions.
+    model: a GptForCausalLM or an Elmo.  Raises ValueError if the text has more tokens than the model has positions.
     """
     ids = np.array(tokenizer.encode(text).ids[:-1], np.int32)  # without [SEP]
-    logits = model.backend.numpy(model.extend(ids, model.new_caches()))  # [V]
+    logits = model.backend.numpy(model.next_logits(ids))  # [V]
     probabilities = softmax(logits.astype(np.float64))
     best = np.argsort(-probabilities, kind="stable")[:top]
     return [(tokenizer.vocabulary[piece], float(probabilities[piece])) for piece in best]

@@ -19,13 +19,15 @@ class Model:
     """The base class of all models: a configuration, a backend, parameters in one flat buffer, and files.
 
     A subclass builds its layers in `build(parameters)`, with the parameter names of the `transformers` class that
-    `huggingface_class` names; `left_to_right` is True if no token may attend to a later one.
+    `huggingface_class` names; `left_to_right` is True if no token may attend to a later one, False if each token may
+    attend to all, and None if the configuration decides.
 
     initialised_afresh      the names of the parameters that were missing from the folder the model was loaded from
     """
 
+    config_class: Any = BertConfig
     huggingface_class = ""
-    left_to_right = False
+    left_to_right: bool | None = False
     initialised_afresh: tuple[str, ...] = ()
 
     def __init__(
@@ -44,7 +46,7 @@ class Model:
         paper, or "sinusoids" (neighbouring positions start out similar: small models learn word order far sooner).
         Raises ValueError for any other dtype or position_init.
         """
-        if config.is_decoder != self.left_to_right:
+        if self.left_to_right not in (None, config.is_decoder):
             raise ValueError(wrong_direction(type(self).__name__, config.is_decoder))
         self.config = config
         self.backend = load_backend(backend) if isinstance(backend, str) else backend
@@ -193,12 +195,13 @@ def check_ids(name: str, ids: np.ndarray, size: int) -> None:
 
 
 class Bert(Model):
-    """BERT without a head, as a source of token and sentence features."""
+    """BERT, or GPT, without a head, as a source of token and sentence features; a GPT has no pooler."""
 
     huggingface_class = "BertModel"
+    left_to_right = None
 
     def build(self, parameters: Parameters) -> None:
-        self.body = BertBody(parameters, self.config, "", self.position_init)
+        self.body = BertBody(parameters, self.config, "", self.position_init, pooler=not self.config.is_decoder)
 
     def forward(
         self,
@@ -217,6 +220,11 @@ class Bert(Model):
     def hidden_states(self, batch: Batch) -> list:
         """The outputs of the embeddings and of each layer, without dropout: L + 1 arrays [N, H]."""
         return self.body.hidden_states(batch)
+
+    @property
+    def width(self) -> int:
+        """The width of the hidden states."""
+        return self.config.hidden_size
 
     def pool(self, first: Array) -> tuple[Array, Cache]:
         """first [B, H], the output at each sequence's [CLS] -> pooled [B, H] and the cache."""

@@ -21,13 +21,12 @@ from minibert.models.bert import Bert
 from minibert.models.huggingface import read_tensors, save_tensors
 from minibert.models.inputs import Prepared
 from minibert.nn import Linear, Parameters
-from minibert.nn.lstm import BiLstm
+from minibert.nn.config import BILSTM, HEADS
+from minibert.nn.lstm import LSTM_LAYERS, BiLstm
 from minibert.nn.parameters import ones, zeros
 from minibert.ops.backend import Backend
 
 LAST_FOUR, WEIGHTED = "last-four", "weighted"
-LINEAR, BILSTM = "linear", "bilstm"
-LSTM_LAYERS = 2
 FILE, WEIGHTS = "features.json", "head.safetensors"
 
 
@@ -88,8 +87,8 @@ class FeatureModel:
         """
         if encoder.backend.name == "gpu":
             raise ValueError("features of a frozen model require the backend cpu or reference")
-        if head not in (LINEAR, BILSTM):
-            raise ValueError(f"--head is {head}; expected {LINEAR} or {BILSTM}")
+        if head not in HEADS:
+            raise ValueError(f"--head is {head}; expected {' or '.join(HEADS)}")
         if head == BILSTM and not tokens:
             raise ValueError("--head bilstm supports only words; use --head linear for sentences")
         self.encoder, self.backend, self.config = encoder, encoder.backend, encoder.config

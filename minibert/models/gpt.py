@@ -72,6 +72,10 @@ class GptForCausalLM(Model):
         hidden = self.bert.encoder.extend(x, tokens, queries, caches)  # [n, H]
         return self.lm_head.forward(hidden[count - 1 :])[0][0]
 
+    def next_logits(self, token_ids: np.ndarray) -> Array:
+        """The logits [V] of the token that follows token_ids, int32 [n] on the host."""
+        return self.extend(token_ids, self.new_caches())
+
     def backward(self, d_logits: Array, cache: Cache) -> None:
         """Add to the gradients of all parameters; d_logits has shape [R, V]."""
         bert_cache, head_cache = cache

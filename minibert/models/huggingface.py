@@ -19,12 +19,11 @@ from minibert.base.files import write_file
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
 from minibert.models.naming import todays_names
-from minibert.nn.config import BertConfig
 from minibert.ops import DEFAULT
 from minibert.ops.backend import Backend
 
 WEIGHTS = "model.safetensors"
-TASK_HEADS = ("classifier.", "qa_outputs.")
+TASK_HEADS = ("classifier.", "qa_outputs.", "lstm.")
 OPTIONAL = ("pooler.", "cls.", *TASK_HEADS)  # parts that a folder may lack
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 log = logging.getLogger("minibert")
@@ -51,9 +50,9 @@ def load(
     damaged, of the wrong shape, or lack a tensor of the body.
     """
     folder = find_model(folder, revision)
-    config = replace(BertConfig.load(folder), **changes)
+    config = replace(model_class.config_class.load(folder), **changes)
     tensors = todays_names(read_tensors(find_weights(folder)))
-    if config.is_decoder != model_class.left_to_right:
+    if model_class.left_to_right not in (None, config.is_decoder):
         raise ValueError(f"{folder / 'config.json'}: {wrong_direction(model_class.__name__, config.is_decoder)}")
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)

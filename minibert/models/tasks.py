@@ -7,6 +7,10 @@ Everything except the output layer is pre-trained.  The output layer is one matr
     span                  every token                         -> two scores: the answer begins here, or ends here
     choice                the pooled [CLS] of each candidate  -> one score; the candidates of a question compete
 
+A left-to-right body has no pooler.  Its [CLS] has seen nothing, so the last token, [SEP], stands for a sequence
+(Radford et al. 2018, section 3.2).  With `head="bilstm"` in the configuration, a new two-layer BiLSTM reads the body's
+output first, and the mean of its output stands for a sequence (the BERT paper's row "+ BiLSTM", section 5.1).
+
 Classes and parameters are named as in `transformers`, so that each library can load the other's models.
 """
 
@@ -19,6 +23,8 @@ from minibert.data.task_batch import TaskBatch
 from minibert.models.bert import BertBody, Model, check_ids
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
 from minibert.nn import Dropouts, Linear, Parameters
+from minibert.nn.config import BILSTM
+from minibert.nn.lstm import LSTM_LAYERS, BiLstm
 from minibert.ops.dropout import TASK_HEAD
 
 OUTSIDE = -1e4  # the score of positions after a sequence's end; the exponential of this number is 0 in all dtypes
@@ -31,6 +37,10 @@ class TaskInputs(NamedTuple):
     """the body's inputs, whose rows are those that the output layer reads"""
     choices: int
     """number of candidates for each question in a multiple-choice task"""
+    rows: Any
+    """[R], the indices of the tokens that the output layer reads; None for all"""
+    chosen: Any
+    """the layout of these rows; None for all tokens"""
     packed_rows: Any
     """in span tasks int32 [2 B T], the index of each score in the flat scores, 2 N for padding; otherwise None"""
 
@@ -43,9 +53,14 @@ class TaskModel(Model):
     drops = True  # True if dropout is applied before the output layer in training
     labels_each = 1  # number of rows in the loss for each label of a batch
 
+    left_to_right = None
+
     def build(self, parameters: Parameters) -> None:
         config = self.config
-        self.bert = BertBody(parameters, config, "bert.", self.position_init)
+        self.bert = BertBody(parameters, config, "bert.", self.position_init, pooler=not config.is_decoder)
+        self.lstm = None
+        if config.head == BILSTM:
+            self.lstm = BiLstm(parameters, "lstm", config.hidden_size, config.hidden_size // 2, LSTM_LAYERS)
         self.head = Linear(parameters, self.output, config.hidden_size, self.outputs, config.initializer_range)
 
     @property
@@ -65,7 +80,10 @@ class TaskModel(Model):
     def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
         """Copy a batch and any labels to the device.  Raises ValueError when an id is outside its table."""
         self.bert.check(batch.tokens)
-        rows = None if len(batch.rows) == len(batch.tokens.token_ids) else batch.rows
+        rows = batch.rows
+        if self.pooled and self.config.is_decoder:
+            rows = (batch.tokens.cu_seqlens[1:] - 1).astype(np.int32)  # the last token has seen the whole sequence
+        rows = None if len(rows) == len(batch.tokens.token_ids) else rows
         packed_rows = self.packed_rows(batch)
         integers = labels is not None and labels.dtype == np.int32  # floats cannot be uploaded with the integers
         heads = {"packed_rows": packed_rows, "labels": labels if integers else None}
@@ -75,7 +93,10 @@ class TaskModel(Model):
         if labels is not None:
             numbers = None if integers else self.backend.array(labels, dtype=self.parameters.dtype)
             targets["labels"] = arrays["labels"] if integers else numbers
-        return Prepared(TaskInputs(body_inputs(arrays), batch.choices, arrays.get("packed_rows")), targets, release)
+        body = body_inputs(arrays)
+        read = body if self.lstm is None else body._replace(rows=None, chosen=None)  # a BiLSTM reads all tokens
+        inputs = TaskInputs(read, batch.choices, body.rows, body.chosen, arrays.get("packed_rows"))
+        return Prepared(inputs, targets, release)
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
         """The labels as a flat array.  Raises ValueError if there is not one for each row, or one is out of range."""
@@ -103,26 +124,47 @@ class TaskModel(Model):
         Returns logits [R, classes] (see the classes below) and the cache.
         """
         hidden, body_cache = self.bert.forward(inputs.body, dropout_key, keep_cache)  # [R, H]
-        pool_cache = dropout = None
-        if self.pooled:
-            hidden, pool_cache = self.bert.pool(hidden)  # [B, H]
+        hidden, summary_cache = self.summarise(hidden, inputs)  # [R, H]
+        dropout = None
         if self.drops and dropout_key is not None:
-            rate, chosen = self.config.hidden_dropout_prob, inputs.body.chosen or inputs.body.tokens
+            rate, chosen = self.config.hidden_dropout_prob, inputs.chosen or inputs.body.tokens
             dropout = Dropouts(rate, 0, dropout_key).at(self.config.num_hidden_layers, TASK_HEAD, chosen)
         if dropout is not None:
             hidden, dropout = self.backend.dropout_forward(hidden, dropout)  # [R, H]
         scores, head_cache = self.head.forward(hidden)  # [R, outputs]
-        return self.shape(scores, inputs), (body_cache, pool_cache, dropout, head_cache, inputs)
+        return self.shape(scores, inputs), (body_cache, summary_cache, dropout, head_cache, inputs)
 
     def backward(self, d_logits: Array, cache: Cache) -> None:
         """Add to the gradients of all parameters; d_logits has the shape of the logits."""
-        body_cache, pool_cache, dropout, head_cache, inputs = cache
+        body_cache, summary_cache, dropout, head_cache, inputs = cache
         d_hidden = self.head.backward(self.unshape(d_logits, inputs), head_cache)  # [R, H]
         if dropout is not None:
             d_hidden = self.backend.dropout_backward(d_hidden, dropout)
+        self.bert.backward(self.summarise_backward(d_hidden, summary_cache), body_cache)
+
+    def summarise(self, hidden: Array, inputs: TaskInputs) -> tuple[Array, Cache]:
+        """From the body's output, hidden [R, H], or [N, H] with a BiLSTM, to what the output layer reads, [R, H]."""
+        if self.lstm is None:
+            return self.bert.pool(hidden) if self.pooled and not self.config.is_decoder else (hidden, None)
+        cu_seqlens, rows_cache = inputs.body.tokens.cu_seqlens, None
+        hidden, lstm_cache = self.lstm.forward(hidden, cu_seqlens)  # [N, H]
         if self.pooled:
-            d_hidden = self.bert.pool_backward(d_hidden, pool_cache)
-        self.bert.backward(d_hidden, body_cache)
+            hidden, rows_cache = self.backend.mean_pool_forward(hidden, cu_seqlens)  # [B, H]
+        elif inputs.rows is not None:
+            hidden, rows_cache = self.backend.gather_rows_forward(hidden, inputs.rows)  # [R, H]
+        return hidden, (lstm_cache, rows_cache)
+
+    def summarise_backward(self, d_summary: Array, cache: Cache) -> Array:
+        """The backward pass of `summarise`: d_summary [R, H] -> the gradient of the body's output."""
+        if cache is None:
+            return d_summary
+        if self.lstm is None:
+            return self.bert.pool_backward(d_summary, cache)
+        lstm_cache, rows_cache = cache
+        if rows_cache is not None:
+            backward = self.backend.mean_pool_backward if self.pooled else self.backend.gather_rows_backward
+            d_summary = backward(d_summary, rows_cache)
+        return self.lstm.backward(d_summary, lstm_cache)
 
     def shape(self, scores: Array, inputs: TaskInputs) -> Array:
         """Reshape the output layer's scores [R, outputs] into the task's logits."""

@@ -11,6 +11,8 @@ from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # name in files -> our op
 
+HEADS = LINEAR, BILSTM = "linear", "bilstm"
+
 # DistilBERT's name for a field -> ours
 OF_DISTILBERT = {
     "dim": "hidden_size",
@@ -67,6 +69,13 @@ class BertConfig:
     """causal attention: no token sees later ones, as in GPT"""
     labels: tuple[str, ...] = ()
     """names of the task's classes, in order of class index; a single name means regression"""
+    head: str = "linear"
+    """what a task model adds: an output layer ("linear"), or a two-layer BiLSTM followed by one ("bilstm")"""
+
+    @property
+    def summary(self) -> str:
+        """The shape in words."""
+        return f"{self.num_hidden_layers} layers, {self.hidden_size} wide, {self.num_attention_heads} heads"
 
     @property
     def activation(self) -> str:
@@ -91,6 +100,8 @@ class BertConfig:
             )
         if self.hidden_act not in ACTIVATIONS:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}")
+        if self.head not in HEADS:
+            raise ValueError(f"head is {self.head!r}; expected one of {', '.join(HEADS)}")
         for rate in (self.hidden_dropout_prob, self.attention_probs_dropout_prob):
             if not rate < 1:
                 raise ValueError(f"a dropout rate is {rate}; expected 0 <= rate < 1")
@@ -145,8 +156,9 @@ class BertConfig:
         """Write FOLDER/config.json as `transformers` reads it; architecture: the name of the `transformers` class."""
         values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
         labels = values.pop("labels")
-        if not self.is_decoder:
-            del values["is_decoder"]
+        for name, usual in (("is_decoder", False), ("head", LINEAR)):
+            if values[name] == usual:
+                del values[name]
         if labels:
             values["id2label"] = {str(number): label for number, label in enumerate(labels)}
             values["label2id"] = {label: number for number, label in enumerate(labels)}

@@ -7,6 +7,8 @@ import numpy as np
 from minibert.base.arrays import Array, Cache
 from minibert.nn.parameters import Parameters
 
+LSTM_LAYERS = 2  # of the BiLSTM on top of BERT (paper, section 5.3)
+
 
 class Lstm:
     """An LSTM layer that reads in one direction."""

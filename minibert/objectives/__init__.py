@@ -5,12 +5,14 @@ backpropagates their gradients through the model.  The training loop uses models
 interface.
 """
 
-from minibert.objectives.language_model import NextToken, NextTokenLoss
+from minibert.objectives.language_model import BothDirections, BothDirectionsLoss, NextToken, NextTokenLoss
 from minibert.objectives.objective import Objective, losses_of
 from minibert.objectives.pretraining import Losses, MaskedLmAndNextSentence
 from minibert.objectives.tasks import TaskLoss, TaskObjective
 
 __all__ = [
+    "BothDirections",
+    "BothDirectionsLoss",
     "Losses",
     "MaskedLmAndNextSentence",
     "NextToken",

@@ -82,8 +82,9 @@ class PretrainConfig:
     preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
     """Set the defaults of all options below: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one
     GPU with 8, 16 or 24 GB of memory."""
-    model: Literal["bert", "gpt"] = "bert"
-    """What to train: bert (masked tokens and next sentences) or gpt (each next token, from left to right)."""
+    model: Literal["bert", "gpt", "elmo"] = "bert"
+    """What to train: bert (masked tokens and next sentences), gpt (each next token, from left to right) or elmo (two
+    LSTMs, of which one predicts each next token and one each previous token)."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""

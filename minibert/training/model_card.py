@@ -87,8 +87,7 @@ def scores_of(system: System, evaluation: Mapping[str, Any] | None) -> list[Scor
 def describe_model(system: System, model: Model, tokenizer: Tokenizer) -> str:
     shape = model.config
     return (
-        f"{system.title}, {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
-        f"{shape.num_attention_heads} heads, {model.parameters.count:,} parameters, up to "
+        f"{system.title}, {shape.summary}, {model.parameters.count:,} parameters, up to "
         f"{shape.max_position_embeddings} positions; an {'uncased' if tokenizer.lowercase else 'cased'} WordPiece "
         f"vocabulary of {len(tokenizer):,} pieces."
     )

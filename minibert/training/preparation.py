@@ -3,6 +3,7 @@
 Each stage writes either a complete file or folder into the run's folder, or nothing; a resumed run reuses the results.
 """
 
+import dataclasses
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,6 @@ from minibert.data.examples import Windows
 from minibert.data.pairs import Pairs
 from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
-from minibert.models import BertConfig
 from minibert.models.bert import Model
 from minibert.ops import load_backend
 from minibert.ops.backend import Backend
@@ -96,17 +96,18 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
 def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> Model:
     """The newly initialised model of the run."""
     model_class = SYSTEMS[config.model].model
-    shape = BertConfig.preset(
-        config.size,
-        len(tokenizer),
+    values = dict(
         max_position_embeddings=config.max_positions,
         hidden_dropout_prob=config.dropout,
         attention_probs_dropout_prob=config.dropout,
         pad_token_id=tokenizer.pad_id,
         is_decoder=model_class.left_to_right,
     )
+    known = {field.name for field in dataclasses.fields(model_class.config_class)}
+    chosen = {name: value for name, value in values.items() if name in known}
+    shape = model_class.config_class.preset(config.size, len(tokenizer), **chosen)
     std = config.init_std or 0.02 * (768 / shape.hidden_size) ** 0.5
-    shape = BertConfig(**{**vars(shape), "initializer_range": round(std, 4)})
+    shape = dataclasses.replace(shape, initializer_range=round(std, 4))
     return model_class(
         shape,
         backend_of(config),

@@ -11,6 +11,7 @@ from minibert.base.progress import require, say
 from minibert.data.documents import DocumentSet
 from minibert.data.masking import Masking
 from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
+from minibert.models import BertConfig
 from minibert.models.bert import Model
 from minibert.models.model_card import write_card
 from minibert.ops.threads import use_threads
@@ -211,11 +212,10 @@ def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase
     shape = model.config
     say(
         "model",
-        f"{SYSTEMS[config.model].name} {config.size}: {shape.num_hidden_layers} layers, {shape.hidden_size} wide, "
-        f"{shape.num_attention_heads} heads, {model.parameters.count:,} parameters, "
+        f"{SYSTEMS[config.model].name} {config.size}: {shape.summary}, {model.parameters.count:,} parameters, "
         f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
     )
-    if config.backend == "gpu":
+    if config.backend == "gpu" and isinstance(shape, BertConfig):
         expected = max(
             footprint(
                 shape,

@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from minibert.data.baselines import baselines
 from minibert.data.documents import DocumentSet
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.next_token import NextTokenBatch
 from minibert.inference import fill_mask
 from minibert.inference.next_token import most_probable_next
-from minibert.models import BertForPreTraining, GptForCausalLM
-from minibert.objectives import MaskedLmAndNextSentence, NextToken
+from minibert.models import BertForPreTraining, Elmo, GptForCausalLM
+from minibert.objectives import BothDirections, MaskedLmAndNextSentence, NextToken
 from minibert.text import Tokenizer
 
 BLANK = "[MASK]"
@@ -96,8 +94,7 @@ def next_token_baselines(train: DocumentSet, batches: Sequence[MaskedBatch]) -> 
 
 def all_masked(batch: NextTokenBatch) -> MaskedBatch:
     """The tokens that a NextTokenBatch predicts, as the tokens to predict of a MaskedBatch without hidden ids."""
-    predicted = (batch.rows + 1).astype(np.int32)
-    return MaskedBatch(batch.tokens, predicted, batch.labels, None, batch.count, 0)
+    return MaskedBatch(batch.tokens, batch.predicted, batch.labels, None, batch.count, 0)
 
 
 SYSTEMS = {
@@ -133,5 +130,23 @@ SYSTEMS = {
         pipeline="text-generation",
         recipe="Each next token of a window of text, from the preceding ones.",
         how_to_try='minibert generate {} "the state of"',
+    ),
+    "elmo": System(
+        name="ELMo",
+        title="ELMo (Peters et al. 2018) on word pieces",
+        model=Elmo,
+        objective=BothDirections,
+        targets=(
+            Target("forward", "next token", "tokens", lambda batch: batch.count),
+            Target("backward", "previous token", "tokens", lambda batch: batch.count),
+        ),
+        batch_of=NextTokenBatch.of_windows,
+        pairs=False,
+        masked=False,
+        baselines=next_token_baselines,
+        guesses=continue_to_blank,
+        pipeline="feature-extraction",
+        recipe="Each token of a window of text, from the preceding ones and, separately, from the following ones.",
+        how_to_try="minibert finetune {} --task sotu-punctuation",
     ),
 }

@@ -6,7 +6,14 @@ import pytest
 from minibert.checks.short_training import random_batch, small_config
 from minibert.data.batch import Batch, to_padded
 from minibert.data.next_token import NextTokenBatch
-from minibert.models import BertForPreTraining, GptForCausalLM
+from minibert.data.task_batch import TaskBatch
+from minibert.models import (
+    BertForPreTraining,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    GptForCausalLM,
+)
 from minibert.objectives import NextToken
 
 from .parity import shaken
@@ -100,3 +107,56 @@ def test_a_folder_is_loaded_as_what_it_is(tmp_path):
         match="config.json: is_decoder is False, but GptForCausalLM reads from left to right",
     ):
         GptForCausalLM.from_pretrained(tmp_path / "bert", "reference")
+
+
+def task_model_and_peer(model_class, folder, labels=()):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    config = small_config(is_decoder=True, labels=labels)
+    model = shaken(model_class(config, "reference", dtype="float64", seed=3))
+    model.parameters.values[...] = model.parameters.values.astype(np.float32)  # as a file holds them
+    model.save_pretrained(folder)
+    eager = dict(attn_implementation="eager", dtype=torch.float64)
+    return torch, transformers, eager, model
+
+
+@pytest.mark.parametrize("model_class", [BertForTokenClassification, BertForQuestionAnswering])
+def test_on_tokens_and_spans_a_fine_tuned_gpt_is_that_of_transformers(tmp_path, model_class):
+    labels = ("a", "b") if model_class is BertForTokenClassification else ()
+    torch, transformers, eager, model = task_model_and_peer(model_class, tmp_path, labels)
+    peer = getattr(transformers, model_class.__name__).from_pretrained(tmp_path, **eager).eval()
+    tokens = random_batch(small_config()).tokens
+    everything = TaskBatch(tokens, np.arange(len(tokens.token_ids), dtype=np.int32), None, 1)
+    ours = model.forward(model.prepare(everything).inputs)[0]
+    output = peer(**{name: torch.from_numpy(array) for name, array in to_padded(tokens, 0).items()})
+    theirs = output.logits if labels else torch.stack([output.start_logits, output.end_logits], dim=-1)
+    kept = to_padded(tokens, 0)["attention_mask"].astype(bool)
+    assert np.abs(ours - theirs.detach().numpy()[kept]).max() < 1e-10
+
+
+def test_on_sentences_a_fine_tuned_gpt_reads_the_last_token(tmp_path):
+    torch, transformers, eager, model = task_model_and_peer(BertForSequenceClassification, tmp_path, ("a", "b"))
+    assert not any("pooler" in name for name in model.parameters.all)
+    body = transformers.BertModel.from_pretrained(tmp_path, add_pooling_layer=False, **eager).eval()
+    tokens = random_batch(small_config()).tokens
+    ours = model.forward(model.prepare(TaskBatch(tokens, tokens.cls_positions, None, 1)).inputs)[0]
+    padded = {name: torch.from_numpy(array) for name, array in to_padded(tokens, 0).items()}
+    hidden = body(**padded).last_hidden_state.detach().numpy()
+    last = hidden[np.arange(len(hidden)), padded["attention_mask"].sum(1).numpy() - 1]  # [B, H]
+    weight, bias = (model.parameters[f"classifier.{name}"].value for name in ("weight", "bias"))
+    assert np.abs(ours - (last @ weight.T + bias)).max() < 1e-10
+
+
+def test_a_bilstm_on_top_is_saved_and_loaded(tmp_path):
+    config = small_config(is_decoder=True, labels=("a", "b"), head="bilstm")
+    model = shaken(BertForTokenClassification(config, "reference", seed=3))
+    model.save_pretrained(tmp_path)
+    again = BertForTokenClassification.from_pretrained(tmp_path, "reference")
+    assert again.config == config and again.initialised_afresh == ()
+    tokens = random_batch(small_config()).tokens
+    batch = TaskBatch(tokens, np.array([0, 3, 5], np.int32), None, 1)
+    one, other = (each.forward(each.prepare(batch).inputs)[0] for each in (model, again))
+    assert np.array_equal(one, other) and one.shape == (3, 2)
+    GptForCausalLM(small_config(is_decoder=True), "reference").save_pretrained(tmp_path / "gpt")
+    fresh = BertForTokenClassification.from_pretrained(tmp_path / "gpt", "reference", labels=("a",), head="bilstm")
+    assert {name.partition(".")[0] for name in fresh.initialised_afresh} == {"classifier", "lstm"}

@@ -14,10 +14,13 @@ from minibert.models import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    Elmo,
+    ElmoConfig,
     GptForCausalLM,
 )
-from minibert.models.features import BILSTM, WEIGHTED, FeatureModel
-from minibert.objectives import MaskedLmAndNextSentence, NextToken, TaskObjective
+from minibert.models.features import WEIGHTED, FeatureModel
+from minibert.nn.config import BILSTM
+from minibert.objectives import BothDirections, MaskedLmAndNextSentence, NextToken, TaskObjective
 from minibert.ops import load_backend
 from minibert.tasks.features import Feature, label_count, task_batch
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -95,6 +98,17 @@ def left_to_right(backend, dtype):
     return objective, parts
 
 
+def both_directions(backend, dtype):
+    shape = ElmoConfig(small_config().vocab_size, 16, hidden_dropout_prob=0.1)
+    objective = BothDirections(Elmo(shape, backend, dtype=dtype, seed=1))
+
+    def parts(step, count):
+        tokens = random_batch(small_config(), lengths=(9, 5, 12, 3), seed=step % 2).tokens
+        return NextTokenBatch(tokens, 29 - 8, windows=True).split(count)
+
+    return objective, parts
+
+
 def frozen(backend, dtype):
     """A BiLSTM on a learnt mix of the layers of a BERT that stays as it is."""
     encoder = Bert(config(), backend, dtype=dtype, seed=1)
@@ -110,9 +124,10 @@ OBJECTIVES = {
     "answers": task(BertForQuestionAnswering, answered, ()),
     "choices": task(BertForMultipleChoice, classified, (), choices=3),
     "next tokens": left_to_right,
+    "next and previous tokens": both_directions,
     "features": frozen,
 }
-ON_A_GPU = [name for name in OBJECTIVES if name != "features"]  # its backend may lack the lstm
+ON_A_GPU = [name for name in OBJECTIVES if name not in ("features", "next and previous tokens")]  # no lstm
 
 
 class Saves(Observer):
