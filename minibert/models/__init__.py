@@ -1,6 +1,7 @@
-"""Models: BERT with its heads, GPT, and the files that models are loaded from and saved to."""
+"""Models: BERT with its heads, GPT, DistilBERT, and the files that models are loaded from and saved to."""
 
 from minibert.models.bert import Bert
+from minibert.models.distilbert import DistilBertForMaskedLM, initialise_from_teacher, student_config
 from minibert.models.gpt import GptForCausalLM
 from minibert.models.pretraining import BertForPreTraining
 from minibert.models.tasks import (
@@ -21,6 +22,9 @@ __all__ = [
     "BertForQuestionAnswering",
     "BertForSequenceClassification",
     "BertForTokenClassification",
+    "DistilBertForMaskedLM",
     "GptForCausalLM",
     "TaskModel",
+    "initialise_from_teacher",
+    "student_config",
 ]
