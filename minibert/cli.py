@@ -38,6 +38,11 @@ COMMANDS = {
         "minibert.training.config:PretrainConfig",
         "minibert.training.pretraining:pretrain",
     ),
+    "distill": Command(
+        "pre-train a DistilBERT that learns from a trained BERT",
+        "minibert.commands.distill:DistillConfig",
+        "minibert.commands.distill:distill",
+    ),
     "vocab": Command(
         "learn a WordPiece vocabulary from text",
         "minibert.commands.vocab:VocabConfig",

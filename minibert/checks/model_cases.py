@@ -12,9 +12,16 @@ from minibert.checks.gradients import Case
 from minibert.data.batch import Batch, running_sum
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.next_token import NextTokenBatch
-from minibert.models import BertConfig, BertForPreTraining, Elmo, ElmoConfig, GptForCausalLM
+from minibert.models import BertConfig, BertForPreTraining, DistilBertForMaskedLM, Elmo, ElmoConfig, GptForCausalLM
 from minibert.nn import Dropouts, Sequences
-from minibert.objectives import BothDirections, MaskedLmAndNextSentence, NextToken, losses_of
+from minibert.objectives import (
+    BothDirections,
+    Distillation,
+    DistillationBatch,
+    MaskedLmAndNextSentence,
+    NextToken,
+    losses_of,
+)
 from minibert.objectives.objective import Objective
 from minibert.ops.backend import Backend
 from minibert.ops.dropout import EMBEDDINGS
@@ -123,6 +130,27 @@ def small_gpt(backend: Backend, random: np.random.Generator, dropout: float = 0.
     model = GptForCausalLM(config, backend, dtype="float64")
     model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
     return model
+
+
+def small_student(
+    backend: Backend, random: np.random.Generator, dropout: float = 0.0
+) -> tuple[DistilBertForMaskedLM, BertForPreTraining]:
+    """A student of 250 parameters and one layer, and its teacher of two; both use dropout in training."""
+    config = BertConfig(
+        vocab_size=11,
+        hidden_size=4,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=3,
+        max_position_embeddings=8,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    student = DistilBertForMaskedLM(config, backend, dtype="float64")
+    teacher = BertForPreTraining(replace(config, num_hidden_layers=2), backend, dtype="float64")
+    for model in (student, teacher):
+        model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
+    return student, teacher
 
 
 def small_batch(random: np.random.Generator) -> Batch:
@@ -306,3 +334,14 @@ def both_directions(backend: Backend, random: np.random.Generator) -> Iterator[C
         tokens = Batch.of_sequences([random.integers(0, 11, length).astype(np.int32) for length in (4, 3, 5)])
         batch = NextTokenBatch(tokens, count, windows=True)
         yield loss_case("both_directions", label, BothDirections(model), batch, KEY if rate else None)
+
+
+@cases("distillation")
+def distillation(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
+    """The cases of DistilBERT's three losses, on a part of a batch: soft targets on all tokens or the masked ones."""
+    for label, soft_targets_on, rate in (("all tokens, dropout", "all", 0.2), ("masked tokens", "masked", 0)):
+        student, teacher = small_student(backend, random, rate)
+        masked = small_masked_batch(random, pairs=False, masked=(3, 4, 9))
+        batch = DistillationBatch(**vars(masked), token_count=13)
+        objective = Distillation(student, teacher, soft_targets_on=soft_targets_on)
+        yield loss_case("distillation", label, objective, batch, KEY if rate else None)

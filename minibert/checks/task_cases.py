@@ -18,7 +18,7 @@ from minibert.models import (
 )
 from minibert.models.tasks import TaskModel
 from minibert.nn.config import BILSTM
-from minibert.objectives import TaskObjective
+from minibert.objectives import TaskDistillation, TaskObjective
 from minibert.ops.backend import Backend
 from minibert.ops.examples import KEY, normal
 
@@ -31,6 +31,7 @@ def small_task_model(
     random: np.random.Generator,
     labels: tuple[str, ...] = (),
     dropout: float = 0.0,
+    hidden_size: int = 6,
     **changes: Any,
 ) -> TaskModel:
     """A BERT with a task's output layer and about four hundred parameters, perturbed so that none is exactly 0 or 1.
@@ -39,10 +40,10 @@ def small_task_model(
     """
     config = BertConfig(
         vocab_size=11,
-        hidden_size=6,
+        hidden_size=hidden_size,
         num_hidden_layers=1,
         num_attention_heads=2,
-        intermediate_size=5,
+        intermediate_size=hidden_size - 1,
         max_position_embeddings=8,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
@@ -125,3 +126,18 @@ def multiple_choice(backend: Backend, random: np.random.Generator) -> Iterator[C
         model = small_task_model(BertForMultipleChoice, backend, random, dropout=rate, **changes)
         batch = small_task_batch(random, FIRST, np.array([1], np.int32), choices=3)
         yield loss_case("multiple_choice", label, TaskObjective(model), batch, KEY if rate else None)
+
+
+@cases("task_distillation")
+def task_distillation(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
+    """The cases of fine-tuning with a teacher: the soft loss over classes, over tokens, and of a number."""
+    spans = np.array([[0, 0], [2, 5], [1, 1]], np.int32)
+    for label, model_class, names, rows, labels, rate in (
+        ("2 classes, dropout", BertForSequenceClassification, ("no", "yes"), FIRST, np.array([1, 0, 1], np.int32), 0.3),
+        ("spans", BertForQuestionAnswering, (), np.arange(TOKENS), spans, 0),
+        ("a number", BertForSequenceClassification, ("score",), FIRST, np.array([0.3, -1.2, 2], np.float32), 0),
+    ):
+        student, teacher = (small_task_model(model_class, backend, random, names, rate, 4) for _ in range(2))
+        objective = TaskDistillation(student, teacher, temperature=2.0, weights=(0.7, 0.3))
+        batch = small_task_batch(random, rows, labels)
+        yield loss_case("task_distillation", label, objective, batch, KEY if rate else None)

@@ -1,6 +1,7 @@
-"""Models: BERT with its heads, GPT, ELMo, and the files that models are loaded from and saved to."""
+"""Models: BERT with its heads, GPT, ELMo, DistilBERT, and the files that models are loaded from and saved to."""
 
 from minibert.models.bert import Bert
+from minibert.models.distilbert import DistilBertForMaskedLM, initialise_from_teacher, student_config
 from minibert.models.elmo import Elmo, ElmoConfig
 from minibert.models.gpt import GptForCausalLM
 from minibert.models.pretraining import BertForPreTraining
@@ -22,8 +23,11 @@ __all__ = [
     "BertForQuestionAnswering",
     "BertForSequenceClassification",
     "BertForTokenClassification",
+    "DistilBertForMaskedLM",
     "Elmo",
     "ElmoConfig",
     "GptForCausalLM",
     "TaskModel",
+    "initialise_from_teacher",
+    "student_config",
 ]

@@ -20,13 +20,16 @@ class Model:
 
     A subclass builds its layers in `build(parameters)`, with the parameter names of the `transformers` class that
     `huggingface_class` names; `left_to_right` is True if no token may attend to a later one, False if each token may
-    attend to all, and None if the configuration decides.
+    attend to all, and None if the configuration decides; `config_class` is the class of its configuration;
+    `model_type` is the kind of its folders in `config.json`, "bert", "distilbert" (with names of its own, which
+    minibert.models.naming maps) or "elmo".
 
     initialised_afresh      the names of the parameters that were missing from the folder the model was loaded from
     """
 
     config_class: Any = BertConfig
     huggingface_class = ""
+    model_type = "bert"
     left_to_right: bool | None = False
     initialised_afresh: tuple[str, ...] = ()
 
@@ -98,10 +101,15 @@ class BertBody:
         position_init: Initializer | None,
         *,
         pooler: bool = True,
+        segments: bool = True,
     ) -> None:
-        """prefix: the start of parameter names, "bert." in a model with a head; pooler: False to omit the pooler."""
+        """Register the parameters.
+
+        prefix: the start of their names, "bert." in a model with a head; pooler, segments: False to omit the pooler or
+        the segment embeddings.
+        """
         self.config, self.backend = config, parameters.backend
-        self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init)
+        self.embeddings = Embeddings(parameters, f"{prefix}embeddings", config, position_init, segments=segments)
         self.encoder = Encoder(parameters, f"{prefix}encoder", config)
         if pooler:
             width, std = config.hidden_size, config.initializer_range

@@ -23,7 +23,7 @@ from minibert.data.batch import Batch
 from minibert.models.bert import Model, check_ids
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
 from minibert.nn import NO_DROPOUT, Dropouts, Parameters
-from minibert.nn.config import PRESETS
+from minibert.nn.config import PRESETS, read_config
 from minibert.nn.lstm import Lstm
 from minibert.nn.parameters import truncated_normal, zeros
 from minibert.ops.dropout import EMBEDDINGS, FEED_FORWARD_OUTPUT
@@ -79,21 +79,16 @@ class ElmoConfig:
     @classmethod
     def load(cls, folder: Path | str) -> "ElmoConfig":
         """Read FOLDER/config.json.  Raises FileNotFoundError without such a file, ValueError if it is no ELMo's."""
-        path = Path(folder) / "config.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; expected the folder of an ELMo model")
+        path, values = Path(folder) / "config.json", read_config(folder, cls.model_type)
+        known = {field.name for field in fields(cls)}
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values.get("model_type") != cls.model_type:
-                raise ValueError(f"it describes a model of type {values.get('model_type')!r}; expected 'elmo'")
-            known = {field.name for field in fields(cls)}
             return cls(**{name: value for name, value in values.items() if name in known})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def save(self, folder: Path | str, architecture: str = "Elmo") -> None:
-        """Write FOLDER/config.json; architecture: the name of the model's class."""
-        values = {"architectures": [architecture], "model_type": self.model_type, **asdict(self)}
+    def save(self, folder: Path | str, architecture: str = "Elmo", model_type: str = "elmo") -> None:
+        """Write FOLDER/config.json; architecture: the name of the model's class; model_type: "elmo"."""
+        values = {"architectures": [architecture], "model_type": model_type, **asdict(self)}
         write_text(Path(folder) / "config.json", json.dumps(values, indent=2) + "\n")
 
 
@@ -112,6 +107,7 @@ class Elmo(Model):
     """The two language models: logits for chosen tokens, from the text before them and from the text after them."""
 
     config_class = ElmoConfig
+    model_type = "elmo"
     config: ElmoConfig  # type: ignore[assignment]  # the other models have a BertConfig
 
     def build(self, parameters: Parameters) -> None:

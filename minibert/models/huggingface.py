@@ -18,7 +18,8 @@ from minibert.base.arrays import DTypeLike
 from minibert.base.files import write_file
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
-from minibert.models.naming import todays_names
+from minibert.models.naming import to_distilbert, todays_names
+from minibert.nn.config import model_type_of
 from minibert.ops import DEFAULT
 from minibert.ops.backend import Backend
 
@@ -47,11 +48,17 @@ def load(
     report: a function called with one line listing the parameters that were initialised afresh, and one listing the
     tensors that were ignored, if any; if it is None, the former is logged as a warning, the latter as information.
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when the weights are pickled,
-    damaged, of the wrong shape, or lack a tensor of the body.
+    damaged, of the wrong shape, or lack a tensor of the body, and when a DistilBERT is to be loaded from another BERT.
     """
     folder = find_model(folder, revision)
     config = replace(model_class.config_class.load(folder), **changes)
-    tensors = todays_names(read_tensors(find_weights(folder)))
+    distilled = model_class.model_type == "distilbert"
+    if distilled and model_type_of(folder) != "distilbert":
+        raise ValueError(
+            f"{folder / 'config.json'} describes a model of type 'bert', but {model_class.__name__} has no segments; "
+            "load it as BertForPreTraining, and start a student from it with initialise_from_teacher"
+        )
+    tensors = todays_names(read_tensors(find_weights(folder)), segments=not distilled)
     if model_class.left_to_right not in (None, config.is_decoder):
         raise ValueError(f"{folder / 'config.json'}: {wrong_direction(model_class.__name__, config.is_decoder)}")
     model = model_class(config, backend, dtype=dtype, seed=None)
@@ -92,8 +99,10 @@ def save(model: Model, folder: Path | str) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = model.parameters.tensors(model.parameters.masters)
+    if model.model_type == "distilbert":
+        tensors = {to_distilbert(name): tensor for name, tensor in tensors.items()}
     save_tensors(folder / WEIGHTS, {name: tensor.astype(np.float32) for name, tensor in tensors.items()})
-    model.config.save(folder, model.huggingface_class or type(model).__name__)
+    model.config.save(folder, model.huggingface_class or type(model).__name__, model.model_type)
 
 
 def save_tensors(path: Path | str, tensors: dict[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""Parameter names in model files: current names, older names, and DistilBERT's names.
+"""Parameter names in model files: current names, older names, and DistilBERT's names in both directions.
 
 minibert itself uses the names of `transformers.BertForPreTraining`.
 """
@@ -25,15 +25,22 @@ IN_ITS_HEAD = {
     "vocab_layer_norm.": "cls.predictions.transform.LayerNorm.",
     "vocab_projector.": "cls.predictions.decoder.",
 }
+TO_ITS_LAYERS = {ours: theirs for theirs, ours in IN_ITS_LAYERS.items()}
+OUR_MLM_BIAS = "cls.predictions.bias"  # the decoder's bias
+OUR_LAYER = re.compile(rf"bert\.encoder\.layer\.(\d+)\.({'|'.join(map(re.escape, TO_ITS_LAYERS))})\.(weight|bias)")
 ITS_LAYER = re.compile(r"(?:distilbert\.)?transformer\.layer\.(\d+)\.(.+)\.(weight|bias)")
 
 
-def todays_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Rename tensors to BertForPreTraining's names; a DistilBERT has no segment embeddings, so zeros are added."""
+def todays_names(tensors: dict[str, np.ndarray], segments: bool = True) -> dict[str, np.ndarray]:
+    """Rename tensors to BertForPreTraining's names.
+
+    segments: whether the model has segment embeddings; if so, zeros are added to the tensors of a DistilBERT.
+    """
     if any(ITS_LAYER.fullmatch(name) for name in tensors):
         tensors = {of_distilbert(name): tensor for name, tensor in tensors.items()}
-        width = tensors["bert.embeddings.word_embeddings.weight"].shape[1]
-        tensors["bert.embeddings.token_type_embeddings.weight"] = np.zeros((2, width), np.float32)
+        if segments:
+            width = tensors["bert.embeddings.word_embeddings.weight"].shape[1]
+            tensors["bert.embeddings.token_type_embeddings.weight"] = np.zeros((2, width), np.float32)
     renamed = {}
     for name, tensor in tensors.items():
         for old, new in OLD_ENDINGS.items():
@@ -57,3 +64,24 @@ def of_distilbert(name: str) -> str:
             return ours + name.removeprefix(theirs)
     name = name.removeprefix("distilbert.")
     return f"bert.{name}" if name.startswith("embeddings.") else name
+
+
+def to_distilbert(name: str) -> str:
+    """Convert BERT's name of a parameter to DistilBERT's: the inverse of `of_distilbert`.
+
+    Raises ValueError for a parameter that a DistilBERT does not have.
+
+    >>> to_distilbert("bert.encoder.layer.3.attention.self.query.weight")
+    'distilbert.transformer.layer.3.attention.q_lin.weight'
+    """
+    if match := OUR_LAYER.fullmatch(name):
+        layer, part, kind = match.groups()
+        return f"distilbert.transformer.layer.{layer}.{TO_ITS_LAYERS[part]}.{kind}"
+    for theirs, ours in IN_ITS_HEAD.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    if name == OUR_MLM_BIAS:
+        return "vocab_projector.bias"
+    if name.startswith("bert.embeddings.") and "token_type" not in name:
+        return f"distilbert.{name.removeprefix('bert.')}"
+    raise ValueError(f"DistilBERT has no parameter {name!r}; save this model as a BERT")

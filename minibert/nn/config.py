@@ -24,6 +24,8 @@ OF_DISTILBERT = {
     "attention_dropout": "attention_probs_dropout_prob",
 }
 
+NOT_IN_DISTILBERT = "type_vocab_size", "layer_norm_eps"  # it has no segments, and 1e-12 in all layer norms
+
 # size -> (layers, hidden size, heads), from Turc et al. 2019 (tiny to medium) and from the paper's section 3
 PRESETS = {
     "tiny": (2, 128, 2),
@@ -129,18 +131,9 @@ class BertConfig:
 
         Raises FileNotFoundError if there is no such file, ValueError if it does not describe a BERT.
         """
-        path = Path(folder) / "config.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; expected the folder of a BERT model")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from None
-        kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
-        if kind == "distilbert":
+        path, values = Path(folder) / "config.json", read_config(folder, "bert", "distilbert")
+        if values.get("model_type") == "distilbert":
             values = {OF_DISTILBERT.get(name, name): value for name, value in values.items()}
-        elif kind != "bert":
-            raise ValueError(f"{path} describes a model of type {kind!r}; expected 'bert' or 'distilbert'")
         if values.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"{path}: position_embedding_type must be 'absolute', as in the paper")
         if values.get("add_cross_attention"):
@@ -152,13 +145,20 @@ class BertConfig:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def save(self, folder: Path | str, architecture: str = "BertForPreTraining") -> None:
-        """Write FOLDER/config.json as `transformers` reads it; architecture: the name of the `transformers` class."""
-        values = {"architectures": [architecture], "model_type": "bert", **asdict(self)}
+    def save(self, folder: Path | str, architecture: str = "BertForPreTraining", model_type: str = "bert") -> None:
+        """Write FOLDER/config.json as `transformers` reads it.
+
+        architecture: the name of the `transformers` class; model_type: "bert", or "distilbert" for DistilBERT's names.
+        """
+        values = {"architectures": [architecture], "model_type": model_type, **asdict(self)}
         labels = values.pop("labels")
         for name, usual in (("is_decoder", False), ("head", LINEAR)):
             if values[name] == usual:
                 del values[name]
+        if model_type == "distilbert":
+            names = {ours: theirs for theirs, ours in OF_DISTILBERT.items()}
+            values = {names.get(name, name): value for name, value in values.items() if name not in NOT_IN_DISTILBERT}
+            values |= {"sinusoidal_pos_embds": False, "tie_weights_": True}
         if labels:
             values["id2label"] = {str(number): label for number, label in enumerate(labels)}
             values["label2id"] = {label: number for number, label in enumerate(labels)}
@@ -172,6 +172,30 @@ class BertConfig:
         embeddings = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * width
         layer = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width
         return embeddings + self.num_hidden_layers * layer + width * width + width
+
+
+def read_config(folder: Path | str, *kinds: str) -> dict:
+    """The contents of FOLDER/config.json.
+
+    kinds: the types of model that it may describe.  Raises FileNotFoundError if there is no such file, ValueError if
+    it describes another type of model.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; expected the folder of a BERT model")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from None
+    kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
+    if kind not in kinds:
+        raise ValueError(f"{path} describes a model of type {kind!r}; expected {' or '.join(map(repr, kinds))}")
+    return values
+
+
+def model_type_of(folder: Path | str) -> str:
+    """The type of model in a folder, "bert", "distilbert" or "elmo"; raises the errors of `read_config`."""
+    return read_config(folder, "bert", "distilbert", "elmo").get("model_type", "bert")
 
 
 def read_labels(values: dict) -> tuple[str, ...]:

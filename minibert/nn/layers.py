@@ -61,25 +61,38 @@ class LayerNorm:
 
 
 class Embeddings:
-    """The normalised sum of token, position and segment embeddings (paper, figure 2)."""
+    """The normalised sum of token, position and segment embeddings (paper, figure 2); DistilBERT has no segments."""
 
     def __init__(
-        self, parameters: Parameters, name: str, config: BertConfig, position_init: Initializer | None = None
+        self,
+        parameters: Parameters,
+        name: str,
+        config: BertConfig,
+        position_init: Initializer | None = None,
+        *,
+        segments: bool = True,
     ) -> None:
-        """position_init: the initializer of the position embeddings, or None to use that of the other tables."""
+        """Register the tables and the layer norm.
+
+        position_init: the initializer of the position embeddings, or None to use that of the other tables; segments:
+        False to omit the segment embeddings: segment ids are then looked up in a table of zeros, not a parameter.
+        """
         self.ops, width = parameters.backend, config.hidden_size
         init = truncated_normal(config.initializer_range)
         positions = config.max_position_embeddings, width
         self.token = parameters.add(f"{name}.word_embeddings.weight", (config.vocab_size, width), init)
         self.position = parameters.add(f"{name}.position_embeddings.weight", positions, position_init or init)
-        self.segment = parameters.add(f"{name}.token_type_embeddings.weight", (config.type_vocab_size, width), init)
+        kinds = config.type_vocab_size, width
+        self.segment = parameters.add(f"{name}.token_type_embeddings.weight", kinds, init) if segments else None
+        self.no_segments = None if segments else self.ops.xp.zeros(kinds, dtype=parameters.dtype)
         self.norm = LayerNorm(parameters, f"{name}.LayerNorm", width, config.layer_norm_eps)
 
     def forward(
         self, token_ids: Array, position_ids: Array, segment_ids: Array, dropout: Dropout | None = None
     ) -> tuple[Array, Cache]:
         """Three arrays of ids [N], and a Dropout or None -> y [N, H] and the cache."""
-        tables = self.token.value, self.position.value, self.segment.value
+        segment = self.no_segments if self.segment is None else self.segment.value
+        tables = self.token.value, self.position.value, segment
         summed, embedding_cache = self.ops.embedding_forward(token_ids, position_ids, segment_ids, *tables)
         y, norm_cache = self.norm.forward(summed)
         dropout_cache = None
@@ -93,5 +106,6 @@ class Embeddings:
         if dropout_cache is not None:
             d_y = self.ops.dropout_backward(d_y, dropout_cache)
         d_summed = self.norm.backward(d_y, norm_cache)  # [N, H]
-        tables = self.token.gradient, self.position.gradient, self.segment.gradient
+        segment = None if self.segment is None else self.segment.gradient  # None: the gradient is dropped
+        tables = self.token.gradient, self.position.gradient, segment
         self.ops.embedding_backward(d_summed, embedding_cache, accumulate_into=tables)

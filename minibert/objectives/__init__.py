@@ -5,6 +5,7 @@ backpropagates their gradients through the model.  The training loop uses models
 interface.
 """
 
+from minibert.objectives.distillation import Distillation, DistillationBatch, DistillationLosses, TaskDistillation
 from minibert.objectives.language_model import BothDirections, BothDirectionsLoss, NextToken, NextTokenLoss
 from minibert.objectives.objective import Objective, losses_of
 from minibert.objectives.pretraining import Losses, MaskedLmAndNextSentence
@@ -13,11 +14,15 @@ from minibert.objectives.tasks import TaskLoss, TaskObjective
 __all__ = [
     "BothDirections",
     "BothDirectionsLoss",
+    "Distillation",
+    "DistillationBatch",
+    "DistillationLosses",
     "Losses",
     "MaskedLmAndNextSentence",
     "NextToken",
     "NextTokenLoss",
     "Objective",
+    "TaskDistillation",
     "TaskLoss",
     "TaskObjective",
     "losses_of",

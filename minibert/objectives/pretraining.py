@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 from minibert.base.arrays import Cache, DropoutKey, Scalar
 from minibert.data.masked_batch import MaskedBatch
 from minibert.models.bert import check_ids
+from minibert.models.distilbert import DistilBertForMaskedLM, DistilBertInputs
 from minibert.models.pretraining import BertForPreTraining, PretrainingInputs
 
 
 class PretrainingTargets(NamedTuple):
     """The inputs and targets of a batch on the device, as int32 arrays of the backend."""
 
-    inputs: PretrainingInputs
+    inputs: PretrainingInputs | DistilBertInputs
     masked_labels: Any
     """[M], the original ids of the masked tokens"""
     nsp_labels: Any
@@ -42,10 +43,14 @@ class Losses(NamedTuple):
 
 
 class MaskedLmAndNextSentence:
-    """The objective of BertForPreTraining: the sum of the MLM and NSP losses (BERT paper, appendix A.2)."""
+    """The objective of BertForPreTraining: the sum of the MLM and NSP losses (BERT paper, appendix A.2).
 
-    def __init__(self, model: BertForPreTraining):
-        self.model, self.ops = model, model.backend
+    A DistilBertForMaskedLM is also trained and evaluated with it, on batches without pairs: MLM alone.
+    """
+
+    def __init__(self, model: BertForPreTraining | DistilBertForMaskedLM):
+        self.model: Any = model  # mypy would check the inputs of each with the other
+        self.ops = model.backend
 
     def prepare(self, batch: MaskedBatch) -> PretrainingTargets:
         """Copy inputs and targets to the device.  Raises ValueError if an id or a label is out of range."""

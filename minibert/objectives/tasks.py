@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from minibert.base.arrays import Cache, DropoutKey, Scalar
+from minibert.base.arrays import Array, Cache, DropoutKey, Scalar
 from minibert.data.task_batch import TaskBatch
 from minibert.models.features import FeatureModel
 from minibert.models.tasks import TaskModel
@@ -52,8 +52,7 @@ class TaskObjective:
         """Compute the loss of a prepared batch; returns the TaskLoss and the cache for the backward pass."""
         logits, cache = self.model.forward(prepared.inputs, dropout_key, keep_cache)
         scores, scores_cache = self.model.scores_for_loss(logits, prepared.inputs)
-        loss_forward = self.ops.mse_forward if self.squared else self.ops.cross_entropy_forward
-        loss, loss_cache = loss_forward(scores, prepared.labels, prepared.count)
+        loss, loss_cache = self.loss_forward(scores, prepared)
         return TaskLoss(loss, logits), (loss_cache, scores_cache, cache)
 
     def losses_backward(self, cache: Cache, scale: Scalar = 1.0) -> None:
@@ -62,9 +61,18 @@ class TaskObjective:
         scale: a float, or a 0-d array of the backend.
         """
         loss_cache, scores_cache, cache = cache
-        loss_backward = self.ops.mse_backward if self.squared else self.ops.cross_entropy_backward
-        d_scores = loss_backward(scale, loss_cache)
+        d_scores = self.loss_backward(scale, loss_cache)
         self.model.backward(self.model.scores_for_loss_backward(d_scores, scores_cache), cache)
+
+    def loss_forward(self, scores: Array, prepared: TaskTargets) -> tuple[Scalar, Cache]:
+        """The loss (0-d) of the model's `scores_for_loss`, and the cache."""
+        loss_forward = self.ops.mse_forward if self.squared else self.ops.cross_entropy_forward
+        return loss_forward(scores, prepared.labels, prepared.count)
+
+    def loss_backward(self, d_loss: Scalar, cache: Cache) -> Array:
+        """d_loss (0-d) -> the gradient of the scores."""
+        loss_backward = self.ops.mse_backward if self.squared else self.ops.cross_entropy_backward
+        return loss_backward(d_loss, cache)
 
     def figures(self, parts: list[TaskBatch], losses: list[TaskLoss]) -> dict[str, float | None]:
         """Read the loss of the global batch from the device."""

@@ -82,9 +82,10 @@ class PretrainConfig:
     preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
     """Set the defaults of all options below: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one
     GPU with 8, 16 or 24 GB of memory."""
-    model: Literal["bert", "gpt", "elmo"] = "bert"
-    """What to train: bert (masked tokens and next sentences), gpt (each next token, from left to right) or elmo (two
-    LSTMs, of which one predicts each next token and one each previous token)."""
+    model: Literal["bert", "gpt", "elmo", "distilbert"] = "bert"
+    """What to train: bert (masked tokens and next sentences), gpt (each next token, from left to right), elmo (two
+    LSTMs, of which one predicts each next token and one each previous token) or distilbert (a student with half of the
+    layers of --teacher; see minibert distill)."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
@@ -146,6 +147,18 @@ class PretrainConfig:
     """Shares of the chosen tokens that become [MASK], stay unchanged, and become a random piece; evaluations always use
     0.8 0.1 0.1."""
 
+    teacher: Annotated[str | None, Argument(metavar="DIR", default="(default: none)")] = None
+    """With --model distilbert, the folder of the model to distil; its size, vocabulary and --max-positions are used."""
+    temperature: float = 2.0
+    """With a teacher, the temperature of the soft targets."""
+    loss_weights: tuple[float, ...] = (5.0, 2.0, 1.0)
+    """With a teacher, the weights of the losses on soft targets, on masked tokens and on the cosine of hidden states; a
+    loss of weight 0 is left out."""
+    soft_targets: Literal["all", "masked"] = "all"
+    """With a teacher, the tokens that have soft targets: all, as in the paper, or only the masked ones."""
+    student_init: Literal["teacher", "random"] = "teacher"
+    """With a teacher, start from every other layer of the teacher, or at random."""
+
     held_out: float = 0.05
     """Share of documents to hold out for evaluation, in whole groups (for the addresses, years)."""
     eval_every: int = 1000
@@ -193,6 +206,13 @@ class PretrainConfig:
             raise ValueError(f"--{str(error).replace('_', '-', 1)}") from None
         if self.weight_decay < 0 or (self.init_std is not None and not self.init_std > 0):
             raise ValueError("--weight-decay must be at least 0, and --init-std must be above 0")
+        if (self.model == "distilbert") != (self.teacher is not None):
+            raise ValueError("--model distilbert and --teacher DIR require each other")
+        if not self.temperature > 0:
+            raise ValueError(f"--temperature is {self.temperature}; expected more than 0")
+        if len(self.loss_weights) != 3 or not all(w >= 0 for w in self.loss_weights) or not any(self.loss_weights):
+            given = " ".join(f"{weight:g}" for weight in self.loss_weights)
+            raise ValueError(f"--loss-weights are {given}; expected three numbers of at least 0, not all of them 0")
         if self.preset != "laptop" and self.backend != "gpu":
             raise ValueError(f"--preset {self.preset} requires a GPU; omit --backend {self.backend} or the preset")
         if self.precision != "float32" and self.backend != "gpu":
@@ -224,7 +244,7 @@ class PretrainConfig:
             raise FileNotFoundError(f"{folder} contains no pre-training run to resume ({path} is missing)")
         try:
             values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
-            for name in {"corpus", "lengths", "masked_as"} & set(values):
+            for name in {"corpus", "lengths", "masked_as", "loss_weights"} & set(values):
                 values[name] = tuple(values[name])
             return cls(**values)
         except FormatError:

@@ -53,7 +53,8 @@ def pretraining_card(
     system = SYSTEMS[config.model]
     data = ADDRESSES if is_default_corpus(config) else {"name": "your own text", "type": "text"}
     scores = scores_of(system, evaluation)
-    title = f"{name}: a {config.size} {system.name}, pre-trained with minibert"
+    described = f"a {system.name}" if config.teacher else f"a {config.size} {system.name}"
+    title = f"{name}: {described}, pre-trained with minibert"
     task = {"type": system.pipeline, "name": system.targets[0].name}
     metadata = metadata_of(name, system.pipeline, data, task, scores)
     use = HOW_TO_USE.format(command=system.how_to_try.format("FOLDER"), name=type(model).__name__)
@@ -139,7 +140,5 @@ def describe_scores(
     if not scores or evaluation is None:
         return score_table(())
     unit = system.targets[0].unit
-    counted = [
-        Score("accuracy", value, f"{unit} predicted by counting: {name}") for name, value in baselines.items()
-    ]
+    counted = [Score("accuracy", value, f"{unit} predicted by counting: {name}") for name, value in baselines.items()]
     return f"On held-out text after step {evaluation['step']:,}.\n\n{score_table([*scores, *counted])}"

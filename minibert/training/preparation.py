@@ -4,11 +4,12 @@ Each stage writes either a complete file or folder into the run's folder, or not
 """
 
 import dataclasses
+import logging
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from minibert.data.examples import Windows
 from minibert.data.pairs import Pairs
 from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
+from minibert.models import BertConfig, BertForPreTraining, initialise_from_teacher, student_config
 from minibert.models.bert import Model
+from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.ops.backend import Backend
 from minibert.ops.devices import why_not_in
@@ -31,6 +34,7 @@ from minibert.training.systems import SYSTEMS
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+log = logging.getLogger("minibert")
 CORPUS = "corpus"  # the folder of token shards within a run
 STDIN = "stdin.txt"  # a copy of standard input, which can be read only once but is needed twice
 
@@ -42,6 +46,7 @@ def check_before_anything_is_written(config: PretrainConfig) -> None:
     if config.vocab is not None:
         Tokenizer.load(config.vocab)
     backend_of(config)
+    check_teacher(config)
 
 
 def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
@@ -93,8 +98,25 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
     return Shards(folder, tokenizer)
 
 
-def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> Model:
-    """The newly initialised model of the run."""
+def prepare_model(config: PretrainConfig, tokenizer: Tokenizer, teacher: BertForPreTraining | None = None) -> Model:
+    """The newly initialised model of the run; teacher: the model that it will learn from and starts from, if any."""
+    model_class = SYSTEMS[config.model].model
+    dropout = dict(hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout)
+    shape = new_shape(config, tokenizer) if teacher is None else student_config(teacher.config, **dropout)
+    model = model_class(
+        shape,
+        backend_of(config) if teacher is None else teacher.backend,
+        dtype=dtype_of(config),
+        seed=config.seed,
+        position_init=config.position_init,
+    )
+    if teacher is not None and config.student_init == "teacher":
+        initialise_from_teacher(model, teacher)
+    return model
+
+
+def new_shape(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
+    """The configuration of a model of --size."""
     model_class = SYSTEMS[config.model].model
     values = dict(
         max_position_embeddings=config.max_positions,
@@ -107,14 +129,41 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer) -> Model:
     chosen = {name: value for name, value in values.items() if name in known}
     shape = model_class.config_class.preset(config.size, len(tokenizer), **chosen)
     std = config.init_std or 0.02 * (768 / shape.hidden_size) ** 0.5
-    shape = dataclasses.replace(shape, initializer_range=round(std, 4))
-    return model_class(
-        shape,
-        backend_of(config),
-        dtype="float32" if config.precision == "tf32" else config.precision,
-        seed=config.seed,
-        position_init=config.position_init,
-    )
+    return dataclasses.replace(shape, initializer_range=round(std, 4))
+
+
+def load_teacher(config: PretrainConfig) -> BertForPreTraining | None:
+    """The teacher's model, or None without a teacher.
+
+    Raises ValueError for a model that is not a BERT, or that was saved without its masked-LM head.
+    """
+    if config.teacher is None:
+        return None
+    folder = find_model(config.teacher)
+    teacher = BertForPreTraining.from_pretrained(folder, backend_of(config), dtype=dtype_of(config), report=log.info)
+    if any(name.startswith("cls.predictions") for name in teacher.initialised_afresh):
+        raise ValueError(f"--teacher {config.teacher} cannot teach: the model was saved without its masked-LM head")
+    return teacher
+
+
+def check_teacher(config: PretrainConfig) -> None:
+    """Raise ValueError if the teacher does not fit the options: its vocabulary, depth, and number of positions."""
+    if config.teacher is None:
+        return
+    folder = find_model(config.teacher)
+    shape, vocabulary = BertConfig.load(folder), Tokenizer.load(folder).vocabulary
+    student_config(shape)
+    if shape.max_position_embeddings != config.max_positions:
+        raise ValueError(
+            f"--max-positions is {config.max_positions}, but the teacher has {shape.max_position_embeddings}"
+        )
+    if config.vocab is None or Tokenizer.load(config.vocab).vocabulary != vocabulary:
+        raise ValueError(f"a student needs its teacher's vocabulary; give --vocab {config.teacher}")
+    load_teacher(config)
+
+
+def dtype_of(config: PretrainConfig) -> str:
+    return "float32" if config.precision == "tf32" else config.precision
 
 
 def backend_of(config: PretrainConfig) -> Backend:

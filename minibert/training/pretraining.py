@@ -14,6 +14,7 @@ from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
 from minibert.models import BertConfig
 from minibert.models.bert import Model
 from minibert.models.model_card import write_card
+from minibert.objectives import Objective
 from minibert.ops.threads import use_threads
 from minibert.training.advice import when_out_of_memory, when_pretraining_diverged
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -29,6 +30,7 @@ from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 from minibert.training.preparation import (
     check_before_anything_is_written,
     check_lengths,
+    load_teacher,
     prepare_model,
     prepare_shards,
     prepare_tokenizer,
@@ -68,9 +70,10 @@ class Pretraining:
         say("run", f"{run} ({'resumed' if config.resume else 'new'})")
         phases = check_lengths(config)
         tokenizer = prepare_tokenizer(config, run)
-        self.model = prepare_model(config, tokenizer)
         self.system = SYSTEMS[config.model]
-        self.objective = self.system.objective(self.model)
+        self.teacher = load_teacher(config)
+        self.model = prepare_model(config, tokenizer, self.teacher)
+        self.objective = self.system.objective(self.model, self.teacher, config)
         say("vocabulary", f"{len(tokenizer):,} pieces, {'uncased' if tokenizer.lowercase else 'cased'}")
         learnt_from, held_out = prepare_shards(config, run, tokenizer).split(config.held_out)
         say_documents(learnt_from, held_out)
@@ -82,13 +85,24 @@ class Pretraining:
             config.random_positions,
         )
         self.data = PretrainingData(learnt_from, tokenizer, phases, config.steps, config.seed, options)
-        say_model(config, self.model, phases)
+        say_model(self.name, config, self.model, phases)
         settings = AdamWSettings(
             config.beta1, config.beta2, config.adam_eps, config.weight_decay, config.bias_correction, config.clip
         )
         self.optimizer = AdamW(self.model.parameters, settings)
         self.held_out = HeldOut(config, held_out, tokenizer, phases[-1].length)
         self.held_out.count_baselines(learnt_from)
+
+    @property
+    def name(self) -> str:
+        """The name and size of the model; a student has no size of its own."""
+        return self.system.name if self.config.teacher else f"{self.system.name} {self.config.size}"
+
+    @property
+    def objective_of_evaluations(self) -> Objective:
+        """The objective whose figures evaluations report."""
+        make = self.system.evaluation
+        return self.objective if make is None else make(self.model, self.teacher, self.config)
 
     def train(self, stop: StopRequest) -> int:
         """Take the remaining steps, and return the exit code.
@@ -173,9 +187,10 @@ class PretrainingWatch(Observer):
     def evaluate(self, step: int) -> bool:
         """Evaluate on held-out documents and draw the curves; at the end, compare with the baselines."""
         config, held_out, last = self.config, self.pretraining.held_out, step == self.config.steps
-        result = held_out.measure(self.pretraining.objective, step, last)
+        result = held_out.measure(self.pretraining.objective_of_evaluations, step, last)
         self.metrics.write("evaluation", step, **result)
-        title = f"minibert pretrain: {self.pretraining.system.name} {config.size}, {config.steps:,} steps of {config.batch_tokens:,} tokens"
+        name, steps = self.pretraining.name, f"{config.steps:,} steps of {config.batch_tokens:,} tokens"
+        title = f"minibert pretrain: {name}, {steps}"
         plot_metrics(self.run, title, self.pretraining.system.targets, held_out.baselines)
         if last:
             held_out.compare(result)
@@ -207,12 +222,12 @@ def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
     say("held out", f"{held_out.tokens:,} tokens in {len(held_out):,} documents: {names}")
 
 
-def say_model(config: PretrainConfig, model: Model, phases: Sequence[LengthPhase]) -> None:
-    """Print the shape of the model, and on a GPU also the memory of the most demanding step."""
+def say_model(name: str, config: PretrainConfig, model: Model, phases: Sequence[LengthPhase]) -> None:
+    """Print the name and shape of the model, and on a GPU also the memory of the most demanding step."""
     shape = model.config
     say(
         "model",
-        f"{SYSTEMS[config.model].name} {config.size}: {shape.summary}, {model.parameters.count:,} parameters, "
+        f"{name}: {shape.summary}, {model.parameters.count:,} parameters, "
         f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
     )
     if config.backend == "gpu" and isinstance(shape, BertConfig):

@@ -16,9 +16,17 @@ from minibert.data.masked_batch import MaskedBatch
 from minibert.data.next_token import NextTokenBatch
 from minibert.inference import fill_mask
 from minibert.inference.next_token import most_probable_next
-from minibert.models import BertForPreTraining, Elmo, GptForCausalLM
-from minibert.objectives import BothDirections, MaskedLmAndNextSentence, NextToken
+from minibert.models import BertForPreTraining, DistilBertForMaskedLM, Elmo, GptForCausalLM
+from minibert.objectives import (
+    BothDirections,
+    Distillation,
+    DistillationBatch,
+    MaskedLmAndNextSentence,
+    NextToken,
+    Objective,
+)
 from minibert.text import Tokenizer
+from minibert.training.config import PretrainConfig
 
 BLANK = "[MASK]"
 Guesses = list[tuple[str, float]]
@@ -49,7 +57,8 @@ class System:
     name           its name
     title          its name and source, for the model card
     model          the class of the model
-    objective      the class of its objective
+    objective      a function that makes its objective, given the model, its teacher (or None) and the options
+    evaluation     the same for evaluations, if they use another objective; otherwise None
     targets        what it predicts; the first one is what its baselines predict, too
     batch_of       the objective's batch from the sequences and masks of a step
     pairs          True if long sequences are sentence pairs, False if all sequences are windows of running text
@@ -64,7 +73,7 @@ class System:
     name: str
     title: str
     model: Any
-    objective: Any
+    objective: Callable[[Any, Any, PretrainConfig], Objective]
     targets: tuple[Target, ...]
     batch_of: Callable[[MaskedBatch], Any]
     pairs: bool
@@ -74,6 +83,7 @@ class System:
     pipeline: str
     recipe: str
     how_to_try: str
+    evaluation: Callable[[Any, Any, PretrainConfig], Objective] | None = None
 
 
 def fill_blank(model: BertForPreTraining, tokenizer: Tokenizer, text: str) -> Guesses:
@@ -97,12 +107,29 @@ def all_masked(batch: NextTokenBatch) -> MaskedBatch:
     return MaskedBatch(batch.tokens, batch.predicted, batch.labels, None, batch.count, 0)
 
 
+def distillation(model: DistilBertForMaskedLM, teacher: BertForPreTraining, config: PretrainConfig) -> Distillation:
+    return Distillation(
+        model,
+        teacher,
+        temperature=config.temperature,
+        weights=config.loss_weights,
+        soft_targets_on=config.soft_targets,
+    )
+
+
+def masked_tokens_alone(
+    model: DistilBertForMaskedLM, teacher: BertForPreTraining, _config: PretrainConfig
+) -> Distillation:
+    """A student's objective in evaluations, the same whatever the weights of the losses in training."""
+    return Distillation(model, teacher, weights=(0, 1, 0))
+
+
 SYSTEMS = {
     "bert": System(
         name="BERT",
         title="BERT (Devlin et al. 2018)",
         model=BertForPreTraining,
-        objective=MaskedLmAndNextSentence,
+        objective=lambda model, _teacher, _config: MaskedLmAndNextSentence(model),
         targets=(
             Target("mlm", "masked tokens", "masked tokens", lambda batch: batch.mlm_count),
             Target("nsp", "next sentence", "pairs", lambda batch: batch.nsp_count, tokens=False),
@@ -120,7 +147,7 @@ SYSTEMS = {
         name="GPT",
         title="GPT (Radford et al. 2018), with BERT's layers and vocabulary",
         model=GptForCausalLM,
-        objective=NextToken,
+        objective=lambda model, _teacher, _config: NextToken(model),
         targets=(Target("lm", "next token", "tokens", lambda batch: batch.count),),
         batch_of=NextTokenBatch.of_windows,
         pairs=False,
@@ -135,7 +162,7 @@ SYSTEMS = {
         name="ELMo",
         title="ELMo (Peters et al. 2018) on word pieces",
         model=Elmo,
-        objective=BothDirections,
+        objective=lambda model, _teacher, _config: BothDirections(model),
         targets=(
             Target("forward", "next token", "tokens", lambda batch: batch.count),
             Target("backward", "previous token", "tokens", lambda batch: batch.count),
@@ -148,5 +175,22 @@ SYSTEMS = {
         pipeline="feature-extraction",
         recipe="Each token of a window of text, from the preceding ones and, separately, from the following ones.",
         how_to_try="minibert finetune {} --task sotu-punctuation",
+    ),
+    "distilbert": System(
+        name="DistilBERT",
+        title="DistilBERT (Sanh et al. 2019)",
+        model=DistilBertForMaskedLM,
+        objective=distillation,
+        evaluation=masked_tokens_alone,
+        targets=(Target("mlm", "masked tokens", "masked tokens", lambda batch: batch.mlm_count),),
+        batch_of=DistillationBatch.of,
+        pairs=False,
+        masked=True,
+        baselines=baselines,
+        guesses=fill_blank,
+        pipeline="fill-mask",
+        recipe="Distilled: soft targets at temperature {temperature:g}, masked tokens ({mask_rate:.0%} in evaluations) "
+        "and the cosine of the last hidden states, weighted {loss_weights}.",
+        how_to_try='minibert fill {} "the [MASK] of the union"',
     ),
 }

@@ -14,8 +14,15 @@ from minibert.ops.reference import attention as reference_attention
 from minibert.ops.table import PAIRS
 
 LAYERS = ("embeddings", "self_attention", "feed_forward", "pooler", "mlm_head", "nsp_head")
-WHOLE_MODELS = ("encoder", "pretraining", "language_model")
-TASKS = ("sequence_classification", "token_classification", "question_answering", "multiple_choice", "features")
+WHOLE_MODELS = ("encoder", "pretraining", "language_model", "distillation")
+TASKS = (
+    "sequence_classification",
+    "token_classification",
+    "question_answering",
+    "multiple_choice",
+    "task_distillation",
+    "features",
+)
 
 
 # on the emulator a whole model takes a minute and more: the richest of its cases there, all of them elsewhere
@@ -26,6 +33,8 @@ RICHEST = {
     "token_classification": "5 of 10 tokens, dropout",
     "question_answering": "spans, dropout",
     "multiple_choice": "3 candidates, dropout",
+    "distillation": "all tokens, dropout",
+    "task_distillation": "2 classes, dropout",
 }
 
 

@@ -14,13 +14,23 @@ from minibert.models import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    DistilBertForMaskedLM,
     Elmo,
     ElmoConfig,
     GptForCausalLM,
+    student_config,
 )
 from minibert.models.features import WEIGHTED, FeatureModel
 from minibert.nn.config import BILSTM
-from minibert.objectives import BothDirections, MaskedLmAndNextSentence, NextToken, TaskObjective
+from minibert.objectives import (
+    BothDirections,
+    Distillation,
+    DistillationBatch,
+    MaskedLmAndNextSentence,
+    NextToken,
+    TaskDistillation,
+    TaskObjective,
+)
 from minibert.ops import load_backend
 from minibert.tasks.features import Feature, label_count, task_batch
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -89,6 +99,21 @@ def pretraining(backend, dtype):
     return objective, lambda step, count: random_batch(small_config(), seed=step % 2).split(count)
 
 
+def distilled(backend, dtype):
+    teacher = BertForPreTraining(config(), backend, dtype=dtype, seed=2)
+    student = DistilBertForMaskedLM(student_config(teacher.config), backend, dtype=dtype, seed=1)
+
+    def parts(step, count):
+        return DistillationBatch.of(random_batch(small_config(), pairs=False, seed=step % 2)).split(count)
+
+    return Distillation(student, teacher), parts
+
+
+def task_distilled(backend, dtype):
+    models = (BertForSequenceClassification(config(labels=LABELS), backend, dtype=dtype, seed=seed) for seed in (1, 2))
+    return TaskDistillation(*models), lambda step, count: task_parts(step, count, classified)
+
+
 def left_to_right(backend, dtype):
     objective = NextToken(GptForCausalLM(config(is_decoder=True), backend, dtype=dtype, seed=1))
 
@@ -125,6 +150,8 @@ OBJECTIVES = {
     "choices": task(BertForMultipleChoice, classified, (), choices=3),
     "next tokens": left_to_right,
     "next and previous tokens": both_directions,
+    "masked tokens with a teacher": distilled,
+    "sentences with a teacher": task_distilled,
     "features": frozen,
 }
 ON_A_GPU = [name for name in OBJECTIVES if name not in ("features", "next and previous tokens")]  # no lstm

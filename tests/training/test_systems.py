@@ -1,27 +1,34 @@
 """Every system of the table is trained, stopped, resumed and loaded as BERT is (test_pretrain.py)."""
 
+import dataclasses
 import math
 import os
+import re
 import signal
 from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
+from minibert import cli
+from minibert.checks.short_training import small_config
+from minibert.commands.distill import DistillConfig
 from minibert.data.batch import Batch
 from minibert.data.documents import DocumentSet
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.next_token import NextTokenBatch
 from minibert.data.shards import Shards
-from minibert.models import PRESETS
+from minibert.models import PRESETS, Bert, BertForPreTraining, Elmo, ElmoConfig, GptForCausalLM
 from minibert.text import Tokenizer
+from minibert.text.tokenizer import SPECIAL_TOKENS
 from minibert.training import PretrainConfig, pretrain
 from minibert.training.held_out_evaluation import HeldOut
 from minibert.training.metrics import read_metrics
+from minibert.training.preparation import load_teacher, prepare_model
 from minibert.training.systems import SYSTEMS, next_token_baselines
 
 from .test_pretrain import assert_same_run, stop_at
-from .tiny import PRESET, tiny_config
+from .tiny import tiny_config
 
 OTHERS = sorted(set(SYSTEMS) - {"bert"})
 
@@ -32,17 +39,35 @@ def test_the_option_names_each_system_once():
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_only_systems_with_pairs_are_given_pairs(name):
-    config = PretrainConfig(model=name)
+    config = PretrainConfig(model=name, teacher="…" if name == "distilbert" else None)
     assert (config.pairs_from == config.nsp_from) == SYSTEMS[name].pairs
 
 
+SMALL = {"tiny": (2, 16, 2)}  # two layers, so that a student may have half of them
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory, corpus):
+    """The folder of a BERT that may teach."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", SMALL["tiny"])
+        run = tmp_path_factory.mktemp("teacher") / "run"
+        assert pretrain(tiny_config(corpus, run, steps=4)) == 0
+    return run
+
+
+def config_of(name, corpus, run, teacher, **changes) -> PretrainConfig:
+    taught = dict(teacher=str(teacher), vocab=str(teacher)) if name == "distilbert" else {}
+    return tiny_config(corpus, run, model=name, **taught, **changes)
+
+
 @pytest.fixture(scope="module", params=OTHERS)
-def whole_run(request, tmp_path_factory, corpus):
+def whole_run(request, tmp_path_factory, corpus, teacher):
     """The name of a system, and the folder of a run that was never interrupted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", PRESET)
+        patch.setitem(PRESETS, "tiny", SMALL["tiny"])
         run = tmp_path_factory.mktemp(request.param) / "run"
-        assert pretrain(tiny_config(corpus, run, model=request.param)) == 0
+        assert pretrain(config_of(request.param, corpus, run, teacher)) == 0
     return request.param, run
 
 
@@ -65,20 +90,22 @@ def test_a_run_leaves_a_record_a_picture_a_card_and_a_model(whole_run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 7])
-def test_a_run_that_is_stopped_and_resumed_is_the_same_run(tmp_path, corpus, whole_run, monkeypatch, step):
+def test_a_run_that_is_stopped_and_resumed_is_the_same_run(tmp_path, corpus, whole_run, teacher, monkeypatch, step):
     name, whole = whole_run
-    monkeypatch.setitem(PRESETS, "tiny", PRESET)
+    monkeypatch.setitem(PRESETS, "tiny", SMALL["tiny"])
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_at(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        assert pretrain(tiny_config(corpus, run, model=name)) == 128 + signal.SIGTERM
-    assert pretrain(tiny_config(corpus, run, model=name, resume=True)) == 0
+        assert pretrain(config_of(name, corpus, run, teacher)) == 128 + signal.SIGTERM
+    assert pretrain(config_of(name, corpus, run, teacher, resume=True)) == 0
     assert_same_run(run, whole)
 
 
 def test_bits_per_byte_are_those_of_the_decoded_text(whole_run):
     """A text of ASCII letters: the loss of all its tokens, in bits, for each letter and space."""
     name, run = whole_run
+    if SYSTEMS[name].masked:
+        pytest.skip("a masked-token model predicts only some of the text")
     config, tokenizer = PretrainConfig.load(run), Tokenizer.load(run)
     documents = Shards(run / "corpus", tokenizer).all()
     held_out, system = HeldOut(config, documents, tokenizer, 32), SYSTEMS[name]
@@ -89,7 +116,8 @@ def test_bits_per_byte_are_those_of_the_decoded_text(whole_run):
         texts += [tokenizer.decode(batch.tokens.token_ids[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
     assert len(texts) == 4 and held_out.bytes_of(batches) == sum(len(text) for text in texts) > 200
     held_out.config = PretrainConfig(model=name, eval_pairs=4, final_pairs=4)
-    figures = held_out.measure(system.objective(system.model.from_pretrained(run)), 1, last=True)
+    model = system.model.from_pretrained(run)
+    figures = held_out.measure(system.objective(model, None, config), 1, last=True)
     nats = figures[f"{system.targets[0].key}_loss"] * batches[0].count
     assert figures["bits_per_byte"] == pytest.approx(nats / math.log(2) / held_out.bytes_of(batches))
 
@@ -127,3 +155,58 @@ def test_the_baselines_of_next_tokens_know_no_token_on_the_right():
     # predicted: 10 11 12 20 21; the most frequent is 11, right once; after [CLS] 11 is guessed, after 10 comes 11,
     # after 11 comes 12 (twice, 20 once), after 20 comes 11
     assert found == {"most frequent": 1 / 5, "left neighbour": 2 / 5}
+
+
+def test_a_student_has_half_of_the_layers_and_starts_from_its_teacher(tmp_path, corpus, teacher, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = DistillConfig(str(teacher), out="run").pretraining()
+    of_teacher = PretrainConfig.load(teacher)
+    for name in ("corpus", "held_out", "mask_rate", "batch_tokens", "dropout", "max_positions"):
+        assert getattr(config, name) == getattr(of_teacher, name), name
+    assert (config.model, config.loss_weights, config.temperature) == ("distilbert", (5.0, 2.0, 1.0), 2.0)
+    tokenizer, model = Tokenizer.load(teacher), load_teacher(config)
+    student = prepare_model(config, tokenizer, model)
+    assert student.config.num_hidden_layers == 1 and student.parameters.count < model.parameters.count
+    word = "bert.embeddings.word_embeddings.weight"
+    assert np.array_equal(student.parameters[word].value, model.parameters[word].value)
+    fresh = prepare_model(dataclasses.replace(config, student_init="random"), tokenizer, model)
+    assert not np.array_equal(fresh.parameters[word].value, model.parameters[word].value)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(teacher=None), "--model distilbert and --teacher DIR require each other"),
+        (dict(model="bert"), "--model distilbert and --teacher DIR require each other"),
+        (dict(loss_weights=(1.0, 2.0)), "--loss-weights are 1 2; expected three"),
+        (dict(loss_weights=(0.0, 0.0, 0.0)), "not all of them 0"),
+        (dict(temperature=0.0), "--temperature is 0.0"),
+        (dict(vocab=None), "a student needs its teacher's vocabulary; give --vocab"),
+        (dict(max_positions=80), "--max-positions is 80, but the teacher has 40"),
+        (dict(teacher="nowhere/at/all"), "nowhere/at/all is not a folder"),
+    ],
+)
+def test_a_distillation_that_cannot_be_is_refused_before_anything_is_written(
+    tmp_path, corpus, teacher, changes, message
+):
+    values = dict(model="distilbert", teacher=str(teacher), vocab=str(teacher)) | changes
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        pretrain(tiny_config(corpus, tmp_path / "run", **values))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        (GptForCausalLM(small_config(is_decoder=True), "reference"), "reads in both directions"),
+        (Elmo(ElmoConfig(103, 8), "reference"), "type 'elmo'; expected 'bert' or 'distilbert'"),
+        (BertForPreTraining(small_config(num_hidden_layers=1), "reference"), "expected at least 2"),
+        (Bert(small_config(num_hidden_layers=2), "reference"), "without its masked-LM head"),
+    ],
+)
+def test_only_a_bert_teaches(tmp_path, corpus, model, message, capsys):
+    model.save_pretrained(tmp_path / "model")
+    Tokenizer([*SPECIAL_TOKENS, *(f"w{number}" for number in range(98))]).save(tmp_path / "model")
+    assert cli.main(["distill", str(tmp_path / "model"), str(corpus), "--out", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -170,9 +170,15 @@ def divergence(student_logits, teacher_logits, temperature, losses, log_sums):
     for i in prange(len(losses)):
         number = type(losses[0])
         student, teacher, cooling = student_logits[i], teacher_logits[i], number(1 / temperature)
-        log_sums[0, i] = log_sum_of_exponentials(student * cooling)
-        log_sums[1, i] = log_sum_of_exponentials(teacher * cooling)
+        log_sums[0, i] = log_sum_of_exponentials(multiplied(student, cooling))
+        log_sums[1, i] = log_sum_of_exponentials(multiplied(teacher, cooling))
         losses[i] = divergence_of_row(student, teacher, cooling, log_sums[0, i], log_sums[1, i])
+
+
+@helper
+def multiplied(row, factor):
+    """row * factor, outside the prange loop: within one, Numba compiles array expressions in some processes only."""
+    return row * factor
 
 
 @summing
