@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert.checks.cases import cases
 from minibert.checks.gradients import Case
-from minibert.checks.model_cases import loss_case, small_batch
+from minibert.checks.model_cases import model_case, small_batch
 from minibert.data.task_batch import TaskBatch
 from minibert.models import Bert, BertConfig
 from minibert.models.features import BILSTM, LINEAR, WEIGHTED, FeatureModel
@@ -17,9 +17,7 @@ from minibert.ops.examples import normal
 
 @cases("features")
 def features(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    """The cases of the feature-based models; none for a backend without the lstm op, such as gpu."""
-    if not backend.has("lstm"):
-        return
+    """The cases of the feature-based models, on words and on sentences."""
     config = BertConfig(
         vocab_size=11,
         hidden_size=4,
@@ -40,4 +38,19 @@ def features(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     ):
         model = FeatureModel(encoder, ("a", "b", "c"), tokens=batch is words, layers=layers, head=head)
         model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))
-        yield loss_case("features", label, TaskObjective(model), batch, None)
+        yield case_of(label, TaskObjective(model), batch)
+
+
+def case_of(label: str, objective: TaskObjective, batch: TaskBatch) -> Case:
+    """The case of a small model and its loss; the vectors, which depend on no checked parameter, are computed once."""
+    prepared = objective.prepare(batch)
+
+    def run():
+        loss, cache = objective.losses(prepared)
+        return (loss.total,), cache
+
+    def run_backward(upstream, cache):
+        objective.losses_backward(cache, float(upstream[0]))
+        return {}
+
+    return model_case("features", label, objective.model, run, run_backward)

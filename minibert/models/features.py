@@ -19,7 +19,7 @@ from minibert.base.numbers import softmax
 from minibert.data.task_batch import TaskBatch
 from minibert.models.bert import Bert
 from minibert.models.huggingface import read_tensors, save_tensors
-from minibert.models.inputs import Prepared
+from minibert.models.inputs import Prepared, upload
 from minibert.nn import Linear, Parameters
 from minibert.nn.lstm import BiLstm
 from minibert.nn.parameters import ones, zeros
@@ -59,14 +59,15 @@ class FeatureInputs(NamedTuple):
     vectors: Any
     """[S, R, H]: the outputs of S layers, for each token or for each word's first piece"""
     cu_seqlens: Any
-    """[B + 1]: where each sequence's vectors begin and end"""
+    """[B + 1]: where each sequence's vectors begin and end; for words on the host (NumPy), since an LSTM reads the
+    lengths there"""
 
 
 class FeatureModel:
     """A small model that reads the vectors of a frozen BERT, with the interface of a TaskModel.
 
     It classifies words (from the vector of the first piece) or sentences (from the mean over all tokens).  Its
-    parameters are those of the small model alone.  It runs only on the backends `reference` and `cpu`.
+    parameters are those of the small model alone.
     """
 
     labels_each, predicts_numbers = 1, False  # the same attribute as in a TaskModel
@@ -86,8 +87,6 @@ class FeatureModel:
         labels: the classes; tokens: True for words, False for sentences; layers: the layers to read, as in
         `layer_numbers`; head: LINEAR or BILSTM.  Raises ValueError for an invalid argument.
         """
-        if encoder.backend.name == "gpu":
-            raise ValueError("features of a frozen model require the backend cpu or reference")
         if head not in (LINEAR, BILSTM):
             raise ValueError(f"--head is {head}; expected {LINEAR} or {BILSTM}")
         if head == BILSTM and not tokens:
@@ -116,14 +115,19 @@ class FeatureModel:
         return batch.labels
 
     def prepare(self, batch: TaskBatch, labels: np.ndarray | None = None) -> Prepared:
-        """Compute the vectors [S, R, H] of S layers, from which the small model learns."""
+        """Compute the vectors [S, R, H] of S layers, from which the small model learns; labels: int32 or None."""
         states = self.encoder.hidden_states(batch.tokens)
-        chosen = np.stack([states[number] for number in self.numbers])  # [S, N, H]
-        cu_seqlens = batch.tokens.cu_seqlens
+        chosen = [states[number] for number in self.numbers]  # S arrays [N, H]
+        integers = {} if labels is None else {"labels": labels}
+        integers |= {"rows": batch.rows} if self.tokens else {"cu_seqlens": batch.tokens.cu_seqlens}
+        arrays, release = upload(self.backend, integers)
         if self.tokens:
-            cu_seqlens = np.searchsorted(batch.rows, cu_seqlens).astype(np.int32)  # the vectors of the words
-            chosen = chosen[:, batch.rows]  # [S, R, H]
-        return Prepared(FeatureInputs(chosen, cu_seqlens), {"labels": labels}, lambda: None)
+            cu_seqlens: Any = np.searchsorted(batch.rows, batch.tokens.cu_seqlens).astype(np.int32)
+            chosen = [self.backend.gather_rows_forward(state, arrays["rows"])[0] for state in chosen]  # [R, H] each
+        else:
+            cu_seqlens = arrays["cu_seqlens"]
+        vectors = self.backend.xp.stack(chosen)  # [S, R, H]
+        return Prepared(FeatureInputs(vectors, cu_seqlens), {"labels": arrays.get("labels")}, release)
 
     def forward(
         self, inputs: "FeatureInputs", dropout_key: DropoutKey | None = None, keep_cache: bool = True
@@ -154,25 +158,32 @@ class FeatureModel:
     def scores_for_loss_backward(self, d_scores: Array, cache: Cache) -> Array:
         return d_scores
 
-    def mix_forward(self, vectors: np.ndarray) -> tuple[Array, Cache]:
-        """vectors [S, R, H] -> gamma * the sum weighted by softmax(mix), [R, H]; or the concatenation, [R, S H]."""
-        if self.mix is None:
-            layers, rows, width = vectors.shape
-            return np.ascontiguousarray(vectors.transpose(1, 0, 2)).reshape(rows, layers * width), None
-        shares = softmax(self.mix.value)  # [S]
-        mixed = np.tensordot(shares, vectors, 1)  # [R, H]
-        return mixed * self.gamma.value, (vectors, shares, mixed)
+    def mix_forward(self, vectors: Array) -> tuple[Array, Cache]:
+        """vectors [S, R, H] -> gamma * the sum weighted by softmax(mix), [R, H]; or the concatenation, [R, S H].
 
-    def mix_backward(self, d_x: Any, cache: Cache) -> None:
+        With 16-bit vectors, the sum is computed in float32, and rounded once.
+        """
+        layers, rows, width = vectors.shape
+        if self.mix is None:
+            return self.backend.xp.ascontiguousarray(vectors.transpose(1, 0, 2)).reshape(rows, layers * width), None
+        wide = self.parameters.master_dtype
+        flat = vectors.reshape(layers, rows * width).astype(wide, copy=False)
+        shares = softmax(self.mix.value.astype(wide).reshape(1, layers), self.backend.xp)  # [1, S]
+        mixed = (shares @ flat).reshape(rows, width)
+        gamma = self.gamma.value.astype(wide)  # [1]
+        return (mixed * gamma).astype(vectors.dtype, copy=False), (flat, shares, mixed, gamma)
+
+    def mix_backward(self, d_x: Array, cache: Cache) -> None:
         """Add to the gradients of the mixing weights and of gamma; d_x has the shape of mix_forward's result."""
         if cache is None:
             return
-        vectors, shares, mixed = cache
+        flat, shares, mixed, gamma = cache
+        wide = d_x.astype(mixed.dtype, copy=False)
         # x = gamma * mixed
-        self.gamma.gradient += (d_x * mixed).sum()
-        # mixed = sum of shares * vectors, shares = softmax(weights)
-        d_shares = self.gamma.value * np.tensordot(vectors, d_x, 2)  # [S]
-        self.mix.gradient += shares * (d_shares - shares @ d_shares)
+        self.gamma.gradient += (wide * mixed).sum()
+        # mixed = shares @ vectors, shares = softmax(weights)
+        d_shares = gamma * (wide.reshape(1, wide.size) @ flat.T)  # [1, S]
+        self.mix.gradient += (shares * (d_shares - (shares * d_shares).sum())).reshape(shares.size)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the encoder as a model folder, and add the small model to it as features.json and head.safetensors."""

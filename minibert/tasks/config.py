@@ -127,8 +127,6 @@ class FinetuneConfig:
             raise ValueError(
                 f"--frozen supports only classes of sentences or words, but {self.task} is of the kind {info.kind}"
             )
-        if self.frozen and self.backend == "gpu":
-            raise ValueError("--frozen requires --backend cpu or --backend reference")
         if self.precision != "float32" and self.backend != "gpu":
             raise ValueError(
                 f"--precision {self.precision} requires a GPU (--backend gpu); {self.backend} supports only float32"

@@ -100,7 +100,9 @@ class FineTuning:
         self.backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
         if reason := why_not_in(self.backend, config.precision):
             raise RuntimeError(reason)
-        self.encoder = Bert.from_pretrained(self.source, self.backend, report=log.info) if config.frozen else None
+        dtype = "float32" if config.precision == "tf32" else config.precision
+        self.loading: dict[str, Any] = {"dtype": dtype, "report": log.info}
+        self.encoder = Bert.from_pretrained(self.source, self.backend, **self.loading) if config.frozen else None
         self.recipe = Recipe(
             epochs=config.epochs,
             batch_size=config.batch_size,
@@ -140,10 +142,7 @@ class FineTuning:
                 self.encoder, self.task.labels, tokens=words, layers=config.layers, head=config.head, seed=seed
             )
         changes = {"labels": self.task.labels} if self.task.labels else {}
-        precision = "float32" if self.config.precision == "tf32" else self.config.precision
-        return self.task.model_class.from_pretrained(
-            self.source, self.backend, dtype=precision, report=log.info, seed=seed, **changes
-        )
+        return self.task.model_class.from_pretrained(self.source, self.backend, **self.loading, seed=seed, **changes)
 
     def run(self, folder: Path) -> Result:
         """Train a model with each seed, save the best one in `folder`, and return the results."""

@@ -196,9 +196,9 @@ def test_it_stops_early_and_keeps_the_best(pretrained, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sentence", "tokens"])
-def test_it_runs_on_the_emulated_gpu(pretrained, tmp_path, gpu, kind):
-    changes = dict(epochs=1, backend="gpu", emulate=True, precision="bfloat16")
+@pytest.mark.parametrize(("kind", "frozen"), [("sentence", False), ("tokens", False), ("tokens", True)])
+def test_it_runs_on_the_emulated_gpu(pretrained, tmp_path, gpu, kind, frozen):
+    changes = dict(epochs=1, backend="gpu", emulate=True, precision="bfloat16", frozen=frozen, layers="weighted")
     result = finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "gpu", **changes))
     assert 0 <= next(iter(result.scores.values())) <= 1
 

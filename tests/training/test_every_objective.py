@@ -112,7 +112,6 @@ OBJECTIVES = {
     "next tokens": left_to_right,
     "features": frozen,
 }
-ON_A_GPU = [name for name in OBJECTIVES if name != "features"]  # its backend may lack the lstm
 
 
 class Saves(Observer):
@@ -182,7 +181,7 @@ def test_a_training_that_is_resumed_or_stopped_by_a_signal_is_the_same_training(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bits"), [("float16", 11), ("bfloat16", 8)])
-@pytest.mark.parametrize("name", ON_A_GPU)
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_sixteen_bits_learn_what_thirty_two_do_and_resume(tmp_path, gpu, name, precision, bits):
     """A loss is a mean: off by an eighth of a rounding at first, by one rounding after four steps."""
     exact, _, _ = run(name, tmp_path / "exact", load_backend("cpu"), "float32")
