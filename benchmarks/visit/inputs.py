@@ -82,6 +82,17 @@ def calls(group: str, sizes: Sizes) -> Iterator[Call]:
         yield Call(
             "mean_pool", "mean_pool", dict(x=numbers(lengths.sum(), h)), integers=dict(cu_seqlens=running_sum(lengths))
         )
+    if group == "lstm":
+        k, length = h // 2, sizes.lengths[0]  # as in a BiLSTM on BERT's vectors
+        lengths = np.random.default_rng(8).integers(1, length + 1, max(n // length, 1))
+        values = dict(
+            x=numbers(lengths.sum(), h),
+            weight_input=numbers(4 * k, h, scale=h**-0.5),
+            weight_hidden=numbers(4 * k, k, scale=k**-0.5),
+            bias=numbers(4 * k, scale=0.1),
+        )
+        on_host = tuple(running_sum(lengths).tolist())  # where the op reads it without waiting
+        yield Call(f"lstm, ragged 1 to {length}", "lstm", values, dict(cu_seqlens=on_host))
     if group == "losses":
         for size in sizes.vocabularies:
             labels = np.random.default_rng(5).integers(0, size, m)
@@ -96,7 +107,7 @@ def calls(group: str, sizes: Sizes) -> Iterator[Call]:
         yield Call("kl_divergence", "kl_divergence", dict(student_logits=numbers(m, v, scale=2)), fixed)
 
 
-GROUPS = ("linear", "norms", "elementwise", "attention", "rows", "losses", "optimizer")
+GROUPS = ("linear", "norms", "elementwise", "attention", "rows", "lstm", "losses", "optimizer")
 
 
 class Numbers:

@@ -13,6 +13,7 @@ from minibert.bench.throughput import dtype_of, product_rate, random_batch, step
 from minibert.bench.work import bytes_moved
 from minibert.models import BertConfig
 from minibert.ops import AdamWStep, load_backend
+from minibert.ops.table import BY_NAME
 from visit.check import load
 from visit.inputs import GROUPS, Numbers, OnDevice, attention, calls
 from visit.record import Record, read_rows
@@ -151,6 +152,8 @@ def flops_of(call, way: str) -> float:
         q, k = (np.diff(call.integers[f"cu_seqlens_{which}"]).astype(float) for which in "qk")
         pairs = float(np.dot(q, k)) * (0.5 if call.fixed["causal"] else 1)
         return 4.0 * call.inputs["key"].shape[1] * pairs * (1 if way == "forward" else 2.5)
+    if call.op == "lstm":
+        return BY_NAME["lstm"].products(call.inputs | call.fixed) * (1 if way == "forward" else 2)
     return 0.0
 
 

@@ -326,8 +326,6 @@ def language_model(backend: Backend, random: np.random.Generator) -> Iterator[Ca
 @cases("both_directions")
 def both_directions(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     """The cases of the two language models of an ELMo, on windows of 4, 3 and 5 tokens, and on a part of a batch."""
-    if not backend.has("lstm"):
-        return
     for label, count, rate in (("all of a batch", 6, 0), ("part of a batch, dropout", 9, 0.2)):
         model = Elmo(ElmoConfig(11, 5, hidden_dropout_prob=rate), backend, dtype="float64")
         model.parameters.values[...] += backend.array(0.3 * normal(random, model.parameters.values.size))

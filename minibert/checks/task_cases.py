@@ -65,15 +65,14 @@ def small_task_batch(
 @cases("sequence_classification")
 def sequence_classification(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     three, two = ("no", "maybe", "yes"), ("no", "yes")
-    for label, names, values, rate, changes in (
+    versions: Any = [
         ("3 classes, dropout", three, np.array([2, 0, 2], np.int32), 0.3, {}),
         ("2 classes", two, np.array([1, 0, 1], np.int32), 0, {}),
         ("a number, dropout", ("similarity",), np.array([0.3, -1.2, 2.0], np.float32), 0.3, {}),
         ("left to right, dropout", three, np.array([2, 0, 2], np.int32), 0.3, {"is_decoder": True}),
         ("BiLSTM, dropout", two, np.array([1, 0, 1], np.int32), 0.3, {"head": BILSTM}),
-    ):
-        if "head" in changes and not backend.has("lstm"):
-            continue
+    ]
+    for label, names, values, rate, changes in versions:
         model = small_task_model(BertForSequenceClassification, backend, random, names, rate, **changes)
         yield loss_case(
             "sequence_classification",
@@ -87,13 +86,12 @@ def sequence_classification(backend: Backend, random: np.random.Generator) -> It
 @cases("token_classification")
 def token_classification(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
     rows = [0, 2, 3, 7, 9]
-    for label, rate, changes in (
+    versions: Any = [
         ("5 of 10 tokens", 0, {}),
         ("5 of 10 tokens, dropout", 0.3, {}),
         ("left to right, BiLSTM, dropout", 0.3, {"is_decoder": True, "head": BILSTM}),
-    ):
-        if "head" in changes and not backend.has("lstm"):
-            continue
+    ]
+    for label, rate, changes in versions:
         model = small_task_model(BertForTokenClassification, backend, random, ("O", "B-X", "I-X"), rate, **changes)
         batch = small_task_batch(random, rows, np.array([0, 2, 1, 1, 0], np.int32))
         yield loss_case("token_classification", label, TaskObjective(model), batch, KEY if rate else None)
@@ -106,11 +104,12 @@ def question_answering(backend: Backend, random: np.random.Generator) -> Iterato
     The softmax over a one-token sequence has a zero gradient, and no gradient may leak from one sequence to another.
     """
     assert LENGTHS == (1, 7, 2)
-    for label, rate, changes in (
+    versions: Any = [
         ("spans", 0, {}),
         ("spans, dropout", 0.3, {}),
         ("left to right, spans", 0, {"is_decoder": True}),
-    ):
+    ]
+    for label, rate, changes in versions:
         model = small_task_model(BertForQuestionAnswering, backend, random, dropout=rate, **changes)
         batch = small_task_batch(random, np.arange(TOKENS), np.array([[0, 0], [2, 5], [1, 1]], np.int32))
         yield loss_case("question_answering", label, TaskObjective(model), batch, KEY if rate else None)
@@ -118,11 +117,12 @@ def question_answering(backend: Backend, random: np.random.Generator) -> Iterato
 
 @cases("multiple_choice")
 def multiple_choice(backend: Backend, random: np.random.Generator) -> Iterator[Case]:
-    for label, rate, changes in (
+    versions: Any = [
         ("3 candidates", 0, {}),
         ("3 candidates, dropout", 0.3, {}),
         ("left to right, 3 candidates", 0, {"is_decoder": True}),
-    ):
+    ]
+    for label, rate, changes in versions:
         model = small_task_model(BertForMultipleChoice, backend, random, dropout=rate, **changes)
         batch = small_task_batch(random, FIRST, np.array([1], np.int32), choices=3)
         yield loss_case("multiple_choice", label, TaskObjective(model), batch, KEY if rate else None)

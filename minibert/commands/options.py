@@ -15,7 +15,7 @@ import types
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from minibert.base.arguments import Argument
 
@@ -72,7 +72,7 @@ class Kind(NamedTuple):
 
 def kind_of(annotation: Any) -> Kind:
     """The Kind for a field's annotation, such as int, int | None, Literal["a", "b"] or tuple[int, ...]."""
-    if get_origin(annotation) is types.UnionType:
+    if get_origin(annotation) in (types.UnionType, Union):  # Literal[...] | None is of the second kind
         (annotation,) = (part for part in get_args(annotation) if part is not type(None))
     if get_origin(annotation) is tuple:
         return kind_of(get_args(annotation)[0])._replace(many=True)

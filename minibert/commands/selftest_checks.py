@@ -65,8 +65,7 @@ def checks_of(group: str, backend: Backend, whole: bool) -> Iterator[tuple[str, 
     if kind in ("ops", "models"):
         every = [name for name in CASES if (name in PAIRS) == (kind == "ops")]
         for name in every[int(rest[0]) : int(rest[1])]:
-            if name not in ("lstm", "features") or backend.has("lstm"):
-                yield f"gradients: {name}", partial(gradients, backend, name)
+            yield f"gradients: {name}", partial(gradients, backend, name)
     if kind == "training" and why_not_in(backend, rest[0]) is None:
         steps = STEPS if whole else EMULATED_STEPS
         yield (

@@ -35,7 +35,7 @@ class Model:
 
     def __init__(
         self,
-        config: BertConfig,
+        config: Any,
         backend: Backend | str = DEFAULT,
         *,
         dtype: DTypeLike = "float32",
@@ -44,9 +44,10 @@ class Model:
     ) -> None:
         """Build the model and initialise it from the seed (None: leave all zeros, since weights are loaded next).
 
-        backend: a Backend or its name; dtype: "float32" or "float64", on a GPU also "float16" or "bfloat16" (the
-        parameters then have masters in float32: see minibert.nn.parameters); position_init: "normal", as in the
-        paper, or "sinusoids" (neighbouring positions start out similar: small models learn word order far sooner).
+        config: an instance of `config_class`; backend: a Backend or its name; dtype: "float32" or "float64", on a GPU
+        also "float16" or "bfloat16" (the parameters then have masters in float32: see minibert.nn.parameters);
+        position_init: "normal", as in the paper, or "sinusoids" (neighbouring positions start out similar: small
+        models learn word order far sooner).
         Raises ValueError for any other dtype or position_init.
         """
         if self.left_to_right not in (None, config.is_decoder):

@@ -97,6 +97,8 @@ class ElmoInputs(NamedTuple):
 
     body: BodyInputs
     """the tokens"""
+    cu_seqlens: np.ndarray
+    """[B + 1] on the host, where the LSTMs read the lengths"""
     before: Any
     """int32 [M], the indices of the tokens before the predicted ones"""
     after: Any
@@ -140,7 +142,7 @@ class Elmo(Model):
         rows = np.empty(0, np.int32) if predicted is None else np.asarray(predicted, np.int32)
         arrays = dict(targets or {}) | {"before": rows - 1, "after": rows + 1} | body_arrays(tokens)
         arrays, release = upload(self.backend, arrays)
-        inputs = ElmoInputs(body_inputs(arrays), arrays["before"], arrays["after"])
+        inputs = ElmoInputs(body_inputs(arrays), tokens.cu_seqlens, arrays["before"], arrays["after"])
         return Prepared(inputs, {name: arrays[name] for name in targets or ()}, release)
 
     def forward(
@@ -150,11 +152,11 @@ class Elmo(Model):
 
         dropout_key: None in evaluation, (seed, step) in training; keep_cache: False if no backward pass follows.
         """
-        ops, body = self.backend, inputs.body
-        x, embedding_cache = self.embed(body, dropout_key)  # [N, H]
+        ops = self.backend
+        x, embedding_cache = self.embed(inputs.body, dropout_key)  # [N, H]
         logits, caches = [], []
         for number, rows in enumerate((inputs.before, inputs.after)):
-            states, layer_caches = self.run(number, x, body, dropout_key)
+            states, layer_caches = self.run(number, x, inputs, dropout_key)
             chosen, gather_cache = ops.gather_rows_forward(states[-1], rows)  # [M, H]
             scores, decoder_cache = ops.linear_forward(chosen, self.embedding.value, self.bias.value)  # [M, V]
             logits.append(scores)
@@ -188,14 +190,14 @@ class Elmo(Model):
         self.backend.gather_rows_backward(d_x, gather_cache, accumulate_into=self.embedding.gradient)
 
     def run(
-        self, direction: int, x: Array, body: BodyInputs, dropout_key: DropoutKey | None = None
+        self, direction: int, x: Array, inputs: ElmoInputs, dropout_key: DropoutKey | None = None
     ) -> tuple[list[Array], list[Cache]]:
         """Run one stack, 0 (forward) or 1 (backward), on x [N, H]: the outputs of its layers [N, H], and the caches."""
         states: list[Array] = []
         caches: list[Cache] = []
         for number, layer in enumerate(self.stacks[direction]):
-            y, lstm_cache = layer.forward(x, body.tokens.cu_seqlens)
-            dropout = self.dropouts(dropout_key).at(2 * number + direction, FEED_FORWARD_OUTPUT, body.tokens)
+            y, lstm_cache = layer.forward(x, inputs.cu_seqlens)
+            dropout = self.dropouts(dropout_key).at(2 * number + direction, FEED_FORWARD_OUTPUT, inputs.body.tokens)
             if dropout is not None:
                 y, dropout = self.backend.dropout_forward(y, dropout)
             x = y if number == 0 else x + y
@@ -217,13 +219,13 @@ class Elmo(Model):
 
     def hidden_states(self, batch: Batch) -> list:
         """The embeddings and each layer's outputs, both directions side by side, without dropout: L + 1 [N, 2 H]."""
-        body = self.prepare(batch).inputs.body
-        x, _ = self.embed(body, None)
-        both = [self.run(direction, x, body)[0] for direction in range(2)]
+        inputs = self.prepare(batch).inputs
+        x, _ = self.embed(inputs.body, None)
+        both = [self.run(direction, x, inputs)[0] for direction in range(2)]
         return [self.backend.xp.concatenate(pair, axis=1) for pair in ((x, x), *zip(*both, strict=True))]
 
     def next_logits(self, token_ids: np.ndarray) -> Array:
         """The logits [V] of the token that follows token_ids, int32 [n] on the host, according to the forward stack."""
-        body = self.prepare(Batch.of_sequences([token_ids])).inputs.body
-        states, _ = self.run(0, self.embed(body, None)[0], body)
+        inputs = self.prepare(Batch.of_sequences([token_ids])).inputs
+        states, _ = self.run(0, self.embed(inputs.body, None)[0], inputs)
         return self.backend.linear_forward(states[-1][-1:], self.embedding.value, self.bias.value)[0][0]

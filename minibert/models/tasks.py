@@ -22,12 +22,11 @@ from minibert.base.arrays import Array, Cache, DropoutKey
 from minibert.data.task_batch import TaskBatch
 from minibert.models.bert import BertBody, Model, check_ids
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
+from minibert.models.spans import check_spans, pack, pack_backward, packed_rows
 from minibert.nn import Dropouts, Linear, Parameters
 from minibert.nn.config import BILSTM
 from minibert.nn.lstm import LSTM_LAYERS, BiLstm
 from minibert.ops.dropout import TASK_HEAD
-
-OUTSIDE = -1e4  # the score of positions after a sequence's end; the exponential of this number is 0 in all dtypes
 
 
 class TaskInputs(NamedTuple):
@@ -41,6 +40,8 @@ class TaskInputs(NamedTuple):
     """[R], the indices of the tokens that the output layer reads; None for all"""
     chosen: Any
     """the layout of these rows; None for all tokens"""
+    cu_seqlens: np.ndarray
+    """[B + 1] on the host, where a BiLSTM reads the lengths"""
     packed_rows: Any
     """in span tasks int32 [2 B T], the index of each score in the flat scores, 2 N for padding; otherwise None"""
 
@@ -83,19 +84,21 @@ class TaskModel(Model):
         rows = batch.rows
         if self.pooled and self.config.is_decoder:
             rows = (batch.tokens.cu_seqlens[1:] - 1).astype(np.int32)  # the last token has seen the whole sequence
-        rows = None if len(rows) == len(batch.tokens.token_ids) else rows
+        some = None if len(rows) == len(batch.tokens.token_ids) else rows
         packed_rows = self.packed_rows(batch)
         integers = labels is not None and labels.dtype == np.int32  # floats cannot be uploaded with the integers
         heads = {"packed_rows": packed_rows, "labels": labels if integers else None}
         given = {name: array for name, array in heads.items() if array is not None}
-        arrays, release = upload(self.backend, given | body_arrays(batch.tokens, rows))
+        arrays, release = upload(self.backend, given | body_arrays(batch.tokens, some))
         targets = {}
         if labels is not None:
             numbers = None if integers else self.backend.array(labels, dtype=self.parameters.dtype)
             targets["labels"] = arrays["labels"] if integers else numbers
         body = body_inputs(arrays)
         read = body if self.lstm is None else body._replace(rows=None, chosen=None)  # a BiLSTM reads all tokens
-        inputs = TaskInputs(read, batch.choices, body.rows, body.chosen, arrays.get("packed_rows"))
+        inputs = TaskInputs(
+            read, batch.choices, body.rows, body.chosen, batch.tokens.cu_seqlens, arrays.get("packed_rows")
+        )
         return Prepared(inputs, targets, release)
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
@@ -146,10 +149,10 @@ class TaskModel(Model):
         """From the body's output, hidden [R, H], or [N, H] with a BiLSTM, to what the output layer reads, [R, H]."""
         if self.lstm is None:
             return self.bert.pool(hidden) if self.pooled and not self.config.is_decoder else (hidden, None)
-        cu_seqlens, rows_cache = inputs.body.tokens.cu_seqlens, None
-        hidden, lstm_cache = self.lstm.forward(hidden, cu_seqlens)  # [N, H]
+        rows_cache = None
+        hidden, lstm_cache = self.lstm.forward(hidden, inputs.cu_seqlens)  # [N, H]
         if self.pooled:
-            hidden, rows_cache = self.backend.mean_pool_forward(hidden, cu_seqlens)  # [B, H]
+            hidden, rows_cache = self.backend.mean_pool_forward(hidden, inputs.body.tokens.cu_seqlens)  # [B, H]
         elif inputs.rows is not None:
             hidden, rows_cache = self.backend.gather_rows_forward(hidden, inputs.rows)  # [R, H]
         return hidden, (lstm_cache, rows_cache)
@@ -244,32 +247,13 @@ class BertForQuestionAnswering(TaskModel):
     outputs = labels_each = 2
 
     def check_labels(self, batch: TaskBatch) -> np.ndarray | None:
-        if batch.labels is None:
-            return None
-        lengths = batch.tokens.lengths[:, None]  # [B, 1]
-        if batch.labels.shape != (len(lengths), 2) or np.any((batch.labels < 0) | (batch.labels >= lengths)):
-            raise ValueError(
-                "the labels of spans must have shape [B, 2]: the first and last token of each answer in its sequence"
-            )
-        return np.ascontiguousarray(batch.labels.reshape(-1))  # [2 B]
+        return check_spans(batch)
 
     def packed_rows(self, batch: TaskBatch) -> np.ndarray:
-        """The softmax's 2 B rows of length T, as flat indices [2 B T] into the scores [2 N], with 2 N for padding."""
-        starts, lengths = batch.tokens.cu_seqlens[:-1], batch.tokens.lengths
-        position = np.arange(lengths.max())  # [T]
-        inside = position < lengths[:, None]  # [B, T]
-        first = np.where(inside, 2 * (starts[:, None] + position), 2 * len(batch.tokens.token_ids))  # [B, T]
-        last = np.where(inside, first + 1, first)
-        return np.stack([first, last], axis=1).astype(np.int32).reshape(-1)
+        return packed_rows(batch)
 
     def scores_for_loss(self, logits: Array, inputs: TaskInputs) -> tuple[Array, Cache]:
-        flat = self.backend.xp.empty((logits.size + 1, 1), dtype=logits.dtype)  # [2 N + 1, 1]
-        flat[:-1] = logits.reshape(-1, 1)
-        flat[-1] = OUTSIDE
-        packed, pack_cache = self.backend.gather_rows_forward(flat, inputs.packed_rows)  # [2 B T, 1]
-        rows = 2 * (len(inputs.body.tokens.cu_seqlens) - 1)  # 2 B
-        return packed.reshape(rows, -1), pack_cache  # [2 B, T]
+        return pack(self.backend, logits, inputs.packed_rows, len(inputs.cu_seqlens) - 1)  # [2 B, T]
 
     def scores_for_loss_backward(self, d_scores: Array, cache: Cache) -> Array:
-        d_flat = self.backend.gather_rows_backward(d_scores.reshape(-1, 1), cache)  # [2 N + 1, 1]
-        return d_flat[:-1].reshape(-1, 2)  # [N, 2]
+        return pack_backward(self.backend, d_scores, cache)  # [N, 2]

@@ -1,4 +1,4 @@
-"""LSTM layers, for models that use BERT's output vectors as features (paper, section 5.3)."""
+"""LSTM layers: for ELMo, and for models that use BERT's output vectors as features (paper, section 5.3)."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,8 +19,8 @@ class Lstm:
         self.weight_hidden = parameters.add(f"{name}.weight_hidden", (4 * width, width), uniform(width))
         self.bias = parameters.add(f"{name}.bias", (4 * width,), open_forget_gates, decayed=False)
 
-    def forward(self, x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
-        """x [N, I], cu_seqlens [B + 1] -> h [N, K]."""
+    def forward(self, x: Array, cu_seqlens: Array | np.ndarray) -> tuple[Array, Cache]:
+        """x [N, I], cu_seqlens [B + 1] -> h [N, K]; on a GPU, cu_seqlens on the host saves a wait."""
         weights = self.weight_input.value, self.weight_hidden.value, self.bias.value
         return self.ops.lstm_forward(x, *weights, cu_seqlens, self.reverse)
 
@@ -47,7 +47,7 @@ class BiLstm:
             ]
             self.layers.append(both)
 
-    def forward(self, x: Array, cu_seqlens: Array) -> tuple[Array, Cache]:
+    def forward(self, x: Array, cu_seqlens: Array | np.ndarray) -> tuple[Array, Cache]:
         """x [N, I], cu_seqlens [B + 1] -> [N, 2 K]."""
         caches = []
         for both in self.layers:

@@ -14,7 +14,7 @@ import numpy as np
 from minibert.base.arrays import Array, DTypeLike
 from minibert.ops.blas import find_blas
 from minibert.ops.devices import emulate_gpu, gpu_status
-from minibert.ops.table import FOR_HALF_PRECISION, OPS, OPTIONAL, PAIRS, SINGLE
+from minibert.ops.table import FOR_HALF_PRECISION, OPS, PAIRS, SINGLE
 
 BACKENDS = ("reference", "cpu", "gpu")
 DEFAULT = "cpu"
@@ -42,7 +42,7 @@ class Backend:
     name        "reference", "cpu" or "gpu", or any other name for a backend of your own
     xp          the array library: the module `numpy`, or `cupy` on the GPU
     borrowed    the names of the ops that the backend's module does not define; with NumPy arrays they are taken from
-                the reference backend, otherwise calling them raises NotImplementedError
+                the reference backend; other array libraries require that there are none
 
     To make a backend of your own, pass a module, or any object, that defines some of the ops: Backend("mine", module).
     """
@@ -50,8 +50,8 @@ class Backend:
     def __init__(self, name: str, module: ModuleType):
         """Collect the ops from `module`.
 
-        Raises ValueError if only one op of a pair is defined, and NotImplementedError if a required op is missing and
-        the array library is not NumPy.
+        Raises ValueError if only one op of a pair is defined, and NotImplementedError if an op is missing and the
+        array library is not NumPy.
         """
         self.name = name
         self.xp = getattr(module, "xp", np)
@@ -61,13 +61,10 @@ class Backend:
                 raise ValueError(
                     f"backend {name!r} defines only one of {pair}_forward and {pair}_backward; define both"
                 )
-        on_host = self.xp is np
-        missing = [op for op in self.borrowed if op not in OPTIONAL]
-        if missing and not on_host:
-            raise NotImplementedError(f"backend {name!r} lacks the ops {', '.join(missing)}")
+        if self.borrowed and self.xp is not np:
+            raise NotImplementedError(f"backend {name!r} lacks the ops {', '.join(self.borrowed)}")
         for op in OPS:
-            own = getattr(module, op, None)
-            setattr(self, op, own or (of_reference(op) if on_host else lacking(name, op)))
+            setattr(self, op, getattr(module, op, None) or of_reference(op))
         for op in FOR_HALF_PRECISION:
             setattr(self, op, getattr(module, op, None))
         self._upload = getattr(module, "upload", None)
@@ -75,10 +72,6 @@ class Backend:
     if TYPE_CHECKING:  # the ops are attributes that __init__ sets
 
         def __getattr__(self, op: str) -> Callable[..., Any]: ...
-
-    def has(self, pair: str) -> bool:
-        """Whether a pair of ops can be called, either the backend's own or the reference's."""
-        return self.xp is np or f"{pair}_forward" not in self.borrowed
 
     @property
     def has_half_precision(self) -> bool:
@@ -111,15 +104,6 @@ def lacking_ops(name: str) -> list[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     return [op for op in (*PAIRS, *SINGLE) if op not in names and f"{op}_forward" not in names]
-
-
-def lacking(backend: str, op: str) -> Callable:
-    """A placeholder for an op that a backend does not have; calling it raises NotImplementedError."""
-
-    def refuse(*_, **__):
-        raise NotImplementedError(f"the {backend} backend does not support {op.partition('_')[0]}; use --backend cpu")
-
-    return refuse
 
 
 def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = False) -> Backend:

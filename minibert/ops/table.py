@@ -26,7 +26,6 @@ class Op:
     name            the op's name; the two functions of a pair are name_forward and name_backward
     examples        the arguments for its gradient check; None for an op without a gradient
     pair            False for an op without a gradient
-    on_every_gpu    False if a GPU backend may lack it
     loss            True if the result is a loss, which stays in float32 when activations are 16-bit
     activations     how many of the op's gradients, counted from the first, are gradients of activations rather than
                     of parameters; None for all
@@ -45,7 +44,6 @@ class Op:
     name: str
     examples: Callable[[np.random.Generator], Iterator[Example]] | None = None
     pair: bool = True
-    on_every_gpu: bool = True
     loss: bool = False
     activations: int | None = None
     products: Callable[[Mapping], float] | None = None
@@ -67,6 +65,16 @@ def products_of_attention(arguments: Mapping) -> float:
     """
     queries, keys = np.diff(arguments["cu_seqlens_q"]), np.diff(arguments["cu_seqlens_k"])  # [B] both
     return 4.0 * arguments["key"].shape[1] * float(np.dot(queries.astype(float), keys))
+
+
+def products_of_lstm(arguments: Mapping) -> float:
+    """The FLOPs of an LSTM's products: gates = x @ weight_input.T + h_before @ weight_hidden.T.
+
+    The first token of each sequence has no state before it.
+    """
+    gates, inputs = arguments["weight_input"].shape
+    tokens, sequences = len(arguments["x"]), len(arguments["cu_seqlens"]) - 1
+    return 2.0 * gates * (tokens * inputs + (tokens - sequences) * gates / 4)
 
 
 def arguments_of_adamw() -> tuple:
@@ -104,7 +112,8 @@ TABLE = (
     ),
     Op("gather_rows", examples.gather_rows, rows_moved=(2, 3), warm_up=lambda: (X, IDS)),
     Op("mean_pool", examples.mean_pool, operations=(1, 1)),
-    Op("lstm", examples.lstm, on_every_gpu=False),
+    # backward, each product of the forward pass has two, as in linear; operations are those of a cell
+    Op("lstm", examples.lstm, activations=1, products=products_of_lstm, backward=2.0, operations=(23, 32)),
     Op("cross_entropy", examples.cross_entropy, loss=True, operations=(4, 3), warm_up=lambda: (X, IDS, 8)),
     Op("mse", examples.mse, loss=True),
     Op("kl_divergence", examples.kl_divergence, loss=True),
@@ -117,7 +126,6 @@ BY_NAME = {op.name: op for op in TABLE}
 PAIRS = tuple(op.name for op in TABLE if op.pair)
 SINGLE = tuple(op.name for op in TABLE if not op.pair)
 OPS = tuple(f"{op}_{way}" for op in PAIRS for way in ("forward", "backward")) + SINGLE
-OPTIONAL = tuple(f"{op.name}_{way}" for op in TABLE if not op.on_every_gpu for way in ("forward", "backward"))
 FOR_HALF_PRECISION = ("update_scale",)  # only in backends with 16-bit dtypes
 
 

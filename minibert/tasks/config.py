@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from minibert.base.arguments import Argument
-from minibert.models.features import LAST_FOUR
 from minibert.ops.backend import CANNOT_EMULATE
-from minibert.tasks.registry import SENTENCE, TOKENS, task_info
+from minibert.tasks.registry import task_info
 
 WIDE = 384  # models with a smaller hidden size use a higher learning rate (Turc et al. 2019, section 3: up to 3e-4)
 RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
@@ -74,12 +73,22 @@ class FinetuneConfig:
     """Train this many times, with consecutive seeds; keep the best model and report mean and standard deviation."""
 
     frozen: bool = False
-    """Freeze the pre-trained model and train a small one on its vectors (only to classify words or sentences)."""
-    layers: str = LAST_FOUR
+    """Freeze the pre-trained model and train a small one on its vectors (to classify words or sentences, or to find
+    spans); an ELMo is always frozen."""
+    layers: Annotated[
+        str | None, Argument(default="(default: last-four; weighted for an ELMo and below four layers)")
+    ] = None
     """With --frozen, which layers to use: last-four (concatenated), weighted (a sum of all layers with learnt weights),
     or the number of a layer, such as -1 for the last."""
-    head: Literal["linear", "bilstm"] = "bilstm"
-    """With --frozen, what to train: an output layer, or a two-layer BiLSTM followed by an output layer (words only)."""
+    head: Annotated[Literal["linear", "bilstm"] | None, Argument(default="(default: linear; bilstm if frozen)")] = None
+    """What to add to the pre-trained model: an output layer, or a two-layer BiLSTM followed by an output layer."""
+
+    teacher: Annotated[str | None, Argument(metavar="DIR", default="(default: none)")] = None
+    """Folder of a larger model that was fine-tuned on the same task: train on its predictions, too."""
+    temperature: float = 2.0
+    """With a teacher, the temperature of its predictions."""
+    soft_weight: float = 0.5
+    """With a teacher, the weight of the loss on its predictions; the loss on the labels has the rest, 1 minus this."""
 
     stride: int = 128
     """For texts too long for one sequence: distance between the starts of successive windows, in tokens."""
@@ -123,12 +132,8 @@ class FinetuneConfig:
             raise ValueError("--warmup must be at least 0 and below 1, and --dev-share must be between 0 and 1")
         if self.weight_decay < 0 or self.seed < 0:
             raise ValueError("--weight-decay and --seed must be at least 0")
-        if self.frozen and info.kind not in (SENTENCE, TOKENS):
-            raise ValueError(
-                f"--frozen supports only classes of sentences or words, but {self.task} is of the kind {info.kind}"
-            )
-        if self.frozen and self.backend == "gpu":
-            raise ValueError("--frozen requires --backend cpu or --backend reference")
+        if not self.temperature > 0 or not 0 <= self.soft_weight <= 1:
+            raise ValueError("--temperature must be above 0, and --soft-weight must be between 0 and 1")
         if self.precision != "float32" and self.backend != "gpu":
             raise ValueError(
                 f"--precision {self.precision} requires a GPU (--backend gpu); {self.backend} supports only float32"

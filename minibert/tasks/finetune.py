@@ -1,7 +1,6 @@
 """`minibert finetune`: fine-tune a pre-trained model on a task, and save the resulting model in a folder."""
 
 import json
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +14,11 @@ from minibert.base.files import write_text
 from minibert.base.progress import progress_bar, require, say, write_line
 from minibert.data.held_out import HELD_OUT_SHARE
 from minibert.data.task_batch import TaskBatch
-from minibert.models import Bert, BertConfig, TaskModel
+from minibert.models import TaskModel
 from minibert.models.features import FeatureModel
 from minibert.models.hub import find_model
 from minibert.models.model_card import write_card
-from minibert.objectives import TaskObjective
+from minibert.nn.config import BILSTM
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
@@ -27,6 +26,7 @@ from minibert.tasks.codecs import Codec, Prediction, labels_of
 from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
 from minibert.tasks.features import task_batch
 from minibert.tasks.model_card import fine_tuning_card
+from minibert.tasks.models import model_maker, objective_maker, shape_of, with_defaults
 from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
 from minibert.tasks.readers import STANDARD, read_examples, with_columns
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
@@ -39,7 +39,6 @@ from minibert.training.memory import keep_freed_memory
 from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
 
 SPLIT_SEED = 1810  # seed for choosing held-out examples; the choice is the same for all training seeds
-log = logging.getLogger("minibert")
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,10 @@ class FineTuning:
     """One fine-tuning run: loads the data and the pre-trained model, trains with each seed, and saves the best."""
 
     def __init__(self, config: FinetuneConfig):
-        self.config, self.info = config, task_info(config.task)
+        self.info = task_info(config.task)
         self.source = find_model(config.run, config.revision)
-        self.shape = BertConfig.load(self.source)
+        self.shape = shape_of(self.source)
+        self.config = config = with_defaults(config, self.shape, self.info.kind)
         self.tokenizer = Tokenizer.load(self.source)
         train, self.dev = read_data(config)
         self.learnt_from = len(train)
@@ -100,7 +100,8 @@ class FineTuning:
         self.backend = load_backend(config.backend, emulate=config.emulate, tf32=config.precision == "tf32")
         if reason := why_not_in(self.backend, config.precision):
             raise RuntimeError(reason)
-        self.encoder = Bert.from_pretrained(self.source, self.backend, report=log.info) if config.frozen else None
+        self.model_of = model_maker(config, self.task, self.source, self.backend)
+        self.objective_of = objective_maker(config, self.task, self.tokenizer, self.backend)
         self.recipe = Recipe(
             epochs=config.epochs,
             batch_size=config.batch_size,
@@ -112,7 +113,7 @@ class FineTuning:
             patience=config.patience,
             accumulate=config.accumulate,
         )
-        self.model_of(config.seed)  # load the weights once, to check that they exist
+        self.objective_of(self.model_of(config.seed))  # load the weights once, to check that they exist and fit
         say("task", f"{config.task}: {self.info.title}")
         say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
         if self.task.labels and self.info.kind != REGRESSION:
@@ -121,29 +122,14 @@ class FineTuning:
             "model",
             f"{config.run}: {self.shape.num_hidden_layers} layers, {self.shape.hidden_size} wide, "
             f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}"
-            + (f", frozen; {config.head} head on layers {config.layers}" if config.frozen else ""),
+            + (f", frozen; {config.head} head on layers {config.layers}" if config.frozen else "")
+            + (", with a BiLSTM" if config.head == BILSTM and not config.frozen else ""),
         )
 
     def in_sequences(self, train: Sequence) -> str:
         """A note on the number of sequences, if long examples were split into several; otherwise an empty string."""
         made = len(self.train_features), len(self.dev_features)
         return "" if made == (len(train), len(self.dev)) else f" (split into {made[0]:,} and {made[1]:,} sequences)"
-
-    def model_of(self, seed: int) -> TaskModel | FeatureModel:
-        """The model to train: the pre-trained one with a new output layer, or a small model on the frozen encoder.
-
-        seed: determines the initial values of the new parameters.
-        """
-        if self.encoder is not None:
-            words, config = self.info.kind == TOKENS, self.config
-            return FeatureModel(
-                self.encoder, self.task.labels, tokens=words, layers=config.layers, head=config.head, seed=seed
-            )
-        changes = {"labels": self.task.labels} if self.task.labels else {}
-        precision = "float32" if self.config.precision == "tf32" else self.config.precision
-        return self.task.model_class.from_pretrained(
-            self.source, self.backend, dtype=precision, report=log.info, seed=seed, **changes
-        )
 
     def run(self, folder: Path) -> Result:
         """Train a model with each seed, save the best one in `folder`, and return the results."""
@@ -191,7 +177,7 @@ class FineTuning:
                 bar.update()
 
             return fine_tune(
-                TaskObjective(model),
+                self.objective_of(model),
                 self.train_features,
                 batch_of,
                 evaluate,
@@ -294,7 +280,7 @@ def held_out_share(run: str) -> float:
     return PretrainConfig.load(run).held_out if (Path(run) / OPTIONS).is_file() else HELD_OUT_SHARE
 
 
-def make_task(config: FinetuneConfig, train: list, shape: BertConfig) -> Task:
+def make_task(config: FinetuneConfig, train: list, shape: Any) -> Task:
     """Create the Task, taking its classes from the examples if necessary.
 
     Raises ValueError if the examples are inconsistent.

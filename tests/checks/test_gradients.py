@@ -57,8 +57,6 @@ def daily(request, backend, name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradients(daily, backend, name):
-    if not backend.has("lstm") and name in ("lstm", "features"):
-        pytest.skip(f"the backend {backend.name} has no lstm, and no features")
     failed = [result for result in results(name, backend) if not result.passed]
     assert not failed
 

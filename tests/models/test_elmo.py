@@ -72,8 +72,6 @@ def peer_of(torch, model):
 
 def test_losses_logits_and_all_gradients_equal_autograd(backend):
     torch = pytest.importorskip("torch", reason="parity needs the extra `peers`: PyTorch is not installed")
-    if not backend.has("lstm"):
-        pytest.skip("this backend has no lstm")
     model, batch = model_of(backend, num_hidden_layers=3), windows()
     tensors, peer = peer_of(torch, model)
     theirs = [peer(torch.tensor(ids)) for ids in SEQUENCES]

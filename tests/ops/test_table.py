@@ -37,5 +37,7 @@ def test_the_arguments_of_warm_up_calls_fit(op):
 def test_products_are_counted():
     arguments = {"x": np.empty((5, 3)), "weight": np.empty((7, 3))}
     assert BY_NAME["linear"].products(arguments) == 2 * 5 * 3 * 7
+    lstm = {"x": np.empty((7, 3)), "weight_input": np.empty((8, 3)), "cu_seqlens": np.array([0, 2, 7])}
+    assert BY_NAME["lstm"].products(lstm) == 2 * (7 * 8 * 3 + 5 * 8 * 2)  # two tokens have no state before them
     attention = {"cu_seqlens_q": np.array([0, 2, 3]), "cu_seqlens_k": np.array([0, 4, 9]), "key": np.empty((9, 6))}
     assert BY_NAME["attention"].products(attention) == 4 * 6 * (2 * 4 + 1 * 5)

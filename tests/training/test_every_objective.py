@@ -20,7 +20,7 @@ from minibert.models import (
     GptForCausalLM,
     student_config,
 )
-from minibert.models.features import WEIGHTED, FeatureModel
+from minibert.models.features import WEIGHTED, WORDS, FeatureModel
 from minibert.nn.config import BILSTM
 from minibert.objectives import (
     BothDirections,
@@ -137,7 +137,7 @@ def both_directions(backend, dtype):
 def frozen(backend, dtype):
     """A BiLSTM on a learnt mix of the layers of a BERT that stays as it is."""
     encoder = Bert(config(), backend, dtype=dtype, seed=1)
-    model = FeatureModel(encoder, LABELS, tokens=True, layers=WEIGHTED, head=BILSTM)
+    model = FeatureModel(encoder, LABELS, kind=WORDS, layers=WEIGHTED, head=BILSTM)
     return TaskObjective(model), lambda step, count: task_parts(step, count, tokens_classified)
 
 
@@ -154,7 +154,6 @@ OBJECTIVES = {
     "sentences with a teacher": task_distilled,
     "features": frozen,
 }
-ON_A_GPU = [name for name in OBJECTIVES if name not in ("features", "next and previous tokens")]  # no lstm
 
 
 class Saves(Observer):
@@ -224,7 +223,7 @@ def test_a_training_that_is_resumed_or_stopped_by_a_signal_is_the_same_training(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bits"), [("float16", 11), ("bfloat16", 8)])
-@pytest.mark.parametrize("name", ON_A_GPU)
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_sixteen_bits_learn_what_thirty_two_do_and_resume(tmp_path, gpu, name, precision, bits):
     """A loss is a mean: off by an eighth of a rounding at first, by one rounding after four steps."""
     exact, _, _ = run(name, tmp_path / "exact", load_backend("cpu"), "float32")

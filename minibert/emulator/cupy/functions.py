@@ -111,12 +111,20 @@ def concatenate(tup: Sequence, axis: int = 0) -> ndarray:
     return fresh(np.concatenate([readable(on_device(a)._numbers) for a in tup], axis=axis))
 
 
+def stack(tup: Sequence, axis: int = 0) -> ndarray:
+    return fresh(np.stack([readable(on_device(a)._numbers) for a in tup], axis=axis))
+
+
 def where(condition: Any, x: Any, y: Any) -> ndarray:
     """Choose elementwise from x and y, both required: without them, the host would wait for the result's size."""
     return ndarray._combine(np.where, on_device(condition), x, y)
 
 
 # ------------------------------------------------------------------------------------------------ element by element
+
+
+def exp(x: Any) -> ndarray:
+    return ndarray._combine(np.exp, on_device(x))
 
 
 def sqrt(x: Any) -> ndarray:

@@ -31,6 +31,7 @@ from minibert.ops.gpu.layernorm import (
 from minibert.ops.gpu.library import cp as xp
 from minibert.ops.gpu.linear import linear_backward, linear_forward
 from minibert.ops.gpu.losses import count_correct, cross_entropy_backward, cross_entropy_forward
+from minibert.ops.gpu.lstm import lstm_backward, lstm_forward
 from minibert.ops.gpu.optimizer import adamw, global_norm, update_scale
 from minibert.ops.gpu.products import use_tf32
 from minibert.ops.gpu.rows import (
@@ -69,6 +70,8 @@ __all__ = [
     "layernorm_forward",
     "linear_backward",
     "linear_forward",
+    "lstm_backward",
+    "lstm_forward",
     "mean_pool_backward",
     "mean_pool_forward",
     "mse_backward",

@@ -5,8 +5,6 @@
 
 __device__ __forceinline__ float error_function(float x) { return erff(x); }
 __device__ __forceinline__ double error_function(double x) { return erf(x); }
-__device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
-__device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
 
 // The probability that a standard normal variable is below x.
 template <typename A> __device__ __forceinline__ A normal_cdf(A x) {

@@ -17,6 +17,7 @@ from minibert.ops.gpu import (
     layernorm,
     linear,
     losses,
+    lstm,
     optimizer,
     scatter,
 )
@@ -117,6 +118,16 @@ def run_mean_pool(dtype, rows, width):
     y, cache = row_ops.mean_pool_forward(normal(dtype, rows, width), cu_seqlens)
     yield y
     yield row_ops.mean_pool_backward(y, cache)
+
+
+def run_lstm(dtype, rows, width):
+    """Sequences that end at different steps; several blocks in the first step where there are many rows."""
+    cu_seqlens = np.array([0, rows // 2, rows - 1, rows], np.int32)
+    shapes = (rows, width), (4 * width, width), (4 * width, width), (4 * width,)
+    arguments = [normal(dtype, *shape, seed=i) for i, shape in enumerate(shapes)]
+    h, cache = lstm.lstm_forward(*arguments, cu_seqlens, reverse=True)
+    yield h
+    yield from lstm.lstm_backward(normal(dtype, rows, width, seed=4), cache)
 
 
 def run_losses(dtype, rows, width):

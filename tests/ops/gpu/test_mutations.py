@@ -35,6 +35,7 @@ TESTS_OF = {
     "embedding.cu": ("test_kernels.py", "test_rows.py"),
     "rows.cu": ("test_kernels.py", "test_rows.py"),
     "scatter.cu": ("test_kernels.py", "test_rows.py"),
+    "lstm.cu": ("test_kernels.py", "test_lstm.py"),
     "optimizer.cu": ("test_kernels.py", "test_optimizer.py"),
 }
 ALL_OTHERS = "test_kernels.py", "test_rowwise.py"
