@@ -128,7 +128,7 @@ def small_gpt(backend: Backend, random: np.random.Generator, dropout: float = 0.
 def small_student(
     backend: Backend, random: np.random.Generator, dropout: float = 0.0
 ) -> tuple[DistilBertForMaskedLM, BertForPreTraining]:
-    """A student of 250 parameters, and a teacher of the same shape; dropout: the rate of both, which a teacher ignores."""
+    """A student of 250 parameters, and its teacher; dropout: the rate of both, which a teacher must ignore."""
     config = BertConfig(
         vocab_size=11,
         hidden_size=4,
