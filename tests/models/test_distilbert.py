@@ -36,7 +36,7 @@ from minibert.training.evaluation import evaluate
 
 from .parity import shaken
 
-WEIGHTS = (5, 2, 1)
+WEIGHTS = (5, 2, 3)  # other than the defaults, and none of them 1
 
 
 def pair(backend="reference", dtype="float64", **changes) -> tuple[DistilBertForMaskedLM, BertForPreTraining]:
@@ -110,10 +110,12 @@ def test_logits_losses_and_all_gradients_equal_those_of_pytorch(tmp_path, peers,
     mlm = functional.cross_entropy(ours.logits.flatten(0, 1), labels.flatten())
     hidden, target = (output.hidden_states[-1][kept] for output in (ours, theirs))
     cosine = functional.cosine_embedding_loss(hidden, target, torch.ones(len(hidden)))
-    total = 5 * soft + 2 * mlm + cosine
+    total = 5 * soft + 2 * mlm + 3 * cosine
     total.backward()
 
-    objective = Distillation(student, teacher, temperature=temperature, soft_targets_on=soft_targets_on)
+    objective = Distillation(
+        student, teacher, temperature=temperature, weights=WEIGHTS, soft_targets_on=soft_targets_on
+    )
     losses, gradients = run(objective, batch)
     for name, expected in dict(soft=soft, mlm=mlm, cosine=cosine, total=total).items():
         assert float(getattr(losses, name)) == pytest.approx(expected.item(), rel=1e-10), name
@@ -317,10 +319,11 @@ def test_a_weight_multiplies_its_loss_and_zero_leaves_it_out(soft_targets_on, mo
 def test_the_parts_of_a_batch_add_up(backend, soft_targets_on):
     student, teacher = small_student(backend, np.random.default_rng(0), 0.2)
     objective = Distillation(student, teacher, soft_targets_on=soft_targets_on)
-    whole = random_batch(student.config, lengths=(1, 7, 8, 2), pairs=False)
+    whole = random_batch(student.config, lengths=(1, 7, 8, 8), pairs=False)
     losses, gradients = run(objective, whole, (1, 2))
-    parts = DistillationBatch.of(DistillationBatch.of(whole)).split(3)
-    assert {part.token_count for part in parts} == {18}
+    parts = DistillationBatch.of(DistillationBatch.of(whole)).split(4)
+    assert {part.token_count for part in parts} == {24}
+    assert [len(part.masked_positions) for part in parts] == [0, 1, 2, 1]  # also a part without any
     found = [run(objective, part, (1, 2)) for part in parts]
     figures = objective.figures(parts, [part for part, _ in found])
     assert list(figures) == ["mlm_loss", "mlm_accuracy", "soft_loss", "cosine_loss"]

@@ -104,7 +104,8 @@ def distilled(backend, dtype):
     student = DistilBertForMaskedLM(student_config(teacher.config), backend, dtype=dtype, seed=1)
 
     def parts(step, count):
-        return DistillationBatch.of(random_batch(small_config(), pairs=False, seed=step % 2)).split(count)
+        batch = random_batch(small_config(), lengths=(1, 9, 5, 8), pairs=False, seed=step % 2)
+        return DistillationBatch.of(batch).split(count)
 
     return Distillation(student, teacher), parts
 
