@@ -63,6 +63,11 @@ COMMANDS = {
         "minibert.tasks.config:FinetuneConfig",
         "minibert.tasks.finetune:finetune",
     ),
+    "experiment": Command(
+        "rerun an argument of the papers, as a table and a picture",
+        "minibert.commands.experiment:ExperimentConfig",
+        "minibert.commands.experiment:experiment",
+    ),
     "predict": Command(
         "make predictions with a fine-tuned model",
         "minibert.tasks.predict:PredictConfig",

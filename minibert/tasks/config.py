@@ -35,6 +35,8 @@ class FinetuneConfig:
     """Number of training examples to hold out at random; the same ones for every seed."""
     dev_share: float = 0.1
     """Share of the training examples to hold out, if --dev-examples is omitted."""
+    tune: bool = False
+    """Evaluate on examples held out from the training part even if the task has a dev set, to choose options."""
     train_examples: int | None = None
     """Train on only this many examples, chosen at random."""
     text_column: Annotated[str | None, Argument(default="(default: text)")] = None

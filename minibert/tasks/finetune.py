@@ -251,7 +251,10 @@ def batch_of(features: Sequence, number: int, whole: Sequence) -> TaskBatch:
 
 
 def read_data(config: FinetuneConfig) -> tuple[list, list]:
-    """Read the training and dev examples; without a dev file, some of the training examples are held out instead."""
+    """Read the training and dev examples.
+
+    Without a dev file, or with --tune, some of the training examples are held out as dev examples.
+    """
     info = task_info(config.task)
     if config.task.startswith("sotu-"):
         train, dev = sotu_examples(config.task, held_out_share(config.run))
@@ -260,15 +263,15 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
         assert config.train is not None  # FinetuneConfig checks this
         train = read_examples(info, config.train, columns)
         dev = read_examples(info, config.dev, columns) if config.dev else []
-        if not dev:
-            count = config.dev_examples or max(round(config.dev_share * len(train)), 1)
-            if count >= len(train):
-                raise ValueError(
-                    f"{config.train} has only {len(train)} examples, too few to hold out {count}; give a --dev file"
-                )
-            order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
-            dev = [train[number] for number in sorted(order[:count])]
-            train = [train[number] for number in sorted(order[count:])]
+    if not dev or config.tune:
+        count = config.dev_examples or max(round(config.dev_share * len(train)), 1)
+        if count >= len(train):
+            raise ValueError(
+                f"{config.train} has only {len(train)} examples, too few to hold out {count}; give a --dev file"
+            )
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
+        dev = [train[number] for number in sorted(order[:count])]
+        train = [train[number] for number in sorted(order[count:])]
     if config.train_examples is not None:
         order = np.random.default_rng(SPLIT_SEED).permutation(len(train))[: config.train_examples]
         train = [train[number] for number in sorted(order)]

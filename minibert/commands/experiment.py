@@ -1,0 +1,166 @@
+"""`minibert experiment`: rerun an argument of the papers on this machine, as a table and a picture."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from minibert.base.arguments import Argument
+from minibert.base.cores import usable_cores
+from minibert.base.files import write_text
+from minibert.base.formats import with_format, without_format
+from minibert.base.progress import require, say
+from minibert.experiments import parallelism
+from minibert.experiments.catalogue import EXPERIMENTS, wanted_by
+from minibert.experiments.cells import Store
+from minibert.experiments.plan import TASKS, Budget, Plan
+from minibert.experiments.report import Table
+from minibert.experiments.runner import Runner
+
+PARALLELISM = "parallelism"
+NAMES = *EXPERIMENTS, PARALLELISM
+CONFIGURATION = "experiment.json"
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Rerun an argument of the papers on this machine: a table with means and deviations over seeds, and a picture.
+
+    The experiments: bidirectionality, features, masking, size, steps, distillation, parallelism.
+    Each cell of a table is a run of minibert pretrain or finetune, and is kept as a small file.  A call that is stopped
+    is continued by the same command, also on another machine; experiments share the cells that they have in common.
+    """
+
+    names: Annotated[tuple[str, ...], Argument(metavar="NAME ...", default="(default: all)", positional=True)] = ()
+    """The experiments to run."""
+    out: str = "experiments"
+    """Folder for tables, pictures and the cells' results."""
+    work: Annotated[str | None, Argument(metavar="DIR", default="(default: OUT/work)")] = None
+    """Folder for the models, which can be deleted afterwards."""
+    steps: int = 5000
+    """Steps of pre-training, the same for all rows."""
+    seeds: int = 3
+    """Number of seeds."""
+    tasks: tuple[str, ...] = TASKS
+    """Tasks to fine-tune on."""
+    jobs: Annotated[int | None, Argument(default="(default: one per available core)")] = None
+    """Number of cells to run at the same time."""
+    minutes: float | None = None
+    """Start no cell after this many minutes."""
+    gpu: bool = False
+    """Run on the GPU, one cell at a time."""
+    list: bool = False
+    """Show how many cells are missing, and run nothing."""
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if name not in NAMES:
+                raise ValueError(f"unknown experiment {name!r}; choose from {', '.join(NAMES)}")
+        for name in ("steps", "seeds", "jobs"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}; expected at least 1")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"--minutes is {self.minutes}; expected more than 0")
+        if unknown := [task for task in self.tasks if task not in TASKS] or not self.tasks:
+            raise ValueError(f"--tasks {unknown or ''}: choose from {', '.join(TASKS)}")
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.steps, self.seeds, self.tasks, self.gpu)
+
+
+def experiment(config: ExperimentConfig) -> int:
+    """Run the cells that are missing, and write the tables; returns 0, or 1 if cells are still missing at the end.
+
+    Raises ValueError if the folder belongs to an experiment with other settings, RuntimeError if a cell fails.
+    """
+    require("experiment", "safetensors", "matplotlib", "tqdm")
+    out = Path(config.out)
+    check_configuration(out, config)
+    store, names = Store(out / "cells"), config.names or NAMES
+    jobs = 1 if config.gpu else config.jobs or usable_cores()
+    threads = max(usable_cores() // jobs, 1)
+    runner = Runner(store, Path(config.work) if config.work else out / "work", jobs, threads, config.minutes)
+    complete = True
+    for name in names:
+        if name == PARALLELISM:
+            complete &= measured(config, out)
+            continue
+
+        def plan(name: str = name) -> Plan:
+            made = Plan(store, config.budget)
+            wanted_by(name, made)
+            return made
+
+        if not config.list:
+            write_configuration(out, config)
+            runner.run(plan)
+        complete &= report(name, plan(), out, write=not config.list)
+    return 0 if complete else 1
+
+
+def report(name: str, plan: Plan, out: Path, write: bool) -> bool:
+    """Print the table of an experiment, write it and its picture, and return whether all of its cells are there."""
+    table: Table = wanted_by(name, plan)
+    missing = len({key for key, cell in plan.asked.items() if plan.store.figures(cell) is None})
+    say("experiment", f"{name}: {EXPERIMENTS[name].question}")
+    if missing:
+        say("missing", f"{missing} of at least {len(plan.asked)} cells; the same command continues")
+    if write:
+        text = table.markdown()
+        print(text)
+        write_text(out / f"{name}.md", text)
+        table.draw(out / f"{name}.png", f"{EXPERIMENTS[name].question} ({EXPERIMENTS[name].source})")
+        say("table", f"{out / name}.md, picture {out / name}.png")
+    return table.is_complete
+
+
+def measured(config: ExperimentConfig, out: Path) -> bool:
+    """Measure the speeds of LSTM and Transformer, unless that was done already, and write table and picture."""
+    path = out / f"{PARALLELISM}.json"
+    if config.list and not path.exists():
+        say("experiment", f"{PARALLELISM}: not measured yet")
+        return False
+    if not path.exists():
+        write_configuration(out, config)
+        speeds = parallelism.measure("gpu" if config.gpu else "cpu")
+        values = {"speeds": [dataclasses.asdict(speed) for speed in speeds]}
+        write_text(path, json.dumps(with_format(values), indent=1) + "\n")
+    stored = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})["speeds"]
+    speeds = [parallelism.Speed(**speed) for speed in stored]
+    text = parallelism.markdown(speeds)
+    print(text)
+    if not config.list:
+        write_text(out / f"{PARALLELISM}.md", text)
+        parallelism.draw(speeds, out / f"{PARALLELISM}.png")
+    return True
+
+
+def settings_of(config: ExperimentConfig) -> dict[str, Any]:
+    """What all cells of a folder have in common."""
+    return {"steps": config.steps, "seeds": config.seeds, "tasks": list(config.tasks), "gpu": config.gpu}
+
+
+def check_configuration(out: Path, config: ExperimentConfig) -> None:
+    """Raise ValueError if the folder belongs to experiments with other settings."""
+    path = out / CONFIGURATION
+    if not path.is_file():
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"--out {out} is a file; choose a folder")
+        return
+    try:
+        stored = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})
+        differing = {name: stored[name] for name, value in settings_of(config).items() if stored[name] != value}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another --out") from None
+    for name, value in differing.items():
+        given = " ".join(map(str, value)) if isinstance(value, list) else value
+        raise ValueError(
+            f"{out} holds experiments with --{name} {given}; give the same option to continue, or another --out"
+        )
+
+
+def write_configuration(out: Path, config: ExperimentConfig) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIGURATION, json.dumps(with_format(settings_of(config)), indent=1) + "\n")

@@ -1,0 +1,108 @@
+"""How an experiment asks for its cells.
+
+An experiment is a function of a Plan.  It asks for a figure; if the cell has no result yet, the plan notes that it is
+wanted and answers None.  The runner runs what is wanted, and the function is called again, until nothing is.  An
+experiment can therefore depend on its own results, for example on the best of several learning rates.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from minibert.experiments.cells import FINETUNE, PRETRAIN, Cell, Store, reference
+from minibert.tasks.registry import task_info
+
+POINTS = 5  # models of each run that are kept, for the experiment on steps
+RATES, RATES_OF_FROZEN = (1e-4, 3e-4, 1e-3), (5e-4, 2e-3, 8e-3)  # the small budget in which each system's is chosen
+TASKS = "sotu-era", "sotu-order", "sotu-punctuation", "sotu-inserted"  # one of each kind
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What all rows of an experiment have in common."""
+
+    steps: int
+    """optimiser steps of pre-training"""
+    seeds: int
+    """number of seeds, each for pre-training and for fine-tuning"""
+    tasks: tuple[str, ...] = TASKS
+    gpu: bool = False
+
+
+@dataclass
+class Plan:
+    """The results so far, and what is still wanted.
+
+    wanted    the cells without a result that can run now, in the order in which they were asked for
+    asked     all cells that were asked for, by key
+    """
+
+    store: Store
+    budget: Budget
+    wanted: dict[str, Cell] = field(default_factory=dict)
+    asked: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> range:
+        return range(self.budget.seeds)
+
+    def figures(self, cell: Cell) -> dict[str, float] | None:
+        """The figures of a cell, or None, with the cell noted as wanted."""
+        self.asked[cell.key] = cell
+        found = self.store.figures(cell)
+        if found is None:
+            self.wanted[cell.key] = cell
+        return found
+
+    def pretrained(self, seed: int, **options: Any) -> Cell:
+        """The cell of a pre-training run with the budget's steps; options: fields of PretrainConfig."""
+        steps = self.budget.steps
+        values: dict[str, Any] = {"steps": steps, "eval_every": steps, "seed": seed}
+        values |= {"save_every": max(steps // POINTS, 1), "keep": POINTS}
+        if self.budget.gpu:
+            values["backend"] = "gpu"
+        cell = Cell.of(PRETRAIN, **values | options)
+        self.figures(cell)
+        return cell
+
+    def figure(self, cell: Cell, name: str) -> float | None:
+        """One figure of a cell."""
+        found = self.figures(cell)
+        return None if found is None else found.get(name)
+
+    def score(self, source: Cell, tuned_on: Cell, task: str, seed: int, **options: Any) -> float | None:
+        """The score of a model that is fine-tuned on a task, with the learning rate that suits its system best.
+
+        source: the cell of the pre-trained model; tuned_on: that of the same system with the first seed, on which the
+        rate is chosen; options: fields of FinetuneConfig, or `step`, the step of the run whose model is fine-tuned.
+        """
+        step = options.pop("step", None)
+        if self.figures(source) is None or self.figures(tuned_on) is None:
+            return None
+        rate = self.best_rate(tuned_on, task, options)
+        if rate is None:
+            return None
+        cell = Cell.of(
+            FINETUNE, run=reference(source.key, step), task=task, seed=seed, learning_rate=rate, **self.on_gpu(options)
+        )
+        return self.figure(cell, metric_of(task))
+
+    def best_rate(self, source: Cell, task: str, options: dict[str, Any]) -> float | None:
+        """The learning rate with the best score on training examples set aside for this choice; None if unknown."""
+        frozen = options.get("frozen") or dict(source.options).get("model") == "elmo"
+        scores = {}
+        for rate in RATES_OF_FROZEN if frozen else RATES:
+            cell = Cell.of(
+                FINETUNE, run=reference(source.key), task=task, seed=0, learning_rate=rate, tune=True,
+                **self.on_gpu(options),
+            )  # fmt: skip
+            scores[rate] = self.figure(cell, metric_of(task))
+        known = {rate: score for rate, score in scores.items() if score is not None}
+        return max(known, key=known.__getitem__) if len(known) == len(scores) else None
+
+    def on_gpu(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options | ({"backend": "gpu"} if self.budget.gpu else {})
+
+
+def metric_of(task: str) -> str:
+    """The metric that counts: the first of the task's."""
+    return task_info(task).metrics[0]
