@@ -12,6 +12,9 @@ EVALUATION = re.compile(r"step ([\d,]+), held out")
 ARGUMENTS = {  # how the table of commands writes a command's arguments
     "pretrain": "[CORPUS ...]",
     "vocab": "[CORPUS ...]",
+    "generate": 'RUN "the state of"',
+    "distill": "RUN",
+    "experiment": "[NAME ...]",
     "finetune": "RUN --task TASK",
     "predict": "FOLDER [FILE]",
     "fill": 'RUN "the [MASK] of the union"',
