@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Cell:
     def of(cls, command: str, **options: Any) -> "Cell":
         return cls(command, tuple(sorted(options.items())))
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The cell's name: readable, with a hash of all options."""
         values = dict(self.options)

@@ -13,6 +13,19 @@ from minibert.tasks.registry import task_info
 
 POINTS = 5  # models of each run that are kept, for the experiment on steps
 RATES, RATES_OF_FROZEN = (1e-4, 3e-4, 1e-3), (5e-4, 2e-3, 8e-3)  # the small budget in which each system's is chosen
+# the recipe of all runs, spelt out, so that results stay what they are when the commands' defaults change
+PRETRAINING: dict[str, Any] = dict(
+    batch_tokens=1024,
+    lengths=("8:0.1:0.4", "16:0.2:0.4", "64:0.2:0.25", "128:0.5"),
+    learning_rate=2e-3,
+    warmup=0.06,
+    beta2=0.98,
+    weight_decay=0.01,
+    dropout=0.0,
+    vocab_size=8192,
+    held_out=0.05,
+)
+FINE_TUNING: dict[str, Any] = dict(epochs=3, batch_size=32, warmup=0.1, weight_decay=0.01, max_length=128)
 TASKS = "sotu-era", "sotu-order", "sotu-punctuation", "sotu-inserted"  # one of each kind
 
 
@@ -57,7 +70,7 @@ class Plan:
         """The cell of a pre-training run with the budget's steps; options: fields of PretrainConfig."""
         steps = self.budget.steps
         values: dict[str, Any] = {"steps": steps, "eval_every": steps, "seed": seed}
-        values |= {"save_every": max(steps // POINTS, 1), "keep": POINTS}
+        values |= {"save_every": max(steps // POINTS, 1), "keep": POINTS} | PRETRAINING
         if self.budget.gpu:
             values["backend"] = "gpu"
         cell = Cell.of(PRETRAIN, **values | options)
@@ -81,9 +94,7 @@ class Plan:
         rate = self.best_rate(tuned_on, task, options)
         if rate is None:
             return None
-        cell = Cell.of(
-            FINETUNE, run=reference(source.key, step), task=task, seed=seed, learning_rate=rate, **self.on_gpu(options)
-        )
+        cell = self.fine_tuned(reference(source.key, step), task, seed=seed, learning_rate=rate, **options)
         return self.figure(cell, metric_of(task))
 
     def best_rate(self, source: Cell, task: str, options: dict[str, Any]) -> float | None:
@@ -91,16 +102,15 @@ class Plan:
         frozen = options.get("frozen") or dict(source.options).get("model") == "elmo"
         scores = {}
         for rate in RATES_OF_FROZEN if frozen else RATES:
-            cell = Cell.of(
-                FINETUNE, run=reference(source.key), task=task, seed=0, learning_rate=rate, tune=True,
-                **self.on_gpu(options),
-            )  # fmt: skip
+            cell = self.fine_tuned(reference(source.key), task, seed=0, learning_rate=rate, tune=True, **options)
             scores[rate] = self.figure(cell, metric_of(task))
         known = {rate: score for rate, score in scores.items() if score is not None}
         return max(known, key=known.__getitem__) if len(known) == len(scores) else None
 
-    def on_gpu(self, options: dict[str, Any]) -> dict[str, Any]:
-        return options | ({"backend": "gpu"} if self.budget.gpu else {})
+    def fine_tuned(self, run: str, task: str, **options: Any) -> Cell:
+        """The cell of a fine-tuning."""
+        on_gpu = {"backend": "gpu"} if self.budget.gpu else {}
+        return Cell.of(FINETUNE, run=run, task=task, **FINE_TUNING | on_gpu | options)
 
 
 def metric_of(task: str) -> str:

@@ -151,12 +151,27 @@ class Runner:
             "threads": self.threads,
             "at the same time": self.jobs,
             "minibert": __version__,
+            "commit": commit(),
         }
 
 
 @cache
 def processor() -> str:
     return facts.collect()["processor"]["name"]
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the checkout that minibert runs from, or None."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():  # an installed package may lie in a repository that is not minibert's
+        return None
+    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def environment(threads: int) -> dict[str, str]:
