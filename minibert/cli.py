@@ -43,6 +43,11 @@ COMMANDS = {
         "minibert.commands.distill:DistillConfig",
         "minibert.commands.distill:distill",
     ),
+    "compare": Command(
+        "draw a run over a reference run, and say whether it is on track",
+        "minibert.commands.compare:CompareConfig",
+        "minibert.commands.compare:compare",
+    ),
     "vocab": Command(
         "learn a WordPiece vocabulary from text",
         "minibert.commands.vocab:VocabConfig",

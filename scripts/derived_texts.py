@@ -14,6 +14,7 @@ ARGUMENTS = {  # how the table of commands writes a command's arguments
     "vocab": "[CORPUS ...]",
     "generate": 'RUN "the state of"',
     "distill": "RUN",
+    "compare": "RUN",
     "experiment": "[NAME ...]",
     "finetune": "RUN --task TASK",
     "predict": "FOLDER [FILE]",

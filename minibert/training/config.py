@@ -241,7 +241,7 @@ class PretrainConfig:
         """Load the options of the run in a folder.  Raises FileNotFoundError if there is no run."""
         path = Path(folder) / OPTIONS
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} contains no pre-training run to resume ({path} is missing)")
+            raise FileNotFoundError(f"{folder} contains no pre-training run ({path} is missing)")
         try:
             values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
             for name in {"corpus", "lengths", "masked_as", "loss_weights"} & set(values):

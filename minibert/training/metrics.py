@@ -1,6 +1,7 @@
 """The record of a run: metrics.jsonl, with one JSON object per line, and its plot, loss.png.
 
-The kind of a line is "train" (one training step) or "evaluation" (on held-out text).
+The kind of a line is "train" (one training step), "evaluation" (on held-out text) or "diverged" (the loss of a step was
+NaN or infinite, which ended the run).
 """
 
 import json
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from minibert.training.systems import Target
 
 FILE = "metrics.jsonl"
+DIVERGED = "diverged"
 
 
 class Metrics:

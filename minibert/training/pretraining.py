@@ -24,7 +24,7 @@ from minibert.training.held_out_evaluation import HeldOut
 from minibert.training.interrupts import StopRequest
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.memory import keep_freed_memory
-from minibert.training.metrics import Metrics, plot_metrics, read_metrics
+from minibert.training.metrics import DIVERGED, Metrics, plot_metrics, read_metrics
 from minibert.training.model_card import pretraining_card
 from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
 from minibert.training.preparation import (
@@ -177,6 +177,7 @@ class PretrainingWatch(Observer):
             if optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
                 values["gradient_norm"] = None  # float16 overflowed, so the step was skipped and the loss scale halved
             if not all(math.isfinite(value) for value in values.values() if value is not None):
+                self.metrics.write(DIVERGED, step.number)
                 raise FloatingPointError(when_pretraining_diverged(self.run, step.number, self.config.learning_rate))
             self.metrics.write("train", step.number, **values, tokens_per_second=round(speed))
         self.bar.show(values, self.pretraining.system.targets[0].key, speed)
