@@ -69,7 +69,7 @@ COMMANDS = {
         "minibert.tasks.finetune:finetune",
     ),
     "experiment": Command(
-        "rerun an argument of the papers, as a table and a picture",
+        "rerun a comparison from the papers, as a table and a picture",
         "minibert.commands.experiment:ExperimentConfig",
         "minibert.commands.experiment:experiment",
     ),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
+from minibert.data.corpus import STANDARD_INPUT
 from minibert.models.hub import find_model
 from minibert.nn.config import BertConfig
 from minibert.training.config import OPTIONS, PretrainConfig
@@ -19,6 +20,7 @@ FROM_THE_TEACHER = (
     "whole_word",
     "masked_as",
     "batch_tokens",
+    "accumulate",
     "beta1",
     "beta2",
     "adam_eps",
@@ -27,6 +29,9 @@ FROM_THE_TEACHER = (
     "clip",
     "dropout",
 )
+
+
+LENGTHS = "64:0.6", "128:0.4"
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class DistillConfig:
     """Folder for the student; must be new or empty."""
     steps: int = 10_000
     """Optimiser steps."""
-    lengths: tuple[str, ...] = ("64:0.6", "128:0.4")
+    lengths: Annotated[tuple[str, ...], Argument(default="(default: 64:0.6 128:0.4, as far as the teacher reads)")] = ()
     """Phases of the training, as in minibert pretrain."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
@@ -81,8 +86,13 @@ class DistillConfig:
         if (folder / OPTIONS).is_file():
             of_teacher = PretrainConfig.load(folder)
             values = {name: getattr(of_teacher, name) for name in FROM_THE_TEACHER}
+        if STANDARD_INPUT in values.get("corpus", ()) and not self.corpus:
+            raise ValueError(f"{self.run} was trained on standard input, which cannot be read again; name the CORPUS")
         shared = {field.name for field in dataclasses.fields(PretrainConfig)} & set(vars(self))
-        values |= {name: getattr(self, name) for name in shared if name != "corpus" or self.corpus}
+        values |= {name: getattr(self, name) for name in shared if name not in ("corpus", "lengths")}
+        values |= {"corpus": self.corpus} if self.corpus else {}
+        longest = shape.max_position_embeddings
+        values["lengths"] = self.lengths or (LENGTHS if longest >= 128 else (f"{longest}:1",))
         return PretrainConfig(
             **values,
             model="distilbert",

@@ -1,4 +1,4 @@
-"""`minibert experiment`: rerun an argument of the papers on this machine, as a table and a picture."""
+"""`minibert experiment`: rerun a comparison from the papers, as a table and a picture."""
 
 import dataclasses
 import json
@@ -9,14 +9,17 @@ from typing import Annotated, Any
 from minibert.base.arguments import Argument
 from minibert.base.cores import usable_cores
 from minibert.base.files import write_text
-from minibert.base.formats import with_format, without_format
+from minibert.base.formats import FormatError, with_format, without_format
 from minibert.base.progress import require, say
 from minibert.experiments import parallelism
-from minibert.experiments.catalogue import EXPERIMENTS, wanted_by
+from minibert.experiments.catalogue import EXPERIMENTS
 from minibert.experiments.cells import Store
-from minibert.experiments.plan import TASKS, Budget, Plan
+from minibert.experiments.plan import POINTS, TASKS, Budget, Plan
 from minibert.experiments.report import Table
-from minibert.experiments.runner import Runner
+from minibert.experiments.runner import Runner, circumstances
+from minibert.tasks.registry import task_info
+from minibert.training.interrupts import StopRequest
+from minibert.training.runs import locked
 
 PARALLELISM = "parallelism"
 NAMES = *EXPERIMENTS, PARALLELISM
@@ -25,7 +28,7 @@ CONFIGURATION = "experiment.json"
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """Rerun an argument of the papers on this machine: a table with means and deviations over seeds, and a picture.
+    """Rerun a comparison from the papers on this machine: a table with means and deviations over seeds, and a picture.
 
     The experiments: bidirectionality, features, masking, size, steps, distillation, parallelism.
     Each cell of a table is a run of minibert pretrain or finetune, and is kept as a small file.  A call that is stopped
@@ -62,8 +65,17 @@ class ExperimentConfig:
                 raise ValueError(f"--{name} is {getattr(self, name)}; expected at least 1")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"--minutes is {self.minutes}; expected more than 0")
-        if unknown := [task for task in self.tasks if task not in TASKS] or not self.tasks:
-            raise ValueError(f"--tasks {unknown or ''}: choose from {', '.join(TASKS)}")
+        if self.steps < POINTS:
+            raise ValueError(
+                f"--steps is {self.steps}; expected at least {POINTS}, the number of models kept of each run"
+            )
+        if unknown := [task for task in self.tasks if task not in TASKS]:
+            raise ValueError(f"unknown task {unknown[0]!r}; choose from {', '.join(TASKS)}")
+        given = {task_info(task).kind for task in self.tasks}
+        for name in self.names or EXPERIMENTS:
+            if not self.tasks or (name in EXPERIMENTS and not given.issuperset(EXPERIMENTS[name].kinds)):
+                kinds = " and ".join(EXPERIMENTS[name].kinds if name in EXPERIMENTS else ()) or "any kind"
+                raise ValueError(f"--tasks: the experiment {name} needs a task of {kinds}")
 
     @property
     def budget(self) -> Budget:
@@ -89,24 +101,29 @@ def experiment(config: ExperimentConfig) -> int:
             continue
 
         def plan(name: str = name) -> Plan:
-            made = Plan(store, config.budget)
-            wanted_by(name, made)
-            return made
+            return planned(name, store, config)[0]
 
         if not config.list:
             write_configuration(out, config)
-            runner.run(plan)
-        complete &= report(name, plan(), out, write=not config.list)
+            runner.work.mkdir(parents=True, exist_ok=True)
+            with StopRequest("the same command"), locked(runner.work):
+                runner.run(plan)
+        complete &= report(name, *planned(name, store, config), out, write=not config.list)
     return 0 if complete else 1
 
 
-def report(name: str, plan: Plan, out: Path, write: bool) -> bool:
+def planned(name: str, store: Store, config: ExperimentConfig) -> tuple[Plan, Table]:
+    """A plan that has been asked for all cells of an experiment, and the table with the results so far."""
+    plan = Plan(store, config.budget)
+    return plan, EXPERIMENTS[name].table(plan)
+
+
+def report(name: str, plan: Plan, table: Table, out: Path, write: bool) -> bool:
     """Print the table of an experiment, write it and its picture, and return whether all of its cells are there."""
-    table: Table = wanted_by(name, plan)
-    missing = len({key for key, cell in plan.asked.items() if plan.store.figures(cell) is None})
+    missing = len(plan.missing)
     say("experiment", f"{name}: {EXPERIMENTS[name].question}")
     if missing:
-        say("missing", f"{missing} of at least {len(plan.asked)} cells; the same command continues")
+        say("missing", f"{missing} of at least {len(plan.requested)} cells; the same command continues")
     if write:
         text = table.markdown()
         print(text)
@@ -125,10 +142,15 @@ def measured(config: ExperimentConfig, out: Path) -> bool:
     if not path.exists():
         write_configuration(out, config)
         speeds = parallelism.measure("gpu" if config.gpu else "cpu")
-        values = {"speeds": [dataclasses.asdict(speed) for speed in speeds]}
+        values = {"speeds": [dataclasses.asdict(speed) for speed in speeds], **circumstances(usable_cores())}
         write_text(path, json.dumps(with_format(values), indent=1) + "\n")
-    stored = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})["speeds"]
-    speeds = [parallelism.Speed(**speed) for speed in stored]
+    try:
+        stored = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})["speeds"]
+        speeds = [parallelism.Speed(**speed) for speed in stored]
+    except FormatError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it to measure again") from None
     text = parallelism.markdown(speeds)
     print(text)
     if not config.list:
@@ -152,6 +174,8 @@ def check_configuration(out: Path, config: ExperimentConfig) -> None:
     try:
         stored = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})
         differing = {name: stored[name] for name, value in settings_of(config).items() if stored[name] != value}
+    except FormatError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); choose another --out") from None
     for name, value in differing.items():

@@ -4,8 +4,9 @@ There is no iterator, no shuffle buffer and no worker process: a batch is comput
 therefore resume at any step at once, and each of several processes computes its own part of the same global batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -170,11 +171,13 @@ def evaluation_batches(
     pairs: bool = True,
     mask_rate: float = 0.15,
     whole_word: bool = False,
-) -> list[MaskedBatch]:
+    batch_of: Callable[[MaskedBatch], Any] = lambda whole: whole,
+) -> list:
     """A fixed evaluation set from held-out documents, which is the same for every run, whatever the seed.
 
     Up to `sequences` sequences (pairs, or windows) of the given length, in batches of about batch_tokens.
-    Together the batches form one global batch: mlm_count and nsp_count are the counts of the whole set.
+    Together the batches form one global batch: their counts are those of the whole set.  batch_of: makes another kind
+    of batch from the whole set, before it is split.
     """
     try:
         source = (Pairs if pairs else Windows)(documents, length)
@@ -182,7 +185,7 @@ def evaluation_batches(
         raise ValueError(f"cannot evaluate on the {len(documents)} held-out documents: {error}") from None
     examples = np.arange(min(sequences, source.size))
     maker = SequenceMaker(documents.shards, tokenizer, Masking(mask_rate, whole_word))
-    whole = maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION, mask_rate)
+    whole = batch_of(maker.batch(source, examples, EVALUATION_SEED, 0, EVALUATION, mask_rate))
     return whole.split(min(len(examples), -(-len(whole.tokens.token_ids) // batch_tokens)))
 
 

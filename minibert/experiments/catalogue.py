@@ -5,23 +5,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from minibert.experiments.cells import Cell, reference
-from minibert.experiments.plan import POINTS, Budget, Plan
+from minibert.experiments.plan import DISTILLING, POINTS, Plan
 from minibert.experiments.report import Column, Row, Table
 from minibert.nn.config import PRESETS
-from minibert.tasks.registry import SPAN, TOKENS, task_info
+from minibert.tasks.registry import SENTENCE, SPAN, TOKENS, task_info
+from minibert.training.systems import SYSTEMS
 
 NO_PAIRS: dict[str, Any] = {"nsp_from": 1000}  # longer than any sequence, so that there is no next-sentence prediction
-FIGURE_OF_LOSS = {"bert": "mlm_loss", "distilbert": "mlm_loss", "gpt": "lm_loss", "elmo": "forward_loss"}
 SIZES = "tiny", "mini"
+OF_A_MASKED_LM = Column("parameters", digits=0), Column("MLM loss (nats)", digits=3), Column("MLM accuracy", True)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: the source of its claim, what it asks, and the function that makes its table."""
+    """An experiment.
+
+    source      the source of its claim
+    question    what it asks
+    table       the function that makes its table
+    kinds       the kinds of task of which it needs at least one each
+    """
 
     source: str
     question: str
     table: Callable[[Plan], Table]
+    kinds: tuple[str, ...] = ()
 
 
 def bidirectionality(plan: Plan) -> Table:
@@ -38,10 +46,10 @@ def bidirectionality(plan: Plan) -> Table:
     for label, options, tuning in systems:
         runs = [plan.pretrained(seed, **options) for seed in plan.seeds]
         scores = scores_of(plan, runs, plan.budget.tasks, **tuning)
-        loss = FIGURE_OF_LOSS[options.get("model", "bert")]
+        loss = f"{SYSTEMS[options.get('model', 'bert')].targets[0].key}_loss"
         figures = (values(plan, runs, "parameters"), values(plan, runs, loss))
         rows.append(Row(label, (*figures, *scores)))
-    columns = Column("parameters", digits=0), Column("loss of its own (nats)", digits=3)
+    columns = Column("parameters", digits=0), Column("own pre-training loss (nats)", digits=3)
     return Table((*columns, *columns_of(plan.budget.tasks)), tuple(rows))
 
 
@@ -84,25 +92,25 @@ def size(plan: Plan) -> Table:
     for name in SIZES:
         layers, width, heads = PRESETS[name]
         runs = [plan.pretrained(seed, size=name) for seed in plan.seeds]
-        figures = tuple(values(plan, runs, figure) for figure in ("parameters", "mlm_loss", "mlm_accuracy"))
         label = f"{name}: {layers} layers, {width} wide, {heads} heads"
-        rows.append(Row(label, (*figures, *scores_of(plan, runs, plan.budget.tasks))))
-    columns = Column("parameters", digits=0), Column("MLM loss (nats)", digits=3), Column("MLM accuracy", True)
-    return Table((*columns, *columns_of(plan.budget.tasks)), tuple(rows))
+        rows.append(row_of(plan, label, runs, plan.budget.tasks))
+    return Table((*OF_A_MASKED_LM, *columns_of(plan.budget.tasks)), tuple(rows))
 
 
 def steps(plan: Plan) -> Table:
     """BERT paper, figure 5: fine-tuning models of the same run after more and more steps, for both objectives."""
-    task = next(task for task in plan.budget.tasks if task_info(task).kind not in (SPAN, TOKENS))
+    tasks = [task for task in plan.budget.tasks if task_info(task).kind == SENTENCE]
     total = plan.budget.steps
     marks = [*(total // POINTS * number for number in range(1, POINTS)), total]
+    masked = [plan.pretrained(seed, **NO_PAIRS) for seed in plan.seeds]
+    causal = [plan.pretrained(seed, model="gpt") for seed in plan.seeds]
     rows = []
-    for label, options in (("masked LM", NO_PAIRS), ("left to right", {"model": "gpt"})):
-        runs = [plan.pretrained(seed, **options) for seed in plan.seeds]
-        for mark in marks:
-            found = scores_of(plan, runs, [task], step=mark) if mark < total else scores_of(plan, runs, [task])
-            rows.append(Row(f"{label}, {mark:,} steps", found))
-    return Table(columns_of([task]), tuple(rows))
+    for mark in marks:
+        after = {} if mark == total else {"step": mark}
+        beside = f"masked LM, {mark:,} steps"
+        rows.append(Row(beside, scores_of(plan, masked, tasks, **after), against=beside))
+        rows.append(Row(f"left to right, {mark:,} steps", scores_of(plan, causal, tasks, **after), against=beside))
+    return Table(columns_of(tasks), tuple(rows))
 
 
 def distillation(plan: Plan) -> Table:
@@ -115,7 +123,7 @@ def distillation(plan: Plan) -> Table:
         ("student without masked tokens", {"loss_weights": (5.0, 0.0, 1.0)}),
         ("student without the cosine of hidden states", {"loss_weights": (5.0, 2.0, 0.0)}),
         ("student that starts at random", {"student_init": "random"}),
-        ("the same, without a teacher", {"loss_weights": (0.0, 2.0, 0.0), "student_init": "random"}),
+        ("the same, without a teacher", {"loss_weights": (0.0, 1.0, 0.0), "student_init": "random"}),
     ]
     rows = [row_of(plan, "teacher: mini, 4 layers", teachers, tasks)]
     for label, options in ablations:
@@ -123,16 +131,16 @@ def distillation(plan: Plan) -> Table:
             student_of(plan, teacher, seed, options) for seed, teacher in zip(plan.seeds, teachers, strict=True)
         ]
         rows.append(row_of(plan, label, students, tasks))
-    columns = Column("parameters", digits=0), Column("MLM loss (nats)", digits=3), Column("MLM accuracy", True)
-    return Table((*columns, *columns_of(tasks)), tuple(rows))
+    return Table((*OF_A_MASKED_LM, *columns_of(tasks)), tuple(rows))
 
 
 def student_of(plan: Plan, teacher: Cell, seed: int, options: dict[str, Any]) -> Cell:
     taught = {"model": "distilbert", "teacher": reference(teacher.key), "vocab": reference(teacher.key)}
-    return plan.pretrained(seed, **taught, **options)
+    return plan.pretrained(seed, **taught, **DISTILLING | options)
 
 
-def row_of(plan: Plan, label: str, runs: list[Cell], tasks: list[str]) -> Row:
+def row_of(plan: Plan, label: str, runs: list[Cell], tasks: Any) -> Row:
+    """A row with the columns OF_A_MASKED_LM and one for each task."""
     figures = tuple(values(plan, runs, figure) for figure in ("parameters", "mlm_loss", "mlm_accuracy"))
     return Row(label, (*figures, *scores_of(plan, runs, tasks)))
 
@@ -156,21 +164,15 @@ def columns_of(tasks: Any) -> tuple[Column, ...]:
 
 EXPERIMENTS = {
     "bidirectionality": Experiment(
-        "BERT paper, table 5", "What does it gain a model to read in both directions?", bidirectionality
+        "BERT paper, table 5", "What does a model gain by reading in both directions?", bidirectionality
     ),
-    "features": Experiment("BERT paper, table 7", "Are frozen vectors as good as fine-tuning?", features),
-    "masking": Experiment("BERT paper, table 8", "What should the chosen tokens become?", masking),
+    "features": Experiment("BERT paper, table 7", "Are frozen vectors as good as fine-tuning?", features, (TOKENS,)),
+    "masking": Experiment("BERT paper, table 8", "What should the chosen tokens become?", masking, (TOKENS,)),
     "size": Experiment("BERT paper, table 6", "Is a larger model better?", size),
-    "steps": Experiment("BERT paper, figure 5", "Does a masked LM need more steps than a left-to-right one?", steps),
+    "steps": Experiment(
+        "BERT paper, figure 5", "Does a masked LM need more steps than a left-to-right one?", steps, (SENTENCE,)
+    ),
     "distillation": Experiment(
         "Sanh et al. 2019, tables 1 and 4", "How much of its teacher does a student keep, and why?", distillation
     ),
 }
-
-
-def wanted_by(name: str, plan: Plan) -> Table:
-    """The table of an experiment with the results so far; the plan notes what is wanted."""
-    return EXPERIMENTS[name].table(plan)
-
-
-__all__ = ["EXPERIMENTS", "Budget", "Experiment", "wanted_by"]

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.files import write_text
-from minibert.base.formats import with_format, without_format
+from minibert.base.folders import new_folder
+from minibert.base.formats import FormatError, with_format, without_format
 from minibert.training.checkpoints import FOLDER, folder_name
 from minibert.training.metrics import read_metrics
 
@@ -101,10 +102,10 @@ def make_models(cell: Cell, work: Path) -> None:
         source = work / key / FOLDER / folder_name(int(step)) / "model.safetensors"
         if not source.exists():
             raise FileNotFoundError(f"{source} does not exist; delete {work / key} to train that run again")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "vocab.txt", "tokenizer_config.json", "pretrain.json"):
-            shutil.copyfile(work / key / name, folder / name)
-        shutil.copyfile(source, folder / "model.safetensors")
+        with new_folder(folder, replace=True) as partial:
+            for name in ("config.json", "vocab.txt", "tokenizer_config.json", "pretrain.json"):
+                shutil.copyfile(work / key / name, partial / name)
+            shutil.copyfile(source, partial / "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ class Store:
             figures = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})["figures"]
             self.read[cell.key] = dict(figures)
             return self.read[cell.key]
+        except FormatError:
+            raise
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it to run this cell again") from None
 

@@ -33,8 +33,8 @@ class Speed:
     use: str
     length: int
     batch: int
-    steps: int
-    """how many steps depend on each other in a forward pass"""
+    sequential_steps: int
+    """how many steps of a forward pass depend on each other"""
     tokens_per_second: float
 
 
@@ -44,7 +44,8 @@ class Contender:
     def __init__(self, name: str, model: Any):
         self.name, self.model = name, model
 
-    def steps(self, length: int) -> int:
+    def sequential_steps(self, length: int) -> int:
+        """How many steps of a forward pass depend on each other."""
         layers = self.model.config.num_hidden_layers
         return layers * length if isinstance(self.model, Elmo) else layers
 
@@ -97,7 +98,7 @@ def measure(backend_name: str = "cpu", size: str = "tiny") -> list[Speed]:
                     times[name].append(seconds_of(run, batch))
             for contender in both:
                 speed = batch_size * length / median(times[contender.name])
-                found.append(Speed(contender.name, use, length, batch_size, contender.steps(length), speed))
+                found.append(Speed(contender.name, use, length, batch_size, contender.sequential_steps(length), speed))
     return found
 
 
@@ -115,7 +116,7 @@ def seconds_of(run: Callable[[Batch], None], batch: Batch) -> float:
 def markdown(speeds: list[Speed]) -> str:
     """A table: for each use, batch and length, both speeds, their ratio, and the steps that depend on each other."""
     lines = [
-        "| use | sequences | length | Transformer, tokens/s | LSTM, tokens/s | ratio | steps: Transformer | LSTM |",
+        "| use | sequences | length | Transformer, tokens/s | LSTM, tokens/s | ratio | sequential steps | LSTM's |",
         "|---|---|---|---|---|---|---|---|",
     ]
     by_case: dict[tuple[str, int, int], dict[str, Speed]] = {}
@@ -126,7 +127,7 @@ def markdown(speeds: list[Speed]) -> str:
         ratio = one.tokens_per_second / other.tokens_per_second
         lines.append(
             f"| {use} | {batch} | {length} | {one.tokens_per_second:,.0f} | {other.tokens_per_second:,.0f} | "
-            f"{ratio:.1f} | {one.steps} | {other.steps} |"
+            f"{ratio:.1f} | {one.sequential_steps} | {other.sequential_steps} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,7 @@
 """How an experiment asks for its cells.
 
 An experiment is a function of a Plan.  It asks for a figure; if the cell has no result yet, the plan notes that it is
-wanted and answers None.  The runner runs what is wanted, and the function is called again, until nothing is.  An
+missing and answers None.  The runner runs what is missing, and the function is called again, until nothing is.  An
 experiment can therefore depend on its own results, for example on the best of several learning rates.
 """
 
@@ -13,19 +13,34 @@ from minibert.tasks.registry import task_info
 
 POINTS = 5  # models of each run that are kept, for the experiment on steps
 RATES, RATES_OF_FROZEN = (1e-4, 3e-4, 1e-3), (5e-4, 2e-3, 8e-3)  # the small budget in which each system's is chosen
+ALL = 1000  # checkpoints: none is ever removed, however often a run is stopped
 # the recipe of all runs, spelt out, so that results stay what they are when the commands' defaults change
 PRETRAINING: dict[str, Any] = dict(
     batch_tokens=1024,
     lengths=("8:0.1:0.4", "16:0.2:0.4", "64:0.2:0.25", "128:0.5"),
+    nsp_from=64,
+    mask_rate=0.15,
+    random_positions=True,
+    max_positions=512,
+    position_init="sinusoids",
     learning_rate=2e-3,
     warmup=0.06,
+    beta1=0.9,
     beta2=0.98,
+    adam_eps=1e-6,
     weight_decay=0.01,
+    clip=1.0,
     dropout=0.0,
     vocab_size=8192,
     held_out=0.05,
+    final_pairs=2000,
 )
-FINE_TUNING: dict[str, Any] = dict(epochs=3, batch_size=32, warmup=0.1, weight_decay=0.01, max_length=128)
+DISTILLING: dict[str, Any] = dict(  # where a student's recipe differs: it starts from a model that knows word order
+    lengths=("64:0.6", "128:0.4"), learning_rate=1e-3, loss_weights=(5.0, 2.0, 1.0), temperature=2.0, soft_targets="all"
+)
+FINE_TUNING: dict[str, Any] = dict(
+    epochs=3, batch_size=32, warmup=0.1, weight_decay=0.01, clip=1.0, max_length=128, layers="weighted"
+)
 TASKS = "sotu-era", "sotu-order", "sotu-punctuation", "sotu-inserted"  # one of each kind
 
 
@@ -43,34 +58,34 @@ class Budget:
 
 @dataclass
 class Plan:
-    """The results so far, and what is still wanted.
+    """The results so far, and what is still missing.
 
-    wanted    the cells without a result that can run now, in the order in which they were asked for
-    asked     all cells that were asked for, by key
+    missing      the cells without a result that can run now, in the order in which they were asked for
+    requested    all cells that were asked for, by key
     """
 
     store: Store
     budget: Budget
-    wanted: dict[str, Cell] = field(default_factory=dict)
-    asked: dict[str, Cell] = field(default_factory=dict)
+    missing: dict[str, Cell] = field(default_factory=dict)
+    requested: dict[str, Cell] = field(default_factory=dict)
 
     @property
     def seeds(self) -> range:
         return range(self.budget.seeds)
 
     def figures(self, cell: Cell) -> dict[str, float] | None:
-        """The figures of a cell, or None, with the cell noted as wanted."""
-        self.asked[cell.key] = cell
+        """The figures of a cell, or None, with the cell noted as missing."""
+        self.requested[cell.key] = cell
         found = self.store.figures(cell)
         if found is None:
-            self.wanted[cell.key] = cell
+            self.missing[cell.key] = cell
         return found
 
     def pretrained(self, seed: int, **options: Any) -> Cell:
         """The cell of a pre-training run with the budget's steps; options: fields of PretrainConfig."""
         steps = self.budget.steps
         values: dict[str, Any] = {"steps": steps, "eval_every": steps, "seed": seed}
-        values |= {"save_every": max(steps // POINTS, 1), "keep": POINTS} | PRETRAINING
+        values |= {"save_every": max(steps // POINTS, 1), "keep": ALL} | PRETRAINING
         if self.budget.gpu:
             values["backend"] = "gpu"
         cell = Cell.of(PRETRAIN, **values | options)

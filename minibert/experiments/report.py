@@ -11,7 +11,6 @@ from minibert.base.files import write_file
 # 97.5 % quantiles of Student's t distribution, by degrees of freedom (Student 1908; any table of statistics)
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
      2.110, 2.101, 2.093, 2.086)  # fmt: skip
-T_OF_MANY = 1.96
 UNKNOWN = "…"
 
 
@@ -29,15 +28,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its label, and for each column the values over the seeds, of which some may still be missing (None)."""
+    """A row of a table.
+
+    values     for each column, the values over the seeds, of which some may still be missing (None)
+    against    the label of the row that it is compared with; None for the first row
+    """
 
     label: str
     values: tuple[tuple[float | None, ...], ...]
+    against: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """The result of an experiment; the first row is the one that the others are compared with."""
+    """The result of an experiment; rows are compared with the first one, unless they say otherwise."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -47,18 +51,20 @@ class Table:
         return all(value is not None for row in self.rows for values in row.values for value in values)
 
     def markdown(self) -> str:
-        """Means and standard deviations, then the differences from the first row with their 95 % intervals."""
+        """Means and standard deviations, then the differences between rows with their 95 % intervals."""
         head = [
             f"| | {' | '.join(column.title for column in self.columns)} |",
             f"|---|{'---|' * len(self.columns)}",
         ]
         lines = [*head, *(self.line(row.label, map(spread, self.columns, row.values)) for row in self.rows)]
-        first, *others = self.rows
-        if others:
-            lines += ["", f"Difference from {first.label}, over the same seeds, with a 95 % interval:", "", *head]
-            for row in others:
-                compared = map(difference, self.columns, row.values, first.values)
-                lines.append(self.line(row.label, compared))
+        by_label, first = {row.label: row for row in self.rows}, self.rows[0]
+        pairs = [(row, by_label[row.against or first.label]) for row in self.rows]
+        pairs = [(row, other) for row, other in pairs if row is not other]
+        if pairs:
+            lines += ["", "Differences over the same seeds, with 95 % intervals:", "", *head]
+        for row, other in pairs:
+            compared = map(difference, self.columns, row.values, other.values)
+            lines.append(self.line(f"{row.label}, less {other.label}", compared))
         return "\n".join(lines) + "\n"
 
     def line(self, label: str, cells: object) -> str:
@@ -126,6 +132,6 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     middle, count = mean(differences), len(differences)
     if count == 1:
         return middle, middle, middle
-    quantile = T[count - 2] if count - 2 < len(T) else T_OF_MANY
+    quantile = T[min(count - 2, len(T) - 1)]  # beyond the table: slightly too wide
     half = quantile * deviation(differences) / math.sqrt(count)
     return middle - half, middle, middle + half

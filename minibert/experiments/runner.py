@@ -21,6 +21,7 @@ from minibert.base.progress import say
 from minibert.experiments.cells import PRETRAIN, Cell, Store, figures_of_run, figures_of_task, make_models
 from minibert.experiments.plan import Plan
 from minibert.ops import facts
+from minibert.training.checkpoints import FOLDER, folder_name
 from minibert.training.config import OPTIONS
 
 LOOK_EVERY = 0.2  # seconds between two looks at the processes
@@ -62,20 +63,29 @@ class Runner:
         try:
             while True:
                 plan = make_plan()
-                self.known |= plan.asked
+                self.known |= plan.requested
                 ready = [cell for cell in self.ready(plan) if cell.key not in running]
                 while ready and len(running) < self.jobs and not self.is_late():
                     cell = ready.pop(0)
                     running[cell.key] = self.start(cell)
                 if not running:
-                    return not plan.wanted
+                    return not plan.missing
                 ended = self.wait_for_one(running)
                 self.finish(running.pop(ended))
         finally:
-            for started in running.values():
-                started.process.send_signal(signal.SIGTERM)
-            for started in running.values():
-                started.process.wait()
+            self.stop(list(running.values()))
+
+    def stop(self, running: list[Started]) -> None:
+        """Keep the results of processes that have ended, and ask the others to save and end."""
+        ended = [started for started in running if started.process.poll() is not None]
+        others = [started for started in running if started not in ended]
+        for started in others:
+            started.process.send_signal(signal.SIGTERM)
+        for started in ended:
+            if not started.process.returncode:
+                self.finish(started)
+        for started in others:
+            started.process.wait()
 
     def is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -92,15 +102,14 @@ class Runner:
                     order[source.key] = source
             return not waits
 
-        for cell in plan.wanted.values():
+        for cell in plan.missing.values():
             if add(cell):
                 order[cell.key] = cell
         return list(order.values())
 
     def is_finished(self, key: str) -> bool:
         """Whether the model of a run is in the work folder, trained to its end."""
-        folder, steps = self.work / key, dict(self.known[key].options)["steps"]
-        return (folder / "checkpoints" / f"step-{steps:08d}" / "state.json").exists()
+        return (self.work / key / FOLDER / folder_name(dict(self.known[key].options)["steps"])).exists()
 
     def start(self, cell: Cell) -> Started:
         folder = self.work / cell.key
@@ -144,15 +153,18 @@ class Runner:
         say("done", f"{cell.key} in {seconds:.0f} s")
 
     def circumstances(self) -> dict:
-        """Where, when and how a result was measured."""
-        return {
-            "date": datetime.date.today().isoformat(),
-            "processor": processor(),
-            "threads": self.threads,
-            "at the same time": self.jobs,
-            "minibert": __version__,
-            "commit": commit(),
-        }
+        return circumstances(self.threads) | {"at the same time": self.jobs}
+
+
+def circumstances(threads: int) -> dict:
+    """Where, when and how a result was measured."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": processor(),
+        "threads": threads,
+        "minibert": __version__,
+        "commit": commit(),
+    }
 
 
 @cache

@@ -29,11 +29,14 @@ def encode(
     the embeddings; normalise: whether to scale vectors to length 1; max_length: the number of tokens to which longer
     texts are truncated, by default the model's number of positions.
     Returns float32 [texts, H] or, for "tokens", a list of float32 [tokens of the text, H], including [CLS] and [SEP].
-    Texts of similar length are batched together.  Raises ValueError for any other pooling or an invalid layer.
+    Texts of similar length are batched together.  Raises ValueError for any other pooling, an invalid layer, and "cls"
+    with a left-to-right model, whose first token has seen nothing of the text.
     """
     layers = model.config.num_hidden_layers
     if pooling not in (MEAN, CLS, TOKENS):
         raise ValueError(f"pooling is {pooling!r}; expected {MEAN}, {CLS} or {TOKENS}")
+    if pooling == CLS and model.config.is_decoder:
+        raise ValueError(f"the first token of a left-to-right model has seen nothing of the text; use {MEAN}")
     if not -layers - 1 <= layer <= layers:
         raise ValueError(f"layer is {layer}; expected 0 (the embeddings) to {layers}, or -1 for the last layer")
     longest = min(max_length or model.config.max_position_embeddings, model.config.max_position_embeddings)

@@ -62,11 +62,12 @@ def generate(
     sampling: Sampling | None = None,
     seed: int = 0,
 ) -> str:
-    """The text followed by a generated continuation of at most `tokens` tokens; [SEP] ends the continuation early.
+    """The text followed by a generated continuation of at most `tokens` tokens; [SEP] ends it early.
 
     The keys and values of earlier tokens are cached, so that the model computes only the new token at each step.  The
-    continuation also ends when the model has no positions left.  Raises ValueError if the model is not left-to-right,
-    or if the text leaves no position for a new token.
+    continuation also ends when the model has no positions left.  (A model of `minibert pretrain --model gpt` has not
+    learnt to predict [SEP], since its training text is not cut at ends.)
+    Raises ValueError if the model is not left-to-right, or if the text leaves no position for a new token.
     """
     if not isinstance(model, GptForCausalLM):
         raise ValueError(

@@ -21,7 +21,7 @@ from minibert.nn import BertConfig, Parameters
 
 LAYER_NORM_EPS = 1e-12  # in every DistilBERT; its configuration has no such field
 LAYER = re.compile(r"\.layer\.(\d+)\.")  # in a parameter's name
-SAME = (  # what a student has in common with its teacher, since it starts with the teacher's weights
+SHARED_FIELDS = (  # what a student has in common with its teacher, since it starts with the teacher's weights
     "vocab_size",
     "hidden_size",
     "num_attention_heads",
@@ -161,7 +161,7 @@ def initialise_from_teacher(
         raise ValueError(
             f"the student has {ours.num_hidden_layers} layers, but the teacher only {theirs.num_hidden_layers}"
         )
-    for name in SAME:
+    for name in SHARED_FIELDS:
         if getattr(ours, name) != getattr(theirs, name):
             raise ValueError(
                 f"the student's {name} is {getattr(ours, name)}, but the teacher's is {getattr(theirs, name)}; "

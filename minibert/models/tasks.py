@@ -11,7 +11,8 @@ A left-to-right body has no pooler.  Its [CLS] has seen nothing, so the last tok
 (Radford et al. 2018, section 3.2).  With `head="bilstm"` in the configuration, a new two-layer BiLSTM reads the body's
 output first, and the mean of its output stands for a sequence (the BERT paper's row "+ BiLSTM", section 5.1).
 
-Classes and parameters are named as in `transformers`, so that each library can load the other's models.
+Classes and parameters are named as in `transformers`, so that each library can load the other's models; it has no
+counterpart of the BiLSTM, and reads the [CLS] of a left-to-right body.
 """
 
 from typing import Any, NamedTuple

@@ -247,6 +247,11 @@ class TaskDistillation(TaskObjective):
             raise ValueError(
                 f"the teacher is a {described(teacher)}, but the student a {described(student)}; expected the same task"
             )
+        bodies = [(model.config.is_decoder, model.config.head) for model in (student, teacher)]
+        if bodies[0] != bodies[1]:
+            raise ValueError(
+                "the teacher reads its input in another way than the student; expected the same direction and head"
+            )
         super().__init__(student)
         self.teacher, self.temperature, self.weights = teacher, temperature, tuple(weights)
 

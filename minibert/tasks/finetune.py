@@ -18,7 +18,7 @@ from minibert.models import TaskModel
 from minibert.models.features import FeatureModel
 from minibert.models.hub import find_model
 from minibert.models.model_card import write_card
-from minibert.nn.config import BILSTM
+from minibert.nn.config import BILSTM, LINEAR
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
@@ -84,7 +84,7 @@ class FineTuning:
     """One fine-tuning run: loads the data and the pre-trained model, trains with each seed, and saves the best."""
 
     def __init__(self, config: FinetuneConfig):
-        self.info = task_info(config.task)
+        self.info, self.given = task_info(config.task), config
         self.source = find_model(config.run, config.revision)
         self.shape = shape_of(self.source)
         self.config = config = with_defaults(config, self.shape, self.info.kind)
@@ -201,9 +201,10 @@ class FineTuning:
         self.tokenizer.save(folder)
         self.task.save(folder, scores)
         examples, how_to_use = (self.learnt_from, len(self.dev)), how_to_predict(self.task, Path("FOLDER"))
-        write_card(
-            folder, fine_tuning_card(folder.resolve().name, self.config, self.task.labels, examples, scores, how_to_use)
-        )
+        given = replace(self.given, frozen=self.config.frozen)
+        elsewhere = not self.config.frozen and self.config.head == LINEAR and not self.shape.is_decoder
+        name = folder.resolve().name
+        write_card(folder, fine_tuning_card(name, given, self.task.labels, examples, scores, how_to_use, elsewhere))
         model.save_pretrained(folder)
 
     def true_classes(self) -> list:
@@ -267,7 +268,8 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
         count = config.dev_examples or max(round(config.dev_share * len(train)), 1)
         if count >= len(train):
             raise ValueError(
-                f"{config.train} has only {len(train)} examples, too few to hold out {count}; give a --dev file"
+                f"{config.train or config.task} has only {len(train)} examples, too few to hold out {count}"
+                + ("" if config.tune else "; give a --dev file")
             )
         order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
         dev = [train[number] for number in sorted(order[:count])]

@@ -32,11 +32,13 @@ def fine_tuning_card(
     examples: tuple[int, int],
     scores: Mapping[str, float],
     how_to_use: str,
+    loads_elsewhere: bool = True,
 ) -> str:
     """The text of the model card for a fine-tuned model.
 
     name: the name of the model's folder; labels: the task's classes; examples: the numbers of training and dev
-    examples; scores: metric name -> score on the dev set; how_to_use: an example command.
+    examples; scores: metric name -> score on the dev set; how_to_use: an example command; loads_elsewhere: whether
+    transformers computes the same from the folder.
     """
     info = task_info(config.task)
     offline = config.task.startswith("sotu-")
@@ -47,12 +49,12 @@ def fine_tuning_card(
     pipeline = PIPELINES[info.kind]
     others = {"base_model": base} if published else {}
     metadata = metadata_of(name, pipeline, data, {"type": pipeline, "name": info.title}, listed, **others)
-    if config.frozen:  # transformers would load only the encoder, not the trained part
+    if not loads_elsewhere:  # transformers would load only a part of the model, or compute something else
         del metadata["library_name"], metadata["pipeline_tag"]
     files = ", ".join(Path(file).name for file in (config.train, config.dev) if file) or "the default corpus"
     defaults = FinetuneConfig(run=config.run, task=config.task, train=config.train)
     names: dict[str, Any] = {
-        option: Path(path).name for option in ("train", "dev") if (path := getattr(config, option))
+        option: Path(path).name for option in ("train", "dev", "teacher") if (path := getattr(config, option))
     }
     shown = dataclasses.replace(config, run=base, out=None, threads=None, **names)
     command = command_line("finetune", shown, defaults, ("run",), always=("task", "train"))

@@ -16,6 +16,7 @@ from minibert.tasks.config import FinetuneConfig
 from minibert.tasks.registry import SENTENCE, SPAN, TOKENS
 from minibert.tasks.task import Task
 from minibert.text import Tokenizer
+from minibert.training.preparation import dtype_of
 
 KIND_OF_FEATURES = {SENTENCE: SENTENCES, TOKENS: WORDS, SPAN: SPANS}  # the kinds of task that --frozen supports
 log = logging.getLogger("minibert")
@@ -35,8 +36,8 @@ def with_defaults(config: FinetuneConfig, shape: Any, kind: str) -> FinetuneConf
     elmo = isinstance(shape, ElmoConfig)
     frozen = config.frozen or elmo
     if frozen and kind not in KIND_OF_FEATURES:
-        why = "an ELMo is frozen, and frozen models" if elmo else "--frozen"
-        raise ValueError(f"{why} cannot predict a number or choose an ending, as --task {config.task} asks")
+        why = "an ELMo is always frozen" if elmo else "omit --frozen"
+        raise ValueError(f"--task {config.task} needs a model whose weights are all trained; {why}")
     if config.teacher is not None and (frozen or config.head == BILSTM):
         raise ValueError("--teacher requires a student whose weights are all trained, with a linear output layer")
     layers = config.layers or (LAST_FOUR if shape.num_hidden_layers >= 4 and not elmo else WEIGHTED)
@@ -51,7 +52,7 @@ def model_maker(
 
     config: the options from `with_defaults`; source: the folder of the pre-trained model.
     """
-    loading: dict[str, Any] = {"dtype": dtype_of(config), "report": log.info}
+    loading: dict[str, Any] = {"dtype": dtype_of(config.precision), "report": log.info}
     if config.frozen:
         encoder, kind = load_encoder(source, backend, **loading), KIND_OF_FEATURES[task.kind]
 
@@ -80,10 +81,6 @@ def objective_maker(
         raise ValueError(f"--teacher {config.teacher} was fine-tuned on another task, {of_teacher.name}, or was frozen")
     if Tokenizer.load(folder).vocabulary != tokenizer.vocabulary:
         raise ValueError(f"--teacher {config.teacher} has another vocabulary than the model to train")
-    teacher = task.model_class.from_pretrained(folder, backend, dtype=dtype_of(config), report=log.info)
+    teacher = task.model_class.from_pretrained(folder, backend, dtype=dtype_of(config.precision), report=log.info)
     weights = config.soft_weight, 1 - config.soft_weight
     return lambda model: TaskDistillation(model, teacher, config.temperature, weights)
-
-
-def dtype_of(config: FinetuneConfig) -> str:
-    return "float32" if config.precision == "tf32" else config.precision

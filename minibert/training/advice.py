@@ -6,11 +6,11 @@ from minibert.training.checkpoints import list_checkpoints
 from minibert.training.config import PretrainConfig
 
 
-def when_out_of_memory(config: PretrainConfig, sequences: int, of_batch: int, length: int) -> str:
+def when_out_of_memory(name: str, config: PretrainConfig, sequences: int, of_batch: int, length: int) -> str:
     """Advice when a micro-batch does not fit in memory.
 
-    sequences: the number of sequences in the micro-batch; of_batch: the number in the whole batch; length: the number
-    of tokens in a sequence.
+    name: the name of the model; sequences: the number of sequences in the micro-batch; of_batch: the number in the
+    whole batch; length: the number of tokens in a sequence.
     """
     advice = f"lower --batch-tokens (now {config.batch_tokens}) or the sequence length"
     if sequences > 1:
@@ -21,7 +21,7 @@ def when_out_of_memory(config: PretrainConfig, sequences: int, of_batch: int, le
         )
     if config.backend == "gpu" and config.precision in ("float32", "tf32"):
         advice += "; --precision bfloat16 needs half as much memory per token"
-    return f"{sequences} sequences of {length} tokens do not fit in memory with the {config.size} model: {advice}"
+    return f"{sequences} sequences of {length} tokens do not fit in memory with {name}: {advice}"
 
 
 def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str:

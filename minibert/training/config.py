@@ -18,6 +18,7 @@ from minibert.ops.backend import CANNOT_EMULATE
 OPTIONS = "pretrain.json"  # the file in a run's folder that stores the options
 RENAMED = {"position_start": "position_init"}  # an option's old name in that file -> its current name
 HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that may change when a run is resumed
+MAY_MOVE = "teacher", "vocab"  # folders that may be elsewhere when a run is resumed
 
 # The defaults that --preset sets.  The three GPU presets train the same model; they differ in how much of a batch is on
 # the device at a time (minibert/training/footprint.py computes the memory, tests/training/test_footprint.py compares).
@@ -227,7 +228,9 @@ class PretrainConfig:
     @property
     def pairs_from(self) -> int:
         """The length from which sequences are sentence pairs; beyond every length if the model does not use pairs."""
-        return self.nsp_from if self.model == "bert" else sys.maxsize
+        from minibert.training.systems import SYSTEMS  # which imports this module
+
+        return self.nsp_from if SYSTEMS[self.model].pairs else sys.maxsize
 
     def save(self, folder: Path | str) -> None:
         """Save the options in the run's folder."""
@@ -267,7 +270,7 @@ class PretrainConfig:
         """Raise ValueError if these options differ from `stored`, the options that the run was started with."""
         for field in dataclasses.fields(self):
             here, there = getattr(self, field.name), getattr(stored, field.name)
-            if field.name not in HOW_IT_WAS_CALLED and here != there:
+            if field.name not in (*HOW_IT_WAS_CALLED, *MAY_MOVE) and here != there:
                 option = f"--{field.name.replace('_', '-')}"
                 raise ValueError(
                     f"{self.out} was started with {option} {there}, but this call has {here}; "

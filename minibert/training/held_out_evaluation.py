@@ -1,6 +1,7 @@
 """Evaluation of a run on held-out documents, and the baselines that the model has to beat."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -30,10 +31,15 @@ class HeldOut:
     def __init__(self, config: PretrainConfig, documents: DocumentSet, tokenizer: Tokenizer, length: int):
         self.config, self.documents, self.tokenizer, self.length = config, documents, tokenizer, length
         self.system = SYSTEMS[config.model]
+        self.evaluated_as = SYSTEMS[self.system.evaluated_as or config.model]
         self.blanks = pick_blanks(documents, tokenizer, BLANKS_AT_THE_END, config.max_positions)
 
     def masked(self, pairs: int) -> list[MaskedBatch]:
-        """The evaluation sequences and masks, which are the same in every call; pairs: the maximum number of them."""
+        """The evaluation set as masked batches, the same in every call; pairs: the maximum number of sequences."""
+        return self.batches(pairs, lambda whole: whole)
+
+    def batches(self, pairs: int, batch_of: Callable[[MaskedBatch], Any]) -> list:
+        """The evaluation set as batches of another kind, which together are one global batch."""
         config = self.config
         return evaluation_batches(
             self.documents,
@@ -43,6 +49,7 @@ class HeldOut:
             pairs=self.length >= config.pairs_from,
             mask_rate=config.mask_rate,
             whole_word=config.whole_word,
+            batch_of=batch_of,
         )
 
     def count_baselines(self, train: DocumentSet) -> dict[str, float]:
@@ -68,9 +75,7 @@ class HeldOut:
     def measure(self, objective: Objective, step: int, last: bool) -> Figures:
         """Evaluate a model after a step; print the result, and some sentences with blanks filled in by the model."""
         config = self.config
-        batches = [
-            self.system.batch_of(batch) for batch in self.masked(config.final_pairs if last else config.eval_pairs)
-        ]
+        batches = self.batches(config.final_pairs if last else config.eval_pairs, self.evaluated_as.batch_of)
         figures = evaluate(objective, batches)
         self.counts = {target.key: target.count(batches[0]) for target in self.system.targets}
         if not self.system.masked:

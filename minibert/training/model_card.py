@@ -120,11 +120,13 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
     """Describe the recipe: the command, and the numbers that a reader looks for first."""
     defaults = PretrainConfig(**PRESETS[config.preset])
     vocabulary = config.vocab and Path(config.vocab).name
-    shown = dataclasses.replace(config, corpus=names_of(config.corpus), vocab=vocabulary)
+    teacher = config.teacher and Path(config.teacher).resolve().name
+    shown = dataclasses.replace(config, corpus=names_of(config.corpus), vocab=vocabulary, teacher=teacher)
     command = command_line("pretrain", shown, defaults, ("corpus",), HOW_IT_WAS_CALLED)
+    weights = ", ".join(f"{weight:g}" for weight in config.loss_weights)
     progress = "" if step == config.steps else f" So far, {step:,} of these steps have been taken."
     return (
-        f"{SYSTEMS[config.model].recipe.format(**vars(config))} "
+        f"{SYSTEMS[config.model].recipe.format(**vars(config), weights=weights)} "
         f"{config.steps:,} steps of {config.batch_tokens:,} tokens, phases {' '.join(config.lengths)} "
         f"(length:share:mask rate); AdamW, peak rate {config.learning_rate:g}, "
         f"betas {config.beta1:g} and {config.beta2:g}, decay {config.weight_decay:g}, "

@@ -106,7 +106,7 @@ def prepare_model(config: PretrainConfig, tokenizer: Tokenizer, teacher: BertFor
     model = model_class(
         shape,
         backend_of(config) if teacher is None else teacher.backend,
-        dtype=dtype_of(config),
+        dtype=dtype_of(config.precision),
         seed=config.seed,
         position_init=config.position_init,
     )
@@ -140,7 +140,9 @@ def load_teacher(config: PretrainConfig) -> BertForPreTraining | None:
     if config.teacher is None:
         return None
     folder = find_model(config.teacher)
-    teacher = BertForPreTraining.from_pretrained(folder, backend_of(config), dtype=dtype_of(config), report=log.info)
+    teacher = BertForPreTraining.from_pretrained(
+        folder, backend_of(config), dtype=dtype_of(config.precision), report=log.info
+    )
     if any(name.startswith("cls.predictions") for name in teacher.initialised_afresh):
         raise ValueError(f"--teacher {config.teacher} cannot teach: the model was saved without its masked-LM head")
     return teacher
@@ -162,8 +164,9 @@ def check_teacher(config: PretrainConfig) -> None:
     load_teacher(config)
 
 
-def dtype_of(config: PretrainConfig) -> str:
-    return "float32" if config.precision == "tf32" else config.precision
+def dtype_of(precision: str) -> str:
+    """The dtype of the parameters for --precision."""
+    return "float32" if precision == "tf32" else precision
 
 
 def backend_of(config: PretrainConfig) -> Backend:

@@ -101,8 +101,8 @@ class Pretraining:
     @property
     def objective_of_evaluations(self) -> Objective:
         """The objective whose figures evaluations report."""
-        make = self.system.evaluation
-        return self.objective if make is None else make(self.model, self.teacher, self.config)
+        other = self.system.evaluated_as
+        return self.objective if other is None else SYSTEMS[other].objective(self.model, None, self.config)
 
     def train(self, stop: StopRequest) -> int:
         """Take the remaining steps, and return the exit code.
@@ -212,7 +212,9 @@ class PretrainingWatch(Observer):
 
     def out_of_memory(self, step: int, batch: list) -> str:
         data, sequences = self.pretraining.data, len(batch[0].tokens.sequence_numbers)
-        return when_out_of_memory(self.config, sequences, data.sequences_at(step), data.length_at(step))
+        return when_out_of_memory(
+            self.pretraining.name, self.config, sequences, data.sequences_at(step), data.length_at(step)
+        )
 
 
 def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
@@ -231,7 +233,7 @@ def say_model(name: str, config: PretrainConfig, model: Model, phases: Sequence[
         f"{name}: {shape.summary}, {model.parameters.count:,} parameters, "
         f"{config.backend} backend{', emulated' if config.emulate else ''}, {config.precision}",
     )
-    if config.backend == "gpu" and isinstance(shape, BertConfig):
+    if config.backend == "gpu" and isinstance(shape, BertConfig) and config.teacher is None:
         expected = max(
             footprint(
                 shape,

@@ -33,6 +33,9 @@ class StepBar:
 
     def show(self, figures: dict, key: str, speed: float) -> None:
         """Show the figures of the last step, of them those of the target `key`, and the speed, after the bar."""
-        shown = {"length": figures["length"], "loss": f"{figures[f'{key}_loss']:.3f}"}
-        shown |= {"accuracy": f"{figures[f'{key}_accuracy']:.1%}", "tokens/s": f"{speed:,.0f}"}
+        loss, accuracy = figures[f"{key}_loss"], figures[f"{key}_accuracy"]  # None if this loss is left out
+        shown = {"length": figures["length"]}
+        shown |= {} if loss is None else {"loss": f"{loss:.3f}"}
+        shown |= {} if accuracy is None else {"accuracy": f"{accuracy:.1%}"}
+        shown |= {"tokens/s": f"{speed:,.0f}"}
         self.bar.set_postfix(shown, False)

@@ -58,7 +58,7 @@ class System:
     title          its name and source, for the model card
     model          the class of the model
     objective      a function that makes its objective, given the model, its teacher (or None) and the options
-    evaluation     the same for evaluations, if they use another objective; otherwise None
+    evaluated_as   the system whose objective evaluations use, if it is not this one's; otherwise None
     targets        what it predicts; the first one is what its baselines predict, too
     batch_of       the objective's batch from the sequences and masks of a step
     pairs          True if long sequences are sentence pairs, False if all sequences are windows of running text
@@ -83,7 +83,7 @@ class System:
     pipeline: str
     recipe: str
     how_to_try: str
-    evaluation: Callable[[Any, Any, PretrainConfig], Objective] | None = None
+    evaluated_as: str | None = None
 
 
 def fill_blank(model: BertForPreTraining, tokenizer: Tokenizer, text: str) -> Guesses:
@@ -115,13 +115,6 @@ def distillation(model: DistilBertForMaskedLM, teacher: BertForPreTraining, conf
         weights=config.loss_weights,
         soft_targets_on=config.soft_targets,
     )
-
-
-def masked_tokens_alone(
-    model: DistilBertForMaskedLM, teacher: BertForPreTraining, _config: PretrainConfig
-) -> Distillation:
-    """A student's objective in evaluations, the same whatever the weights of the losses in training."""
-    return Distillation(model, teacher, weights=(0, 1, 0))
 
 
 SYSTEMS = {
@@ -164,8 +157,8 @@ SYSTEMS = {
         model=Elmo,
         objective=lambda model, _teacher, _config: BothDirections(model),
         targets=(
-            Target("forward", "next token", "tokens", lambda batch: batch.count),
-            Target("backward", "previous token", "tokens", lambda batch: batch.count),
+            Target("forward", "forward LM", "tokens", lambda batch: batch.count),
+            Target("backward", "backward LM", "tokens", lambda batch: batch.count),
         ),
         batch_of=NextTokenBatch.of_windows,
         pairs=False,
@@ -181,7 +174,7 @@ SYSTEMS = {
         title="DistilBERT (Sanh et al. 2019)",
         model=DistilBertForMaskedLM,
         objective=distillation,
-        evaluation=masked_tokens_alone,
+        evaluated_as="bert",  # masked tokens alone, whatever the weights of the losses in training
         targets=(Target("mlm", "masked tokens", "masked tokens", lambda batch: batch.mlm_count),),
         batch_of=DistillationBatch.of,
         pairs=False,
@@ -190,7 +183,7 @@ SYSTEMS = {
         guesses=fill_blank,
         pipeline="fill-mask",
         recipe="Distilled: soft targets at temperature {temperature:g}, masked tokens ({mask_rate:.0%} in evaluations) "
-        "and the cosine of the last hidden states, weighted {loss_weights}.",
+        "and the cosine of the last hidden states, with weights {weights}.",
         how_to_try='minibert fill {} "the [MASK] of the union"',
     ),
 }

@@ -1,5 +1,7 @@
 """`minibert encode` and `minibert search`: vectors in the order of the lines, and the nearest lines first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -54,6 +56,14 @@ def test_each_line_has_the_vector_that_it_has_alone(folder, backend, pooling, la
         states = states_of(folder, line)[layer]
         expected = {"mean": states.mean(axis=0), "cls": states[0], "tokens": states}[pooling]
         np.testing.assert_allclose(vector, expected, atol=2e-5)
+
+
+def test_the_first_token_of_a_left_to_right_model_stands_for_nothing(folder):
+    config = replace(BertConfig.load(folder), is_decoder=True)
+    model, tokenizer = Bert(config, "reference"), Tokenizer.load(folder)
+    with pytest.raises(ValueError, match="has seen nothing of the text; use mean"):
+        encode(model, tokenizer, LINES, pooling="cls")
+    assert encode(model, tokenizer, LINES).shape == (len(LINES), 8)
 
 
 def test_files_of_both_kinds(folder, lines, tmp_path, capsys):

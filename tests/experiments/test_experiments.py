@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from minibert import cli
 from minibert.commands.options import read_options
-from minibert.experiments.catalogue import EXPERIMENTS, wanted_by
+from minibert.experiments.catalogue import EXPERIMENTS
 from minibert.experiments.cells import FINETUNE, PRETRAIN, Cell, Store, folder_of, make_models, reference
 from minibert.experiments.plan import RATES, RATES_OF_FROZEN, TASKS, Budget, Plan, metric_of
 from minibert.experiments.report import Column, Row, Table, interval
@@ -78,12 +78,12 @@ class Stage(Runner):
 
     def plan(self, name, budget) -> Plan:
         made = Plan(self.store, budget)
-        wanted_by(name, made)
+        EXPERIMENTS[name].table(made)
         return made
 
     def finish_all(self, name, budget) -> tuple[bool, Table]:
         ended = self.run(lambda: self.plan(name, budget))
-        return ended, wanted_by(name, Plan(self.store, budget))
+        return ended, EXPERIMENTS[name].table(Plan(self.store, budget))
 
 
 SMALL = Budget(steps=10, seeds=2, tasks=("sotu-punctuation",))
@@ -141,7 +141,8 @@ def test_every_experiment_runs_to_its_end_and_nothing_runs_twice(tmp_path, name)
     assert len(made) == len({tuple(words) for words in made}) == len(list((tmp_path / "cells").iterdir()))
     again = Stage(tmp_path)
     assert again.finish_all(name, budget)[0] and again.calls == []
-    assert len(table.markdown().splitlines()) == 2 * len(table.rows) + 6
+    own = sum(row.against == row.label for row in table.rows) or 1  # rows that are compared with no other
+    assert len(table.markdown().splitlines()) == 2 * len(table.rows) - own + 7
     assert not [path for path in (tmp_path / "work").iterdir() if "sotu" in path.name]  # fine-tuned models are not kept
 
 
@@ -232,7 +233,7 @@ class TestTables:
         assert lines[2] == "| one | 1.50 ± 0.71 | 55.0 ± 7.1 |"
         assert lines[3] == "| other | 1.90 ± 0.57 | … |"
         # differences 0.5 and 0.3: mean 0.4, standard error 0.1, times 12.706
-        assert lines[-1] == "| other | +0.40 [−0.87, +1.67] | … |"
+        assert lines[-1] == "| other, less one | +0.40 [−0.87, +1.67] | … |"
         assert not self.TABLE.is_complete
 
     def test_an_interval_is_student_s(self):
@@ -250,7 +251,11 @@ class TestTables:
     [
         (["everything"], "unknown experiment 'everything'; choose from bidirectionality"),
         (["size", "--seeds", "0"], "--seeds is 0"),
-        (["size", "--tasks", "sst2"], "choose from sotu-"),
+        (["size", "--tasks", "sst2"], "unknown task 'sst2'; choose from sotu-"),
+        (["size", "--tasks"], "--tasks: the experiment size needs a task of any kind"),
+        (["steps", "--tasks", "sotu-punctuation"], "--tasks: the experiment steps needs a task of sentence"),
+        (["features", "--tasks", "sotu-era"], "--tasks: the experiment features needs a task of tokens"),
+        (["size", "--steps", "4"], "--steps is 4; expected at least 5"),
         (["size", "--minutes", "-1"], "--minutes is -1"),
     ],
 )

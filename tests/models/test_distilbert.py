@@ -447,6 +447,9 @@ def test_a_teacher_of_another_task_is_refused():
     student, teacher = small_task_model(*made, ("a", "b")), small_task_model(*made, ("b", "a"))
     with pytest.raises(ValueError, match="the teacher is a BertForSequenceClassification of b, a, but the student a"):
         TaskDistillation(student, teacher)
+    for changes in ({"is_decoder": True}, {"head": "bilstm"}):
+        with pytest.raises(ValueError, match="reads its input in another way than the student"):
+            TaskDistillation(student, small_task_model(*made, ("a", "b"), **changes))
     batch = TaskBatch(texts().tokens, FIRST[:0], None, count=1)
     with pytest.raises(ValueError):
         TaskDistillation(student, student).prepare(batch)

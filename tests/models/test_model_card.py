@@ -107,7 +107,7 @@ def test_what_a_card_must_not_say(tmp_path, monkeypatch):
     config = FinetuneConfig(run="sotu", task="sst2", train="my train.tsv")
     text = fine_tuning_card("001", config, (), (1, 1), {}, "try it")
     assert "base_model" not in text and "--train 'my train.tsv'" in text and "library_name" in text
-    text = fine_tuning_card("001", dataclasses.replace(config, run="a/b", frozen=True), (), (1, 1), {}, "try it")
+    text = fine_tuning_card("001", dataclasses.replace(config, run="a/b", frozen=True), (), (1, 1), {}, "try it", False)
     assert 'base_model: "a/b"' in text and "finetune a/b" in text and "library_name" not in text
 
 

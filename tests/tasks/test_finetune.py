@@ -205,7 +205,7 @@ def test_a_student_is_fine_tuned_with_a_teacher(pretrained, tmp_path, capsys):
 
 
 def test_an_elmo_does_not_predict_numbers(others, tmp_path):
-    with pytest.raises(ValueError, match="an ELMo is frozen, and frozen models cannot predict a number"):
+    with pytest.raises(ValueError, match="whose weights are all trained; an ELMo is always frozen"):
         finetune_task(config_of(others / "elmo", tmp_path, "regression", tmp_path / "out"))
 
 
@@ -399,7 +399,7 @@ BAD = [  # options, words of the message
     (["--task", "sentence", "--train", "{train}", "--precision", "float16"], "--precision float16 requires a GPU"),
     (
         ["--task", "regression", "--train", "{train}", "--frozen"],
-        "--frozen cannot predict a number or choose an ending, as --task regression asks",
+        "--task regression needs a model whose weights are all trained; omit --frozen",
     ),
     ([*FROZEN, "--layers", "9", "--head", "linear"], "--layers is 9; expected 0"),
     ([*FROZEN, "--layers", "last-four"], "--layers last-four requires at least 4 layers, but the model has 2"),

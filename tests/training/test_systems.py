@@ -4,7 +4,9 @@ import dataclasses
 import math
 import os
 import re
+import shutil
 import signal
+from functools import partial
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -17,11 +19,12 @@ from minibert.data.batch import Batch
 from minibert.data.documents import DocumentSet
 from minibert.data.masked_batch import MaskedBatch
 from minibert.data.next_token import NextTokenBatch
+from minibert.data.pretraining import evaluation_batches
 from minibert.data.shards import Shards
 from minibert.models import PRESETS, Bert, BertForPreTraining, Elmo, ElmoConfig, GptForCausalLM
 from minibert.text import Tokenizer
 from minibert.text.tokenizer import SPECIAL_TOKENS
-from minibert.training import PretrainConfig, pretrain
+from minibert.training import PretrainConfig, held_out_evaluation, pretrain
 from minibert.training.held_out_evaluation import HeldOut
 from minibert.training.metrics import read_metrics
 from minibert.training.preparation import load_teacher, prepare_model
@@ -109,7 +112,7 @@ def test_bits_per_byte_are_those_of_the_decoded_text(whole_run):
     config, tokenizer = PretrainConfig.load(run), Tokenizer.load(run)
     documents = Shards(run / "corpus", tokenizer).all()
     held_out, system = HeldOut(config, documents, tokenizer, 32), SYSTEMS[name]
-    batches = [system.batch_of(batch) for batch in held_out.masked(4)]
+    batches = held_out.batches(4, system.batch_of)
     texts = []
     for batch in batches:
         starts = batch.tokens.cu_seqlens
@@ -120,6 +123,25 @@ def test_bits_per_byte_are_those_of_the_decoded_text(whole_run):
     figures = held_out.measure(system.objective(model, None, config), 1, last=True)
     nats = figures[f"{system.targets[0].key}_loss"] * batches[0].count
     assert figures["bits_per_byte"] == pytest.approx(nats / math.log(2) / held_out.bytes_of(batches))
+
+
+def test_an_evaluation_does_not_depend_on_the_parts_of_its_set(whole_run, monkeypatch):
+    """The set is cut into parts of some thousand tokens; here into one and into several."""
+    name, run = whole_run
+    config, tokenizer, system = PretrainConfig.load(run), Tokenizer.load(run), SYSTEMS[name]
+    documents, model = Shards(run / "corpus", tokenizer).all(), system.model.from_pretrained(run)
+    evaluated_as = SYSTEMS[system.evaluated_as or name]
+    results, counts = [], []
+    for batch_tokens in (8192, 100):
+        monkeypatch.setattr(
+            held_out_evaluation, "evaluation_batches", partial(evaluation_batches, batch_tokens=batch_tokens)
+        )
+        held_out = HeldOut(config, documents, tokenizer, 32)
+        counts.append(len(held_out.batches(8, evaluated_as.batch_of)))
+        results.append(held_out.measure(evaluated_as.objective(model, None, config), 1, last=True))
+        counts.append(held_out.counts)
+    assert counts[0] == 1 < counts[2] and counts[1] == counts[3]
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
 def masked_windows() -> MaskedBatch:
@@ -157,11 +179,39 @@ def test_the_baselines_of_next_tokens_know_no_token_on_the_right():
     assert found == {"most frequent": 1 / 5, "left neighbour": 2 / 5}
 
 
+@pytest.mark.parametrize("weights", [(5.0, 0.0, 1.0), (0.0, 2.0, 0.0), (1.0, 0.0, 0.0)])
+def test_any_loss_may_be_left_out(tmp_path, corpus, teacher, weights):
+    run = tmp_path / "run"
+    changes = dict(steps=4, loss_weights=weights, soft_targets="masked", eval_pairs=4, final_pairs=4)
+    assert pretrain(config_of("distilbert", corpus, run, teacher, **changes)) == 0
+    train, evaluation = read_metrics(run)[0], read_metrics(run)[-1]
+    names = "soft_loss", "mlm_loss", "cosine_loss"
+    assert [train[name] is not None for name in names] == [weight > 0 for weight in weights]
+    assert evaluation["mlm_loss"] > 0 and evaluation["mlm_accuracy"] is not None
+
+
+def test_what_a_teacher_read_from_standard_input_cannot_be_read_again(tmp_path, teacher, capsys):
+    shutil.copytree(teacher, tmp_path / "teacher")
+    dataclasses.replace(PretrainConfig.load(teacher), corpus=("-",)).save(tmp_path / "teacher")
+    assert cli.main(["distill", str(tmp_path / "teacher"), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be read again; name the CORPUS" in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_student_resumes_where_its_teacher_has_moved(tmp_path, corpus, teacher):
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    assert pretrain(config_of("distilbert", corpus, run, teacher, steps=4, final_pairs=4)) == 0
+    shutil.copytree(teacher, moved)
+    assert pretrain(config_of("distilbert", corpus, run, moved, steps=4, final_pairs=4, resume=True)) == 0
+
+
 def test_a_student_has_half_of_the_layers_and_starts_from_its_teacher(tmp_path, corpus, teacher, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = DistillConfig(str(teacher), out="run").pretraining()
     of_teacher = PretrainConfig.load(teacher)
-    for name in ("corpus", "held_out", "mask_rate", "batch_tokens", "dropout", "max_positions"):
+    assert config.lengths == ("40:1",)  # as far as the teacher reads
+    for name in ("corpus", "held_out", "mask_rate", "batch_tokens", "accumulate", "dropout", "max_positions"):
         assert getattr(config, name) == getattr(of_teacher, name), name
     assert (config.model, config.loss_weights, config.temperature) == ("distilbert", (5.0, 2.0, 1.0), 2.0)
     tokenizer, model = Tokenizer.load(teacher), load_teacher(config)

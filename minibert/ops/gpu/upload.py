@@ -37,6 +37,7 @@ class Uploader:
     def __init__(self):
         self.stream = cp.cuda.Stream(non_blocking=True)
         self.slots: list[Slot] = []
+        self.copying: list[Slot] = []  # slots whose copies may still run, even if their users have dropped them
 
     def upload(self, arrays: Sequence[np.ndarray]) -> Upload:
         """Copy int32 host arrays, of any shapes, to the device; the Upload holds them in the same order."""
@@ -52,6 +53,7 @@ class Uploader:
         self.stream.wait_event(slot.free)
         slot.device.set(slot.host, stream=self.stream)
         slot.copied = self.stream.record()
+        self.copying = [*(other for other in self.copying if not other.copied.done), slot]
         cp.cuda.get_current_stream().wait_event(slot.copied)
         on_device = [slot.device[span].reshape(a.shape) for span, a in zip(spans, arrays, strict=True)]
         return Upload(on_device, lambda: self.give_back(slot))
