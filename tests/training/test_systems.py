@@ -92,9 +92,8 @@ def test_a_run_leaves_a_record_a_picture_a_card_and_a_model(whole_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [3, 7])
-def test_a_run_that_is_stopped_and_resumed_is_the_same_run(tmp_path, corpus, whole_run, teacher, monkeypatch, step):
-    name, whole = whole_run
+def test_a_run_that_is_stopped_and_resumed_is_the_same_run(tmp_path, corpus, whole_run, teacher, monkeypatch):
+    (name, whole), step = whole_run, 7
     monkeypatch.setitem(PRESETS, "tiny", SMALL["tiny"])
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -141,7 +140,8 @@ def test_an_evaluation_does_not_depend_on_the_parts_of_its_set(whole_run, monkey
         results.append(held_out.measure(evaluated_as.objective(model, None, config), 1, last=True))
         counts.append(held_out.counts)
     assert counts[0] == 1 < counts[2] and counts[1] == counts[3]
-    assert results[0] == pytest.approx(results[1], rel=1e-5)
+    one, other = ({name: value for name, value in result.items() if value is not None} for result in results)
+    assert one == pytest.approx(other, rel=1e-5) and len(one) >= 2
 
 
 def masked_windows() -> MaskedBatch:
