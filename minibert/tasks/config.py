@@ -113,7 +113,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if self.task in RETIRED:
             raise ValueError(
-                f"--task {self.task} is no longer offered, as small models do not learn it; "
+                f"--task {self.task} is no longer offered, as it says little about small models; "
                 f"use --task {RETIRED[self.task][1]} instead"
             )
         info = task_info(self.task)

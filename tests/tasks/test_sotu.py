@@ -74,6 +74,7 @@ def test_examples_are_the_same_again():
 def test_labels_are_as_stated():
     train, dev = examples("sotu-era")
     assert {example.label for example in train} == {example.label for example in dev} == set(sotu.ERAS)
+    assert len(train) == sotu.TRAIN_EXAMPLES_OF["sotu-era"]
     for task, label in (("sotu-shuffled", sotu.SHUFFLED), ("sotu-next", sotu.FOLLOWS)):
         for part in examples(task):
             share = sum(example.label == label for example in part) / len(part)
@@ -143,6 +144,12 @@ def invented(count=3, sentences=40):
 def made(task, part):
     make = sotu.SOTU_TASKS[task]
     return [(document, example) for document in part for example in make(document, sotu.random_of(document), part)]
+
+
+def test_random_choices_depend_on_the_address_alone():
+    """Python's own hash of a text differs from process to process, so the numbers are those of another process."""
+    for part in (invented(), invented()[:1]):
+        assert sotu.random_of(part[0]).integers(1000, size=4).tolist() == [335, 230, 566, 780]
 
 
 def test_shuffled_words_are_five_neighbours():
