@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from minibert.base.arguments import Argument
 from minibert.ops.backend import CANNOT_EMULATE
-from minibert.tasks.registry import task_info
+from minibert.tasks.registry import RETIRED, task_info
 
 WIDE = 384  # models with a smaller hidden size use a higher learning rate (Turc et al. 2019, section 3: up to 3e-4)
 RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
@@ -23,8 +23,8 @@ class FinetuneConfig:
     """Folder of a pre-trained model (a minibert run or any BERT in safetensors), or the name of a published one."""
     task: str
     """sst2, cola, stsb, mrpc, qqp, mnli, qnli, rte, sick, sick-relatedness, conll, wnut, squad, squad2, swag; sentence,
-    regression, tokens, span, choice for your own files; sotu-era, sotu-party, sotu-order, sotu-punctuation,
-    sotu-inserted, which need no files."""
+    regression, tokens, span, choice for your own files; sotu-era, sotu-shuffled, sotu-next, sotu-punctuation,
+    sotu-replaced, which need no files."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     train: str | None = None
@@ -113,6 +113,11 @@ class FinetuneConfig:
     """Number of CPU threads."""
 
     def __post_init__(self) -> None:
+        if self.task in RETIRED:
+            raise ValueError(
+                f"--task {self.task} is no longer offered, as it says little about small models; "
+                f"use --task {RETIRED[self.task][1]} instead"
+            )
         info = task_info(self.task)
         offline = self.task.startswith("sotu-")
         if offline and (self.train or self.dev):

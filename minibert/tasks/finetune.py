@@ -30,7 +30,7 @@ from minibert.tasks.models import model_maker, objective_maker, shape_of, with_d
 from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
 from minibert.tasks.readers import STANDARD, read_examples, with_columns
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
-from minibert.tasks.sotu import sotu_examples
+from minibert.tasks.sotu import QUESTION, sotu_examples
 from minibert.tasks.task import Task, predictions_of, scores_by_name, scores_of
 from minibert.text import Tokenizer
 from minibert.training.config import OPTIONS, PretrainConfig
@@ -38,6 +38,11 @@ from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
 from minibert.training.memory import keep_freed_memory
 from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
 
+TRY = {  # texts for the tasks of the default corpus
+    "sotu-shuffled": "we must to friendship the strengthen between our two nations",
+    "sotu-punctuation": "and so my fellow citizens of the world ask not what america will do",
+    "sotu-replaced": f"{QUESTION}\\tWe must strengthen the of between our two nations.",
+}
 SPLIT_SEED = 1810  # seed for choosing held-out examples; the choice is the same for all training seeds
 
 
@@ -380,8 +385,8 @@ def as_text(scores: dict[str, float]) -> str:
 
 def how_to_predict(task: Task, folder: Path) -> str:
     """An example command line that runs the model in `folder` on new text."""
-    if task.name == "sotu-punctuation":
-        return f'echo "and so my fellow citizens of the world ask not what america will do" | minibert predict {folder}'
+    if task.name in TRY:
+        return f'printf "{TRY[task.name]}\\n" | minibert predict {folder}'
     if task.kind == SPAN:
         return f'printf "QUESTION\\tTEXT\\n" | minibert predict {folder}'
     if task.kind == CHOICE:

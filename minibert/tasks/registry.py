@@ -93,15 +93,24 @@ TASKS = {
     "choice": TaskInfo(CHOICE, "your own choices", ACCURACY),
     # tasks from the default corpus; see sotu.py
     "sotu-era": TaskInfo(SENTENCE, "when was it said?", ("accuracy", "macro f1")),
-    "sotu-party": TaskInfo(SENTENCE, "which party's president said it?", ACCURACY),
-    "sotu-order": TaskInfo(SENTENCE, "are the two sentences in the right order?", ACCURACY),
+    "sotu-shuffled": TaskInfo(SENTENCE, "are the words in order, or were five of them shuffled?", ACCURACY),
+    "sotu-next": TaskInfo(SENTENCE, "does the second passage follow the first?", ACCURACY),
     "sotu-punctuation": TaskInfo(TOKENS, "restore the punctuation", ("token f1", "accuracy")),
-    "sotu-inserted": TaskInfo(SPAN, "find the inserted sentence", ("exact match", "span f1")),
+    "sotu-replaced": TaskInfo(SPAN, "find the replaced word", ("exact match", "span f1")),
+}
+
+# tasks that earlier versions could train, so that their models still load -> the task to train instead
+RETIRED = {
+    "sotu-party": (TaskInfo(SENTENCE, "which party's president said it?", ACCURACY), "sotu-era"),
+    "sotu-order": (TaskInfo(SENTENCE, "are the two sentences in the right order?", ACCURACY), "sotu-next"),
+    "sotu-inserted": (TaskInfo(SPAN, "find the inserted sentence", ("exact match", "span f1")), "sotu-replaced"),
 }
 
 
 def task_info(name: str) -> TaskInfo:
-    """The TaskInfo of the task called `name`.  Raises ValueError if there is no such task."""
+    """The TaskInfo of the task called `name`, even if it is retired.  Raises ValueError if there is no such task."""
+    if name in RETIRED:
+        return RETIRED[name][0]
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; choose one of {', '.join(TASKS)}")
     return TASKS[name]

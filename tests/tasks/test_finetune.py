@@ -386,6 +386,7 @@ BAD = [  # options, words of the message
     (["--task", "mood"], "unknown task 'mood'"),
     (["--task", "sst2"], "--task sst2 (sentiment (SST-2)) requires --train FILE"),
     (["--task", "sotu-era", "--train", "x.tsv"], "comes with its own data"),
+    (["--task", "sotu-order"], "it says little about small models; use --task sotu-next instead"),
     (["--task", "sentence", "--train", "none.csv"], "no such file: none.csv"),
     (["--task", "sentence", "--train", "{train}", "--epochs", "0"], "--epochs is 0; expected at least 1"),
     (
