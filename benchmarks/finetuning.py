@@ -4,8 +4,9 @@
     python benchmarks/finetuning.py MODEL --task sst2 --train train.tsv --dev-examples 2000 --seeds 3
 
 MODEL is a folder such as MiniLM-L6 (scripts/fetch_test_weights.py fetches it).  Both sides see the same examples in the
-same batches, with the same rates, dropout, clipping and AdamW.  The peer pads each batch to its longest sequence, as
-its data collator does; *sorted* has batches of sentences of similar length, on both sides.  Let nothing else run.
+same batches, with the same rates, dropout, clipping and AdamW; for scores, both start from the same output layer.  The
+peer pads each batch to its longest sequence, as its data collator does; *sorted* has batches of sentences of similar
+length, on both sides.  Let nothing else run.
 """
 
 import argparse
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=BATCH, help="of --task")
     parser.add_argument("--learning-rate", type=float, default=RATE, help="of --task")
+    parser.add_argument("--output-init", type=float, help="of --task")
     parser.add_argument("--threads", type=int, help="of both sides; by default all cores")
     options = parser.parse_args()
     keep_freed_memory()
@@ -202,7 +204,7 @@ def peer_encoding(folder, ids, order):
 
 def compare_scores(options) -> None:
     """The same task, batches and seeds on both sides; a line for each seed, then means and deviations."""
-    names = ("task", "train", "dev", "dev_examples", "train_examples", "epochs", "batch_size", "learning_rate")
+    names = "task train dev dev_examples train_examples epochs batch_size learning_rate output_init".split()
     config = FinetuneConfig(run=options.model, **{name: getattr(options, name) for name in names})
     tuning = FineTuning(config)
     # with one thread, process time is measured, which excludes other programs
@@ -249,6 +251,9 @@ def learn_there(tuning: FineTuning, recipe) -> float:
     kind = tuning.task.model_class.__name__
     size = {"num_labels": len(tuning.task.labels)} if tuning.task.labels else {}
     model = getattr(transformers, kind).from_pretrained(tuning.source, **size)
+    ours = tuning.model_of(recipe.seed)  # its output layer is a fresh one, whose bias is 0 on both sides
+    with torch.no_grad():
+        getattr(model, ours.output).weight.copy_(torch.from_numpy(ours.head.weight.value))
     decayed = [p for name, p in model.named_parameters() if p.ndim > 1]
     others = [p for name, p in model.named_parameters() if p.ndim == 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]

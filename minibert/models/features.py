@@ -23,7 +23,7 @@ from minibert.models.elmo import Elmo
 from minibert.models.huggingface import read_tensors, save_tensors
 from minibert.models.inputs import Prepared, upload
 from minibert.models.spans import check_spans, pack, pack_backward, packed_rows
-from minibert.nn import Linear, Parameters
+from minibert.nn import Parameters, output_layer
 from minibert.nn.config import BILSTM, HEADS, model_type_of
 from minibert.nn.lstm import LSTM_LAYERS, BiLstm
 from minibert.nn.parameters import ones, zeros
@@ -89,11 +89,13 @@ class FeatureModel:
         layers: str = LAST_FOUR,
         head: str = BILSTM,
         seed: int | None = 0,
+        output_init: float | None = None,
     ) -> None:
         """Build the small model.
 
         labels: the classes, none for spans; kind: SENTENCES (or pairs), WORDS or SPANS; layers: the layers to read, as
-        in `layer_numbers`; head: LINEAR or BILSTM.  Raises ValueError for an invalid argument.
+        in `layer_numbers`; head: LINEAR or BILSTM; output_init: standard deviation of the output layer's initial
+        weights, None for 1 / sqrt(its inputs).  Raises ValueError for an invalid argument.
         """
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
@@ -116,7 +118,7 @@ class FeatureModel:
         self.lstm: Any = BiLstm(self.parameters, "lstm", inputs, width // 2, LSTM_LAYERS) if head == BILSTM else None
         size = 2 * (width // 2) if self.lstm else inputs
         outputs = 2 if kind == SPANS else len(self.labels)
-        self.output = Linear(self.parameters, "classifier", size, outputs, self.config.initializer_range)
+        self.output = output_layer(self.parameters, "classifier", size, outputs, output_init)
         self.parameters.allocate()
         if seed is not None:
             self.parameters.initialise(seed)

@@ -24,7 +24,7 @@ from minibert.data.task_batch import TaskBatch
 from minibert.models.bert import BertBody, Model, check_ids
 from minibert.models.inputs import BodyInputs, Prepared, body_arrays, body_inputs, upload
 from minibert.models.spans import check_spans, pack, pack_backward, packed_rows
-from minibert.nn import Dropouts, Linear, Parameters
+from minibert.nn import Dropouts, Parameters, output_layer
 from minibert.nn.config import BILSTM
 from minibert.nn.lstm import LSTM_LAYERS, BiLstm
 from minibert.ops.dropout import TASK_HEAD
@@ -63,7 +63,7 @@ class TaskModel(Model):
         self.lstm = None
         if config.head == BILSTM:
             self.lstm = BiLstm(parameters, "lstm", config.hidden_size, config.hidden_size // 2, LSTM_LAYERS)
-        self.head = Linear(parameters, self.output, config.hidden_size, self.outputs, config.initializer_range)
+        self.head = output_layer(parameters, self.output, config.hidden_size, self.outputs, config.output_init)
 
     @property
     def predicts_numbers(self) -> bool:

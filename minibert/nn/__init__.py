@@ -2,7 +2,7 @@
 
 from minibert.nn.config import BertConfig
 from minibert.nn.dropouts import NO_DROPOUT, Dropouts
-from minibert.nn.layers import Embeddings, LayerNorm, Linear
+from minibert.nn.layers import Embeddings, LayerNorm, Linear, output_layer
 from minibert.nn.parameters import Parameter, Parameters
 from minibert.nn.sequences import Sequences
 from minibert.nn.transformer import Encoder, EncoderLayer, FeedForward, SelfAttention
@@ -21,4 +21,5 @@ __all__ = [
     "Parameters",
     "SelfAttention",
     "Sequences",
+    "output_layer",
 ]

@@ -73,6 +73,8 @@ class BertConfig:
     """names of the task's classes, in order of class index; a single name means regression"""
     head: str = "linear"
     """what a task model adds: an output layer ("linear"), or a two-layer BiLSTM followed by one ("bilstm")"""
+    output_init: float | None = None
+    """standard deviation of the initial weights of a task model's output layer; None: 1 / sqrt(its inputs)"""
 
     @property
     def summary(self) -> str:
@@ -104,6 +106,9 @@ class BertConfig:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}")
         if self.head not in HEADS:
             raise ValueError(f"head is {self.head!r}; expected one of {', '.join(HEADS)}")
+        std = self.output_init
+        if std is not None and not (type(std) in (int, float) and 0 <= std < math.inf):
+            raise ValueError(f"output_init is {std!r}; expected None or a number of at least 0")
         for rate in (self.hidden_dropout_prob, self.attention_probs_dropout_prob):
             if not rate < 1:
                 raise ValueError(f"a dropout rate is {rate}; expected 0 <= rate < 1")
@@ -152,7 +157,7 @@ class BertConfig:
         """
         values = {"architectures": [architecture], "model_type": model_type, **asdict(self)}
         labels = values.pop("labels")
-        for name, usual in (("is_decoder", False), ("head", LINEAR)):
+        for name, usual in (("is_decoder", False), ("head", LINEAR), ("output_init", None)):
             if values[name] == usual:
                 del values[name]
         if model_type == "distilbert":

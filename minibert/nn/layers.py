@@ -28,6 +28,17 @@ class Linear:
         return self.ops.linear_backward(d_y, cache, accumulate_into=into)[0]
 
 
+def output_layer(parameters: Parameters, name: str, inputs: int, outputs: int, std: float | None = None) -> Linear:
+    """The output layer of a task's model.
+
+    std: the standard deviation of its initial weights; None: 1 / sqrt(inputs).  Inputs with a mean square of 1, as
+    after a layer norm, then give scores of about 1, whatever the width.  In fine-tuning these weights hardly change,
+    and what the model below learns changes the scores in proportion to them.  With the 0.02 of BERT's release, a few
+    hundred steps are often too few (docs/fine-tuning.md has measurements).
+    """
+    return Linear(parameters, name, inputs, outputs, inputs**-0.5 if std is None else std)
+
+
 class LayerNorm:
     """Layer normalisation, alone (`forward`) or after a residual connection (`add_forward`)."""
 

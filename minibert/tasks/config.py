@@ -59,6 +59,8 @@ class FinetuneConfig:
     """Peak learning rate."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises."""
+    output_init: Annotated[float | None, Argument(metavar="FLOAT", default="(default: 1 / sqrt(its inputs))")] = None
+    """Standard deviation of the initial weights of the output layer; 0.02 in the paper's release."""
     weight_decay: float = 0.01
     """Decoupled weight decay; biases and layer norms are not decayed."""
     clip: float = 1.0
@@ -131,7 +133,7 @@ class FinetuneConfig:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
         if self.max_length < 16:
             raise ValueError(f"--max-length is {self.max_length}; expected at least 16")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "output_init", "clip"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; expected more than 0")

@@ -57,12 +57,12 @@ def model_maker(
         encoder, kind = load_encoder(source, backend, **loading), KIND_OF_FEATURES[task.kind]
 
         def small(seed: int) -> FeatureModel:
-            layers, head = config.layers or WEIGHTED, config.head or BILSTM
-            return FeatureModel(encoder, task.labels, kind=kind, layers=layers, head=head, seed=seed)
+            parts: dict[str, Any] = {"layers": config.layers or WEIGHTED, "head": config.head or BILSTM}
+            return FeatureModel(encoder, task.labels, kind=kind, seed=seed, output_init=config.output_init, **parts)
 
         return small
     changes: dict[str, Any] = {"labels": task.labels} if task.labels else {}
-    changes["head"] = config.head or LINEAR
+    changes |= {"head": config.head or LINEAR, "output_init": config.output_init}
     return lambda seed: task.model_class.from_pretrained(source, backend, **loading, seed=seed, **changes)
 
 

@@ -44,6 +44,20 @@ def loss_and_gradients(backend, case, dtype):
     return float(losses.total), backend.numpy(objective.model.parameters.gradients)
 
 
+@pytest.mark.parametrize(
+    ("layers", "head", "inputs"), [("-1", LINEAR, 1), (LAST_FOUR, LINEAR, 4), (LAST_FOUR, BILSTM, 1)]
+)
+def test_the_output_layer_starts_on_the_scale_of_its_inputs(layers, head, inputs):
+    encoder, labels = Bert(small_config(num_hidden_layers=4), "reference"), tuple(map(str, range(60)))
+
+    def weights(**options):
+        return FeatureModel(encoder, labels, kind=WORDS, layers=layers, head=head, **options).output.weight.value
+
+    size = inputs * encoder.width
+    assert weights().std() == pytest.approx(0.8796 / size**0.5, rel=0.1)
+    assert np.allclose(weights(output_init=0.02) * 50, weights() * size**0.5)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_backend_agrees_with_the_reference(other_backend, case):
     loss, gradients = loss_and_gradients(other_backend, case, "float64")

@@ -84,7 +84,7 @@ def test_the_command_of_a_card_starts_the_same_run(config):
 
 
 def test_the_card_of_a_fine_tuned_model_has_its_command_and_no_path_of_this_machine():
-    config = FinetuneConfig(run="/home/me/runs/001", task="sst2", train="/data/train.tsv", seeds=2, head="linear")
+    config = FinetuneConfig(run="/home/me/runs/001", task="sst2", train="/data/train.tsv", seeds=2, output_init=0.02)
     text = fine_tuning_card(
         "001", config, ("negative", "positive"), (90, 10), {"span f1": 0.5, "pearson": 0.25}, "try it"
     )

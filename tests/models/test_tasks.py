@@ -1,5 +1,6 @@
 """BERT with one output layer: logits, losses and all gradients equal those of `transformers`; and what is refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -207,6 +208,41 @@ def test_a_pretrained_body_gets_a_fresh_output_layer(tmp_path):
     body = "bert.encoder.layer.0.output.dense.weight"
     assert np.array_equal(one.parameters[body].value, other.parameters[body].value)
     assert "initialised afresh" in reports[0] and "classifier.weight" in reports[0]
+
+
+CUT = 0.8796  # standard deviation of a standard normal distribution that is cut off at 2
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("width", [48, 192, 768])
+def test_a_fresh_output_layer_gives_scores_of_one_at_every_width(tmp_path, width, kind):
+    shape = small_config(hidden_size=width, num_attention_heads=2, intermediate_size=8, num_hidden_layers=1)
+    BertForPreTraining(shape, "reference", seed=4).save_pretrained(tmp_path)
+
+    def weights(seed, **changes):
+        changes |= {"labels": LABELS[kind]} if LABELS[kind] else {}
+        model = CLASSES[kind].from_pretrained(tmp_path, "reference", seed=seed, report=lambda line: None, **changes)
+        return model.head.weight.value
+
+    many = np.stack([weights(seed) for seed in range(16)])
+    assert many.std() == pytest.approx(CUT / width**0.5, rel=0.1)
+    assert np.allclose(weights(3, output_init=0.02) * 50, weights(3) * width**0.5)  # the same draw on another scale
+
+
+def test_a_fresh_output_layer_on_a_bilstm_has_the_same_scale():
+    labels = tuple(map(str, range(40)))
+    model = BertForTokenClassification(small_config(labels=labels, head="bilstm"), "reference")
+    assert model.head.weight.value.std() == pytest.approx(CUT / model.config.hidden_size**0.5, rel=0.1)
+
+
+def test_the_scale_of_the_output_layer_is_in_the_file_only_if_it_was_chosen(tmp_path):
+    task_model("classes", "reference").save_pretrained(tmp_path)
+    assert "output_init" not in json.loads((tmp_path / "config.json").read_text())
+    task_model("classes", "reference", output_init=0.02).save_pretrained(tmp_path)
+    assert BertConfig.load(tmp_path).output_init == 0.02
+    for wrong in (-1.0, float("inf"), "0.02", True):
+        with pytest.raises(ValueError, match="output_init is .*; expected None or a number of at least 0"):
+            small_config(output_init=wrong)
 
 
 def test_an_output_layer_of_another_task_is_replaced_only_where_labels_are_given(tmp_path):

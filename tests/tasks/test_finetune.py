@@ -14,7 +14,7 @@ import pytest
 from minibert import cli
 from minibert.models import BertConfig, BertForPreTraining, Elmo, ElmoConfig, GptForCausalLM
 from minibert.tasks.config import FinetuneConfig
-from minibert.tasks.finetune import finetune_task
+from minibert.tasks.finetune import FineTuning, finetune_task
 from minibert.tasks.readers import read_examples
 from minibert.tasks.registry import task_info
 from minibert.tasks.task import Task, predictions_of
@@ -184,6 +184,17 @@ def test_every_system_is_fine_tuned_and_loaded(others, tmp_path, capsys, model, 
     printed = capsys.readouterr().out
     assert ("frozen; bilstm head on layers weighted" in printed) == (model == "elmo" or "frozen" in changes)
     assert (", with a BiLSTM" in printed) == ("head" in changes)
+
+
+@pytest.mark.parametrize("changes", [{}, {"head": "bilstm"}, {"frozen": True, "layers": "-1", "head": "linear"}])
+def test_the_scale_at_which_the_output_layer_starts(pretrained, tmp_path, changes):
+    def weights(**options):
+        config = config_of(pretrained, tmp_path, "tokens", tmp_path / "out", **changes, **options)
+        model = FineTuning(config).model_of(0)
+        return (model.output if "frozen" in changes else model.head).weight.value
+
+    assert weights().std() == pytest.approx(0.88 / 48**0.5, rel=0.1)
+    assert np.allclose(weights(output_init=0.02) * 50, weights() * 48**0.5)
 
 
 @pytest.mark.slow
@@ -389,6 +400,7 @@ BAD = [  # options, words of the message
     (["--task", "sotu-order"], "it says little about small models; use --task sotu-next instead"),
     (["--task", "sentence", "--train", "none.csv"], "no such file: none.csv"),
     (["--task", "sentence", "--train", "{train}", "--epochs", "0"], "--epochs is 0; expected at least 1"),
+    (["--task", "sentence", "--train", "{train}", "--output-init", "0"], "--output-init is 0.0; expected more than 0"),
     (
         ["--task", "sentence", "--train", "{train}", "--dev", "{strange}"],
         "strange.jsonl, line 1: the label 'ugly' does not occur in the training data, which has the labels bad, good",
