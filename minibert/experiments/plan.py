@@ -41,7 +41,7 @@ DISTILLING: dict[str, Any] = dict(  # where a student's recipe differs: it start
 FINE_TUNING: dict[str, Any] = dict(
     epochs=3, batch_size=32, warmup=0.1, weight_decay=0.01, clip=1.0, max_length=128, layers="weighted"
 )
-TASKS = "sotu-era", "sotu-order", "sotu-punctuation", "sotu-inserted"  # one of each kind
+TASKS = "sotu-shuffled", "sotu-next", "sotu-punctuation", "sotu-replaced"  # one of each kind
 
 
 @dataclass(frozen=True)

@@ -95,15 +95,15 @@ class TestCells:
         assert cell == Cell.of(PRETRAIN, model="gpt", seed=1, steps=5)
         assert cell.key.startswith("gpt-tiny-seed1-") and cell.sources == []
         assert len({Cell.of(PRETRAIN, steps=5, seed=1, model="gpt", **more).key for more in ({}, {"cased": True})}) == 2
-        tuned = Cell.of(FINETUNE, run=reference(cell.key, 3), task="sotu-era", seed=0)
-        assert tuned.key.startswith("gpt-tiny-sotu-era-seed0-") and tuned.sources == [cell.key]
+        tuned = Cell.of(FINETUNE, run=reference(cell.key, 3), task="sotu-shuffled", seed=0)
+        assert tuned.key.startswith("gpt-tiny-sotu-shuffled-seed0-") and tuned.sources == [cell.key]
 
     def test_the_words_of_a_cell_are_understood_by_the_command(self, tmp_path):
         options = dict(steps=7, masked_as=(0.8, 0.2, 0.0), nsp_from=1000, whole_word=True, bias_correction=False)
         words = list(Cell.of(PRETRAIN, **options).words(tmp_path))
         config = read_options(PretrainConfig, words[1:], "minibert pretrain")
         assert words[0] == PRETRAIN and {name: getattr(config, name) for name in options} == options
-        options = dict(run=reference("KEY"), task="sotu-era", frozen=True, layers="-1", tune=True)
+        options = dict(run=reference("KEY"), task="sotu-shuffled", frozen=True, layers="-1", tune=True)
         words = list(Cell.of(FINETUNE, **options).words(tmp_path))
         config = read_options(FinetuneConfig, words[1:], "minibert finetune")
         assert (config.run, config.layers, config.frozen, config.tune) == (str(tmp_path / "KEY"), "-1", True, True)
@@ -114,12 +114,12 @@ class TestCells:
         (checkpoint / "model.safetensors").write_text("after three")
         for name in ("config.json", "vocab.txt", "tokenizer_config.json", "pretrain.json"):
             (tmp_path / "KEY" / name).write_text(name)
-        make_models(Cell.of(FINETUNE, run=reference("KEY", 3), task="sotu-era"), tmp_path)
+        make_models(Cell.of(FINETUNE, run=reference("KEY", 3), task="sotu-shuffled"), tmp_path)
         folder = folder_of(reference("KEY", 3), tmp_path)
         assert (folder / "model.safetensors").read_text() == "after three"
         assert (folder / "config.json").read_text() == "config.json"
         with pytest.raises(FileNotFoundError):
-            make_models(Cell.of(FINETUNE, run=reference("KEY", 4), task="sotu-era"), tmp_path)
+            make_models(Cell.of(FINETUNE, run=reference("KEY", 4), task="sotu-shuffled"), tmp_path)
 
     def test_a_damaged_result_is_named(self, tmp_path):
         store, cell = Store(tmp_path), Cell.of(PRETRAIN, steps=1)
@@ -133,7 +133,7 @@ class TestCells:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_to_its_end_and_nothing_runs_twice(tmp_path, name):
-    budget = Budget(10, 2, ("sotu-era", "sotu-punctuation"))
+    budget = Budget(10, 2, ("sotu-shuffled", "sotu-punctuation"))
     stage = Stage(tmp_path)
     ended, table = stage.finish_all(name, budget)
     assert ended and table.is_complete
@@ -254,7 +254,7 @@ class TestTables:
         (["size", "--tasks", "sst2"], "unknown task 'sst2'; choose from sotu-"),
         (["size", "--tasks"], "--tasks: the experiment size needs a task of any kind"),
         (["steps", "--tasks", "sotu-punctuation"], "--tasks: the experiment steps needs a task of sentence"),
-        (["features", "--tasks", "sotu-era"], "--tasks: the experiment features needs a task of tokens"),
+        (["features", "--tasks", "sotu-shuffled"], "--tasks: the experiment features needs a task of tokens"),
         (["size", "--steps", "4"], "--steps is 4; expected at least 5"),
         (["size", "--minutes", "-1"], "--minutes is -1"),
     ],
