@@ -123,6 +123,8 @@ class Elmo(Model):
             ]
             for direction in DIRECTIONS
         ]
+        # the op adds three tables (BERT's); an LSTM knows the order of its tokens, and needs only one
+        self.no_table = self.backend.xp.zeros((1, width), dtype=parameters.dtype)
         self.bias = parameters.add("decoder.bias", (config.vocab_size,), zeros, decayed=False)
 
     @property
@@ -177,17 +179,19 @@ class Elmo(Model):
 
     def embed(self, body: BodyInputs, dropout_key: DropoutKey | None) -> tuple[Array, Cache]:
         """The embeddings [N, H] of all tokens, and the cache."""
-        x, gather_cache = self.backend.gather_rows_forward(self.embedding.value, body.token_ids)
+        tables = self.embedding.value, self.no_table, self.no_table
+        nowhere = self.backend.xp.zeros_like(body.token_ids)
+        x, lookup_cache = self.backend.embedding_forward(body.token_ids, nowhere, nowhere, *tables)
         dropout = self.dropouts(dropout_key).at(self.config.num_hidden_layers, EMBEDDINGS, body.tokens)
         if dropout is not None:
             x, dropout = self.backend.dropout_forward(x, dropout)
-        return x, (gather_cache, dropout)
+        return x, (lookup_cache, dropout)
 
     def embed_backward(self, d_x: Any, cache: Cache) -> None:
-        gather_cache, dropout = cache
+        lookup_cache, dropout = cache
         if dropout is not None:
             d_x = self.backend.dropout_backward(d_x, dropout)
-        self.backend.gather_rows_backward(d_x, gather_cache, accumulate_into=self.embedding.gradient)
+        self.backend.embedding_backward(d_x, lookup_cache, accumulate_into=(self.embedding.gradient, None, None))
 
     def run(
         self, direction: int, x: Array, inputs: ElmoInputs, dropout_key: DropoutKey | None = None

@@ -377,10 +377,10 @@ def test_a_student_is_evaluated_as_a_bert_is():
     student, _ = pair()
     batch = texts()
     result = evaluate(MaskedLmAndNextSentence(student), [batch])
-    assert result.nsp_loss is None and result.masked == len(batch.masked_positions)
+    assert result["nsp_loss"] is None and result["nsp_accuracy"] is None
     losses, _ = losses_of(Distillation(*pair()), batch)
-    assert result.mlm_loss == pytest.approx(float(losses.mlm), rel=1e-12)
-    assert result.mlm_accuracy == int(losses.mlm_correct) / result.masked
+    assert result["mlm_loss"] == pytest.approx(float(losses.mlm), rel=1e-12)
+    assert result["mlm_accuracy"] == int(losses.mlm_correct) / len(batch.masked_positions)
 
 
 @pytest.mark.parametrize(

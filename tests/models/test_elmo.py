@@ -44,7 +44,7 @@ def test_each_direction_sees_its_side_alone():
 def peer_of(torch, model):
     """The same weights in PyTorch, as two stacks of one-layer LSTMs; a function from one sequence to both logits."""
     tensors = {
-        name: torch.tensor(np.array(parameter.value), requires_grad=True)
+        name: torch.tensor(model.backend.numpy(parameter.value).copy(), requires_grad=True)
         for name, parameter in model.parameters.all.items()
     }
     width = model.config.hidden_size
