@@ -10,7 +10,7 @@ from minibert.base.progress import require, say
 from minibert.training.config import PretrainConfig
 from minibert.training.diagnosis import Run, diagnose
 from minibert.training.metrics import FILE, read_metrics
-from minibert.training.reference_runs import closest, figures_of, references, run_of
+from minibert.training.reference_runs import POINTS, closest, figures_of, references, run_of
 from minibert.training.systems import SYSTEMS
 
 PICTURE = "compare.png"
@@ -39,7 +39,8 @@ def compare(config: CompareConfig) -> int:
     options = PretrainConfig.load(folder)
     if not (folder / FILE).is_file():
         raise ValueError(f"{folder / FILE} does not exist, so there is nothing to compare; wait for the first steps")
-    run = run_of(read_metrics(folder), options.model)
+    records = read_metrics(folder)
+    run = run_of(records, options.model)
     reference, differences = closest(options, references())
     say("run", f"{folder}: {SYSTEMS[options.model].name} {options.size}, step {run.step:,} of {options.steps:,}")
     say("reference", f"{reference.name}: {reference.command} ({reference.machine}, {reference.date})")
@@ -51,7 +52,8 @@ def compare(config: CompareConfig) -> int:
     for finding in findings:
         say("fine" if finding.fine else "look", finding.seen + (f": {finding.cause}" if finding.cause else ""))
     path = Path(config.out) if config.out else folder / PICTURE
-    draw(run, reference.run, options.model, f"{folder.name or folder} and the reference run {reference.name}", path)
+    drawn = run_of(records, options.model, POINTS)  # in means, as the reference is kept
+    draw(drawn, reference.run, options.model, f"{folder.name or folder} and the reference run {reference.name}", path)
     say("picture", str(path))
     return 0 if all(finding.fine for finding in findings) else 1
 
@@ -74,10 +76,10 @@ def draw(run: Run, reference: Run, model: str, title: str, path: Path) -> None:
             for curves, style in ((which.training, "-"), (which.held_out, "o")):
                 if (curve := curves.get(name)) is None:
                     continue
-                values = [scale * value for value in thinned(curve.values)]
+                values = [scale * value for value in curve.values]
                 size = {"markersize": 5} if style == "o" else {"linewidth": 1.2}
                 seen = label + (", held out" if style == "o" else ", training")
-                panel.plot(thinned(curve.steps), values, style, color=colour, label=seen, **size)
+                panel.plot(curve.steps, values, style, color=colour, label=seen, **size)
         key, _, what = name.rpartition("_")
         target = next(target for target in targets if target.key == key)
         panel.set_ylabel(f"{target.name}: {'cross-entropy (nats)' if what == 'loss' else 'accuracy (%)'}")
@@ -86,8 +88,3 @@ def draw(run: Run, reference: Run, model: str, title: str, path: Path) -> None:
         panel.set_xlabel("step")
     panels[0, 0].legend(fontsize=9)
     write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
-
-
-def thinned(values: Any) -> list:
-    """At most about 300 of the values, evenly spaced."""
-    return list(values[:: max(len(values) // 300, 1)])
