@@ -14,7 +14,7 @@ from minibert.ops.reference import attention as reference_attention
 from minibert.ops.table import PAIRS
 
 LAYERS = ("embeddings", "self_attention", "feed_forward", "pooler", "mlm_head", "nsp_head")
-WHOLE_MODELS = ("encoder", "pretraining", "language_model", "distillation")
+WHOLE_MODELS = ("encoder", "pretraining", "language_model", "both_directions", "distillation")
 TASKS = (
     "sequence_classification",
     "token_classification",
