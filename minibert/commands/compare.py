@@ -11,7 +11,7 @@ from minibert.training.config import PretrainConfig
 from minibert.training.diagnosis import Run, diagnose
 from minibert.training.metrics import FILE, read_metrics
 from minibert.training.reference_runs import POINTS, closest, figures_of, references, run_of
-from minibert.training.systems import SYSTEMS
+from minibert.training.systems import SYSTEMS, name_of
 
 PICTURE = "compare.png"
 
@@ -42,7 +42,7 @@ def compare(config: CompareConfig) -> int:
     records = read_metrics(folder)
     run = run_of(records, options.model)
     reference, differences = closest(options, references())
-    say("run", f"{folder}: {SYSTEMS[options.model].name} {options.size}, step {run.step:,} of {options.steps:,}")
+    say("run", f"{folder}: {name_of(options)}, step {run.step:,} of {options.steps:,}")
     say("reference", f"{reference.name}: {reference.command} ({reference.machine}, {reference.date})")
     for name, (mine, theirs) in differences.items():
         say("different", f"--{name.replace('_', '-')} {shown(mine)}, in the reference {shown(theirs)}")

@@ -1,7 +1,7 @@
-"""Runs the cells that an experiment wants, several at a time, each in a process of its own.
+"""Runs the missing cells of an experiment, several at a time, each in a process of its own.
 
 A process that is stopped loses nothing but the time since its last checkpoint: pre-training resumes in its folder, and
-fine-tuning, which takes about a minute, begins again.
+fine-tuning, which is short, begins again.
 """
 
 import datetime
@@ -37,7 +37,7 @@ class Started:
 
 
 class Runner:
-    """Runs cells until none is wanted, or until the time is up."""
+    """Runs cells until none is missing, or until the time is up."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Runner:
         self.known: dict[str, Cell] = {}
 
     def run(self, make_plan: Callable[[], Plan]) -> bool:
-        """Run cells, asking for a new plan whenever one has ended; returns whether nothing is wanted any more.
+        """Run cells, asking for a new plan whenever one has ended; returns whether none is missing any more.
 
         Raises RuntimeError if a cell fails; the others are stopped, and resume in a later call.
         """
@@ -91,7 +91,7 @@ class Runner:
         return self.deadline is not None and time.monotonic() > self.deadline
 
     def ready(self, plan: Plan) -> list[Cell]:
-        """The wanted cells, each after the cells whose models it needs and that have to be trained (again) first."""
+        """The missing cells, each after the cells whose models it needs and that have to be trained (again) first."""
         order: dict[str, Cell] = {}
 
         def add(cell: Cell) -> bool:

@@ -89,7 +89,7 @@ def describe_model(system: System, model: Model, tokenizer: Tokenizer) -> str:
     shape = model.config
     return (
         f"{system.title}, {shape.summary}, {model.parameters.count:,} parameters, up to "
-        f"{shape.max_position_embeddings} positions; an {'uncased' if tokenizer.lowercase else 'cased'} WordPiece "
+        f"{shape.max_position_embeddings} positions; {'an uncased' if tokenizer.lowercase else 'a cased'} WordPiece "
         f"vocabulary of {len(tokenizer):,} pieces."
     )
 

@@ -37,7 +37,7 @@ from minibert.training.preparation import (
 )
 from minibert.training.runs import discard, how_to_resume, locked, open_run, sweep
 from minibert.training.step_bar import StepBar
-from minibert.training.systems import SYSTEMS
+from minibert.training.systems import SYSTEMS, name_of
 
 
 def pretrain(config: PretrainConfig) -> int:
@@ -95,8 +95,8 @@ class Pretraining:
 
     @property
     def name(self) -> str:
-        """The name and size of the model; a student has no size of its own."""
-        return self.system.name if self.config.teacher else f"{self.system.name} {self.config.size}"
+        """The name and size of the model."""
+        return name_of(self.config)
 
     @property
     def objective_of_evaluations(self) -> Objective:

@@ -86,6 +86,12 @@ class System:
     evaluated_as: str | None = None
 
 
+def name_of(config: PretrainConfig) -> str:
+    """The name and size of the model that the options train; a student has no size of its own."""
+    name = SYSTEMS[config.model].name
+    return name if config.teacher else f"{name} {config.size}"
+
+
 def fill_blank(model: BertForPreTraining, tokenizer: Tokenizer, text: str) -> Guesses:
     """BERT's guesses for the blank in a text, from the context on both sides."""
     return fill_mask(model, tokenizer, text)[0]

@@ -110,7 +110,7 @@ def test_a_run_is_compared_with_a_reference_made_of_itself(run, tmp_path, monkey
     assert (tmp_path / "picture.png").exists()
 
 
-def test_what_is_no_run_is_told_in_one_line(run, tmp_path, capsys):
+def test_what_is_no_run_is_refused_in_one_line(run, tmp_path, capsys):
     for folder, message in ((tmp_path, "contains no pre-training run"), (run, "nothing to compare")):
         (run / "metrics.jsonl").unlink(missing_ok=True)
         assert cli.main(["compare", str(folder)]) == 2

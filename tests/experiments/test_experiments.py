@@ -182,7 +182,7 @@ def test_a_model_that_is_gone_is_trained_again_but_keeps_its_result(tmp_path):
             assert path.read_text() == before[path.name]
 
 
-def test_a_cell_that_fails_is_told_with_its_last_line(tmp_path):
+def test_a_cell_that_fails_is_reported_with_its_last_line(tmp_path):
     with pytest.raises(RuntimeError, match="minibert pretrain .*--model gpt.* failed: minibert: error: no luck"):
         Stage(tmp_path, jobs=1, fails="gpt").finish_all("bidirectionality", SMALL)
     done = len(list((tmp_path / "cells").iterdir()))
