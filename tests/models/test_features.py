@@ -1,5 +1,7 @@
 """Small models on the vectors of a frozen BERT: all backends agree with the reference, and a GPU never waits."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,14 @@ def test_a_gpu_never_waits(gpu, case, dtype):
         objective.losses_backward(cache)
     gradients = gpu.numpy(objective.model.parameters.gradients)
     assert gradients.dtype == np.float32 and np.isfinite(gradients).all() and np.abs(gradients).max() > 0
+
+
+@pytest.mark.parametrize(("tokens", "kind"), [(True, WORDS), (False, SENTENCES)])
+def test_a_folder_that_names_its_kind_in_the_earlier_way_is_loaded(tmp_path, tokens, kind):
+    encoder = Bert(small_config(), "reference", seed=1)
+    FeatureModel(encoder, ("a", "b"), kind=kind, layers="-1", head=LINEAR).save_pretrained(tmp_path)
+    path = tmp_path / "features.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["kind"]
+    path.write_text(json.dumps(values | {"tokens": tokens}), encoding="utf-8")
+    assert FeatureModel.from_pretrained(tmp_path, "reference").kind == kind

@@ -14,7 +14,7 @@ import pytest
 from minibert import cli
 from minibert.models import BertConfig, BertForPreTraining, Elmo, ElmoConfig, GptForCausalLM
 from minibert.tasks.config import FinetuneConfig
-from minibert.tasks.finetune import FineTuning, finetune_task
+from minibert.tasks.finetune import FineTuning, finetune_task, read_data
 from minibert.tasks.readers import read_examples
 from minibert.tasks.registry import task_info
 from minibert.tasks.task import Task, predictions_of
@@ -213,6 +213,17 @@ def test_a_student_is_fine_tuned_with_a_teacher(pretrained, tmp_path, capsys):
         with pytest.raises(ValueError, match=message):
             finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "no", teacher=str(teacher), **changes))
         assert not (tmp_path / "no").exists()
+
+
+def test_tuning_looks_at_no_example_of_the_dev_set(pretrained, tmp_path):
+    config = config_of(pretrained, tmp_path, "sentence", tmp_path / "out", dev_examples=5)
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "dev.jsonl"
+    other.write_text('{"text": "the queen sees cold water", "label": "good"}\n')
+    assert [example.text for example in read_data(replace(config, dev=str(other)))[1]] == ["the queen sees cold water"]
+    train, dev = read_data(replace(config, dev=str(other), tune=True))
+    texts = {example.text for example in (*train, *dev)}
+    assert (len(train), len(dev)) == (COUNT - 5, 5) and texts == {" ".join(words) for words in sentences()}
 
 
 def test_an_elmo_does_not_predict_numbers(others, tmp_path):
