@@ -39,7 +39,14 @@ DISTILLING: dict[str, Any] = dict(  # where a student's recipe differs: it start
     lengths=("64:0.6", "128:0.4"), learning_rate=1e-3, loss_weights=(5.0, 2.0, 1.0), temperature=2.0, soft_targets="all"
 )
 FINE_TUNING: dict[str, Any] = dict(
-    epochs=3, batch_size=32, warmup=0.1, weight_decay=0.01, clip=1.0, max_length=128, layers="weighted"
+    train_examples=4000,
+    epochs=3,
+    batch_size=32,
+    warmup=0.1,
+    weight_decay=0.01,
+    clip=1.0,
+    max_length=128,
+    layers="weighted",
 )
 TASKS = "sotu-shuffled", "sotu-next", "sotu-punctuation", "sotu-replaced"  # one of each kind
 
