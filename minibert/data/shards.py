@@ -71,12 +71,25 @@ class Shards:
         """The set of all documents."""
         return DocumentSet(self, np.arange(self.manifest["counts"]["documents"]))
 
-    def split(self, share: float = HELD_OUT_SHARE) -> tuple[DocumentSet, DocumentSet]:
-        """The documents to train on and the held-out documents; see minibert.data.held_out."""
+    def split(self, share: float = HELD_OUT_SHARE, tune: bool = False) -> tuple[DocumentSet, DocumentSet]:
+        """The documents to train on and the held-out documents; see minibert.data.held_out.
+
+        tune: evaluate on documents that would otherwise be trained on, about as many as are held out, and use the
+        held-out ones for nothing.  Raises ValueError if the corpus is too small for that.
+        """
         hashes = self._map("hashes.bin", np.dtype("<u8")).reshape(-1, 2)
-        everything = self.all()
-        held_out = held_out_documents(hashes[:, 0], hashes[:, 1], everything.token_counts, share)
-        return DocumentSet(self, np.flatnonzero(~held_out)), DocumentSet(self, np.flatnonzero(held_out))
+        token_counts = self.all().token_counts
+
+        def mask(share: float) -> np.ndarray:  # bool [documents]
+            return held_out_documents(hashes[:, 0], hashes[:, 1], token_counts, share)
+
+        held_out = evaluated_on = mask(share)
+        if tune:
+            set_aside = mask(min(2 * share, 0.5)) | held_out
+            held_out, evaluated_on = set_aside, set_aside & ~held_out
+            if not evaluated_on.any() or held_out.all():
+                raise ValueError("the corpus is too small to set documents aside for --tune; omit it")
+        return DocumentSet(self, np.flatnonzero(~held_out)), DocumentSet(self, np.flatnonzero(evaluated_on))
 
     def records(self) -> Iterator[dict]:
         """The name, group and metadata of each document, in order."""

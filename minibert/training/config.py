@@ -115,6 +115,9 @@ class PretrainConfig:
     accumulate: int = 1
     """Split each batch into this many micro-batches and sum their gradients: less memory, same result."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: the matrices inside the layers move in orthogonalised directions, everything else by AdamW
+    (training/muon.py)."""
     learning_rate: float = 2e-3
     """Peak learning rate, reached at the end of the warm-up."""
     warmup: float = 0.06
@@ -162,6 +165,9 @@ class PretrainConfig:
 
     held_out: float = 0.05
     """Share of documents to hold out for evaluation, in whole groups (for the addresses, years)."""
+    tune: bool = False
+    """Evaluate on other documents, set aside from the training part, to choose options without looking at the held-out
+    ones."""
     eval_every: int = 1000
     """Steps between evaluations."""
     eval_pairs: int = 200

@@ -26,7 +26,8 @@ from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.memory import keep_freed_memory
 from minibert.training.metrics import DIVERGED, Metrics, plot_metrics, read_metrics
 from minibert.training.model_card import pretraining_card
-from minibert.training.optimizer import AdamW, AdamWSettings, learning_rate_at
+from minibert.training.muon import OPTIMIZERS
+from minibert.training.optimizer import AdamWSettings, learning_rate_at
 from minibert.training.preparation import (
     check_before_anything_is_written,
     check_lengths,
@@ -75,7 +76,7 @@ class Pretraining:
         self.model = prepare_model(config, tokenizer, self.teacher)
         self.objective = self.system.objective(self.model, self.teacher, config)
         say("vocabulary", f"{len(tokenizer):,} pieces, {'uncased' if tokenizer.lowercase else 'cased'}")
-        learnt_from, held_out = prepare_shards(config, run, tokenizer).split(config.held_out)
+        learnt_from, held_out = prepare_shards(config, run, tokenizer).split(config.held_out, config.tune)
         say_documents(learnt_from, held_out)
 
         options = BatchOptions(
@@ -89,7 +90,7 @@ class Pretraining:
         settings = AdamWSettings(
             config.beta1, config.beta2, config.adam_eps, config.weight_decay, config.bias_correction, config.clip
         )
-        self.optimizer = AdamW(self.model.parameters, settings)
+        self.optimizer = OPTIMIZERS[config.optimizer](self.model.parameters, settings)
         self.held_out = HeldOut(config, held_out, tokenizer, phases[-1].length)
         self.held_out.count_baselines(learnt_from)
 
