@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,18 +12,16 @@ from minibert.base.cores import usable_cores
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.base.progress import require, say
-from minibert.experiments import parallelism
-from minibert.experiments.catalogue import EXPERIMENTS
+from minibert.experiments.catalogue import EXPERIMENTS, Speeds
 from minibert.experiments.cells import Store
 from minibert.experiments.plan import POINTS, TASKS, Budget, Plan
 from minibert.experiments.report import Table
 from minibert.experiments.runner import Runner, circumstances
+from minibert.experiments.speeds import Speed
 from minibert.tasks.registry import task_info
 from minibert.training.interrupts import StopRequest
 from minibert.training.runs import locked
 
-PARALLELISM = "parallelism"
-NAMES = *EXPERIMENTS, PARALLELISM
 CONFIGURATION = "experiment.json"
 
 
@@ -30,7 +29,7 @@ CONFIGURATION = "experiment.json"
 class ExperimentConfig:
     """Rerun a comparison from the papers on this machine: a table with means and deviations over seeds, and a picture.
 
-    The experiments: bidirectionality, features, masking, size, steps, distillation, parallelism.
+    The experiments: rates, bidirectionality, features, masking, size, steps, distillation, parallelism.
     Each cell of a table is a run of minibert pretrain or finetune, and is kept as a small file.  A call that is stopped
     is continued by the same command, also on another machine; experiments share the cells that they have in common.
     """
@@ -58,8 +57,8 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            if name not in NAMES:
-                raise ValueError(f"unknown experiment {name!r}; choose from {', '.join(NAMES)}")
+            if name not in EXPERIMENTS:
+                raise ValueError(f"unknown experiment {name!r}; choose from {', '.join(EXPERIMENTS)}")
         for name in ("steps", "seeds", "jobs"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}; expected at least 1")
@@ -73,8 +72,8 @@ class ExperimentConfig:
             raise ValueError(f"unknown task {unknown[0]!r}; choose from {', '.join(TASKS)}")
         given = {task_info(task).kind for task in self.tasks}
         for name in self.names or EXPERIMENTS:
-            if not self.tasks or (name in EXPERIMENTS and not given.issuperset(EXPERIMENTS[name].kinds)):
-                kinds = " and ".join(EXPERIMENTS[name].kinds if name in EXPERIMENTS else ()) or "any kind"
+            if not self.tasks or not given.issuperset(EXPERIMENTS[name].kinds):
+                kinds = " and ".join(EXPERIMENTS[name].kinds) or "any kind"
                 raise ValueError(f"--tasks: the experiment {name} needs a task of {kinds}")
 
     @property
@@ -90,73 +89,84 @@ def experiment(config: ExperimentConfig) -> int:
     require("experiment", "safetensors", "matplotlib", "tqdm")
     out = Path(config.out)
     check_configuration(out, config)
-    store, names = Store(out / "cells"), config.names or NAMES
+    store = Store(out / "cells")
     jobs = 1 if config.gpu else config.jobs or usable_cores()
     threads = max(usable_cores() // jobs, 1)
     runner = Runner(store, Path(config.work) if config.work else out / "work", jobs, threads, config.minutes)
     complete = True
-    for name in names:
-        if name == PARALLELISM:
-            complete &= measured(config, out)
-            continue
-
-        def plan(name: str = name) -> Plan:
-            return planned(name, store, config)[0]
-
+    for name in config.names or EXPERIMENTS:
+        say("experiment", f"{name}: {EXPERIMENTS[name].question}")
         if not config.list:
             write_configuration(out, config)
-            runner.work.mkdir(parents=True, exist_ok=True)
-            with StopRequest("the same command"), locked(runner.work):
-                runner.run(plan)
-        complete &= report(name, *planned(name, store, config), out, write=not config.list)
+        text = ""
+        if make_table := EXPERIMENTS[name].table:
+
+            def plan(make_table: Callable[[Plan], Table] = make_table) -> Plan:
+                return planned(make_table, store, config)[0]
+
+            if not config.list:
+                runner.work.mkdir(parents=True, exist_ok=True)
+                with StopRequest("the same command"), locked(runner.work):
+                    runner.run(plan)
+            plan_at_end, table = planned(make_table, store, config)
+            complete &= table.is_complete
+            text = report(name, plan_at_end, table, out, write=not config.list)
+        if measures := EXPERIMENTS[name].speeds:
+            speeds = speeds_of(name, measures, config, out)
+            complete &= speeds is not None
+            text += report_speeds(name, measures, speeds, out, write=not config.list)
+        if not config.list:
+            print(text)
+            write_text(out / f"{name}.md", text)
+            say("table", f"{out / name}.md, picture {out / name}.png")
     return 0 if complete else 1
 
 
-def planned(name: str, store: Store, config: ExperimentConfig) -> tuple[Plan, Table]:
+def planned(make_table: Callable[[Plan], Table], store: Store, config: ExperimentConfig) -> tuple[Plan, Table]:
     """A plan that has been asked for all cells of an experiment, and the table with the results so far."""
     plan = Plan(store, config.budget)
-    return plan, EXPERIMENTS[name].table(plan)
+    return plan, make_table(plan)
 
 
-def report(name: str, plan: Plan, table: Table, out: Path, write: bool) -> bool:
-    """Print the table of an experiment, write it and its picture, and return whether all of its cells are there."""
-    missing = len(plan.missing)
-    say("experiment", f"{name}: {EXPERIMENTS[name].question}")
-    if missing:
+def report(name: str, plan: Plan, table: Table, out: Path, write: bool) -> str:
+    """Say how many cells are missing, draw the picture, and return the table's text."""
+    if missing := len(plan.missing):
         say("missing", f"{missing} of at least {len(plan.requested)} cells; the same command continues")
     if write:
-        text = table.markdown()
-        print(text)
-        write_text(out / f"{name}.md", text)
         table.draw(out / f"{name}.png", f"{EXPERIMENTS[name].question} ({EXPERIMENTS[name].source})")
-        say("table", f"{out / name}.md, picture {out / name}.png")
-    return table.is_complete
+    return table.markdown()
 
 
-def measured(config: ExperimentConfig, out: Path) -> bool:
-    """Measure the speeds of LSTM and Transformer, unless that was done already, and write table and picture."""
-    path = out / f"{PARALLELISM}.json"
-    if config.list and not path.exists():
-        say("experiment", f"{PARALLELISM}: not measured yet")
-        return False
+def report_speeds(name: str, measures: Speeds, speeds: list[Speed] | None, out: Path, write: bool) -> str:
+    """Say whether the speeds were measured, draw their picture, and return their table's text."""
+    if speeds is None:
+        say("missing", "the speeds; the same command continues")
+        return ""
+    if write and measures.draw:
+        measures.draw(speeds, out / f"{name}.png")
+    return ("\nSpeeds:\n\n" if EXPERIMENTS[name].table else "") + measures.markdown(speeds)
+
+
+def speeds_of(name: str, measures: Speeds, config: ExperimentConfig, out: Path) -> list[Speed] | None:
+    """The speeds of an experiment, measured unless that was done already; None if they are only to be listed.
+
+    Raises ValueError if the stored ones are damaged.
+    """
+    path = out / f"{name}-speeds.json"
     if not path.exists():
-        write_configuration(out, config)
-        speeds = parallelism.measure("gpu" if config.gpu else "cpu")
+        if config.list:
+            return None
+        speeds = measures.measure("gpu" if config.gpu else "cpu")
         values = {"speeds": [dataclasses.asdict(speed) for speed in speeds], **circumstances(usable_cores())}
         write_text(path, json.dumps(with_format(values), indent=1) + "\n")
+        return speeds
     try:
         stored = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})["speeds"]
-        speeds = [parallelism.Speed(**speed) for speed in stored]
+        return [Speed(**speed) for speed in stored]
     except FormatError:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it to measure again") from None
-    text = parallelism.markdown(speeds)
-    print(text)
-    if not config.list:
-        write_text(out / f"{PARALLELISM}.md", text)
-        parallelism.draw(speeds, out / f"{PARALLELISM}.png")
-    return True
 
 
 def settings_of(config: ExperimentConfig) -> dict[str, Any]:

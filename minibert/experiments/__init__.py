@@ -5,5 +5,6 @@ runner.py       runs the cells that are missing, several at a time
 plan.py         how an experiment asks for cells: pre-train, choose a learning rate, fine-tune
 catalogue.py    the experiments
 report.py       tables with means, standard deviations and paired differences, and pictures
-parallelism.py  the speeds of LSTM and Transformer, which are measured and not trained
+speeds.py       the speeds of models that are compared in turns
+parallelism.py  those of LSTM and Transformer; student.py, those of a student and its teacher
 """

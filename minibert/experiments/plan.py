@@ -12,6 +12,9 @@ from minibert.experiments.cells import FINETUNE, PRETRAIN, Cell, Store, referenc
 from minibert.tasks.registry import task_info
 
 POINTS = 5  # models of each run that are kept, for the experiment on steps
+# learning rates of pre-training: the experiment on rates compares RATES_OF_PRETRAINING for each system
+RATES_OF_PRETRAINING = 1e-3, 2e-3, 4e-3
+RATE_OF: dict[str, float] = {"bert": 2e-3, "gpt": 2e-3, "elmo": 2e-3, "distilbert": 1e-3}
 RATES, RATES_OF_FROZEN = (1e-4, 3e-4, 1e-3), (5e-4, 2e-3, 8e-3)  # the small budget in which each system's is chosen
 ALL = 1000  # checkpoints: none is ever removed, however often a run is stopped
 # the recipe of all runs, spelt out, so that results stay what they are when the commands' defaults change
@@ -23,7 +26,6 @@ PRETRAINING: dict[str, Any] = dict(
     random_positions=True,
     max_positions=512,
     position_init="sinusoids",
-    learning_rate=2e-3,
     warmup=0.06,
     beta1=0.9,
     beta2=0.98,
@@ -35,9 +37,8 @@ PRETRAINING: dict[str, Any] = dict(
     held_out=0.05,
     final_pairs=2000,
 )
-DISTILLING: dict[str, Any] = dict(  # where a student's recipe differs: it starts from a model that knows word order
-    lengths=("64:0.6", "128:0.4"), learning_rate=1e-3, loss_weights=(5.0, 2.0, 1.0), temperature=2.0, soft_targets="all"
-)
+DISTILLING: dict[str, Any] = dict(loss_weights=(5.0, 2.0, 1.0), temperature=2.0, soft_targets="masked")
+LENGTHS_OF_STUDENTS = "64:0.6", "128:0.4"  # a student that starts from a teacher's layers knows word order already
 FINE_TUNING: dict[str, Any] = dict(
     train_examples=4000,
     epochs=3,
@@ -90,8 +91,8 @@ class Plan:
 
     def pretrained(self, seed: int, **options: Any) -> Cell:
         """The cell of a pre-training run with the budget's steps; options: fields of PretrainConfig."""
-        steps = self.budget.steps
-        values: dict[str, Any] = {"steps": steps, "eval_every": steps, "seed": seed}
+        steps, rate = self.budget.steps, RATE_OF[options.get("model", "bert")]
+        values: dict[str, Any] = {"steps": steps, "eval_every": steps, "seed": seed, "learning_rate": rate}
         values |= {"save_every": max(steps // POINTS, 1), "keep": ALL} | PRETRAINING
         if self.budget.gpu:
             values["backend"] = "gpu"

@@ -90,6 +90,8 @@ class PretrainConfig:
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
+    layers: Annotated[int | None, Argument(default="(default: the size's)")] = None
+    """Number of layers."""
     vocab: Annotated[str | None, Argument(metavar="DIR", default="(default: learn one from the corpus)")] = None
     """Folder of the vocabulary to use: vocab.txt and tokenizer_config.json, or tokenizer.json."""
     vocab_size: int = 8192
@@ -183,7 +185,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
-        for name in (*at_least_one.split(), "max_positions", "threads"):
+        for name in (*at_least_one.split(), "max_positions", "layers", "threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if self.seed < 0:
@@ -215,6 +217,8 @@ class PretrainConfig:
             raise ValueError("--weight-decay must be at least 0, and --init-std must be above 0")
         if (self.model == "distilbert") != (self.teacher is not None):
             raise ValueError("--model distilbert and --teacher DIR require each other")
+        if self.layers is not None and self.teacher is not None:
+            raise ValueError("--layers does not apply to a student, which has half of its teacher's layers")
         if not self.temperature > 0:
             raise ValueError(f"--temperature is {self.temperature}; expected more than 0")
         if len(self.loss_weights) != 3 or not all(w >= 0 for w in self.loss_weights) or not any(self.loss_weights):

@@ -18,7 +18,8 @@ from minibert.models.model_card import (
 )
 from minibert.text import Tokenizer
 from minibert.training.config import HOW_IT_WAS_CALLED, OPTIONS, PRESETS, PretrainConfig
-from minibert.training.systems import SYSTEMS, System
+from minibert.training.muon import OPTIMIZERS
+from minibert.training.systems import SYSTEMS, System, name_of
 
 ADDRESSES = {"name": "State of the Union addresses", "type": "sotu", "language": "en"}
 UNKNOWN_LICENCE = (
@@ -53,8 +54,7 @@ def pretraining_card(
     system = SYSTEMS[config.model]
     data = ADDRESSES if is_default_corpus(config) else {"name": "your own text", "type": "text"}
     scores = scores_of(system, evaluation)
-    described = f"a {system.name}" if config.teacher else f"a {config.size} {system.name}"
-    title = f"{name}: {described}, pre-trained with minibert"
+    title = f"{name}: {name_of(config)}, pre-trained with minibert"
     task = {"type": system.pipeline, "name": system.targets[0].name}
     metadata = metadata_of(name, system.pipeline, data, task, scores)
     use = HOW_TO_USE.format(command=system.how_to_try.format("FOLDER"), name=type(model).__name__)
@@ -128,7 +128,7 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
     return (
         f"{SYSTEMS[config.model].recipe.format(**vars(config), weights=weights)} "
         f"{config.steps:,} steps of {config.batch_tokens:,} tokens, phases {' '.join(config.lengths)} "
-        f"(length:share:mask rate); AdamW, peak rate {config.learning_rate:g}, "
+        f"(length:share:mask rate); {OPTIMIZERS[config.optimizer].name}, peak rate {config.learning_rate:g}, "
         f"betas {config.beta1:g} and {config.beta2:g}, decay {config.weight_decay:g}, "
         f"gradients clipped to {config.clip:g}, dropout {config.dropout:g}, seed "
         f"{config.seed}, {config.precision}.{progress}\n\n```\n{command}\n```\n\nAll options: `{OPTIONS}`."

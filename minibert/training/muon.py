@@ -5,11 +5,12 @@ gradient M = U S Vᵀ it keeps the directions, U Vᵀ, so that the weak ones mov
 singular value decomposition, a few iterations of a polynomial bring all singular values close to 1.  Embeddings,
 biases, layer norms, heads and output layers, whose rows or entries stand for themselves, stay with AdamW.
 
-Sources: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale: Liu et al. 2025, "Muon
-is scalable for LLM training" (arXiv 2502.16982), section 2.2.  Without Nesterov's look ahead.
+Sources: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks", here without Nesterov momentum;
+the scale of an update: Liu et al. 2025, "Muon is scalable for LLM training" (arXiv 2502.16982), section 2.2.
 """
 
 import math
+from typing import Any
 
 from minibert.base.arrays import Array, Scalar
 from minibert.nn import Parameters
@@ -27,6 +28,8 @@ class Muon(AdamW):
 
     The first moment of all gradients, which AdamW keeps anyway, is what is orthogonalised.
     """
+
+    name = "Muon, and AdamW outside the layers' matrices"
 
     def __init__(self, parameters: Parameters, settings: AdamWSettings):
         super().__init__(parameters, settings)
@@ -64,11 +67,11 @@ def update_scale(shape: tuple[int, ...]) -> float:
     return SCALE * math.sqrt(max(shape))
 
 
-def orthogonalised(matrix: Array, xp: object) -> Array:
+def orthogonalised(matrix: Array, xp: Any) -> Array:
     """The matrix with the same singular vectors and singular values near 1, by a Newton-Schulz iteration.
 
     matrix: [r, c], float; xp: NumPy or CuPy.  The polynomial a x + b x³ + c x⁵ is applied to all singular values at
-    once, since X Xᵀ X has the cubes of those of X.  They must be at most 1, which dividing by the Frobenius norm ensures.
+    once, since X Xᵀ X has the cubes of those of X.  Dividing by the Frobenius norm makes them at most 1.
     """
     a, b, c = COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T

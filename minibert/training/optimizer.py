@@ -67,6 +67,8 @@ class AdamW:
     loss_scale: the LossScale of a float16 model, whose gradients are those of `loss_scale.value * loss`; or None.
     """
 
+    name = "AdamW"
+
     def __init__(self, parameters: Parameters, settings: AdamWSettings):
         self.parameters, self.settings = parameters, settings
         self.first_moment = parameters.backend.xp.zeros_like(parameters.masters)  # [P]

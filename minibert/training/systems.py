@@ -89,7 +89,9 @@ class System:
 def name_of(config: PretrainConfig) -> str:
     """The name and size of the model that the options train; a student has no size of its own."""
     name = SYSTEMS[config.model].name
-    return name if config.teacher else f"{name} {config.size}"
+    if config.teacher:
+        return name
+    return f"{name} {config.size}" + (f" with {config.layers} layers" if config.layers else "")
 
 
 def fill_blank(model: BertForPreTraining, tokenizer: Tokenizer, text: str) -> Guesses:
