@@ -1,6 +1,12 @@
-"""The settings of one optimiser step, shared by all backends."""
+"""The settings of the optimiser ops, shared by all backends."""
 
 from typing import NamedTuple
+
+# Muon: a, b and c of the polynomial a s + b s³ + c s⁵, chosen by Jordan et al. (2024) to raise small values fast; after
+# five iterations all singular values from 0.01 to 1 lie between 0.68 and 1.13
+COEFFICIENTS = 3.4445, -4.7750, 2.0315
+ITERATIONS = 5
+SMALLEST_NORM = 1e-20  # instead of a smaller norm, so that zeros are not divided by zero
 
 
 class AdamWStep(NamedTuple):

@@ -120,6 +120,7 @@ TABLE = (
     Op("cosine", examples.cosine, loss=True),
     Op("count_correct", pair=False, warm_up=lambda: (X, IDS)),
     Op("adamw", pair=False, operations=(14, 0), warm_up=arguments_of_adamw),
+    Op("orthogonalise", pair=False, warm_up=lambda: ([X],)),
     Op("global_norm", pair=False, operations=(2, 0), warm_up=lambda: (ROW,)),
 )
 BY_NAME = {op.name: op for op in TABLE}

@@ -10,16 +10,13 @@ the scale of an update: Liu et al. 2025, "Muon is scalable for LLM training" (ar
 """
 
 import math
-from typing import Any
 
-from minibert.base.arrays import Array, Scalar
+from minibert.base.arrays import Scalar
 from minibert.nn import Parameters
 from minibert.nn.parameters import Parameter
 from minibert.training.optimizer import AdamW, AdamWSettings
 
 INSIDE_LAYERS = ".layer."  # in the names of the parameters of a model's layers
-COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of x, x³ and x⁵: chosen by Jordan et al. to raise small values fast
-ITERATIONS = 5  # after which singular values from 0.01 to 1 lie between 0.68 and 1.13
 SCALE = 0.2  # the root mean square of an update of AdamW at learning rate 1 (Liu et al.)
 
 
@@ -37,15 +34,16 @@ class Muon(AdamW):
 
     def step(self, number: int, learning_rate: float) -> Scalar:
         """Update the parameters from their gradients; arguments and result as of AdamW's step."""
-        parameters, xp = self.parameters, self.parameters.backend.xp
+        parameters, ops = self.parameters, self.parameters.backend
         before = [parameters.masters[span].copy() for _, span in self.matrices]
         norm = super().step(number, learning_rate)
         kept = 1 - learning_rate * self.settings.weight_decay
-        for old, (parameter, span) in zip(before, self.matrices, strict=True):
-            direction = orthogonalised(self.first_moment[span].reshape(parameter.shape), xp).reshape(-1)
-            new = old * kept - learning_rate * update_scale(parameter.shape) * direction
+        moments = [self.first_moment[span].reshape(parameter.shape) for parameter, span in self.matrices]
+        for old, (parameter, span), direction in zip(before, self.matrices, ops.orthogonalise(moments), strict=True):
+            step = learning_rate * update_scale(parameter.shape)
+            new = old * kept - step * direction.reshape(-1)
             if self.loss_scale is not None:  # a step with an overflow changes nothing
-                new = xp.where(xp.isfinite(norm), new, old)
+                new = ops.xp.where(ops.xp.isfinite(norm), new, old)
             parameters.masters[span] = new
         parameters.round()
         return norm
@@ -65,18 +63,3 @@ def update_scale(shape: tuple[int, ...]) -> float:
     An orthogonal matrix of r x c has min(r, c) singular values of 1, so its root mean square is 1 / sqrt(max(r, c)).
     """
     return SCALE * math.sqrt(max(shape))
-
-
-def orthogonalised(matrix: Array, xp: Any) -> Array:
-    """The matrix with the same singular vectors and singular values near 1, by a Newton-Schulz iteration.
-
-    matrix: [r, c], float; xp: NumPy or CuPy.  The polynomial a x + b x³ + c x⁵ is applied to all singular values at
-    once, since X Xᵀ X has the cubes of those of X.  Dividing by the Frobenius norm makes them at most 1.
-    """
-    a, b, c = COEFFICIENTS
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = wide / (xp.linalg.norm(wide) + 1e-30)
-    for _ in range(ITERATIONS):
-        squares = x @ x.T
-        x = a * x + (b * squares + c * (squares @ squares)) @ x
-    return x if wide is matrix else x.T

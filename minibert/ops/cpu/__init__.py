@@ -32,6 +32,7 @@ from minibert.ops.cpu.losses import (
     mse_forward,
 )
 from minibert.ops.cpu.lstm import lstm_backward, lstm_forward
+from minibert.ops.cpu.muon import orthogonalise
 from minibert.ops.cpu.optimizer import adamw, global_norm
 from minibert.ops.cpu.rows import (
     gather_rows_backward,
@@ -82,6 +83,7 @@ __all__ = [
     "mean_pool_forward",
     "mse_backward",
     "mse_forward",
+    "orthogonalise",
     "tanh_backward",
     "tanh_forward",
     "xp",

@@ -32,6 +32,7 @@ from minibert.ops.gpu.library import cp as xp
 from minibert.ops.gpu.linear import linear_backward, linear_forward
 from minibert.ops.gpu.losses import count_correct, cross_entropy_backward, cross_entropy_forward
 from minibert.ops.gpu.lstm import lstm_backward, lstm_forward
+from minibert.ops.gpu.muon import orthogonalise
 from minibert.ops.gpu.optimizer import adamw, global_norm, update_scale
 from minibert.ops.gpu.products import use_tf32
 from minibert.ops.gpu.rows import (
@@ -76,6 +77,7 @@ __all__ = [
     "mean_pool_forward",
     "mse_backward",
     "mse_forward",
+    "orthogonalise",
     "tanh_backward",
     "tanh_forward",
     "update_scale",

@@ -32,6 +32,7 @@ from minibert.ops.reference.losses import (
     mse_forward,
 )
 from minibert.ops.reference.lstm import lstm_backward, lstm_forward
+from minibert.ops.reference.muon import orthogonalise
 from minibert.ops.reference.optimizer import adamw, global_norm
 from minibert.ops.reference.rows import (
     gather_rows_backward,
@@ -74,6 +75,7 @@ __all__ = [
     "mean_pool_forward",
     "mse_backward",
     "mse_forward",
+    "orthogonalise",
     "tanh_backward",
     "tanh_forward",
     "xp",
