@@ -78,18 +78,18 @@ class Shards:
         held-out ones for nothing.  Raises ValueError if the corpus is too small for that.
         """
         hashes = self._map("hashes.bin", np.dtype("<u8")).reshape(-1, 2)
-        token_counts = self.all().token_counts
-
-        def mask(share: float) -> np.ndarray:  # bool [documents]
-            return held_out_documents(hashes[:, 0], hashes[:, 1], token_counts, share)
-
-        held_out = evaluated_on = mask(share)
+        counts = self.all().token_counts
+        held_out = held_out_documents(hashes[:, 0], hashes[:, 1], counts, share)
+        rest, evaluated_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         if tune:
-            set_aside = mask(min(2 * share, 0.5)) | held_out
-            held_out, evaluated_on = set_aside, set_aside & ~held_out
-            if not evaluated_on.any() or held_out.all():
+            if len(rest) < 2:
                 raise ValueError("the corpus is too small to set documents aside for --tune; omit it")
-        return DocumentSet(self, np.flatnonzero(~held_out)), DocumentSet(self, np.flatnonzero(evaluated_on))
+            shifted = hashes[rest] - np.uint64(
+                share * 2.0**64
+            )  # modulo 2**64: the next lowest share becomes the lowest
+            set_aside = held_out_documents(shifted[:, 0], shifted[:, 1], counts[rest], share)
+            rest, evaluated_on = rest[~set_aside], rest[set_aside]
+        return DocumentSet(self, rest), DocumentSet(self, evaluated_on)
 
     def records(self) -> Iterator[dict]:
         """The name, group and metadata of each document, in order."""

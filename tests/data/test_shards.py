@@ -77,6 +77,22 @@ def test_groups_are_held_out_whole(corpus):
         assert np.array_equal(held_out.read(index), shards.all().read(number))
 
 
+def test_documents_for_tuning_are_neither_trained_on_nor_held_out(corpus):
+    shards, _ = corpus
+    train, held_out = shards.split(0.2)
+    less, tuning = shards.split(0.2, tune=True)
+    everything = [*less.numbers, *tuning.numbers, *held_out.numbers]
+    assert sorted(everything) == list(range(40)) and len(tuning) >= 1
+    assert set(less.numbers) | set(tuning.numbers) == set(train.numbers)
+    assert not set(less.groups) & set(tuning.groups)
+
+
+def test_a_corpus_too_small_for_tuning_is_refused(tmp_path):
+    shards = write_shards(list(numbered_documents([[3, 4], [5, 6]])), ToyTokenizer(), tmp_path / "shards")
+    with pytest.raises(ValueError, match="too small to set documents aside for --tune"):
+        shards.split(0.2, tune=True)
+
+
 def test_progress_counts_characters(tmp_path):
     seen = []
     documents = list(numbered_documents([[3, 4], [5]]))

@@ -202,3 +202,41 @@ def test_arrays_that_are_not_contiguous_are_read_as_they_stand(backend):
         results(backend.array), results(lambda a: backend.array(np.ascontiguousarray(a))), strict=True
     ):
         assert np.allclose(backend.numpy(strided), backend.numpy(contiguous), rtol=0, atol=1e-13)
+
+
+class TestOrthogonalise:
+    SHAPES = (3, 7), (7, 3), (5, 5), (1, 1), (40, 130)
+
+    def by_singular_values(self, matrix):
+        """The polynomial, applied to the singular values themselves."""
+        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+        singular = singular / np.sqrt((singular**2).sum())
+        for _ in range(5):
+            singular = 3.4445 * singular - 4.7750 * singular**3 + 2.0315 * singular**5
+        return left * singular @ right, singular
+
+    def test_it_is_the_polynomial_of_the_singular_values(self, backend):
+        random = np.random.default_rng(0)
+        matrices = [
+            random.standard_normal(shape) * scale
+            for shape, scale in zip(self.SHAPES, (1, 1e-6, 1e6, 1, 1), strict=True)
+        ]
+        found = backend.orthogonalise([backend.array(matrix) for matrix in matrices])
+        for matrix, result in zip(matrices, found, strict=True):
+            expected, singular = self.by_singular_values(matrix)
+            assert backend.numpy(result).shape == matrix.shape
+            assert np.abs(backend.numpy(result) - expected).max() < 1e-12
+            if min(matrix.shape) > 1:  # singular values from 0.01 to 1 come near 1
+                assert singular.min() > 0.68 and singular.max() < 1.14
+
+    def test_zeros_stay_zeros_and_nothing_is_nothing(self, backend):
+        (result,) = backend.orthogonalise([backend.array(np.zeros((4, 3)))])
+        assert np.array_equal(backend.numpy(result), np.zeros((4, 3)))
+        assert backend.orthogonalise([]) == []
+
+    def test_in_float32_it_is_off_by_roundings_only(self, backend):
+        matrix = np.random.default_rng(1).standard_normal((24, 60))
+        (result,) = backend.orthogonalise([backend.array(matrix.astype(np.float32))])
+        assert result.dtype == np.float32
+        # an iteration multiplies an error by at most 3.45, the polynomial's slope at 0; sums of 60 products in float32
+        assert np.abs(backend.numpy(result) - self.by_singular_values(matrix)[0]).max() < 60 * 3.45**5 * 2**-24

@@ -122,6 +122,29 @@ def test_a_run_that_is_stopped_and_resumed_is_the_same_run(
 
 
 @pytest.mark.slow
+def test_a_run_with_muon_is_the_same_run_once_resumed(tmp_path, corpus, monkeypatch):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert pretrain(tiny_config(corpus, whole, optimizer="muon")) == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        pretrain(tiny_config(corpus, run, optimizer="muon"))
+    assert pretrain(tiny_config(corpus, run, optimizer="muon", resume=True)) == 0
+    assert_same_run(run, whole)
+    assert "Muon, and AdamW" in (run / "README.md").read_text(encoding="utf-8")
+
+
+def test_tuning_evaluates_on_documents_that_are_trained_on_otherwise(tmp_path, corpus, capsys):
+    """The held-out documents stay unused, so that they can be read for the final figures only."""
+    pretrain(tiny_config(corpus, tmp_path / "plain", steps=1))
+    plain = capsys.readouterr().out
+    pretrain(tiny_config(corpus, tmp_path / "tuned", steps=1, tune=True, layers=2))
+    tuned = capsys.readouterr().out
+    documents = lambda text: next(line for line in text.splitlines() if line.startswith("held out"))  # noqa: E731
+    assert documents(plain) != documents(tuned)
+    assert "BERT tiny with 2 layers: 2 layers" in tuned and "BERT tiny: 1 layers" not in tuned
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 5, 9])
 def test_a_run_that_died_is_the_same_run_once_resumed(tmp_path, corpus, whole_run, monkeypatch, step):
     """Died without a word, as of a lost power cable: nothing after the last checkpoint counts."""
