@@ -1,12 +1,19 @@
 """The options of `minibert finetune`."""
 
+import dataclasses
+import json
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
+from minibert.base.files import write_text
+from minibert.base.formats import FormatError, with_format, without_format
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import RETIRED, task_info
 
+OPTIONS = "finetune.json"  # the file in a fine-tuned model's folder that stores the options
+HOW_IT_WAS_CALLED = "out", "threads", "emulate"
 WIDE = 384  # models with a smaller hidden size use a higher learning rate (Turc et al. 2019, section 3: up to 3e-4)
 RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
 
@@ -149,3 +156,26 @@ class FinetuneConfig:
             )
         if self.emulate and self.backend != "gpu":
             raise ValueError(CANNOT_EMULATE.format(self.backend))
+
+    def save(self, folder: Path | str) -> None:
+        """Save the options in the fine-tuned model's folder."""
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in HOW_IT_WAS_CALLED}
+        write_text(Path(folder) / OPTIONS, json.dumps(with_format(values), indent=2) + "\n")
+
+    @staticmethod
+    def stored(folder: Path | str) -> dict[str, Any]:
+        """The options that `save` stored in a folder.
+
+        Raises FileNotFoundError if there are none, as in folders of earlier versions; ValueError if they are damaged.
+        """
+        path = Path(folder) / OPTIONS
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: the model was fine-tuned by an earlier version of minibert")
+        try:
+            values = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})
+            FinetuneConfig(**values)
+            return values
+        except FormatError:
+            raise
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({error})") from None

@@ -22,13 +22,14 @@ from minibert.nn.config import BILSTM, LINEAR
 from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
-from minibert.tasks.codecs import Codec, Prediction, labels_of
+from minibert.tasks.codecs import labels_of
 from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
 from minibert.tasks.features import task_batch
 from minibert.tasks.model_card import fine_tuning_card
 from minibert.tasks.models import model_maker, objective_maker, shape_of, with_defaults
 from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
 from minibert.tasks.readers import STANDARD, read_examples, with_columns
+from minibert.tasks.record import open_folder, record, write_metrics
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
 from minibert.tasks.sotu import QUESTION, sotu_examples
 from minibert.tasks.task import Task, predictions_of, scores_by_name, scores_of
@@ -36,7 +37,7 @@ from minibert.text import Tokenizer
 from minibert.training.config import OPTIONS, PretrainConfig
 from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
 from minibert.training.memory import keep_freed_memory
-from minibert.training.runs import RUNS, discard, fresh_folder, is_leftover, locked
+from minibert.training.runs import discard, locked
 
 TRY = {  # texts for the tasks of the default corpus
     "sotu-shuffled": "we must to friendship the strengthen between our two nations",
@@ -151,6 +152,7 @@ class FineTuning:
                 best = scores
                 self.save(folder, model, scores)
             write_metrics(folder, histories)
+            replace(config, learning_rate=self.recipe.learning_rate).save(folder)
         seconds = time.perf_counter() - began
         title = f"minibert finetune: {self.info.title}, from {Path(config.run).name or config.run}"
         plot_curves(folder / "curves.png", title, histories)
@@ -323,51 +325,6 @@ def class_sizes(kind: str, examples: list) -> str:
     counts = Counter(labels).most_common()
     shown = ", ".join(f"{label} {count / len(labels):.1%}" for label, count in counts[:8])
     return f"{shown}{', …' if len(counts) > 8 else ''} (of the dev set)"
-
-
-# ------------------------------------------------------------------------------------------------ the record
-
-
-def open_folder(config: FinetuneConfig) -> tuple[Path, bool]:
-    """Create the output folder if necessary; returns the folder and whether it is new.
-
-    Raises FileExistsError if the folder contains anything other than minibert's temporary files.
-    """
-    if config.out is None:
-        parent = Path(RUNS) / config.task
-        return fresh_folder(parent), True
-    folder = Path(config.out)
-    if folder.exists() and (not folder.is_dir() or not all(map(is_leftover, folder.iterdir()))):
-        raise FileExistsError(f"--out {folder} is not an empty folder; choose a new or empty one")
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder, made
-
-
-def write_metrics(folder: Path, histories: list[tuple[int, History]]) -> None:
-    """Write metrics.jsonl, which has one line for each step's loss and one for each evaluation."""
-    lines = []
-    for seed, history in histories:
-        lines += [{"kind": "train", "seed": seed, "step": step, "loss": loss} for step, loss in history.losses]
-        for step, epochs, scores in history.evaluations:
-            lines.append({"kind": "evaluation", "seed": seed, "step": step, "epoch": epochs, **scores})
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def record(codec: Codec, example: Any, prediction: Prediction) -> dict:
-    """The dictionary that is written as one line of dev_predictions.jsonl."""
-    return {
-        "example": as_plain(example),
-        "truth": codec.truth(example),
-        "answer": prediction.answer,
-        "probability": prediction.probability,
-    }
-
-
-def as_plain(example: Any) -> dict:
-    """The fields of an example as a dictionary, without labels and missing values."""
-    hidden = ("label", "labels", "answers")
-    return {name: value for name, value in vars(example).items() if name not in hidden and value is not None}
 
 
 def flat(kind: str, answers: Sequence) -> list:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 CLOSE = 0.15  # nats: runs of one recipe with different seeds differ by less (docs/pretraining.md)
+CLOSE_SCORE = 0.03  # scores of one recipe with different seeds differ by less (docs/fine-tuning.md)
 FLAT = 0.05  # nats: a loss that falls by less over a fifth of the run does not learn
 RISE = 0.5  # nats above its lowest point
 CHANCE, ABOVE_CHANCE = math.log(2), 0.03  # the loss of guessing next sentences, and how far below it is learning
@@ -46,12 +47,14 @@ class Run:
     training, held_out   figure -> Curve
     loss                 the name of the loss that is judged first
     diverged             the step at which the loss became NaN or infinite, or None
+    score                the name of the held-out score of a fine-tuning; None in pre-training
     """
 
     training: dict[str, Curve]
     held_out: dict[str, Curve]
     loss: str
     diverged: int | None = None
+    score: str | None = None
 
     @property
     def step(self) -> int:
@@ -69,7 +72,8 @@ class Finding:
 
 def diagnose(run: Run, reference: Run) -> list[Finding]:
     """What there is to say about a run, the most serious first; always at least one finding."""
-    found = [finding for rule in RULES for finding in rule(run, reference)]
+    rules = PRETRAINING if run.score is None else FINE_TUNING
+    found = [finding for rule in rules for finding in rule(run, reference)]
     return found or [on_track(run, reference)]
 
 
@@ -77,6 +81,8 @@ def on_track(run: Run, reference: Run) -> Finding:
     mine, theirs = run.training[run.loss].last, reference.training[run.loss].until(run.step).last
     if mine < theirs - CLOSE:
         return Finding(True, f"ahead of the reference: {mine:.2f} nats at step {run.step:,}, beside {theirs:.2f}")
+    if (scores := last_scores(run, reference)) is not None:
+        return Finding(True, f"on track: {run.score} {scores[0]:.1%}, beside {scores[1]:.1%} in the reference")
     return Finding(True, f"on track: {mine:.2f} nats at step {run.step:,}, beside {theirs:.2f} in the reference")
 
 
@@ -159,7 +165,39 @@ def pairs_not_learnt(run: Run, reference: Run) -> Iterator[Finding]:
         )
 
 
-RULES: Sequence[Callable[[Run, Run], Iterator[Finding]]] = (
+def last_scores(run: Run, reference: Run) -> tuple[float, float] | None:
+    """The run's last held-out score, and the reference's at that step; None without scores that can be compared."""
+    name = run.score or ""
+    if name not in run.held_out or name not in reference.held_out:
+        return None
+    mine, theirs = run.held_out[name], reference.held_out[name]
+    before = theirs.until(mine.steps[-1]).values or theirs.values[:1]
+    return mine.values[-1], before[-1]
+
+
+def score_behind(run: Run, reference: Run) -> Iterator[Finding]:
+    """A task is solved worse than in the reference, with or without a loss that is behind."""
+    scores = last_scores(run, reference)
+    if scores is None or scores[0] >= scores[1] - CLOSE_SCORE:
+        return
+    mine, theirs = run.training[run.loss].last, reference.training[run.loss].until(run.step).last
+    seen = f"{run.score} {scores[0]:.1%}, beside {scores[1]:.1%} in the reference"
+    if mine > theirs + CLOSE / 2:
+        yield Finding(
+            False,
+            f"{seen}; the training loss is behind too, {mine:.2f} nats beside {theirs:.2f}",
+            "usually a learning rate that is too low or far too high, fewer steps, or less pre-training",
+        )
+    else:
+        yield Finding(
+            False,
+            f"{seen}, while the training loss is not behind, {mine:.2f} nats beside {theirs:.2f}",
+            "the examples are learnt by heart: use more examples or fewer epochs, or check that training and dev "
+            "examples are of one kind",
+        )
+
+
+PRETRAINING: Sequence[Callable[[Run, Run], Iterator[Finding]]] = (
     diverged,
     rose,
     overfitted,
@@ -167,3 +205,4 @@ RULES: Sequence[Callable[[Run, Run], Iterator[Finding]]] = (
     behind,
     pairs_not_learnt,
 )
+FINE_TUNING = rose, score_behind

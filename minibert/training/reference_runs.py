@@ -25,8 +25,10 @@ from minibert.training.systems import SYSTEMS
 
 FOLDER = Path(__file__).parent / "references"
 POINTS = 200  # of a training curve; each is the mean of consecutive steps
-NOT_THE_RECIPE = {*HOW_IT_WAS_CALLED, "corpus", "seed", "backend", "precision", "keep", "save_every", "log_every",
-                  "eval_every", "eval_pairs", "final_pairs", "accumulate", "preset", "teacher", "vocab"}  # fmt: skip
+NOT_THE_RECIPE = {
+    *HOW_IT_WAS_CALLED, "accumulate", "backend", "corpus", "eval_every", "eval_pairs", "final_pairs", "keep",
+    "log_every", "precision", "preset", "save_every", "seed", "teacher", "tune", "vocab",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,23 +86,30 @@ def read_reference(path: Path) -> Reference:
         {name: Curve(tuple(curve["steps"]), tuple(curve["values"])) for name, curve in values[part].items()}
         for part in ("training", "held_out")
     )
-    run = Run(training, held_out, values["loss"])
+    run = Run(training, held_out, values["loss"], score=values.get("score"))
     return Reference(path.stem, values["command"], values["options"], values["machine"], values["date"], run)
 
 
 def write_reference(run: Path, path: Path) -> None:
-    """Write a reference file from a finished run."""
+    """Write a reference file from a finished run of pre-training."""
     config = PretrainConfig.load(run)
     measured = run_of(read_metrics(run), config.model, POINTS)
     defaults = PretrainConfig(**PRESETS[config.preset])
+    command = command_line("pretrain", config, defaults, ("corpus",), HOW_IT_WAS_CALLED)
+    write_curves(path, command, recipe_of(config), measured)
+
+
+def write_curves(path: Path, command: str, options: dict[str, Any], run: Run) -> None:
+    """Write a reference file: the curves of a run, how it was made, and where."""
     values = {
-        "command": command_line("pretrain", config, defaults, ("corpus",), HOW_IT_WAS_CALLED),
+        "command": command,
         "machine": f"{facts.collect()['processor']['name']}",
         "date": datetime.date.today().isoformat(),
-        "options": recipe_of(config),
-        "loss": measured.loss,
-        "training": {name: dataclasses.asdict(curve) for name, curve in measured.training.items()},
-        "held_out": {name: dataclasses.asdict(curve) for name, curve in measured.held_out.items()},
+        "options": options,
+        "loss": run.loss,
+        "score": run.score,
+        "training": {name: dataclasses.asdict(curve) for name, curve in run.training.items()},
+        "held_out": {name: dataclasses.asdict(curve) for name, curve in run.held_out.items()},
     }
     path.parent.mkdir(exist_ok=True)
     write_text(path, json.dumps(with_format(values)) + "\n")
@@ -112,23 +121,24 @@ def recipe_of(config: PretrainConfig) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in NOT_THE_RECIPE}
 
 
-def closest(config: PretrainConfig, among: Sequence[Reference]) -> tuple[Reference, dict[str, tuple[Any, Any]]]:
-    """The reference of the same model whose recipe differs in the fewest options, and these options.
+def closest(
+    recipe: dict[str, Any], what: str, prefer: str, among: Sequence[Reference]
+) -> tuple[Reference, dict[str, tuple[Any, Any]]]:
+    """The reference whose recipe differs in the fewest options, and these options: name -> (mine, the reference's).
 
-    The options are given as name -> (value in the run, value in the reference).
-    Raises ValueError if there is no reference of this model.
+    what: the option that has to be the same, such as "model"; prefer: one that should be the same, such as "size".
+    Raises ValueError if there is no such reference.
     """
-    mine = recipe_of(config)
-    of_model = [reference for reference in among if reference.options["model"] == config.model]
-    if not of_model:
-        known = ", ".join(sorted({reference.options["model"] for reference in among}))
-        raise ValueError(f"there is no reference run of --model {config.model}, only of {known}")
+    of_this = [reference for reference in among if reference.options.get(what) == recipe[what]]
+    if not of_this:
+        known = ", ".join(sorted({reference.options[what] for reference in among if what in reference.options}))
+        raise ValueError(f"there is no reference run of --{what} {recipe[what]}, only of {known or 'others'}")
 
     def differences(reference: Reference) -> dict[str, tuple[Any, Any]]:
         theirs = reference.options
-        return {name: (value, theirs.get(name)) for name, value in mine.items() if theirs.get(name, value) != value}
+        return {name: (value, theirs.get(name)) for name, value in recipe.items() if theirs.get(name, value) != value}
 
-    best = min(of_model, key=lambda reference: (reference.options["size"] != config.size, len(differences(reference))))
+    best = min(of_this, key=lambda found: (found.options[prefer] != recipe[prefer], len(differences(found))))
     return best, differences(best)
 
 

@@ -7,6 +7,8 @@ import math
 import pytest
 
 from minibert import cli
+from minibert.tasks.config import FinetuneConfig
+from minibert.tasks.reference_runs import write_reference as write_task_reference
 from minibert.training import reference_runs
 from minibert.training.config import PretrainConfig
 from minibert.training.diagnosis import Curve, Run, diagnose
@@ -58,15 +60,19 @@ def reference_of(**options) -> Reference:
     return Reference("one", "minibert pretrain", recipe_of(config), "a machine", "2026-01-01", REFERENCE)
 
 
+def nearest(config, among):
+    return closest(recipe_of(config), "model", "size", among)
+
+
 def test_the_closest_reference_is_that_of_the_model_and_size_with_the_fewest_differences():
     base, short, mini = reference_of(), reference_of(steps=500, learning_rate=1.0), reference_of(size="mini")
     gpt = reference_of(model="gpt")
-    assert closest(PretrainConfig(seed=5, eval_every=7), [gpt, mini, short, base]) == (base, {})
-    found, differences = closest(PretrainConfig(steps=500), [gpt, mini, base])
+    assert nearest(PretrainConfig(seed=5, eval_every=7), [gpt, mini, short, base]) == (base, {})
+    found, differences = nearest(PretrainConfig(steps=500), [gpt, mini, base])
     assert found is base and differences == {"steps": (500, 10_000)}
-    assert closest(PretrainConfig(size="mini", steps=500), [base, mini])[0] is mini
+    assert nearest(PretrainConfig(size="mini", steps=500), [base, mini])[0] is mini
     with pytest.raises(ValueError, match="there is no reference run of --model elmo, only of bert, gpt"):
-        closest(PretrainConfig(model="elmo"), [base, gpt])
+        nearest(PretrainConfig(model="elmo"), [base, gpt])
 
 
 def test_curves_are_thinned_by_means():
@@ -110,6 +116,75 @@ def test_a_run_is_compared_with_a_reference_made_of_itself(run, tmp_path, monkey
     assert (tmp_path / "picture.png").exists()
 
 
+def tuned_with(loss, score) -> Run:
+    steps = STEPS[: len(loss)]
+    scores = Curve((steps[len(steps) // 2 - 1], steps[-1]), (0.5, score))
+    return Run({"loss": Curve(steps, tuple(loss))}, {"accuracy": scores}, "loss", score="accuracy")
+
+
+TUNED = tuned_with(falling(0.7, 0.4), 0.73)
+TUNED_CASES = {
+    "on track": (tuned_with(falling(0.7, 0.4), 0.715), True, "on track: accuracy 71.5%, beside 73.0%"),
+    "half-way": (tuned_with(falling(0.7, 0.4)[:100], 0.49), True, "on track: accuracy 49.0%, beside 50.0%"),
+    "behind": (tuned_with(falling(0.7, 0.6), 0.55), False, "the training loss is behind too, 0.60 nats beside 0.41"),
+    "by heart": (tuned_with(falling(0.7, 0.1), 0.6), False, "while the training loss is not behind, 0.11 nats"),
+    "rose": (tuned_with([*falling(0.7, 0.4)[:100], *[1.5] * 100], 0.73), False, "has risen to 1.50 nats"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TUNED_CASES)
+def test_each_shape_of_a_fine_tuning_is_named(case):
+    run, fine, words = TUNED_CASES[case]
+    findings = diagnose(run, TUNED)
+    assert len(findings) == 1 and findings[0].fine == fine and words in findings[0].seen
+    assert fine or findings[0].cause
+
+
+@pytest.fixture
+def fine_tuned(tmp_path):
+    """The folder of a fine-tuning, without a model."""
+    folder = tmp_path / "fine-tuned"
+    folder.mkdir()
+    FinetuneConfig("runs/001", "sotu-shuffled", learning_rate=3e-4).save(folder)
+    (folder / "task.json").write_text("{}")
+    lines = [
+        {"kind": "train", "seed": seed, "step": step, "loss": loss + seed}
+        for seed in (0, 1)
+        for step, loss in zip(STEPS, falling(0.7, 0.4), strict=True)
+    ]
+    lines.append({"kind": "evaluation", "seed": 0, "step": 2000, "epoch": 3.0, "accuracy": 0.73})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_a_fine_tuning_is_compared_with_a_reference_of_its_task(fine_tuned, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(reference_runs, "FOLDER", tmp_path / "references")
+    (tmp_path / "references").mkdir()
+    assert cli.main(["compare", str(fine_tuned)]) == 2
+    assert "there is no reference run of --task sotu-shuffled" in capsys.readouterr().err
+    write_task_reference(fine_tuned, tmp_path / "references" / "shuffled.json")
+    found = read_reference(tmp_path / "references" / "shuffled.json")
+    assert found.command == "minibert finetune runs/001 --task sotu-shuffled --learning-rate 0.0003"
+    assert found.run.score == "accuracy" and max(found.run.training["loss"].values) < 0.7  # the first seed's
+    assert cli.main(["compare", str(fine_tuned)]) == 0
+    printed = capsys.readouterr().out
+    assert "sotu-shuffled, 2,000 steps from runs/001" in printed and "on track: accuracy 73.0%" in printed
+    assert "different" not in printed and (fine_tuned / "compare.png").read_bytes().startswith(b"\x89PNG")
+    FinetuneConfig("runs/002", "sotu-shuffled", learning_rate=1e-3, epochs=1).save(fine_tuned)
+    assert cli.main(["compare", str(fine_tuned)]) == 0
+    printed = capsys.readouterr().out
+    assert "--learning-rate 0.001, in the reference 0.0003" in printed and "--epochs 1, in the reference 3" in printed
+
+
+def test_a_fine_tuning_without_its_options_is_refused_in_one_line(fine_tuned, capsys):
+    (fine_tuned / "finetune.json").write_text('{"format": 1, "run": "a", "task": "nothing"}')
+    assert cli.main(["compare", str(fine_tuned)]) == 2
+    assert "is damaged" in capsys.readouterr().err
+    (fine_tuned / "finetune.json").unlink()
+    assert cli.main(["compare", str(fine_tuned)]) == 2
+    assert "fine-tuned by an earlier version" in capsys.readouterr().err
+
+
 def test_what_is_no_run_is_refused_in_one_line(run, tmp_path, capsys):
     for folder, message in ((tmp_path, "contains no pre-training run"), (run, "nothing to compare")):
         (run / "metrics.jsonl").unlink(missing_ok=True)
@@ -125,5 +200,5 @@ def test_the_references_of_the_package_can_be_read():
     found = reference_runs.references()
     assert found
     for reference in found:
-        assert reference.run.training and reference.run.held_out and reference.command.startswith("minibert pretrain")
+        assert reference.run.training and reference.run.held_out and reference.command.startswith("minibert ")
         assert diagnose(reference.run, reference.run)[0].fine
