@@ -81,10 +81,7 @@ def of_pretraining(folder: Path) -> Compared:
     options = PretrainConfig.load(folder)
     records = records_of(folder)
     run = run_of(records, options.model)
-    panels = {}
-    for target in SYSTEMS[options.model].targets:
-        panels[f"{target.key}_loss"] = f"{target.name}: cross-entropy (nats)"
-        panels[f"{target.key}_accuracy"] = f"{target.name}: accuracy (%)"
+    panels = {name: title for target in SYSTEMS[options.model].targets for name, title in target.figures.items()}
     described = f"{name_of(options)}, step {run.step:,} of {options.steps:,}"
     drawn = run_of(records, options.model, POINTS)
     return Compared(run, drawn, recipe_of(options), ("model", "size"), described, panels)

@@ -70,9 +70,8 @@ def plot_metrics(
     figure = Figure(figsize=(5.5 * max(len(targets), 1.5), 7), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(2, len(targets), sharex=True, squeeze=False)
-    names = {f"{target.key}_loss": f"{target.name}: cross-entropy (nats)" for target in targets}
-    names |= {f"{target.key}_accuracy": f"{target.name}: accuracy (%)" for target in targets}
-    for panel, (key, name) in zip(panels.flat, names.items(), strict=True):
+    figures = [item for target in targets for item in target.figures.items()]
+    for panel, (key, name) in zip(panels.T.flat, figures, strict=True):
         scale = 100 if key.endswith("accuracy") else 1
         steps, values = averaged(*points(train, key, scale), max(len(train) // POINTS, 1))
         panel.plot(steps, values, color=COLOURS["training"], linewidth=1.2, label="training batches")

@@ -79,7 +79,7 @@ def scores_of(system: System, evaluation: Mapping[str, Any] | None) -> list[Scor
     for target in system.targets:
         what = " predicted" if target.tokens else f": {target.unit} classified"
         names[f"{target.key}_accuracy"] = "accuracy", f"{target.name}{what} correctly"
-        names[f"{target.key}_loss"] = "cross_entropy", f"{target.name}: cross-entropy (nats)"
+        names[f"{target.key}_loss"] = "cross_entropy", target.figures[f"{target.key}_loss"]
     names["bits_per_byte"] = "bits_per_byte", "bits per byte of text"
     known = evaluation or {}
     return [Score(metric, known[key], name) for key, (metric, name) in names.items() if known.get(key) is not None]

@@ -45,7 +45,7 @@ class Reference:
 
 def figures_of(model: str) -> tuple[str, ...]:
     """The figures of a system that are compared."""
-    return tuple(f"{target.key}_{what}" for target in SYSTEMS[model].targets for what in ("loss", "accuracy"))
+    return tuple(figure for target in SYSTEMS[model].targets for figure in target.figures)
 
 
 def curves_of(records: Sequence[dict], figures: Sequence[str], points: int | None = None) -> dict[str, Curve]:

@@ -49,6 +49,14 @@ class Target:
     count: Callable[[Any], int]
     tokens: bool = True
 
+    @property
+    def figures(self) -> dict[str, str]:
+        """The names of its figures -> their titles in pictures and tables."""
+        return {
+            f"{self.key}_loss": f"{self.name}: cross-entropy (nats)",
+            f"{self.key}_accuracy": f"{self.name}: accuracy (%)",
+        }
+
 
 @dataclass(frozen=True)
 class System:
