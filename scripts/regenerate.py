@@ -262,6 +262,17 @@ def make_pictures() -> None:
     (ROOT / "docs" / "masking.png").write_bytes(base64.b64decode(picture))
 
 
+def make_experiments() -> None:
+    """The tables and pictures of the experiments, from their cells, and the page that shows the tables."""
+    results = ROOT / "docs" / "experiments"
+    subprocess.run([sys.executable, "-m", "minibert", "experiment", "--out", results, "--tables"], cwd=ROOT, check=False)
+    page = ROOT / "docs" / "experiments.md"
+    for path in sorted(results.glob("*.md")):
+        begin, end = (f"<!-- {word} {path.stem} -->" for word in ("table", "end of"))
+        table = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        replace_block(page, begin, end, [begin, "", *table, "", end])
+
+
 def make_readme() -> None:
     page = (ROOT / "docs" / "gpu" / "h100.md").read_text(encoding="utf-8")
     readme = ROOT / "README.md"
@@ -318,6 +329,12 @@ DERIVED = {
         ("benchmarks/visit/*.py", "benchmarks/gpu_visit.py", *(f"{visit}/*" for visit in VISITS)),
         0,
         lambda: python("benchmarks/gpu_visit.py", "--report", *VISITS, into=ROOT / "docs" / "gpu" / "h100.md"),
+    ),
+    "experiments": Derived(
+        "docs/experiments.md: the tables and pictures of the experiments, from their cells",
+        ("minibert/experiments/*.py", "docs/experiments/cells/*.json", "docs/experiments/*-speeds.json"),
+        0,
+        make_experiments,
     ),
     "readme": Derived(
         "README's tables of commands and of speeds on a GPU",

@@ -54,6 +54,8 @@ class ExperimentConfig:
     """Run on the GPU, one cell at a time."""
     list: bool = False
     """Show how many cells are missing, and run nothing."""
+    tables: bool = False
+    """Write the tables and pictures of the results that are there, and run nothing."""
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -77,6 +79,11 @@ class ExperimentConfig:
                 raise ValueError(f"--tasks: the experiment {name} needs a task of {kinds}")
 
     @property
+    def runs(self) -> bool:
+        """Whether cells are run."""
+        return not self.list and not self.tables
+
+    @property
     def budget(self) -> Budget:
         return Budget(self.steps, self.seeds, self.tasks, self.gpu)
 
@@ -96,7 +103,7 @@ def experiment(config: ExperimentConfig) -> int:
     complete = True
     for name in config.names or EXPERIMENTS:
         say("experiment", f"{name}: {EXPERIMENTS[name].question}")
-        if not config.list:
+        if config.runs:
             write_configuration(out, config)
         text = ""
         if make_table := EXPERIMENTS[name].table:
@@ -104,7 +111,7 @@ def experiment(config: ExperimentConfig) -> int:
             def plan(make_table: Callable[[Plan], Table] = make_table) -> Plan:
                 return planned(make_table, store, config)[0]
 
-            if not config.list:
+            if config.runs:
                 runner.work.mkdir(parents=True, exist_ok=True)
                 with StopRequest("the same command"), locked(runner.work):
                     runner.run(plan)
@@ -154,7 +161,7 @@ def speeds_of(name: str, measures: Speeds, config: ExperimentConfig, out: Path) 
     """
     path = out / f"{name}-speeds.json"
     if not path.exists():
-        if config.list:
+        if not config.runs:
             return None
         speeds = measures.measure("gpu" if config.gpu else "cpu")
         values = {"speeds": [dataclasses.asdict(speed) for speed in speeds], **circumstances(usable_cores())}

@@ -100,7 +100,10 @@ class Table:
                 self.draw_rows(panel, number)
             else:
                 self.draw_curves(panel, number)
-        panels[0].set_yticks(*self.heights) if self.x is None else panels[0].legend()
+        if self.x is None:
+            panels[0].set_yticks(*self.heights)
+        elif any(known(values) for row in self.rows for values in row.values):
+            panels[0].legend()
         write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
 
     @property

@@ -13,11 +13,13 @@ from safetensors.numpy import save_file
 
 from minibert import cli
 from minibert.commands.options import read_options
+from minibert.experiments import speeds, student
 from minibert.experiments.catalogue import EXPERIMENTS
 from minibert.experiments.cells import FINETUNE, PRETRAIN, Cell, Store, folder_of, make_models, reference
 from minibert.experiments.plan import RATES, RATES_OF_FROZEN, TASKS, Budget, Plan, metric_of
-from minibert.experiments.report import Column, Row, Table, interval
+from minibert.experiments.report import Column, Row, Table, interval, share
 from minibert.experiments.runner import Runner
+from minibert.experiments.speeds import Speed
 from minibert.tasks.config import FinetuneConfig
 from minibert.training.config import PretrainConfig
 
@@ -280,3 +282,46 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path, monkeypatch, cap
     (tmp_path / "out" / "experiment.json").write_text("[]")
     assert cli.main(["experiment", "size", "--out", "out", "--list"]) == 2
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_tables_are_written_from_what_is_there_without_running(tmp_path, monkeypatch, capsys):
+    """Also without the configuration and the models: results travel as they are."""
+    Stage(tmp_path).finish_all("size", Budget(10, 2, ("sotu-shuffled",)))
+    shutil.rmtree(tmp_path / "work")
+    words = ["--out", str(tmp_path), "--steps", "10", "--seeds", "2", "--tasks", "sotu-shuffled"]
+    before = sorted(tmp_path.rglob("*.json"))
+    assert cli.main(["experiment", "size", *words, "--tables"]) == 0
+    assert "4 layers, 256 wide" in (tmp_path / "size.md").read_text()
+    assert cli.main(["experiment", "steps", "distillation", *words, "--tables"]) == 1
+    assert "…" in (tmp_path / "steps.md").read_text() and "the speeds; the same command" in capsys.readouterr().out
+    assert (tmp_path / "steps.png").exists() and sorted(tmp_path.rglob("*.json")) == before
+    measured = [Speed(name, use, length, batch, 2, speed) for name, speed in (("teacher", 100.0), ("student", 185.0))
+              for use in ("training", "inference") for batch, length in ((1, 32), (16, 128))]  # fmt: skip
+    stored = {"format": 1, "speeds": [vars(speed) for speed in measured]}
+    (tmp_path / "distillation-speeds.json").write_text(json.dumps(stored))
+    cli.main(["experiment", "distillation", *words, "--tables"])
+    assert "| inference | 16 | 128 | 100 | 185 | 1.85 |" in (tmp_path / "distillation.md").read_text()
+    (tmp_path / "distillation-speeds.json").write_text('{"format": 1, "speeds": [{}]}')
+    assert cli.main(["experiment", "distillation", *words, "--tables"]) == 2
+    assert "delete it to measure again" in capsys.readouterr().err
+
+
+def test_a_table_of_curves_is_drawn_and_shares_are_of_the_whole(tmp_path):
+    rows = tuple(Row(f"{name} {x}", ((0.5, 0.6),), point=(name, x)) for name in ("one", "two") for x in (10, 20))
+    Table((Column("accuracy", percent=True),), rows, x="steps").draw(tmp_path / "picture.png", "a question")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert share((0.9, 0.8), (1.0, 1.0)) == "85.0% [21.5%, 148.5%]"  # 0.05 x 12.706 to each side
+    assert share((0.9,), (1.0,)) == "90.0%" and share((None,), (1.0,)) == "…"
+    notes = Table((Column("a"),), (Row("one", ((1.0,),)),), notes=("said",)).markdown()
+    assert notes.endswith("\n\n- said\n")
+
+
+def test_speeds_of_a_student_and_its_teacher_are_measured(monkeypatch):
+    monkeypatch.setattr(speeds, "LEAST", 0.0)
+    monkeypatch.setattr(speeds, "TURNS", 1)
+    monkeypatch.setattr(student, "CASES", ((1, 8), (2, 8)))
+    measured = student.speeds("cpu")
+    assert len(measured) == 8 and all(speed.tokens_per_second > 0 for speed in measured)
+    assert {(speed.model, speed.sequential_steps) for speed in measured} == {("teacher", 4), ("student", 2)}
+    table = student.markdown(measured).splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| training"] * 2 + ["| inference"] * 2
