@@ -48,8 +48,10 @@ def markdown(speeds: list[Speed]) -> str:
 def draw(speeds: list[Speed], path: Path) -> None:
     """Draw the speeds against the length: a panel for each use and batch size."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(10, 6.4), layout="constrained")
+    figure.suptitle("Tokens per second of an LSTM and a Transformer of about as many parameters")
     panels = figure.subplots(2, 2, sharex=True)
     for row, use in zip(panels, ("training", "inference"), strict=True):
         for panel, batch in zip(row, BATCHES, strict=True):
@@ -58,7 +60,11 @@ def draw(speeds: list[Speed], path: Path) -> None:
                 points = [s.length for s in chosen], [s.tokens_per_second for s in chosen]
                 panel.plot(*points, "o-", color=colour, label=name)
             panel.set_xscale("log", base=2)
+            panel.set_xticks(LENGTHS, LENGTHS)
             panel.set_yscale("log")
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:,.0f}")
+            panel.yaxis.set_minor_formatter(NullFormatter())
             panel.set_title(f"{use}, {batch} {'sequence' if batch == 1 else 'sequences'}", fontsize=10)
             panel.grid(alpha=0.25, which="both")
     for panel in panels[1]:
