@@ -20,3 +20,8 @@ class Argument:
     default: str | None = None
     aliases: tuple[str, ...] = ()
     positional: bool = False
+
+
+def flag_of(name: str) -> str:
+    """The option of a field: model_max_length -> --model-max-length, and from_ (a keyword of Python) -> --from."""
+    return "--" + name.rstrip("_").replace("_", "-")

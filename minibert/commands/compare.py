@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from minibert.base.arguments import Argument
+from minibert.base.arguments import Argument, flag_of
 from minibert.base.files import write_file
 from minibert.base.progress import require, say
 from minibert.tasks.reference_runs import options_of, recipe_of_task, run_of_task
@@ -44,7 +44,7 @@ def compare(config: CompareConfig) -> int:
     say("run", f"{folder}: {compared.described}")
     say("reference", f"{reference.name}: {reference.command} ({reference.machine}, {reference.date})")
     for name, (mine, theirs) in differences.items():
-        say("different", f"--{name.replace('_', '-')} {shown(mine)}, in the reference {shown(theirs)}")
+        say("different", f"{flag_of(name)} {shown(mine)}, in the reference {shown(theirs)}")
     if differences:
         say("", "other options give other curves, so judge what follows with care")
     findings = diagnose(compared.run, reference.run)

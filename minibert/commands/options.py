@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from minibert.base.arguments import Argument
+from minibert.base.arguments import Argument, flag_of
 
 VALUE_MISSING = object()  # stands for the value of an option that was given without one
 NAMES = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}  # type -> placeholder for a value in the help
@@ -95,7 +95,7 @@ class Option:
 
     @property
     def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
+        return flag_of(self.name)
 
     @property
     def metavar(self) -> str:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from minibert.base.arguments import flag_of
 from minibert.base.files import write_text
 from minibert.base.folders import new_folder
 from minibert.base.formats import FormatError, with_format, without_format
@@ -63,7 +64,7 @@ class Cell:
         positional = [value for name, value in self.options if name == "run"]
         yield from (str(folder_of(value, work)) for value in positional)
         for name, value in self.options:
-            option = f"--{name.replace('_', '-')}"
+            option = flag_of(name)
             if name == "run":
                 continue
             if isinstance(value, bool):

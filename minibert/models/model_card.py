@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minibert.base.arguments import flag_of
 from minibert.base.files import write_text
 
 FILE = "README.md"
@@ -124,11 +125,11 @@ def command_line(
         if field.name in positional:
             words += [str(item) for item in (value if isinstance(value, tuple) else (value,))]
         elif field.name in always and value is not None:
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
+            words += [flag_of(field.name), str(value)]
         elif field.name not in (*left_out, *always) and value != getattr(defaults, field.name):
-            option = field.name.replace("_", "-")
+            option = flag_of(field.name)
             if isinstance(value, bool):
-                words.append(f"--{option}" if value else f"--no-{option}")
+                words.append(option if value else option.replace("--", "--no-", 1))
             else:
-                words += [f"--{option}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+                words += [option, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     return shlex.join(words)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from minibert.base.arguments import Argument
+from minibert.base.arguments import Argument, flag_of
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.data.masking import MASKED_AS, Masking
@@ -18,7 +18,7 @@ from minibert.ops.backend import CANNOT_EMULATE
 OPTIONS = "pretrain.json"  # the file in a run's folder that stores the options
 RENAMED = {"position_start": "position_init"}  # an option's old name in that file -> its current name
 HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"  # options that may change when a run is resumed
-MAY_MOVE = "teacher", "vocab"  # folders that may be elsewhere when a run is resumed
+MAY_MOVE = "teacher", "vocab", "from_"  # folders that may be elsewhere when a run is resumed
 
 # The defaults that --preset sets.  The three GPU presets train the same model; they differ in how much of a batch is on
 # the device at a time (minibert/training/footprint.py computes the memory, tests/training/test_footprint.py compares).
@@ -44,6 +44,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpu-16": dict(BASE_ON_A_GPU, accumulate=3),
     "gpu-24": dict(BASE_ON_A_GPU, accumulate=2),
 }
+# what --from takes from the model, and the defaults for going on from it: it knows word order already, and would forget
+# what it has learnt at the rate of a beginner
+OF_THE_MODEL = "size", "vocab_size", "cased", "position_init"
+CONTINUING: dict[str, Any] = dict(steps=2000, lengths=("128:1",), random_positions=False)
+NARROW, RATE_OF_NARROW, RATE_OF_WIDE = 384, 5e-4, 1e-4
 # the defaults for the emulator, on which evaluations take a long time
 EMULATED: dict[str, Any] = dict(final_pairs=8, eval_pairs=8)
 
@@ -87,6 +92,10 @@ class PretrainConfig:
     """What to train: bert (masked tokens and next sentences), gpt (each next token, from left to right), elmo (two
     LSTMs, of which one predicts each next token and one each previous token) or distilbert (a student with half of the
     layers of --teacher; see minibert distill)."""
+    from_: Annotated[str | None, Argument(metavar="MODEL", default="(default: begin at random)")] = None
+    """Continue the pre-training of a model on your own text: its folder (a minibert run, or any BERT in safetensors) or
+    the name of a published one. Its vocabulary and shape are used. The defaults are then 2000 steps of 128 tokens at
+    a learning rate of 1e-4 (5e-4 for models narrower than 384)."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Layers/width/heads: tiny 2/128/2, mini 4/256/4, small 4/512/8, medium 8/512/8, base 12/768/12, large
     24/1024/16."""
@@ -224,6 +233,8 @@ class PretrainConfig:
         if len(self.loss_weights) != 3 or not all(w >= 0 for w in self.loss_weights) or not any(self.loss_weights):
             given = " ".join(f"{weight:g}" for weight in self.loss_weights)
             raise ValueError(f"--loss-weights are {given}; expected three numbers of at least 0, not all of them 0")
+        if self.from_ is not None:
+            self.check_from()
         if self.preset != "laptop" and self.backend != "gpu":
             raise ValueError(f"--preset {self.preset} requires a GPU; omit --backend {self.backend} or the preset")
         if self.precision != "float32" and self.backend != "gpu":
@@ -234,6 +245,15 @@ class PretrainConfig:
             raise ValueError(CANNOT_EMULATE.format(self.backend))
         if self.resume and self.out is None:
             raise ValueError("--resume requires --out with the folder of the run to continue")
+
+    def check_from(self) -> None:
+        """Raise ValueError if an option is given that --from decides."""
+        for name in ("vocab", "teacher", "layers", "init_std"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{flag_of(name)} does not apply with --from, which takes everything from the model")
+        for field in dataclasses.fields(self):
+            if field.name in OF_THE_MODEL and getattr(self, field.name) != field.default:
+                raise ValueError(f"{flag_of(field.name)} does not apply with --from, which takes it from the model")
 
     @property
     def pairs_from(self) -> int:
@@ -274,14 +294,18 @@ class PretrainConfig:
             return dataclasses.replace(cls.load(out), out=out)
         preset = value_of("--preset", words) or "laptop"
         others = PRESETS.get(preset, {}) | (EMULATED if "--emulate" in words else {})
+        if (model := value_of("--from", words)) is not None:
+            others = {name: value for name, value in others.items() if name not in OF_THE_MODEL}
+            others |= CONTINUING | of_model_to_continue(model)
         return cls(**others)
 
     def check_same_as(self, stored: "PretrainConfig") -> None:
         """Raise ValueError if these options differ from `stored`, the options that the run was started with."""
         for field in dataclasses.fields(self):
             here, there = getattr(self, field.name), getattr(stored, field.name)
-            if field.name not in (*HOW_IT_WAS_CALLED, *MAY_MOVE) and here != there:
-                option = f"--{field.name.replace('_', '-')}"
+            raised = field.name == "steps" and here > there  # training/continuing.py says what follows from it
+            if field.name not in (*HOW_IT_WAS_CALLED, *MAY_MOVE) and here != there and not raised:
+                option = flag_of(field.name)
                 raise ValueError(
                     f"{self.out} was started with {option} {there}, but this call has {here}; "
                     "omit the option to resume, or start a new run with another --out"
@@ -293,3 +317,18 @@ def value_of(option: str, words: list[str]) -> str | None:
     if option in words[:-1]:
         return words[words.index(option) + 1]
     return next((word.partition("=")[2] for word in words if word.startswith(f"{option}=")), None)
+
+
+def of_model_to_continue(model: str) -> dict[str, Any]:
+    """The defaults that depend on the model of --from; none if it cannot be read, which is reported later."""
+    from minibert.models.hub import find_model
+    from minibert.nn.config import read_config
+
+    try:
+        values = read_config(find_model(model), "bert", "distilbert", "elmo")
+        width = values.get("hidden_size", values.get("dim"))
+        positions = values.get("max_position_embeddings", 512)
+    except (OSError, ValueError):
+        return {}
+    rate = RATE_OF_NARROW if width is not None and width < NARROW else RATE_OF_WIDE
+    return {"learning_rate": rate, "max_positions": positions}

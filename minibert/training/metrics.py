@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from minibert.training.systems import Target
 
 FILE = "metrics.jsonl"
+RAISED = "raised"  # the kind of the record of a run that was resumed with more steps
 DIVERGED = "diverged"
 
 

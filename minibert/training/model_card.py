@@ -121,7 +121,8 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
     defaults = PretrainConfig(**PRESETS[config.preset])
     vocabulary = config.vocab and Path(config.vocab).name
     teacher = config.teacher and Path(config.teacher).resolve().name
-    shown = dataclasses.replace(config, corpus=names_of(config.corpus), vocab=vocabulary, teacher=teacher)
+    source = config.from_ and (Path(config.from_).name or config.from_)
+    shown = dataclasses.replace(config, corpus=names_of(config.corpus), vocab=vocabulary, teacher=teacher, from_=source)
     command = command_line("pretrain", shown, defaults, ("corpus",), HOW_IT_WAS_CALLED)
     weights = ", ".join(f"{weight:g}" for weight in config.loss_weights)
     progress = "" if step == config.steps else f" So far, {step:,} of these steps have been taken."

@@ -29,6 +29,7 @@ from minibert.ops.backend import Backend
 from minibert.ops.devices import why_not_in
 from minibert.text import Tokenizer, learn_vocabulary
 from minibert.training.config import PretrainConfig
+from minibert.training.continuing import check_model_to_continue, model_to_continue
 from minibert.training.systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def check_before_anything_is_written(config: PretrainConfig) -> None:
         Tokenizer.load(config.vocab)
     backend_of(config)
     check_teacher(config)
+    check_model_to_continue(config)
 
 
 def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
@@ -74,11 +76,13 @@ def check_lengths(config: PretrainConfig) -> list[LengthPhase]:
 
 
 def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
-    """The tokenizer of the run, read from the run's folder, read from --vocab, or learnt from the corpus."""
+    """The tokenizer of the run, read from the run's folder, from --vocab or --from, or learnt from the corpus."""
     if (run / "vocab.txt").exists() and (run / "tokenizer_config.json").exists():
         return Tokenizer.load(run)
     if config.vocab is not None:
         tokenizer = Tokenizer.load(config.vocab)
+    elif config.from_ is not None:
+        tokenizer = Tokenizer.load(find_model(config.from_))
     else:
         texts = (document.text for document in documents_of(config, run))
         with byte_bar("learning the vocabulary") as bar:
@@ -98,8 +102,12 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
     return Shards(folder, tokenizer)
 
 
-def prepare_model(config: PretrainConfig, tokenizer: Tokenizer, teacher: BertForPreTraining | None = None) -> Model:
-    """The newly initialised model of the run; teacher: the model that it will learn from and starts from, if any."""
+def prepare_model(
+    config: PretrainConfig, run: Path, tokenizer: Tokenizer, teacher: BertForPreTraining | None = None
+) -> Model:
+    """The model of the run: initialised, or that of --from; teacher: the model that it will learn from, if any."""
+    if config.from_ is not None:
+        return model_to_continue(config, run, backend_of(config), dtype_of(config.precision))
     model_class = SYSTEMS[config.model].model
     dropout = dict(hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout)
     shape = new_shape(config, tokenizer) if teacher is None else student_config(teacher.config, **dropout)

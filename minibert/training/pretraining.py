@@ -19,12 +19,13 @@ from minibert.ops.threads import use_threads
 from minibert.training.advice import when_out_of_memory, when_pretraining_diverged
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.config import PretrainConfig
+from minibert.training.continuing import raise_steps, say_raised
 from minibert.training.footprint import footprint
 from minibert.training.held_out_evaluation import HeldOut
 from minibert.training.interrupts import StopRequest
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.memory import keep_freed_memory
-from minibert.training.metrics import DIVERGED, Metrics, plot_metrics, read_metrics
+from minibert.training.metrics import DIVERGED, RAISED, Metrics, plot_metrics, read_metrics
 from minibert.training.model_card import pretraining_card
 from minibert.training.muon import OPTIMIZERS
 from minibert.training.optimizer import AdamWSettings, learning_rate_at
@@ -55,12 +56,13 @@ def pretrain(config: PretrainConfig) -> int:
     with StopRequest(how_to_resume(run)) as stop, locked(run):
         try:
             sweep(run)
+            steps_before = raise_steps(config, run)
             pretraining = Pretraining(config, run)
         except Exception:
             if not config.resume:
                 discard(run, made)  # for example because of a mistake in the corpus; leaves no incomplete run behind
             raise
-        return pretraining.train(stop)
+        return pretraining.train(stop, steps_before)
 
 
 class Pretraining:
@@ -73,7 +75,7 @@ class Pretraining:
         tokenizer = prepare_tokenizer(config, run)
         self.system = SYSTEMS[config.model]
         self.teacher = load_teacher(config)
-        self.model = prepare_model(config, tokenizer, self.teacher)
+        self.model = prepare_model(config, run, tokenizer, self.teacher)
         self.objective = self.system.objective(self.model, self.teacher, config)
         say("vocabulary", f"{len(tokenizer):,} pieces, {'uncased' if tokenizer.lowercase else 'cased'}")
         learnt_from, held_out = prepare_shards(config, run, tokenizer).split(config.held_out, config.tune)
@@ -105,13 +107,15 @@ class Pretraining:
         other = self.system.evaluated_as
         return self.objective if other is None else SYSTEMS[other].objective(self.model, None, self.config)
 
-    def train(self, stop: StopRequest) -> int:
-        """Take the remaining steps, and return the exit code.
+    def train(self, stop: StopRequest, steps_before: int | None = None) -> int:
+        """Take the remaining steps, and return the exit code; steps_before: the run's steps before they were raised.
 
         A resumed run takes the same steps, with the same results, as a run without interruption.
         """
         config = self.config
         first = self.load_last_checkpoint() if config.resume else 0
+        if steps_before is not None:
+            say_raised(config, steps_before, first)
         schedule = Schedule(
             config.steps,
             config.seed,
@@ -122,10 +126,14 @@ class Pretraining:
             first=first,
         )
         metrics = Metrics(self.run, first)
+        if steps_before is not None:
+            metrics.write(RAISED, first, steps_before=steps_before, steps=config.steps)
         stop.urgent = False
         # no NumPy warnings about overflows, because the watch reports a loss that is NaN or infinite
         with StepBar(config.steps, first) as bar, np.errstate(all="ignore"):
             watch = PretrainingWatch(self, metrics, bar)
+            if config.from_ is not None and first == 0:
+                watch.evaluate(0)  # what the model knows of this text before it has seen any of it
             step = train(self.objective, self.optimizer, schedule, watch, lambda: stop.signal is not None)
         if step < config.steps:
             say("stopped", f"after step {step:,}, saved; resume with: {stop.how_to_resume}")

@@ -8,6 +8,7 @@ differs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from minibert.data.baselines import baselines
@@ -99,6 +100,8 @@ def name_of(config: PretrainConfig) -> str:
     name = SYSTEMS[config.model].name
     if config.teacher:
         return name
+    if config.from_:
+        return f"{name} from {Path(config.from_).name or config.from_}"
     return f"{name} {config.size}" + (f" with {config.layers} layers" if config.layers else "")
 
 

@@ -24,17 +24,7 @@ from minibert.training.metrics import read_metrics
 from minibert.training.pretraining import Pretraining
 from minibert.training.runs import locked
 
-from .tiny import PRESET, losses_of, tiny_config
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory, corpus):
-    """The folder of a run that was never interrupted."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", PRESET)
-        run = tmp_path_factory.mktemp("whole") / "run"
-        assert pretrain(tiny_config(corpus, run)) == 0
-    return run
+from .tiny import losses_of, tiny_config
 
 
 def weights(run):
