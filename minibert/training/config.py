@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument, flag_of
@@ -38,8 +39,22 @@ BASE_ON_A_GPU = dict(
     save_every=2000,
     log_every=50,
 )
+# the paper's values (section A.2), for all but the size of the model, of the batch, and the number of steps
+AS_IN_THE_PAPER = dict(
+    lengths=("128:0.9", "512:0.1"),
+    nsp_from=1,
+    random_positions=False,
+    optimizer="adamw",
+    learning_rate=1e-4,
+    warmup=0.01,
+    beta2=0.999,
+    dropout=0.1,
+    init_std=0.02,
+    position_init="normal",
+)
 PRESETS: dict[str, dict[str, Any]] = {
     "laptop": {},
+    "paper": AS_IN_THE_PAPER,
     "gpu-8": dict(BASE_ON_A_GPU, accumulate=12),
     "gpu-16": dict(BASE_ON_A_GPU, accumulate=3),
     "gpu-24": dict(BASE_ON_A_GPU, accumulate=2),
@@ -85,9 +100,10 @@ class PretrainConfig:
     threads: Annotated[int | None, Argument(default="(default: one per available core)")] = None
     """Number of CPU threads."""
 
-    preset: Literal["laptop", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
-    """Set the defaults of all options below: gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one
-    GPU with 8, 16 or 24 GB of memory."""
+    preset: Literal["laptop", "paper", "gpu-8", "gpu-16", "gpu-24"] = "laptop"
+    """Set the defaults of all options below: paper is the BERT paper's recipe, but for the model's size, the batches
+    and the number of steps; gpu-8, gpu-16 and gpu-24 train a BERT of the paper's base size on one GPU with 8, 16 or
+    24 GB of memory."""
     model: Literal["bert", "gpt", "elmo", "distilbert"] = "bert"
     """What to train: bert (masked tokens and next sentences), gpt (each next token, from left to right), elmo (two
     LSTMs, of which one predicts each next token and one each previous token) or distilbert (a student with half of the
@@ -235,7 +251,7 @@ class PretrainConfig:
             raise ValueError(f"--loss-weights are {given}; expected three numbers of at least 0, not all of them 0")
         if self.from_ is not None:
             self.check_from()
-        if self.preset != "laptop" and self.backend != "gpu":
+        if self.preset.startswith("gpu") and self.backend != "gpu":
             raise ValueError(f"--preset {self.preset} requires a GPU; omit --backend {self.backend} or the preset")
         if self.precision != "float32" and self.backend != "gpu":
             raise ValueError(
@@ -298,6 +314,13 @@ class PretrainConfig:
             others = {name: value for name, value in others.items() if name not in OF_THE_MODEL}
             others |= CONTINUING | of_model_to_continue(model)
         return cls(**others)
+
+    def left_out(self) -> SimpleNamespace:
+        """For each option the value that a command line may leave out; None if it has to be given."""
+        values = dataclasses.asdict(PretrainConfig(**PRESETS[self.preset]))
+        if self.from_ is not None:  # the defaults then depend on the model, which may be elsewhere
+            values |= dict.fromkeys((*CONTINUING, "learning_rate", "max_positions"))
+        return SimpleNamespace(**values)
 
     def check_same_as(self, stored: "PretrainConfig") -> None:
         """Raise ValueError if these options differ from `stored`, the options that the run was started with."""

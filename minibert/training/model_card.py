@@ -17,7 +17,7 @@ from minibert.models.model_card import (
     score_table,
 )
 from minibert.text import Tokenizer
-from minibert.training.config import HOW_IT_WAS_CALLED, OPTIONS, PRESETS, PretrainConfig
+from minibert.training.config import HOW_IT_WAS_CALLED, OPTIONS, PretrainConfig
 from minibert.training.muon import OPTIMIZERS
 from minibert.training.systems import SYSTEMS, System, name_of
 
@@ -118,12 +118,11 @@ def names_of(sources: Sequence[str]) -> tuple[str, ...]:
 
 def describe_recipe(config: PretrainConfig, step: int) -> str:
     """Describe the recipe: the command, and the numbers that a reader looks for first."""
-    defaults = PretrainConfig(**PRESETS[config.preset])
     vocabulary = config.vocab and Path(config.vocab).name
     teacher = config.teacher and Path(config.teacher).resolve().name
     source = config.from_ and (Path(config.from_).name or config.from_)
     shown = dataclasses.replace(config, corpus=names_of(config.corpus), vocab=vocabulary, teacher=teacher, from_=source)
-    command = command_line("pretrain", shown, defaults, ("corpus",), HOW_IT_WAS_CALLED)
+    command = command_line("pretrain", shown, config.left_out(), ("corpus",), HOW_IT_WAS_CALLED)
     weights = ", ".join(f"{weight:g}" for weight in config.loss_weights)
     progress = "" if step == config.steps else f" So far, {step:,} of these steps have been taken."
     return (

@@ -18,7 +18,7 @@ from minibert.base.files import write_text
 from minibert.base.formats import with_format, without_format
 from minibert.models.model_card import command_line
 from minibert.ops import facts
-from minibert.training.config import HOW_IT_WAS_CALLED, PRESETS, PretrainConfig
+from minibert.training.config import HOW_IT_WAS_CALLED, PretrainConfig
 from minibert.training.diagnosis import Curve, Run
 from minibert.training.metrics import DIVERGED, read_metrics
 from minibert.training.systems import SYSTEMS
@@ -94,8 +94,7 @@ def write_reference(run: Path, path: Path) -> None:
     """Write a reference file from a finished run of pre-training."""
     config = PretrainConfig.load(run)
     measured = run_of(read_metrics(run), config.model, POINTS)
-    defaults = PretrainConfig(**PRESETS[config.preset])
-    command = command_line("pretrain", config, defaults, ("corpus",), HOW_IT_WAS_CALLED)
+    command = command_line("pretrain", config, config.left_out(), ("corpus",), HOW_IT_WAS_CALLED)
     write_curves(path, command, recipe_of(config), measured)
 
 

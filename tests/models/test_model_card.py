@@ -71,13 +71,15 @@ COMMANDS = [
     PretrainConfig(corpus=("a file.txt",), steps=7, lengths=("8:0.5", "16:0.5:0.4"), random_positions=False),
     PretrainConfig(whole_word=True, held_out=0.1, seed=3),
     PretrainConfig(preset="gpu-8", **PRESETS["gpu-8"] | {"steps": 5}),
+    PretrainConfig(preset="paper", **PRESETS["paper"] | {"steps": 5}),
+    PretrainConfig(from_="a model", learning_rate=2e-3, steps=5),
+    PretrainConfig(from_="a model", steps=10_000),
 ]
 
 
 @pytest.mark.parametrize("config", COMMANDS)
 def test_the_command_of_a_card_starts_the_same_run(config):
-    defaults = PretrainConfig(**PRESETS[config.preset])
-    command = command_line("pretrain", config, defaults, ("corpus",), HOW_IT_WAS_CALLED)
+    command = command_line("pretrain", config, config.left_out(), ("corpus",), HOW_IT_WAS_CALLED)
     program, subcommand, *words = shlex.split(command)
     assert (program, subcommand) == ("minibert", "pretrain")
     assert read_options(PretrainConfig, words, "minibert pretrain") == config
