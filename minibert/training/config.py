@@ -117,6 +117,8 @@ class PretrainConfig:
     24/1024/16."""
     layers: Annotated[int | None, Argument(default="(default: the size's)")] = None
     """Number of layers."""
+    heads: Annotated[int | None, Argument(default="(default: the size's)")] = None
+    """Number of attention heads, which must divide the width."""
     vocab: Annotated[str | None, Argument(metavar="DIR", default="(default: learn one from the corpus)")] = None
     """Folder of the vocabulary to use: vocab.txt and tokenizer_config.json, or tokenizer.json."""
     vocab_size: int = 8192
@@ -210,7 +212,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
-        for name in (*at_least_one.split(), "max_positions", "layers", "threads"):
+        for name in (*at_least_one.split(), "max_positions", "layers", "heads", "threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if self.seed < 0:
@@ -242,8 +244,13 @@ class PretrainConfig:
             raise ValueError("--weight-decay must be at least 0, and --init-std must be above 0")
         if (self.model == "distilbert") != (self.teacher is not None):
             raise ValueError("--model distilbert and --teacher DIR require each other")
-        if self.layers is not None and self.teacher is not None:
-            raise ValueError("--layers does not apply to a student, which has half of its teacher's layers")
+        for name in ("layers", "heads"):
+            if getattr(self, name) is not None and self.teacher is not None:
+                raise ValueError(
+                    f"--{name} does not apply to a student, which has its teacher's shape in half the layers"
+                )
+        if self.heads is not None and self.model == "elmo":
+            raise ValueError("--heads does not apply to ELMo, which has no attention")
         if not self.temperature > 0:
             raise ValueError(f"--temperature is {self.temperature}; expected more than 0")
         if len(self.loss_weights) != 3 or not all(w >= 0 for w in self.loss_weights) or not any(self.loss_weights):
@@ -264,7 +271,7 @@ class PretrainConfig:
 
     def check_from(self) -> None:
         """Raise ValueError if an option is given that --from decides."""
-        for name in ("vocab", "teacher", "layers", "init_std"):
+        for name in ("vocab", "teacher", "layers", "heads", "init_std"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{flag_of(name)} does not apply with --from, which takes everything from the model")
         for field in dataclasses.fields(self):

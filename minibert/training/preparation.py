@@ -124,7 +124,7 @@ def prepare_model(
 
 
 def new_shape(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
-    """The configuration of a model of --size, with --layers."""
+    """The configuration of a model of --size, with --layers and --heads."""
     model_class = SYSTEMS[config.model].model
     values = dict(
         max_position_embeddings=config.max_positions,
@@ -136,8 +136,8 @@ def new_shape(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
     known = {field.name for field in dataclasses.fields(model_class.config_class)}
     chosen = {name: value for name, value in values.items() if name in known}
     shape = model_class.config_class.preset(config.size, len(tokenizer), **chosen)
-    if config.layers is not None:
-        shape = dataclasses.replace(shape, num_hidden_layers=config.layers)
+    given = {"num_hidden_layers": config.layers, "num_attention_heads": config.heads}
+    shape = dataclasses.replace(shape, **{name: value for name, value in given.items() if value is not None})
     std = config.init_std or 0.02 * (768 / shape.hidden_size) ** 0.5
     return dataclasses.replace(shape, initializer_range=round(std, 4))
 

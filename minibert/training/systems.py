@@ -102,7 +102,8 @@ def name_of(config: PretrainConfig) -> str:
         return name
     if config.from_:
         return f"{name} from {Path(config.from_).name or config.from_}"
-    return f"{name} {config.size}" + (f" with {config.layers} layers" if config.layers else "")
+    changes = [f"{count} {what}" for what in ("layers", "heads") if (count := getattr(config, what))]
+    return f"{name} {config.size}" + (f" with {' and '.join(changes)}" if changes else "")
 
 
 def fill_blank(model: BertForPreTraining, tokenizer: Tokenizer, text: str) -> Guesses:
