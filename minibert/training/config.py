@@ -14,6 +14,7 @@ from minibert.base.arguments import Argument, flag_of
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.data.masking import MASKED_AS, Masking
+from minibert.nn.config import PRESETS as SIZES
 from minibert.ops.backend import CANNOT_EMULATE
 
 OPTIONS = "pretrain.json"  # the file in a run's folder that stores the options
@@ -251,6 +252,10 @@ class PretrainConfig:
                 )
         if self.heads is not None and self.model == "elmo":
             raise ValueError("--heads does not apply to ELMo, which has no attention")
+        if self.heads is not None and SIZES[self.size][1] % self.heads:
+            raise ValueError(
+                f"--heads {self.heads} does not divide the width {SIZES[self.size][1]} of --size {self.size}"
+            )
         if not self.temperature > 0:
             raise ValueError(f"--temperature is {self.temperature}; expected more than 0")
         if len(self.loss_weights) != 3 or not all(w >= 0 for w in self.loss_weights) or not any(self.loss_weights):

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 
+from minibert import cli
 from minibert.inference import fill_mask
 from minibert.models import PRESETS, BertForPreTraining
 from minibert.models.huggingface import read_tensors
@@ -381,3 +382,18 @@ def test_the_evaluation_set_is_the_same_for_every_seed(tmp_path, corpus):
         assert np.array_equal(one.tokens.token_ids, other.tokens.token_ids)
         assert np.array_equal(one.masked_positions, other.masked_positions)
     assert runs[0].held_out.blanks == runs[1].held_out.blanks
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--heads", "3"], "--heads 3 does not divide the width 16 of --size tiny"),
+        (["--heads", "2", "--model", "elmo"], "--heads does not apply to ELMo"),
+        (["--layers", "0"], "--layers is 0; expected at least 1"),
+        (["--layers", "3", "--model", "distilbert", "--teacher", "RUN"], "--layers does not apply to a student"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused(tmp_path, corpus, capsys, words, message):
+    assert cli.main(["pretrain", str(corpus), "--out", str(tmp_path / "run"), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
