@@ -135,18 +135,20 @@ def write_shards(
     processes: int | None = None,
     shard_tokens: int = SHARD_TOKENS,
     progress: Callable | None = None,
+    cut: bool = False,
 ) -> Shards:
     """Tokenise documents into a new folder of shards, and open it.
 
     processes: the number of processes (None: one per core, or one for a small corpus); the files do not depend on it.
     progress: called after each document with the document's number of characters.
+    cut: whether to cut documents of one sentence, so that they have pairs; see tokenize_documents.
     Raises FileExistsError when the folder exists, ValueError when the documents hold no text, OSError when the
     disk is full.  Whatever happens, the folder is complete or absent.
     """
     folder = Path(folder)
     dtype = np.dtype("<u2" if len(tokenizer) <= 1 << 16 else "<u4")
     with new_folder(folder) as partial, _Files(partial) as files:
-        tokenized = tokenize_documents(documents, tokenizer, processes)
+        tokenized = tokenize_documents(documents, tokenizer, processes, cut)
         counts = _write(tokenized, files, dtype, shard_tokens, progress)
         manifest = {
             "format": FORMAT,
