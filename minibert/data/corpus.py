@@ -53,14 +53,14 @@ def read_corpus(
     says, and ValueError while reading when it is empty, not UTF-8 (file and byte offset) or malformed (file and line).
     """
     options = options or CorpusOptions()
-    if document_per_file:
-        options = replace(options, documents="file")
     findings = Findings() if findings is None else findings
     given = [str(source) for source in sources]
     if not given:
         raise ValueError(f"no corpus was given; give files, folders, - for standard input, or {DEFAULT_CORPUS}")
     found = [None if source == DEFAULT_CORPUS else _files_of(source, options, findings) for source in given]
     _check_options(options, [file for files in found for file in files or ()], given)
+    if document_per_file:
+        options = replace(options, documents="file")
     alone = len(found) == 1 and found[0] is not None and len(found[0]) == 1
     readers = [
         _read_default(options)

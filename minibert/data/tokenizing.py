@@ -26,14 +26,12 @@ FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes hav
 
 
 def tokenize_documents(
-    documents: Iterable[Document], tokenizer: Tokenizer, processes: int | None = None, cut: bool = False
+    documents: Iterable[Document], tokenizer: Tokenizer, processes: int | None = None
 ) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
     """Yield each document in order, with its token ids, uint32 [tokens], and its sentence lengths, int64 [sentences].
 
     processes: the number of processes; None for one per core, or for this process alone when the corpus is small.  The
     result does not depend on it.  Only a few chunks are in memory at any time.
-    cut: whether to cut a document of one sentence, which has no other boundary, into pieces of at most 64 tokens, at
-    least two if it has two words; the lengths are then those of the pieces.
     Documents and sentences without tokens are left out.
     """
     if processes is not None and processes < 1:
@@ -50,17 +48,15 @@ def tokenize_documents(
     )
     for chunk, results in tokenized:
         for document, (ids, lengths) in zip(chunk, results, strict=True):
-            if cut and len(lengths) == 1:
-                lengths = cut_lengths(ids, tokenizer.continuation)
             if len(ids):
                 yield document, ids, lengths
 
 
 def cut_lengths(ids: np.ndarray, continuation: np.ndarray) -> np.ndarray:
-    """The lengths, int64 [pieces], of nearly equal pieces of a sentence, which begin at words.
+    """Cut a sentence that is a whole document into nearly equal pieces of at most about 64 tokens, at least two.
 
-    ids: token ids [tokens]; continuation: bool [V], whether a token continues a word.  The sentence stays whole if it
-    is a single word.
+    ids: token ids [tokens]; continuation: bool [V], whether a token continues a word.  Pieces begin at words, so a
+    single word stays whole.  Returns their lengths, int64 [pieces].
     """
     words = np.flatnonzero(~continuation[ids[1:]]) + 1  # [words - 1], where the sentence may be cut
     if not len(words):

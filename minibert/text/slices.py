@@ -9,14 +9,16 @@ _SPACE = re.compile(r"[ \t\n]")
 def slices(text: str, size: int) -> Iterator[str]:
     """Yield a text in slices of at least `size` characters, cut at white space; a short text is one slice.
 
+    A text without white space is cut anywhere, into slices of at most twice the size.
+
     >>> list(slices("to be or not to be", 6))
     ['to be or', ' not to', ' be']
     """
     begin = 0
     while len(text) - begin > size:
-        found = _SPACE.search(text, begin + size)
-        if found is None:
-            break
-        yield text[begin : found.start()]
-        begin = found.start()
-    yield text[begin:] if begin else text
+        found = _SPACE.search(text, begin + size, begin + 2 * size)
+        end = found.start() if found else min(begin + 2 * size, len(text))
+        yield text[begin:end]
+        begin = end
+    if begin < len(text):
+        yield text[begin:] if begin else text
