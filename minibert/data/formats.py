@@ -100,13 +100,43 @@ def open_bytes(path: Path, compression: str = "") -> BinaryIO:
         opened = lzma.open(path, "rb")
     elif compression == ".zst":
         require(f"reading {path}", "zstandard")
-        import zstandard
-
-        reader: Any = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
-        opened = io.BufferedReader(reader)
+        opened = io.BufferedReader(_Zstandard(path.open("rb")))
     else:
         opened = path.open("rb")
     return opened
+
+
+class _Zstandard(io.RawIOBase):
+    """The content of a file of Zstandard frames; unlike the library's own reader, it notices a missing end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        import zstandard
+
+        self.file, self.new_frame = file, zstandard.ZstdDecompressor().decompressobj
+        self.frame: Any = None
+        self.waiting, self.content = b"", memoryview(b"")  # compressed data, and content not yet read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.content:
+            data = self.waiting or self.file.read(HEAD)
+            if not data:
+                if self.frame is not None:
+                    raise EOFError("the end of a frame is missing")
+                return 0
+            self.frame = self.frame or self.new_frame()
+            self.content, self.waiting = memoryview(self.frame.decompress(data)), b""
+            if self.frame.eof:
+                self.frame, self.waiting = None, self.frame.unused_data
+        size = min(len(buffer), len(self.content))
+        buffer[:size], self.content = self.content[:size], self.content[size:]
+        return size
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 @contextmanager

@@ -6,10 +6,10 @@ The decision depends only on the lines that it is given, the beginning of a file
 from collections.abc import Sequence
 from itertools import pairwise
 
-from minibert.text.sentences import SentenceEnds, ends_in_mark, has_capitals, split_sentences
+from minibert.text.sentences import SentenceEnds, breaks_anywhere, ends_in_mark, has_capitals, split_sentences
 
 FEWEST_LINES = 4  # with fewer lines than this there is nothing to recognise
-MANY_END_IN_MARKS = 0.6  # share of the lines that end in a mark, above which lines are not wrapped
+MANY_END_IN_MARKS = 0.6  # share of the lines before others that end in a mark, from which on lines are not wrapped
 FULL_LINES = 0.7  # share of the lines with no space for the next word, from which on lines are wrapped
 SMALL_BEGINNINGS = 0.2  # share of the lines that begin with a small letter, from which on lines are wrapped
 MORE_SENTENCES = 0.2  # mean number of further sentences in a line, up to which each line is one sentence
@@ -31,7 +31,7 @@ def sentence_ends_of(lines: Sequence[str]) -> SentenceEnds:
     followed = [(line, following) for line, following in pairwise(lines) if line and following]
     if len(full) < FEWEST_LINES or not followed:
         return "marks"
-    if _are_wrapped(full, followed):
+    if _are_wrapped(followed, has_capitals("\n".join(full))):
         return "marks"
     return "lines" if further_sentences(full) <= MORE_SENTENCES else "both"
 
@@ -42,14 +42,22 @@ def further_sentences(lines: Sequence[str]) -> float:
     return sum(len(split_sentences(line, capitals=capitals)) - 1 for line in lines) / len(lines)
 
 
-def _are_wrapped(lines: Sequence[str], followed: Sequence[tuple[str, str]]) -> bool:
-    """Whether lines were broken where the next word did not fit, rather than where a sentence or paragraph ended."""
-    if sum(map(ends_in_mark, lines)) >= MANY_END_IN_MARKS * len(lines):
+def _next_unit(line: str) -> int:
+    """The number of characters that the line before would have needed to take one more word."""
+    return 1 if breaks_anywhere(line) else 1 + len(line.split()[0])
+
+
+def _are_wrapped(followed: Sequence[tuple[str, str]], capitals: bool) -> bool:
+    """Whether lines were broken where the next word did not fit, rather than where a sentence or paragraph ended.
+
+    followed: lines, each with the line that follows it; capitals: whether the text has any.
+    """
+    if sum(ends_in_mark(line) for line, _ in followed) >= MANY_END_IN_MARKS * len(followed):
         return False
     lengths = sorted(len(line) for line, _ in followed)
     width = lengths[int(0.95 * (len(lengths) - 1))]
-    no_space = sum(len(line) + 1 + len(following.split()[0]) > width for line, following in followed)
+    no_space = sum(len(line) + _next_unit(following) > width for line, following in followed)
     if no_space >= FULL_LINES * len(followed):
         return True
     small = sum(following[0].islower() for _, following in followed)
-    return has_capitals("\n".join(lines)) and small >= SMALL_BEGINNINGS * len(followed)
+    return capitals and small >= SMALL_BEGINNINGS * len(followed)

@@ -101,6 +101,11 @@ def ends_in_mark(sentence: str) -> bool:
     return _patterns()["closed"].search(sentence[-_LONGEST_ENDING:]) is not None
 
 
+def breaks_anywhere(text: str) -> bool:
+    """Whether a text begins in a script that is written without spaces, so that lines may break between any letters."""
+    return _patterns()["anywhere"].match(text) is not None
+
+
 _LONGEST_ENDING = 20  # characters of marks, quotes, brackets and spaces
 
 
@@ -122,6 +127,7 @@ def _patterns() -> dict[str, Any]:
         own=rf"{after_own}{continues}|{between}|{greek}",
         some=rf"{own}|．|[;\u037e]|[.!?](?:{close})(?:{spaceless}|[\p{{Ps}}\p{{Pi}}])",  # without these, nothing to do
         spaces=r"(?<=\p{lb=SA})(?<!ๆ)\s+(?=[\p{lb=SA}--[ๆฯ]])",  # between letters of Thai, Lao, Khmer or Burmese
+        anywhere=r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{lb=SA}\p{P}&&[^\p{ASCII}]]",
         stops=r"[\p{Khmer}\p{Myanmar}&&\p{SB=STerm}]",
         closed=r"[\p{SB=STerm}\p{SB=ATerm}།༎…;\u037e][\p{Pe}\p{Pf}\p{Pi}\p{SB=Extend}\p{SB=Format}\"'\s]*\Z",
     )
