@@ -94,7 +94,7 @@ def _tokenize(texts: Iterable[tuple[str, SentenceEnds]], tokenizer: Tokenizer) -
                 ids.extend(tokenizer.tokenize_ids(part))
             if len(ids) > before:
                 lengths.append(len(ids) - before)
-        results.append((np.array(ids, np.uint32), np.array(lengths, np.int64)))
+        results.append((np.frombuffer(ids or b"", np.uint32), np.frombuffer(lengths or b"", np.int64)))
     return results
 
 
