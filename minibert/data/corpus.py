@@ -122,14 +122,14 @@ def _files_in(folder: Path, findings: Findings) -> list[Source]:
 
 
 def _check_options(options: CorpusOptions, files: Sequence[Source], given: Sequence[str]) -> None:
-    """Raise ValueError for options that no source can act on."""
+    """Raise ValueError for options that no source can act on; "blank" is also what options of old runs are read as."""
     shown = ", ".join(given)
     if options.text_field is not None and not any(file.kind in RECORDS or file.path is None for file in files):
         raise ValueError(
             f"--text-field {options.text_field} does not apply to {shown}: only JSONL, CSV, TSV and parquet files have "
             "fields; omit it"
         )
-    if options.documents != "auto" and not any(file.kind == TEXT for file in files):
+    if options.documents not in ("auto", "blank") and not any(file.kind == TEXT for file in files):
         raise ValueError(
             f"--documents {options.documents} does not apply to {shown}: only text files can be divided in several "
             "ways; omit it"

@@ -162,6 +162,7 @@ def test_options_that_cannot_act_are_refused(tmp_path):
     text, records = write(tmp_path / "a.txt", "one\n"), write(tmp_path / "a.jsonl", jsonl())
     refused([text], "--text-field body does not apply", options=CorpusOptions(text_field="body"))
     refused([records], "--documents line does not apply", options=CorpusOptions(documents="line"))
+    assert len(list(read_corpus([records], CorpusOptions(documents="blank")))) == 3  # what old runs are read as
     refused(["sotu"], "--documents file does not apply", options=CorpusOptions(documents="file"))
     assert len(list(read_corpus([text, records], CorpusOptions(documents="line", text_field="text")))) == 4
 
