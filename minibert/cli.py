@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from minibert import __version__
+from minibert.base.progress import escape_unprintable
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Exit codes: 0 for success, 1 if a check failed, 2 for an error (reported in one line on standard error), 130 if
     interrupted.
     """
+    escape_unprintable(sys.stdout, sys.stderr)
     argv, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(argv)

@@ -23,11 +23,25 @@ def say(what: str, text: str) -> None:
 
 def write_line(text: str) -> None:
     """Print a line, above the progress bar if there is one."""
+    text = printable(text, sys.stdout)
     drawing = sys.modules.get("tqdm")
     if drawing is None:
         print(text)
     else:
         drawing.tqdm.write(text, file=sys.stdout)
+
+
+def printable(text: str, stream: Any) -> str:
+    r"""The text with characters that the stream's encoding lacks as escapes, such as \u4f60."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def escape_unprintable(*streams: Any) -> None:
+    """Make text streams write escapes for characters that their encoding lacks, rather than raise an error."""
+    for stream in streams:
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def require(command: str, *packages: str) -> None:

@@ -14,7 +14,10 @@ from minibert.training.pretraining import pretrain
 # what a student takes from the options of its teacher's run: the text and its division, and the numbers of a step
 FROM_THE_TEACHER = (
     "corpus",
+    "documents",
     "document_per_file",
+    "sentences",
+    "text_field",
     "held_out",
     "mask_rate",
     "whole_word",

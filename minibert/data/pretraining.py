@@ -123,11 +123,7 @@ class PretrainingData:
                     f"a batch of {options.batch_tokens} tokens cannot hold a sequence of {phase.length}; "
                     "raise batch_tokens"
                 )
-            if source.size < sequences:
-                raise ValueError(
-                    f"the corpus is too small: a batch of {options.batch_tokens} tokens needs {sequences} sequences of "
-                    f"{phase.length} tokens, but the corpus has {source.size}; add text or use smaller batches"
-                )
+            check_size(source.size, options.batch_tokens, phase.length)
             self._sources.append(source)
 
     def phase_at(self, step: int) -> int:
@@ -159,6 +155,16 @@ class PretrainingData:
         batch = self._maker.batch(source, examples, self.seed, step, stream, mask_rate, positions)
         last = sequences if count is None else first + count
         return batch if (first, last) == (0, sequences) else batch.take(first, last)
+
+
+def check_size(examples: int, batch_tokens: int, length: int) -> None:
+    """Raise ValueError if a corpus with this number of examples of a length is too small for one batch."""
+    sequences = batch_tokens // length
+    if examples < sequences:
+        raise ValueError(
+            f"the corpus is too small: a batch of {batch_tokens} tokens needs {sequences} sequences of "
+            f"{length} tokens, but the corpus has {examples}; add text or use smaller batches"
+        )
 
 
 def evaluation_batches(

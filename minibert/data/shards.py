@@ -27,8 +27,8 @@ from minibert.base.files import sha256_of
 from minibert.base.folders import new_folder
 from minibert.data.corpus import Document
 from minibert.data.documents import DocumentSet
-from minibert.data.held_out import HELD_OUT_SHARE, held_out_documents, stable_hash
-from minibert.data.tokenizing import tokenize_documents
+from minibert.data.held_out import HELD_OUT_SHARE, split_documents, stable_hash
+from minibert.data.tokenizing import cut_lengths, tokenize_documents
 from minibert.text import Tokenizer
 
 FORMAT = "minibert token shards, version 1"
@@ -67,6 +67,11 @@ class Shards:
         offset = self._shard_starts[shard]
         return self._shards[shard][start - offset : stop - offset]
 
+    @property
+    def cut_documents(self) -> int:
+        """The number of documents of one sentence that were cut; 0 in shards of earlier versions, which cut none."""
+        return self.manifest["counts"].get("cut", 0)
+
     def all(self) -> DocumentSet:
         """The set of all documents."""
         return DocumentSet(self, np.arange(self.manifest["counts"]["documents"]))
@@ -79,16 +84,7 @@ class Shards:
         """
         hashes = self._map("hashes.bin", np.dtype("<u8")).reshape(-1, 2)
         counts = self.all().token_counts
-        held_out = held_out_documents(hashes[:, 0], hashes[:, 1], counts, share)
-        rest, evaluated_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-        if tune:
-            if len(rest) < 2:
-                raise ValueError("the corpus is too small to set documents aside for --tune; omit it")
-            shifted = hashes[rest] - np.uint64(
-                share * 2.0**64
-            )  # modulo 2**64: the next lowest share becomes the lowest
-            set_aside = held_out_documents(shifted[:, 0], shifted[:, 1], counts[rest], share)
-            rest, evaluated_on = rest[~set_aside], rest[set_aside]
+        rest, evaluated_on = split_documents(hashes, counts, share, tune)
         return DocumentSet(self, rest), DocumentSet(self, evaluated_on)
 
     def records(self) -> Iterator[dict]:
@@ -135,11 +131,13 @@ def write_shards(
     processes: int | None = None,
     shard_tokens: int = SHARD_TOKENS,
     progress: Callable | None = None,
+    cut: bool = False,
 ) -> Shards:
     """Tokenise documents into a new folder of shards, and open it.
 
     processes: the number of processes (None: one per core, or one for a small corpus); the files do not depend on it.
     progress: called after each document with the document's number of characters.
+    cut: whether to cut documents of one sentence, so that they have pairs; see cut_lengths.
     Raises FileExistsError when the folder exists, ValueError when the documents hold no text, OSError when the
     disk is full.  Whatever happens, the folder is complete or absent.
     """
@@ -147,7 +145,7 @@ def write_shards(
     dtype = np.dtype("<u2" if len(tokenizer) <= 1 << 16 else "<u4")
     with new_folder(folder) as partial, _Files(partial) as files:
         tokenized = tokenize_documents(documents, tokenizer, processes)
-        counts = _write(tokenized, files, dtype, shard_tokens, progress)
+        counts = _write(tokenized, files, dtype, shard_tokens, progress, tokenizer.continuation if cut else None)
         manifest = {
             "format": FORMAT,
             "vocabulary": describe_vocabulary(tokenizer),
@@ -173,11 +171,22 @@ def describe_vocabulary(tokenizer: Tokenizer) -> dict:
 
 
 def _write(
-    tokenized: Iterator, files: "_Files", dtype: DTypeLike, shard_tokens: int, progress: Callable | None
+    tokenized: Iterator,
+    files: "_Files",
+    dtype: DTypeLike,
+    shard_tokens: int,
+    progress: Callable | None,
+    continuation: np.ndarray | None,
 ) -> dict[str, int]:
-    """Write the documents one after the other, and return the counts of documents, sentences and tokens."""
-    tokens = sentences = number = shard = in_shard = 0
+    """Write the documents one after the other, and return the counts of documents, sentences and tokens.
+
+    continuation: bool [V], whether a token continues a word, to cut documents of one sentence; None to cut none.
+    """
+    tokens = sentences = number = shard = in_shard = cut = 0
     for document, ids, lengths in tokenized:
+        if continuation is not None and len(lengths) == 1:
+            lengths = cut_lengths(ids, continuation)
+            cut += len(lengths) > 1
         if in_shard >= shard_tokens:
             shard, in_shard = shard + 1, 0
         files.append(f"tokens-{shard:05d}.bin", ids.astype(dtype))
@@ -196,7 +205,8 @@ def _write(
         raise ValueError("the corpus contains no text, so there is nothing to write")
     files.append("sentences.bin", np.array([tokens], "<i8"))
     files.append("documents.bin", np.array([sentences], "<i8"))
-    return {"documents": number, "sentences": sentences, "tokens": tokens}
+    counts = {"documents": number, "sentences": sentences, "tokens": tokens}
+    return counts if continuation is None else {**counts, "cut": cut}
 
 
 class _Files:

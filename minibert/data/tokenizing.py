@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -15,7 +16,11 @@ import numpy as np
 from minibert.base.cores import usable_cores
 from minibert.data.corpus import Document
 from minibert.text import Tokenizer, split_sentences
+from minibert.text.sentences import SentenceEnds
+from minibert.text.slices import slices
 
+PIECE = 64  # the largest number of tokens in a piece of a document of one sentence that is cut
+SLICE = 1 << 20  # a longer sentence is tokenised in slices of about this many characters
 CHUNK_CHARACTERS = 1 << 20  # the amount that a process tokenises at a time: a fraction of a second of work
 FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes have started
 
@@ -37,7 +42,7 @@ def tokenize_documents(
     if processes is None:
         processes = 1 if len(first) < FEWEST_CHUNKS else usable_cores()
     tokenized = (
-        ((chunk, _tokenize([document.text for document in chunk], tokenizer)) for chunk in chunks)
+        ((chunk, _tokenize(_texts_of(chunk), tokenizer)) for chunk in chunks)
         if processes == 1
         else _in_processes(chunks, tokenizer, processes)
     )
@@ -45,6 +50,21 @@ def tokenize_documents(
         for document, (ids, lengths) in zip(chunk, results, strict=True):
             if len(ids):
                 yield document, ids, lengths
+
+
+def cut_lengths(ids: np.ndarray, continuation: np.ndarray) -> np.ndarray:
+    """Cut a sentence that is a whole document into nearly equal pieces of at most about 64 tokens, at least two.
+
+    ids: token ids [tokens]; continuation: bool [V], whether a token continues a word.  Pieces begin at words, so a
+    single word stays whole.  Returns their lengths, int64 [pieces].
+    """
+    words = np.flatnonzero(~continuation[ids[1:]]) + 1  # [words - 1], where the sentence may be cut
+    if not len(words):
+        return np.array([len(ids)], np.int64)
+    pieces = max(2, -(-len(ids) // PIECE))
+    wanted = np.arange(1, pieces) * len(ids) // pieces
+    nearest = words[np.minimum(np.searchsorted(words, wanted), len(words) - 1)]
+    return np.diff(np.unique(np.concatenate([[0], nearest, [len(ids)]]))).astype(np.int64)
 
 
 def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -59,14 +79,22 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield chunk
 
 
-def _tokenize(texts: Iterable[str], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The (ids, sentence lengths) of each text."""
+def _texts_of(chunk: Iterable[Document]) -> list[tuple[str, SentenceEnds]]:
+    return [(document.text, document.ends) for document in chunk]
+
+
+def _tokenize(texts: Iterable[tuple[str, SentenceEnds]], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The (ids, sentence lengths) of each text, given with what ends its sentences."""
     results = []
-    for text in texts:
-        sentences = [tokenizer.tokenize_ids(sentence) for sentence in split_sentences(text)]
-        sentences = [sentence for sentence in sentences if sentence]
-        ids = np.array(list(itertools.chain.from_iterable(sentences)), np.uint32)
-        results.append((ids, np.array([len(sentence) for sentence in sentences], np.int64)))
+    for text, ends in texts:
+        ids, lengths = array("I"), array("q")  # a few bytes per token, however long the text is
+        for sentence in split_sentences(text, ends):
+            before = len(ids)
+            for part in slices(sentence, SLICE):
+                ids.extend(tokenizer.tokenize_ids(part))
+            if len(ids) > before:
+                lengths.append(len(ids) - before)
+        results.append((np.frombuffer(ids or b"", np.uint32), np.frombuffer(lengths or b"", np.int64)))
     return results
 
 
@@ -78,7 +106,7 @@ def _in_processes(chunks: Iterable[list[Document]], tokenizer: Tokenizer, proces
     under_way = deque()
     try:
         for chunk in chunks:
-            under_way.append((chunk, pool.submit(_tokenize_here, [document.text for document in chunk])))
+            under_way.append((chunk, pool.submit(_tokenize_here, _texts_of(chunk))))
             if len(under_way) == 2 * processes:
                 done, future = under_way.popleft()
                 yield done, future.result()
@@ -110,5 +138,5 @@ def _end_with_parent() -> None:
     os._exit(1)  # the parent was killed
 
 
-def _tokenize_here(texts: Iterable[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _tokenize_here(texts: Sequence[tuple[str, SentenceEnds]]) -> list[tuple[np.ndarray, np.ndarray]]:
     return _tokenize(texts, _tokenizer_of_this_process)

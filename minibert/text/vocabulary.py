@@ -9,10 +9,15 @@ the pair whose merge raises the likelihood of a language model most; here the mo
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from minibert.text.normalisation import Normaliser
+from minibert.text.slices import slices
 from minibert.text.tokenizer import SPECIAL_TOKENS, check_text
-from minibert.text.wordpiece import CONTINUATION, chunk_pattern, word_pattern
+from minibert.text.wordpiece import CONTINUATION, chunk_pattern, split_into_pieces, word_pattern
+
+SLICE = 1 << 20  # a longer text is read in slices of about this many characters
+MOST_CHUNKS = 4_000_000  # number of distinct chunks whose counts are kept at a time
 
 Pair = tuple[int, int]  # the ids of two neighbouring pieces of a word
 
@@ -51,6 +56,18 @@ def learn_vocabulary(
     if isinstance(texts, str):
         raise TypeError("texts is a single str; pass a list of texts, such as [text]")
     words = count_words(texts, Normaliser(lowercase, strip_accents, tokenize_chinese_chars))
+    return vocabulary_of(words, size, min_frequency=min_frequency, limit_alphabet=limit_alphabet, progress=progress)
+
+
+def vocabulary_of(
+    words: Counter[str],
+    size: int,
+    *,
+    min_frequency: int = 2,
+    limit_alphabet: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Learn a vocabulary from the counts of words that `count_words` returns; see learn_vocabulary."""
     if not words:
         raise ValueError("the texts contain no words to learn a vocabulary from; check that they are not empty")
     alphabet = most_frequent_characters(words, limit_alphabet)
@@ -71,15 +88,60 @@ def count_words(texts: Iterable[str], normaliser: Normaliser) -> Counter[str]:
     """
     chunks = Counter()  # chunks as written, since normalising each distinct one once is far quicker
     find_chunks = chunk_pattern().findall
-    for text in texts:
-        check_text(text)
-        chunks.update(find_chunks(text))
     words = Counter()
     find_words = word_pattern().findall
+    for text in texts:
+        check_text(text)
+        for part in slices(text, SLICE):
+            chunks.update(find_chunks(part))
+            if len(chunks) > MOST_CHUNKS:  # in Chinese, for example, chunks seldom recur
+                _add_words(words, chunks, normaliser, find_words)
+                chunks.clear()
+    _add_words(words, chunks, normaliser, find_words)
+    return words
+
+
+def _add_words(words: Counter[str], chunks: Counter[str], normaliser: Normaliser, find_words: Callable) -> None:
     for chunk, count in chunks.items():
         for word in find_words(normaliser.normalise(chunk)[0]):
             words[word] += count
-    return words
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a text a vocabulary covers."""
+
+    unknown: float
+    """Share of the text's tokens that are [UNK]."""
+    outside: float
+    """Share of the text's characters that are not in the vocabulary's alphabet."""
+    characters: list[str]
+    """The characters outside the alphabet, the most frequent one first."""
+
+
+def coverage(words: Counter[str], vocabulary: Iterable[str]) -> Coverage:
+    """How much of a text with these counts of words a vocabulary covers.
+
+    >>> coverage(Counter({"ab": 3, "x": 1}), ["[UNK]", "a", "##b"])
+    Coverage(unknown=0.14285714285714285, outside=0.14285714285714285, characters=['x'])
+    """
+    id_of = {piece: piece_id for piece_id, piece in enumerate(vocabulary)}
+    longest = max(map(len, id_of))
+    alphabet = {piece.removeprefix(CONTINUATION) for piece in id_of}
+    tokens = unknown = 0
+    counts = Counter()
+    for word, count in words.items():
+        pieces = split_into_pieces(word, id_of, longest)
+        tokens += count * len(pieces or [word])
+        unknown += count * (pieces is None)
+        for character in word:
+            counts[character] += count
+    outside = Counter({character: count for character, count in counts.items() if character not in alphabet})
+    return Coverage(
+        unknown / max(tokens, 1),
+        outside.total() / max(counts.total(), 1),
+        [character for character, _ in outside.most_common()],
+    )
 
 
 def most_frequent_characters(words: Counter[str], limit: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from minibert.base.arguments import Argument, flag_of
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
+from minibert.data.corpus import CorpusOptions
 from minibert.data.masking import MASKED_AS, Masking
 from minibert.nn.config import PRESETS as SIZES
 from minibert.ops.backend import CANNOT_EMULATE
@@ -62,7 +63,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 # what --from takes from the model, and the defaults for going on from it: it knows word order already, and would forget
 # what it has learnt at the rate of a beginner
-OF_THE_MODEL = "size", "vocab_size", "cased", "position_init"
+OF_THE_MODEL = "size", "vocab_size", "min_frequency", "limit_alphabet", "cased", "position_init"
 CONTINUING: dict[str, Any] = dict(steps=2000, lengths=("128:1",), random_positions=False)
 NARROW, RATE_OF_NARROW, RATE_OF_WIDE = 384, 5e-4, 1e-4
 # the defaults for the emulator, on which evaluations take a long time
@@ -80,10 +81,17 @@ class PretrainConfig:
         tuple[str, ...],
         Argument(metavar="CORPUS ...", default="(default: the State of the Union addresses)", positional=True),
     ] = ()
-    """Text to learn from: .txt files (blank lines between documents), .jsonl files with a field "text", folders of
-    both, or - for standard input."""
+    """Text to learn from: files (.txt, .md, .jsonl, .csv, .tsv, .parquet; also .gz, .bz2, .xz, .zst), folders of them,
+    or - for standard input (docs/using.md)."""
+    documents: Literal["auto", "file", "line", "blank"] = "auto"
+    """What a document is in a text file: the file, a line, or the text between blank lines; auto recognises it."""
     document_per_file: bool = False
-    """Treat each text file as one document, even if it contains blank lines."""
+    """The same as --documents file."""
+    sentences: Literal["auto", "marks", "lines", "both"] = "auto"
+    """What ends a sentence: marks such as full stops, line ends (as in google-research/bert's format), or both; auto
+    recognises it."""
+    text_field: Annotated[str | None, Argument(metavar="NAME", default="(default: text)")] = None
+    """Field of JSONL objects, or column of CSV, TSV and parquet files, that holds the text."""
     out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/001, runs/002, …)")] = None
     """Folder for the run; must be new or empty unless --resume is given."""
     resume: bool = False
@@ -126,6 +134,10 @@ class PretrainConfig:
     """Size of the vocabulary to learn."""
     cased: bool = False
     """Keep capitals and accents (only for a vocabulary learnt from the corpus)."""
+    min_frequency: int = 2
+    """Minimum number of occurrences for a pair of pieces to be merged (for a vocabulary learnt from the corpus)."""
+    limit_alphabet: int = 1000
+    """Number of characters to keep, the most frequent ones (for a vocabulary learnt from the corpus)."""
     max_positions: int = 512
     """Maximum sequence length of the model, in tokens."""
 
@@ -212,8 +224,10 @@ class PretrainConfig:
     """Steps between reads of the losses from the device; metrics.jsonl gets a line for every step."""
 
     def __post_init__(self) -> None:
-        at_least_one = "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every"
-        for name in (*at_least_one.split(), "max_positions", "layers", "heads", "threads"):
+        at_least_one = (
+            "steps batch_tokens accumulate eval_every eval_pairs final_pairs save_every keep log_every min_frequency"
+        )
+        for name in (*at_least_one.split(), "limit_alphabet", "max_positions", "layers", "heads", "threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if self.seed < 0:
@@ -222,6 +236,8 @@ class PretrainConfig:
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"--{field.name.replace('_', '-')} is {value}; expected a number")
+        if self.document_per_file and self.documents not in ("auto", "file"):
+            raise ValueError(f"--document-per-file contradicts --documents {self.documents}; give one of them")
         if self.vocab_size < 6:
             raise ValueError(f"--vocab-size is {self.vocab_size}; expected more than the 5 special tokens")
         for name in ("learning_rate", "adam_eps", "clip"):
@@ -284,6 +300,11 @@ class PretrainConfig:
                 raise ValueError(f"{flag_of(field.name)} does not apply with --from, which takes it from the model")
 
     @property
+    def corpus_options(self) -> CorpusOptions:
+        """How the corpus is divided into documents and sentences."""
+        return CorpusOptions(self.documents, self.sentences, self.text_field)
+
+    @property
     def pairs_from(self) -> int:
         """The length from which sequences are sentence pairs; beyond every length if the model does not use pairs."""
         from minibert.training.systems import SYSTEMS  # which imports this module
@@ -307,6 +328,9 @@ class PretrainConfig:
             values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
             for name in {"corpus", "lengths", "masked_as", "loss_weights"} & set(values):
                 values[name] = tuple(values[name])
+            if "documents" not in values and values.get("corpus"):  # the only layout that earlier versions knew
+                blank = "auto" if values.get("document_per_file") else "blank"
+                values |= {"documents": blank, "sentences": "marks"}
             return cls(**values)
         except FormatError:
             raise

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minibert.base.files import write_file
-from minibert.base.progress import progress_bar
+from minibert.base.progress import progress_bar, say
 from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, Document, read_corpus
 from minibert.data.documents import DocumentSet
 from minibert.data.examples import Windows
+from minibert.data.findings import Findings
 from minibert.data.pairs import Pairs
 from minibert.data.pretraining import LengthPhase, parse_phases
 from minibert.data.shards import Shards, write_shards
+from minibert.data.sufficient import Need, Sufficient
 from minibert.models import BertConfig, BertForPreTraining, initialise_from_teacher, student_config
 from minibert.models.bert import Model
 from minibert.models.hub import find_model
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("minibert")
 CORPUS = "corpus"  # the folder of token shards within a run
+MANY_UNKNOWN = 0.01  # share of the tokens that are [UNK] above which there is a warning
 STDIN = "stdin.txt"  # a copy of standard input, which can be read only once but is needed twice
 
 
 def check_before_anything_is_written(config: PretrainConfig) -> None:
     """Check the options, the sources, the vocabulary and the backend, before the run's folder is created."""
     check_lengths(config)
-    read_corpus(config.corpus or (DEFAULT_CORPUS,))  # checks that all sources exist, without opening them
+    # checks that all sources exist and begin as their names say
+    read_corpus(config.corpus or (DEFAULT_CORPUS,), config.corpus_options, document_per_file=config.document_per_file)
     if config.vocab is not None:
         Tokenizer.load(config.vocab)
     backend_of(config)
@@ -84,9 +88,17 @@ def prepare_tokenizer(config: PretrainConfig, run: Path) -> Tokenizer:
     elif config.from_ is not None:
         tokenizer = Tokenizer.load(find_model(config.from_))
     else:
-        texts = (document.text for document in documents_of(config, run))
+        needs = [Need(phase.length, phase.length >= config.pairs_from) for phase in check_lengths(config)]
+        sufficient = Sufficient(needs, config.batch_tokens, config.held_out, config.tune)
+        texts = (document.text for document in sufficient.passed(documents_of(config, run, report=True)))
         with byte_bar("learning the vocabulary") as bar:
-            vocabulary = learn_vocabulary(counted(texts, bar), config.vocab_size, lowercase=not config.cased)
+            vocabulary = learn_vocabulary(
+                counted(texts, bar),
+                config.vocab_size,
+                lowercase=not config.cased,
+                min_frequency=config.min_frequency,
+                limit_alphabet=config.limit_alphabet,
+            )
         tokenizer = Tokenizer(vocabulary, lowercase=not config.cased, model_max_length=config.max_positions)
     tokenizer.save(run)
     return tokenizer
@@ -96,10 +108,23 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
     """Tokenise the corpus into the run's folder, unless this has been done already, and open the token shards."""
     folder = run / CORPUS
     if not folder.exists():
+        documents = documents_of(config, run, report=config.vocab is not None)
         with byte_bar("tokenising the corpus") as bar:
-            write_shards(documents_of(config, run), tokenizer, folder, progress=bar.update)
+            shards = write_shards(documents, tokenizer, folder, progress=bar.update, cut=True)
+        warn_of_unknown(shards.all(), tokenizer)
     (run / STDIN).unlink(missing_ok=True)
     return Shards(folder, tokenizer)
+
+
+def warn_of_unknown(documents: DocumentSet, tokenizer: Tokenizer) -> None:
+    """Print a warning if many tokens of the documents are [UNK]."""
+    unknown = sum(np.count_nonzero(documents.read(i) == tokenizer.unk_id) for i in range(len(documents)))
+    if unknown > MANY_UNKNOWN * documents.tokens:
+        say(
+            "warning",
+            f"{unknown / documents.tokens:.1%} of the corpus's tokens are {tokenizer.special_tokens[1]}: characters "
+            "that the vocabulary lacks; raise --limit-alphabet, or choose another --vocab",
+        )
 
 
 def prepare_model(
@@ -187,15 +212,24 @@ def backend_of(config: PretrainConfig) -> Backend:
     return backend
 
 
-def documents_of(config: PretrainConfig, run: Path) -> Iterator[Document]:
-    """The documents of the run's corpus; standard input is copied into the run's folder when it is first read."""
+def documents_of(config: PretrainConfig, run: Path, report: bool) -> Iterator[Document]:
+    """The documents of the run's corpus; standard input is copied into the run's folder when it is first read.
+
+    report: whether to print, after the last document, which layout was recognised and what was passed over.
+    """
     sources: list[str | Path] = []
     for source in config.corpus or (DEFAULT_CORPUS,):
         copy = run / STDIN
         if source == STANDARD_INPUT and not copy.exists():
             write_file(copy, copy_standard_input)
         sources.append(copy if source == STANDARD_INPUT else source)
-    return read_corpus(sources, document_per_file=config.document_per_file)
+    findings = Findings()
+    yield from read_corpus(
+        sources, config.corpus_options, document_per_file=config.document_per_file, findings=findings
+    )
+    if report:
+        for line in findings.lines():
+            say("layout", line)
 
 
 def copy_standard_input(path: Path) -> None:

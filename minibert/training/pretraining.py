@@ -11,6 +11,7 @@ from minibert.base.progress import require, say
 from minibert.data.documents import DocumentSet
 from minibert.data.masking import Masking
 from minibert.data.pretraining import BatchOptions, LengthPhase, PretrainingData
+from minibert.data.shards import Shards
 from minibert.models import BertConfig
 from minibert.models.bert import Model
 from minibert.models.model_card import write_card
@@ -78,8 +79,11 @@ class Pretraining:
         self.model = prepare_model(config, run, tokenizer, self.teacher)
         self.objective = self.system.objective(self.model, self.teacher, config)
         say("vocabulary", f"{len(tokenizer):,} pieces, {'uncased' if tokenizer.lowercase else 'cased'}")
-        learnt_from, held_out = prepare_shards(config, run, tokenizer).split(config.held_out, config.tune)
+        shards = prepare_shards(config, run, tokenizer)
+        learnt_from, held_out = shards.split(config.held_out, config.tune)
         say_documents(learnt_from, held_out)
+        if any(phase.length >= config.pairs_from for phase in phases):
+            say_pairs(shards)
 
         options = BatchOptions(
             config.batch_tokens,
@@ -232,6 +236,20 @@ def say_documents(learnt_from: DocumentSet, held_out: DocumentSet) -> None:
     groups = held_out.groups
     names = ", ".join(groups[:16]) + (", …" if len(groups) > 16 else "")
     say("held out", f"{held_out.tokens:,} tokens in {len(held_out):,} documents: {names}")
+
+
+def say_pairs(shards: Shards) -> None:
+    """Print how many documents take part in sentence pairs, and warn if most have no two sentences of their own."""
+    counts = shards.all().sentence_counts
+    total, several, cut = len(counts), int(np.count_nonzero(counts > 1)), shards.cut_documents
+    pieces = f", {cut:,} of them only because their one sentence was cut" if cut else ""
+    say("pairs", f"{several:,} of {total:,} documents take part in sentence pairs{pieces}")
+    if 2 * (several - cut) < total:
+        say(
+            "warning",
+            f"only {several - cut:,} of {total:,} documents have two sentences; if they should have more, see "
+            "--sentences and --documents",
+        )
 
 
 def say_model(name: str, config: PretrainConfig, model: Model, phases: Sequence[LengthPhase]) -> None:

@@ -40,7 +40,7 @@ def test_folders_are_read_sorted_and_recursively(tmp_path):
     write(tmp_path / "b.txt", "third")
     write(tmp_path / "a" / "z.txt", "second")
     write(tmp_path / "a" / "b.jsonl", '{"text": "first"}')
-    write(tmp_path / "a" / "notes.md", "not read")
+    write(tmp_path / "a" / "notes.pdf", "not read")
     write(tmp_path / "c.txt", "")
     documents = list(read_corpus([tmp_path]))
     assert [document.text for document in documents] == ["first", "second", "third"]

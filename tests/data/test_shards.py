@@ -271,3 +271,48 @@ def test_failures_in_other_processes_are_reported_and_leave_nothing(tmp_path, to
     with pytest.raises(error, match=message):
         write_shards(numbered_documents([[3]] * 4), tokenizer, tmp_path / "shards", processes=2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words, pieces", [(1, [1]), (2, [1, 1]), (5, [2, 3]), (64, [32, 32]), (130, [43, 43, 44])])
+def test_a_document_of_one_sentence_is_cut_between_words(tmp_path, words, pieces):
+    tokenizer = ToyTokenizer(1000, every=10_000)
+    documents = [Document("a", "a", " ".join(f"w{5 + i}" for i in range(words))), Document("b", "b", "w5\n\nw6 w7 w8")]
+    shards = write_shards(documents, tokenizer, tmp_path / "shards", cut=True)
+    assert np.diff(shards.sentence_starts).tolist() == [*pieces, 1, 3]
+    assert shards.all().read(0).tolist() == list(range(5, 5 + words))
+    assert shards.cut_documents == (words > 1)
+    assert write_shards(documents, tokenizer, tmp_path / "whole").cut_documents == 0
+
+
+def test_pieces_begin_at_words():
+    continuation = np.zeros(200, bool)
+    continuation[100:] = True  # token 100 and above continue a word
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        ids = generator.integers(0, 200, generator.integers(1, 300)).astype(np.uint32)
+        lengths = tokenizing.cut_lengths(ids, continuation)
+        assert lengths.sum() == len(ids) and lengths.min() >= 1
+        assert not continuation[ids[np.cumsum(lengths)[:-1]]].any()
+    assert tokenizing.cut_lengths(np.array([1, 150, 151], np.uint32), continuation).tolist() == [3]
+
+
+def test_what_ends_a_sentence_goes_along_with_the_document(tmp_path):
+    text = "w5 w6? W w7\nw8"
+    for ends, lengths in (("marks", [2, 2]), ("lines", [3, 1]), ("both", [2, 1, 1])):
+        shards = write_shards([Document("a", "a", text, ends=ends)], ToyTokenizer(), tmp_path / ends)
+        assert np.diff(shards.sentence_starts).tolist() == lengths, ends
+
+
+def test_a_very_long_sentence_takes_little_memory(monkeypatch):
+    """Tokens of a sentence are kept as numbers of four bytes, and its words are never all in memory."""
+    import tracemalloc
+
+    tokenizer = ToyTokenizer()
+    text = "w5 w6 w7 w8 " * 100_000  # 1.2 MB
+    monkeypatch.setattr(tokenizing, "SLICE", 10_000)
+    tracemalloc.start()
+    ((ids, lengths),) = tokenizing._tokenize([(text, "marks")], tokenizer)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(ids) == lengths[0] == 400_000
+    assert peak < 6 * len(text)  # a list of its words alone takes 20 times as much

@@ -1,0 +1,147 @@
+"""Corpus files in which each record is a document: JSONL, CSV, TSV and parquet."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from minibert.data.document import Document
+from minibert.data.formats import JSONL, PARQUET, TSV, decoded_lines, guarded, open_bytes
+
+TEXT_FIELD = "text"
+OTHER_FIELD = "choose another with --text-field"
+
+
+def read_records(path: Path, kind: str, compression: str, name: str, field: str) -> Iterator[Document | None]:
+    """Yield the document of each record of a file, or None for a record without text.
+
+    name: the prefix of document names; field: the field or column with the text.  The fields `id` and `group`, where
+    there are any, name the document and its group; further fields become its metadata.
+    Raises ValueError for a record that cannot be read (file and line).
+    """
+    if kind == PARQUET:
+        yield from read_parquet(path, name, field)
+        return
+    with guarded(path):
+        stream = open_bytes(path, compression)
+    with stream:
+        lines = decoded_lines(stream, path)
+        if kind == JSONL:
+            yield from read_jsonl(lines, path, name, field)
+        else:
+            yield from read_table(lines, path, name, field, "\t" if kind == TSV else ",")
+
+
+def check_first_record(path: Path, kind: str, compression: str, field: str) -> None:
+    """Raise ValueError if the first record of a file, or its header, lacks the field with the text."""
+    if path.is_file():
+        next(read_records(path, kind, compression, path.name, field), None)
+
+
+def read_jsonl(lines: Iterable[str], path: Path | str, name: str, field: str) -> Iterator[Document | None]:
+    """Yield the document of each line that is not blank; None if its text is."""
+    expected = f'each line must be an object like {{"{field}": "..."}}'
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno}); {expected}"
+            ) from None
+        except RecursionError:
+            raise ValueError(f"{path}, line {number}: JSON that is nested too deeply; {expected}") from None
+        if not isinstance(record, dict) or not isinstance(record.get(field), str):
+            found = f", only {_named(record)}: {OTHER_FIELD}" if isinstance(record, dict) and record else ""
+            raise ValueError(f"{path}, line {number}: no text; {expected}{found}")
+        yield _document(record, field, f"{path}, line {number}", f"{name}#{number}")
+
+
+def read_table(
+    lines: Iterable[str], path: Path | str, name: str, field: str, delimiter: str
+) -> Iterator[Document | None]:
+    """Yield the document of each row of a CSV or TSV file, which begins with a header; None if it has no text."""
+    csv.field_size_limit(sys.maxsize)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        header = next(rows, None)
+        if header is None:
+            return
+        _check_column(header, path, field)
+        while (line := rows.line_num + 1) and (row := next(rows, None)) is not None:
+            if not row:
+                continue  # a blank line
+            if len(row) != len(header):
+                raise ValueError(
+                    f"{path}, line {line}: {len(row)} columns, but the header has {len(header)} "
+                    f"({', '.join(header)}); put quotes around fields that contain a separator"
+                )
+            record = dict(zip(header, row, strict=True))
+            yield _document(record, field, f"{path}, line {line}", f"{name}#{line}")
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {line}: not a valid row ({error}); expected columns separated by "
+            f"{'tabs' if delimiter == chr(9) else 'commas'}, with quotes doubled inside quoted fields"
+        ) from None
+
+
+def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]:
+    """Yield the document of each row of a parquet file; None if it has no text."""
+    file = _parquet_file(path)
+    _check_column(file.schema_arrow.names, path, field)
+    names = [column for column in dict.fromkeys((field, "id", "group", "title", "url"))]
+    columns = [column for column in names if column in file.schema_arrow.names]
+    number = 0
+    for batch in file.iter_batches(batch_size=1000, columns=columns):
+        for record in batch.to_pylist():
+            number += 1
+            if not isinstance(record[field], str | None):
+                raise ValueError(
+                    f"{path}, row {number}: the column {field} holds {type(record[field]).__name__}, not text; "
+                    f"{OTHER_FIELD}"
+                )
+            record[field] = record[field] or ""
+            yield _document(record, field, f"{path}, row {number}", f"{name}#{number}")
+
+
+def _parquet_file(path: Path) -> Any:
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a parquet file, or damaged ({error}); download it again") from None
+
+
+def _document(record: dict, field: str, where: str, name: str) -> Document | None:
+    text = record.pop(field)
+    if not is_unicode(text):
+        raise ValueError(f"{where}: the text contains half of a surrogate pair (\\ud800-\\udfff)")
+    if not text or text.isspace():
+        return None
+    identity, group = record.pop("id", None), record.pop("group", None)
+    identity = name if identity in (None, "") else str(identity)
+    return Document(identity, identity if group in (None, "") else str(group), text, record)
+
+
+def _check_column(columns: Sequence[str], path: Path | str, field: str) -> None:
+    if field not in columns:
+        raise ValueError(f"{path} has no column {field!r}, only {', '.join(map(repr, columns))}; {OTHER_FIELD}")
+
+
+def _named(record: dict) -> str:
+    names = [repr(name) for name in record]
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,158 @@
+"""Divide the text of a file into documents, and say what ends their sentences: as the options say, or as it looks."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from minibert.data.document import Document
+from minibert.data.findings import Findings
+from minibert.data.formats import JSONL, TEXT, decoded_lines
+from minibert.data.layout import sentence_ends_of
+from minibert.data.records import TEXT_FIELD, read_jsonl
+from minibert.text.sentences import SentenceEnds
+
+SAMPLE = 1 << 18  # the number of characters at the beginning of a file by which its layout is recognised
+
+DocumentEnds = Literal["auto", "file", "line", "blank"]
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """How the text of a corpus is divided into documents and sentences."""
+
+    documents: DocumentEnds = "auto"
+    """What a document is in a text file: the file, a line, or a block between blank lines."""
+    sentences: Literal["auto", "marks", "lines", "both"] = "auto"
+    """What ends a sentence; see split_sentences."""
+    text_field: str | None = None
+    """The field of a JSONL object, or the column of a table, that holds the text; None for `text`."""
+
+
+class Source(NamedTuple):
+    """A file (or standard input: path None) to read, and what its name says."""
+
+    path: Path | None
+    name: str  # the prefix of document names, a relative path so that moving a folder does not change what is held out
+    kind: str = TEXT
+    compression: str = ""
+    whole: bool = False  # whether it is one of many small files, each of which is a document
+    alone: bool = False  # whether the corpus is this one file
+
+    @property
+    def shown(self) -> str:
+        return "standard input" if self.path is None else str(self.path)
+
+
+def of_records(
+    records: Iterator[Document | None], kind: str, options: CorpusOptions, findings: Findings
+) -> Iterator[Document]:
+    """Yield the documents of records, with their sentence ends; count records without text."""
+    sample, size = [], 0
+    for record in records:
+        sample.append(record)
+        size += len(record.text) if record else 0
+        if size >= SAMPLE:
+            break
+    ends: SentenceEnds
+    if options.sentences == "auto":
+        ends = sentence_ends_of([line for record in sample if record for line in (*_lines(record.text), "")])
+    else:
+        ends = options.sentences
+    findings.add(kind, ends)
+    for record in chain(sample, records):
+        if record is None:
+            findings.without_text += 1
+        else:
+            yield record if ends == record.ends else replace(record, ends=ends)
+
+
+def _lines(text: str) -> list[str]:
+    return text[:SAMPLE].split("\n")
+
+
+def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: Findings) -> Iterator[Document]:
+    """Yield the documents of a text file, or of JSONL under another name."""
+    lines = decoded_lines(stream, file.shown)
+    sample, size = [], 0
+    for line in lines:
+        sample.append(line)
+        size += len(line)
+        if size >= SAMPLE:
+            break
+    field = options.text_field or TEXT_FIELD
+    if _looks_like_jsonl(sample, field):
+        records = read_jsonl(chain(sample, lines), file.shown, file.name, field)
+        yield from of_records(records, JSONL, options, findings)
+        return
+    layout = layout_of([line[:SAMPLE] for line in sample], options, file)
+    findings.add(layout.documents, layout.sentences)
+    everything = chain(_emptied(sample), lines)
+    for name, text in _divide(everything, layout.documents, file.name):
+        yield Document(name, file.name, text, ends=layout.sentences)
+
+
+def _emptied(lines: list[str]) -> Iterator[str]:
+    """Yield the lines and forget them, since one of them may be very long."""
+    lines.reverse()
+    while lines:
+        yield lines.pop()
+
+
+def _divide(lines: Iterable[str], documents: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of each document: the file, its lines, or its blocks between blank lines."""
+    block, count = [], 0
+    for line in lines:
+        blank = line.isspace()
+        if not blank or (block and documents == "file"):
+            block.append(line)
+        if block and (documents == "line" or (blank and documents == "blank")):
+            text = block.pop() if len(block) == 1 else "".join(block)
+            del line
+            yield f"{name}#{count}", text
+            block, count = [], count + 1
+    if block:
+        yield name if documents == "file" else f"{name}#{count}", "".join(block)
+
+
+class Layout(NamedTuple):
+    """What divides a text file into documents ("file", "line", "blank") and these into sentences."""
+
+    documents: str
+    sentences: SentenceEnds
+
+
+def layout_of(lines: Sequence[str], options: CorpusOptions, file: Source) -> Layout:
+    """The layout of a text file that begins with these lines: as the options say, or as it looks.
+
+    Documents end at blank lines, with two exceptions: in a folder of many small files that are not of
+    google-research/bert's form, each file is a document; and if the corpus is one file without blank lines, each line
+    is a document.
+    """
+    sentences = sentence_ends_of(lines) if options.sentences == "auto" else options.sentences
+    documents: str = options.documents
+    if documents == "auto":
+        full = [line for line in lines if not line.isspace()]
+        blank_lines = len(full) < len(lines)
+        documents = "blank"
+        if file.whole and sentences != "lines":
+            documents = "file"
+        elif file.alone and not blank_lines and len(full) >= 2 and sentences != "marks":
+            documents = "line"
+    if documents == "line" and options.sentences == "auto":
+        sentences = "marks"
+    return Layout(documents, sentences)
+
+
+def _looks_like_jsonl(lines: Sequence[str], field: str) -> bool:
+    """Whether the first line that is not blank is a JSON object with the text field."""
+    first = next((line for line in lines if not line.isspace()), "")
+    if not first.lstrip().startswith("{"):
+        return False
+    try:
+        record = json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and isinstance(record.get(field), str)
