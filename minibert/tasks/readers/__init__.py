@@ -53,21 +53,23 @@ def parse_examples(
     """Parse the examples in a file that was read; the arguments are those of `read_examples`."""
     columns = columns_of(info, own)
     passed_over = Counter() if passed_over is None else passed_over
+    usual = own.label is None or own.label in info.names.label
+    labels = Labels(info, own.label_names, usual) if labelled else None
+    reading = Reading(info, columns, labels, passed_over)
     found: Iterable
     if source.suffix == ".parquet" or source.data.startswith(PARQUET):
-        rows, names = parquet_records(source)
-        labels = Labels(info, own.label_names or named_in(names, columns, info)) if labelled else None
-        found = examples_from(Reading(info, columns, labels, passed_over), rows)
+        records, names = parquet_records(source)
+        if labels is not None:
+            labels.names = labels.names or named_in(names, columns, info)
+        found = examples_from(reading, records)
     else:
         lines = lines_of(source)
         if not any(line.strip() for line in lines):
             raise ValueError(f"{source.path} is empty; expected at least one example")
-        labels = Labels(info, own.label_names) if labelled else None
         if info.kind == TOKENS and source.suffix not in (".jsonl", ".json", ".csv"):
             found = read_conll(lines, source.path, own, labels, passed_over)
         else:
-            records = records_in(info, source, lines, columns, labelled, passed_over)
-            found = examples_from(Reading(info, columns, labels, passed_over), records)
+            found = examples_from(reading, records_in(reading, source, lines))
     examples = list(found)
     if labels is not None:
         labels.finish()
@@ -76,16 +78,16 @@ def parse_examples(
     return examples
 
 
-def records_in(
-    info: TaskInfo, source: Source, lines: list[str], columns: Columns, labelled: bool, passed_over: Counter
-) -> Iterable[Record]:
+def records_in(reading: Reading, source: Source, lines: list[str]) -> Iterable[Record]:
     """The records of a text file whose extension or kind of task says its format."""
+    info = reading.info
     if source.suffix == ".jsonl":
         return json_lines(lines, source.path)
     if source.suffix == ".json" or (info.kind == SPAN and source.suffix not in (".csv", ".tsv")):
         return json_file(info, source, lines)
     comma = source.suffix == ".csv" or (info.kind == CHOICE and source.suffix != ".tsv")
-    return table_records(info, columns, split_rows(lines, source.path, comma), labelled, passed_over)
+    rows = split_rows(lines, source.path, comma)
+    return table_records(info, reading.columns, rows, reading.labels is not None, reading.passed_over)
 
 
 def json_file(info: TaskInfo, source: Source, lines: list[str]) -> Iterable[Record]:

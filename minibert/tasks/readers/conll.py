@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minibert.tasks.examples import WordsExample
 from minibert.tasks.readers.labels import Labels
+from minibert.tasks.readers.records import listed
 from minibert.tasks.registry import OwnColumns
 
 CONLL_U = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
@@ -105,7 +106,7 @@ def column_of(wanted: str | None, option: str, default: str, names: tuple[str, .
         return names.index(chosen)
     if chosen.isascii() and chosen.isdigit() and len(chosen) < 10 and 1 <= int(chosen) <= width:
         return int(chosen) - 1
-    known = f"; the columns are {', '.join(names)}" if names else ""
+    known = f"; the columns are {listed(names)}" if names else ""
     what = f"{option} is {wanted}" if wanted else f"{option} is missing"
     raise ValueError(
         f"{where}: {what}; expected the number of a column, 1 to {width}{', or a name' * bool(names)}{known}"

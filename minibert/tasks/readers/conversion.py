@@ -7,8 +7,8 @@ from typing import Any
 
 from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
 from minibert.tasks.readers.labels import Labels
-from minibert.tasks.readers.records import Record, one_of, shown, text_from, texts_from
-from minibert.tasks.readers.tables import BROKEN, is_numbered
+from minibert.tasks.readers.records import Record, listed, one_of, shown, text_from, texts_from
+from minibert.tasks.readers.tables import is_numbered
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, Columns, TaskInfo
 
 
@@ -39,7 +39,7 @@ def examples_from(reading: Reading, records: Iterable[Record]) -> Iterator[Any]:
                 reading.passed_over[f"without a label ({str(given).strip()})"] += 1
                 continue
         if info.broken_rows and any(is_blank(record.find(names)) for names in (columns.text, columns.pair) if names):
-            reading.passed_over[BROKEN] += 1
+            reading.passed_over["without a text"] += 1
             continue
         yield convert(reading, record)
 
@@ -136,7 +136,9 @@ def check_answer(answer: Answer, context: str, where: str) -> None:
         return
     offset = context.find(answer.text)
     hint = f"the answer occurs at {offset}" if offset >= 0 else "the answer does not occur in the context"
-    raise ValueError(f"{where}: the context has {there!r} at {answer.start}, not the answer {answer.text!r}; {hint}")
+    raise ValueError(
+        f"{where}: the context has {shown(there)} at {answer.start}, not the answer {shown(answer.text)}; {hint}"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ choices
@@ -167,7 +169,7 @@ def endings_from(record: Record, names: tuple[str, ...]) -> tuple[str, ...]:
             return texts_from([record.values[key] for key in fields], record.where, what, 2)
     raise ValueError(
         f"{record.where}: no endings; expected a list {one_of(names)}, or fields like {names[-1]}0, {names[-1]}1, …; "
-        f"the line has {', '.join(record.values)}"
+        f"the line has {listed(record.values)}"
     )
 
 

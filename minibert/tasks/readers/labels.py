@@ -18,13 +18,14 @@ TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
 class Labels:
     """Converts the labels of one file.
 
-    info: the task; names: the names of labels that the file gives as numbers from 0; () if it does not.
+    info: the task; names: the user's or the file's names of labels that are numbers from 0, or (); usual: whether the
+    labels are in the task's own column, so that its names of numbers hold.
     Labels of different types in one file are refused: if a file contained both "1" and 1, it would be unclear whether
     they are one class or two.  1 and 1.0 are one class.
     """
 
-    def __init__(self, info: TaskInfo, names: tuple[str, ...] = ()) -> None:
-        self.info, self.names = info, names
+    def __init__(self, info: TaskInfo, names: tuple[str, ...] = (), usual: bool = True) -> None:
+        self.info, self.names, self.usual = info, names, usual
         self.type: str | None = None  # of the first label
         self.missing: str | None = None  # where a label is "nan"
         self.numeric = True  # whether all others are numbers
@@ -33,8 +34,6 @@ class Labels:
         """A class name or, for regression, a number.  Raises ValueError with the location for any other value."""
         self.check_type(value, where)
         text = canonical(value)
-        if not text:
-            raise ValueError(f"{where}: the label is missing")
         if self.info.kind == REGRESSION:
             return number_from(text, where)
         if text.lower() == "nan":
@@ -53,7 +52,7 @@ class Labels:
             if text not in self.info.labels and text not in self.info.labels.values():
                 raise ValueError(f"{where}: the label is {text!r}; expected {' or '.join(self.info.labels)}")
             text = self.info.labels.get(text, text)
-        elif self.info.numbers and text.isascii() and text.isdigit() and len(text) < 10:
+        elif self.usual and self.info.numbers and text.isascii() and text.isdigit() and len(text) < 10:
             if int(text) >= len(self.info.numbers):
                 most = len(self.info.numbers) - 1
                 raise ValueError(f"{where}: the label is {text}; expected a name, or a number from 0 to {most}")
@@ -63,7 +62,7 @@ class Labels:
 
     def check_type(self, value: Any, where: str) -> None:
         """Raise ValueError for a label that is missing, not a string or a number, or of another type than the first."""
-        if value is None:
+        if value is None or (isinstance(value, str) and not value.strip()):
             raise ValueError(f"{where}: the label is missing")
         if type(value) not in TYPES:
             as_text = json.dumps(value) if isinstance(value, list | dict) else str(value)
@@ -117,6 +116,6 @@ def number_from(text: str, where: str) -> float:
         raise ValueError(f"{where}: the label is {text!r}; expected a number, as in the other lines") from None
     if math.isnan(number):
         raise ValueError(f"{where}: the label is {text}, not a number; expected a number")
-    if abs(number) > np.finfo(np.float32).max:
+    if abs(number) > float(np.finfo(np.float32).max):
         raise ValueError(f"{where}: the label is {text}; expected a finite number of 32 bits")
     return number

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,18 @@ class Record:
             if name in self.values:
                 return self.values[name]
         if needed:
-            raise ValueError(f"{self.where}: {one_of(names)} is missing; the line has {', '.join(self.values)}")
+            raise ValueError(f"{self.where}: {one_of(names)} is missing; the line has {listed(self.values)}")
         return None
 
 
 def one_of(names: tuple[str, ...]) -> str:
     """The names as a text: 'words' or 'tokens'."""
     return " or ".join(repr(name) for name in names)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names as a text of one line: words, labels."""
+    return ", ".join(name if name.isprintable() and len(name) <= 60 else shown(name) for name in names) or "no fields"
 
 
 def text_from(value: Any, where: str, what: str = "the text") -> str:
@@ -60,7 +65,7 @@ def texts_from(value: Any, where: str, what: str, least: int) -> tuple[str, ...]
 
 def shown(value: Any) -> str:
     """A value for an error message, in at most 60 characters."""
-    text = repr(value) if isinstance(value, str) else str(value)
+    text = "missing" if value is None else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 

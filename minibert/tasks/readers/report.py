@@ -6,8 +6,8 @@ from collections import Counter
 def skipped(passed_over: Counter) -> str:
     """The counts as a text.
 
-    >>> skipped(Counter({"broken rows": 2, "comments": 1000}))
-    '1,002 rows (broken rows: 2; comments: 1,000)'
+    >>> skipped(Counter({"lines of broken rows": 2, "comments": 1000}))
+    '1,002 rows (lines of broken rows: 2; comments: 1,000)'
     """
     reasons = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(passed_over.items()))
     total = sum(passed_over.values())

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from minibert.tasks.readers.files import Source
-from minibert.tasks.readers.records import Record, one_of
+from minibert.tasks.readers.records import Record, listed, one_of
 from minibert.tasks.registry import CHOICE, Columns, TaskInfo
 
-BROKEN = "broken rows"
+BROKEN = "lines of broken rows"
 
 
 def table_records(
@@ -50,7 +50,7 @@ def check_header(info: TaskInfo, columns: Columns, names: list[str], where: str,
         several = wanted if info.kind == CHOICE and wanted == columns.pair else ()
         numbered = [name for name in names if any(is_numbered(name, one) for one in several)]
         if wanted and not found and not numbered:
-            raise ValueError(f"{where}: no column {one_of(wanted)}; the columns are {', '.join(names)}")
+            raise ValueError(f"{where}: no column {one_of(wanted)}; the columns are {listed(names)}")
         if found and names.count(found[0]) > 1:
             raise ValueError(f"{where}: {names.count(found[0])} columns {found[0]!r}; expected one")
 
