@@ -251,6 +251,19 @@ def test_answers_to_a_question_that_has_none(tmp_path):
     assert "is_impossible is true, but there are answers" in refusal(tmp_path, "squad2", "a.jsonl", both)
 
 
+def test_quotes_between_tabs(tmp_path):
+    """pandas and csv write them where a text has a quote; GLUE's tables have none, whatever a text looks like."""
+    table = '{}\tlabel\n"a ""fine"" day"\t1\n"a\ttab"\t0\n'
+    examples = read(tmp_path, "sentence", "a.tsv", table.format("text"))
+    assert [example.text for example in examples] == ['a "fine" day', "a\ttab"]
+    assert "line 3: 3 columns; expected 2" in refusal(tmp_path, "sst2", "a.tsv", table.format("sentence"))
+    examples = read(tmp_path, "sst2", "a.tsv", 'sentence\tlabel\n"a ""fine"" day"\t1\n')
+    assert examples[0].text == '"a ""fine"" day"'
+    assert read(tmp_path, "sentence", "a.tsv", 'text\tlabel\n"so" good\t1\n"so"\t0\n')[1].text == '"so"'
+    mixed = 'text\tlabel\n"a ""fine"" day"\t1\n"so" good\t1\n'
+    assert "line 3: '\t' expected after '\"'" in refusal(tmp_path, "sentence", "a.tsv", mixed)
+
+
 # ------------------------------------------------------------------------------------------------ words in columns
 
 

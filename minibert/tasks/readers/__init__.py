@@ -86,7 +86,7 @@ def records_in(reading: Reading, source: Source, lines: list[str]) -> Iterable[R
     if source.suffix == ".json" or (info.kind == SPAN and source.suffix not in (".csv", ".tsv")):
         return json_file(info, source, lines)
     comma = source.suffix == ".csv" or (info.kind == CHOICE and source.suffix != ".tsv")
-    rows = split_rows(lines, source.path, comma)
+    rows = split_rows(lines, source.path, comma, info.columns is None)
     return table_records(info, reading.columns, rows, reading.labels is not None, reading.passed_over)
 
 

@@ -60,11 +60,16 @@ def is_numbered(name: str, prefix: str) -> bool:
     return name.startswith(prefix) and name[len(prefix) :].isdecimal()
 
 
-def split_rows(lines: list[str], path: Path, comma: bool) -> list[tuple[list[str], str]]:
-    """The fields and the location (file and line) of each non-empty row of a CSV (`comma`) or tab-separated table."""
-    if not comma:
+def split_rows(lines: list[str], path: Path, comma: bool, own: bool) -> list[tuple[list[str], str]]:
+    """The fields and the location (file and line) of each non-empty row of a CSV (`comma`) or tab-separated table.
+
+    own: whether it is the user's own table: fields in quotes with doubled quotes inside, such as those that pandas
+    writes between tabs, then show that the whole table has quotes.  GLUE's tables have such fields, but no quotes.
+    """
+    if not comma and not (own and any(is_quoted(field) for line in lines for field in line.split("\t"))):
         return [(line.split("\t"), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    reader, rows, before = csv.reader((line + "\n" for line in lines), strict=True), [], 0
+    reader = csv.reader((line + "\n" for line in lines), delimiter="," if comma else "\t", strict=True)
+    rows, before = [], 0
     try:
         for row in reader:
             if row:
@@ -76,6 +81,16 @@ def split_rows(lines: list[str], path: Path, comma: bool) -> list[tuple[list[str
             f"{path}, line {before + 1}: {what}; expected fields in quotes, with quotes inside them doubled"
         ) from None
     return rows
+
+
+def is_quoted(field: str) -> bool:
+    """Whether a field is in quotes, with quotes inside it that are all doubled.
+
+    >>> is_quoted('"a ""fine"" day"'), is_quoted('"fine"'), is_quoted('"a "fine" day"')
+    (True, False, False)
+    """
+    inner = field[1:-1]
+    return len(field) > 3 and field[0] == field[-1] == '"' and '""' in inner and '"' not in inner.replace('""', "")
 
 
 def parquet_records(source: Source) -> tuple[list[Record], dict[str, tuple[str, ...]]]:
