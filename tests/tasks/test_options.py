@@ -1,6 +1,7 @@
 """No option is ignored: one that cannot act on the task, or on the file, is refused by name."""
 
 import io
+import json
 from collections import Counter
 
 import pytest
@@ -122,6 +123,13 @@ def test_standard_input_has_as_many_lines_as_the_file(tmp_path, monkeypatch, sep
     task = Task("sentence", ("good", "bad"))
     given = read_input(task, PredictConfig("model"), Counter())
     assert given == inputs(tmp_path, task, "a.txt", text) and len(given) == 2
+
+
+def test_questions_with_answers_are_printed_as_json(tmp_path):
+    line = '{"id": "q", "question": "a?", "context": "b c", "answers": [{"text": "c", "start": 2}]}'
+    example = inputs(tmp_path, Task("span", ()), "a.jsonl", line)[0]
+    printed = json.loads(next(as_json(example, Prediction("b", 0.5))))
+    assert printed["question"] == "a?" and printed["answer"] == "b" and "answers" not in printed
 
 
 def test_the_number_of_answers_acts_or_is_refused(tmp_path, capsys):
