@@ -12,7 +12,7 @@ from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Prediction
 from minibert.tasks.examples import SentenceExample, SpanExample, WordsExample
-from minibert.tasks.readers import columns_of, lines_of, open_file, open_standard_input, parse_examples
+from minibert.tasks.readers import TASK_COLUMNS, columns_of, lines_of, open_file, open_standard_input, parse_examples
 from minibert.tasks.readers.conll import DOCUMENT
 from minibert.tasks.readers.files import PARQUET
 from minibert.tasks.readers.records import text_from
@@ -69,7 +69,7 @@ def predict(config: PredictConfig) -> None:
     if config.n_best is not None and task.kind in (TOKENS, REGRESSION):
         raise ValueError(f"--n-best cannot act: --task {task.name} has one answer for each example; omit it")
     passed_over: Counter = Counter()
-    examples = read_input(task, config, passed_over)
+    examples = read_input(task, config.file, OwnColumns(config.text_column, config.pair_column), passed_over)
     if passed_over:
         log.warning(f"skipped {skipped(passed_over)} of {config.file}")
     tokenizer = Tokenizer.load(config.folder)
@@ -85,24 +85,25 @@ def predict(config: PredictConfig) -> None:
             print(line)
 
 
-def read_input(task: Task, config: PredictConfig, passed_over: Counter) -> list:
-    """Read the examples in a file or on standard input, which is read as a .txt file is; counts rows passed over.
+def read_input(task: Task, file: str, own: OwnColumns = TASK_COLUMNS, passed_over: Counter | None = None) -> list:
+    """Read the examples in a file or on standard input, which is read as a .txt file is.
 
+    own: the names of columns that differ from those in training; passed_over: counts the rows that are passed over.
     Raises FileNotFoundError if there is no such file, and ValueError for empty or malformed input; for a malformed
     line, the message names the line.
     """
     info = task_info(task.name)
-    source = open_standard_input() if config.file == STANDARD_INPUT else open_file(config.file)
+    source = open_standard_input() if file == STANDARD_INPUT else open_file(file)
     given = OwnColumns(*task.columns)
-    columns = replace(given, text=config.text_column or given.text, pair=config.pair_column or given.pair)
-    if info.kind == TOKENS and config.pair_column:
+    columns = replace(given, text=own.text or given.text, pair=own.pair or given.pair)
+    if info.kind == TOKENS and own.pair:
         raise ValueError(f"--pair-column cannot act: --task {task.name} has no second text; omit it")
-    if config.pair_column and info.kind in (SENTENCE, REGRESSION) and not task.pairs:
+    if own.pair and info.kind in (SENTENCE, REGRESSION) and not task.pairs:
         raise ValueError("--pair-column cannot act: the model was fine-tuned on single texts; omit it")
     if source.suffix in PLAIN and not source.data.startswith(PARQUET) and info.kind != CHOICE:
         lines = lines_of(source)
         if not is_table(task, info, lines, columns):
-            if config.text_column or config.pair_column:
+            if own.text or own.pair:
                 raise ValueError(
                     f"--text-column and --pair-column cannot act: {source.path} is read as plain text; omit them, or "
                     "give a .tsv, .csv, .jsonl or .parquet file"
@@ -115,7 +116,7 @@ def read_input(task: Task, config: PredictConfig, passed_over: Counter) -> list:
             if not found:
                 raise ValueError(f"{source.path} is empty; expected at least one example")
             return found
-    elif config.file == STANDARD_INPUT:
+    elif file == STANDARD_INPUT:
         source = replace(source, suffix=".jsonl")
     return parse_examples(info, source, columns, labelled=False, passed_over=passed_over)
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections import Counter
 
 import pytest
 
@@ -11,8 +10,8 @@ from minibert.tasks.config import FinetuneConfig
 from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
 from minibert.tasks.finetune import make_task
 from minibert.tasks.options import check_options
-from minibert.tasks.predict import PredictConfig, as_json, read_input
-from minibert.tasks.registry import TASKS
+from minibert.tasks.predict import as_json, read_input
+from minibert.tasks.registry import TASKS, OwnColumns
 from minibert.tasks.task import Prediction, Task
 
 COLUMNS = {"text_column": "a", "pair_column": "b", "label_column": "c"}
@@ -90,20 +89,20 @@ def test_what_only_all_examples_show():
 def inputs(folder, task, name, content, **options):
     path = folder / name
     path.write_bytes(content.encode())
-    return read_input(task, PredictConfig("model", str(path), **options), Counter())
+    return read_input(task, str(path), OwnColumns(**options))
 
 
 def test_files_to_predict_have_the_columns_of_training_or_others(tmp_path):
     task = Task("sentence", ("good", "bad"), columns=("review", None, "mood"))
     assert inputs(tmp_path, task, "a.csv", "review,mood\nfine,?\n") == [SentenceExample("fine")]
-    assert inputs(tmp_path, task, "a.csv", "text\nfine\n", text_column="text") == [SentenceExample("fine")]
+    assert inputs(tmp_path, task, "a.csv", "text\nfine\n", text="text") == [SentenceExample("fine")]
     with pytest.raises(ValueError, match="a.csv, line 1: no column 'review'; the columns are text"):
         inputs(tmp_path, task, "a.csv", "text\nfine\n")
-    for option in ({"text_column": "x"}, {"pair_column": "x"}):
+    for option in ({"text": "x"}, {"pair": "x"}):
         with pytest.raises(ValueError, match="column cannot act"):
             inputs(tmp_path, task, "a.txt", "fine\n", **option)
     with pytest.raises(ValueError, match="--pair-column cannot act: --task conll has no second text"):
-        inputs(tmp_path, Task("conll", ("O",)), "a.conll", "a\n", pair_column="x")
+        inputs(tmp_path, Task("conll", ("O",)), "a.conll", "a\n", pair="x")
 
 
 def test_a_text_file_in_the_form_of_the_data_set_is_read_as_such(tmp_path):
@@ -121,7 +120,7 @@ def test_standard_input_has_as_many_lines_as_the_file(tmp_path, monkeypatch, sep
     text = f"a fine{separator}day\nno\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "ascii"))
     task = Task("sentence", ("good", "bad"))
-    given = read_input(task, PredictConfig("model"), Counter())
+    given = read_input(task, "-")
     assert given == inputs(tmp_path, task, "a.txt", text) and len(given) == 2
 
 

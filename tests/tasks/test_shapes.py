@@ -234,6 +234,16 @@ def test_swag_as_the_library_datasets_writes_it(tmp_path):
     assert read(tmp_path, "choice", "a.jsonl", lines_of([record]), own) == [ChoiceExample("She", ("b", "c"), 1)]
 
 
+def test_whole_numbers_are_read_as_text(tmp_path):
+    record = {"text": 3, "endings": [4, 5], "label": 1.0}
+    assert read(tmp_path, "choice", "a.jsonl", lines_of([record])) == [ChoiceExample("3", ("4", "5"), 1)]
+    record = {"words": ["in", 1990], "labels": ["O", "O"]}
+    assert read(tmp_path, "tokens", "a.jsonl", lines_of([record])) == [WordsExample(("in", "1990"), ("O", "O"))]
+    for ending in (4.5, True, None, ["4"]):
+        message = refusal(tmp_path, "choice", "a.jsonl", lines_of([{"text": "a", "endings": [4, ending], "label": 0}]))
+        assert "line 1: one of the endings (endings) is " in message
+
+
 def test_sick_as_published_and_with_a_column_of_ones_own(tmp_path):
     table = "pair_ID\tsentence_A\tsentence_B\tentailment_label\trelatedness_score\torder\n7\ta\tb\tNEUTRAL\t3.5\tAB\n"
     assert read(tmp_path, "sick", "SICK.txt", table) == [SentenceExample("a", "b", "NEUTRAL")]
@@ -247,6 +257,8 @@ def test_answers_to_a_question_that_has_none(tmp_path):
     assert read(tmp_path, "squad2", "a.jsonl", lines_of([record]))[0].answers == ()
     found = {"text": ["b"], "answer_start": [2.0]}  # as a table with missing numbers has it
     assert read(tmp_path, "squad2", "a.jsonl", lines_of([{**record, "answers": found}]))[0].answers == (Answer("b", 2),)
+    article = {"paragraphs": [{"context": "a b", "qas": [{"id": "1", "question": "c?", "answers": found}]}]}
+    assert read(tmp_path, "squad", "a.json", json.dumps({"data": [article]}))[0].answers == (Answer("b", 2),)
     both = lines_of([{**record, "answers": found, "is_impossible": True}])
     assert "is_impossible is true, but there are answers" in refusal(tmp_path, "squad2", "a.jsonl", both)
 

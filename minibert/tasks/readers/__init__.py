@@ -17,7 +17,15 @@ from minibert.tasks.readers.squad import squad_records
 from minibert.tasks.readers.tables import parquet_records, split_rows, table_records
 from minibert.tasks.registry import CHOICE, SPAN, TOKENS, Columns, OwnColumns, TaskInfo
 
-__all__ = ["columns_of", "lines_of", "open_file", "open_standard_input", "parse_examples", "read_examples"]
+__all__ = [
+    "TASK_COLUMNS",
+    "columns_of",
+    "lines_of",
+    "open_file",
+    "open_standard_input",
+    "parse_examples",
+    "read_examples",
+]
 
 TASK_COLUMNS = OwnColumns()
 
