@@ -26,21 +26,25 @@ class Labels:
 
     def __init__(self, info: TaskInfo, names: tuple[str, ...] = (), usual: bool = True) -> None:
         self.info, self.names, self.usual = info, names, usual
+        self.known: dict[tuple[type, Any], str | float] = {}  # what labels were converted to
         self.type: str | None = None  # of the first label
         self.missing: str | None = None  # where a label is "nan"
         self.numeric = True  # whether all others are numbers
 
     def label(self, value: Any, where: str) -> str | float:
         """A class name or, for regression, a number.  Raises ValueError with the location for any other value."""
+        known = self.known.get((type(value), value)) if type(value) in TYPES else None
+        if known is not None:
+            return known
         self.check_type(value, where)
         text = canonical(value)
         if self.info.kind == REGRESSION:
-            return number_from(text, where)
+            return self.known.setdefault((type(value), value), number_from(text, where))
         if text.lower() == "nan":
             self.missing = self.missing or where
         elif not NUMBER.fullmatch(text):
             self.numeric = False
-        return self.name_of(text, where)
+        return self.known.setdefault((type(value), value), self.name_of(text, where))
 
     def name_of(self, text: str, where: str) -> str:
         if self.names:

@@ -101,7 +101,7 @@ def from_json(text: str, path: Path, line: int | None = None) -> Any:
     """
     where = f"{path}, line {line or 1}"
     try:
-        return json.loads(text, object_pairs_hook=without_repetition)
+        return DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = f"{path}, line {line or error.lineno}"
         raise ValueError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from None
@@ -117,6 +117,9 @@ def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
     return values
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=without_repetition)
 
 
 def object_lines(text: str, document: Any) -> dict[int, int]:
