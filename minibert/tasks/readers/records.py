@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,9 @@ def object_lines(text: str, document: Any) -> dict[int, int]:
 
     The objects begin at the braces outside strings, in the order in which a walk through the document meets them.
     """
+    if "\n" not in text.strip():  # SQuAD's own files have one line
+        first = text.count("\n", 0, text.find("{")) + 1
+        return defaultdict(lambda: first)
     line, begins = 1, []
     for match in OBJECTS.finditer(text):
         if match.group() == "{":
