@@ -4,6 +4,7 @@ A codec knows the classes, the maximum sequence length, and which part of an exa
 independent of the model.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS
 from minibert.text import Tokenizer
 from minibert.text.tokenizer import longest_first
 
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 LEAST_CONTEXT = 8  # the minimum number of context tokens; a question that would leave room for fewer is truncated
 
 
@@ -278,6 +280,8 @@ CODECS = {
 def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tuple[str, ...]:
     """The classes of a task: those that the task defines, or otherwise the sorted labels of the examples, "O" first.
 
+    Labels that are all numbers are sorted as numbers.
+
     Returns () for spans and choices, and ("value",) for regression.  If the labels are taken from the examples, raises
     ValueError if an example has no label, or if all have the same label.
     """
@@ -291,10 +295,12 @@ def labels_of(kind: str, examples: Sequence, named: dict[str, str] | None) -> tu
     for number, example in enumerate(examples):
         labels = example.labels if kind == TOKENS else [example.label]
         if labels is None or None in labels:
-            raise ValueError(f"example {number + 1} of the training data has no label")
+            raise ValueError(f"{example.where or f'example {number + 1} of the training data'}: the label is missing")
         found.update(labels)
     if len(found) < 2:
         raise ValueError(
             f"all training examples have the label {found.pop()!r}; a classifier needs at least two labels"
         )
+    if all(NUMBER.fullmatch(label) for label in found):
+        return tuple(sorted(found, key=lambda label: (float(label), label)))
     return tuple(sorted(found, key=lambda label: (label != "O", label)))

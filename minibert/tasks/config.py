@@ -46,12 +46,15 @@ class FinetuneConfig:
     """Evaluate on examples held out from the training part even if the task has a dev set, to choose options."""
     train_examples: int | None = None
     """Train on only this many examples, chosen at random."""
-    text_column: Annotated[str | None, Argument(default="(default: text)")] = None
-    """Column with the text, in your own tables and JSONL files."""
-    pair_column: Annotated[str | None, Argument(default="(default: none)")] = None
-    """Column with the second text of a pair."""
-    label_column: Annotated[str | None, Argument(default="(default: label)")] = None
-    """Column with the label."""
+    text_column: Annotated[str | None, Argument(default="(default: the task's)")] = None
+    """Column or field with the text; with the words; with the text in which the answer is. In CoNLL files its number,
+    from 1, in CoNLL-U its name."""
+    pair_column: Annotated[str | None, Argument(default="(default: the task's)")] = None
+    """Column or field with the second text of a pair; with the question; with the endings."""
+    label_column: Annotated[str | None, Argument(default="(default: the task's)")] = None
+    """Column or field with the label; with the words' labels; with the answers; with the number of the ending."""
+    label_names: Annotated[str | None, Argument(metavar="NAME,NAME,...", default="(default: the task's)")] = None
+    """Names of labels that are given as numbers, from 0."""
     out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/TASK/001, …)")] = None
     """Folder for the fine-tuned model; must be new or empty."""
 
@@ -156,6 +159,10 @@ class FinetuneConfig:
             )
         if self.emulate and self.backend != "gpu":
             raise ValueError(CANNOT_EMULATE.format(self.backend))
+
+    @property
+    def names_of_labels(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in (self.label_names or "").split(",") if name.strip())
 
     def save(self, folder: Path | str) -> None:
         """Save the options in the fine-tuned model's folder."""

@@ -43,6 +43,8 @@ class SpanExample:
     context: str
     answers: tuple[Answer, ...] = ()
     """more than one if several people answered; empty if the context has no answer or the answer is unknown"""
+    where: str | None = field(default=None, compare=False)
+    """the file and line that the example was read from"""
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,5 @@ class ChoiceExample:
     endings: tuple[str, ...]
     label: int | None = None
     """the index of the correct ending, counted from 0; None if unknown"""
+    where: str | None = field(default=None, compare=False)
+    """the file and line that the example was read from"""

@@ -25,12 +25,15 @@ from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import labels_of
 from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
 from minibert.tasks.features import task_batch
+from minibert.tasks.metrics import OUTSIDE, is_bilou
 from minibert.tasks.model_card import fine_tuning_card
 from minibert.tasks.models import model_maker, objective_maker, shape_of, with_defaults
+from minibert.tasks.options import check_options
 from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
-from minibert.tasks.readers import STANDARD, read_examples, with_columns
+from minibert.tasks.readers import read_examples
+from minibert.tasks.readers.report import skipped
 from minibert.tasks.record import open_folder, record, write_metrics
-from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
+from minibert.tasks.registry import CHOICE, ENTITIES, REGRESSION, SENTENCE, SPAN, TOKENS, OwnColumns, task_info
 from minibert.tasks.sotu import QUESTION, sotu_examples
 from minibert.tasks.task import Task, predictions_of, scores_by_name, scores_of
 from minibert.text import Tokenizer
@@ -90,14 +93,16 @@ class FineTuning:
     """One fine-tuning run: loads the data and the pre-trained model, trains with each seed, and saves the best."""
 
     def __init__(self, config: FinetuneConfig):
+        check_options(config)
         self.info, self.given = task_info(config.task), config
         self.source = find_model(config.run, config.revision)
         self.shape = shape_of(self.source)
         self.config = config = with_defaults(config, self.shape, self.info.kind)
         self.tokenizer = Tokenizer.load(self.source)
-        train, self.dev = read_data(config)
+        passed_over: Counter = Counter()
+        train, self.dev = read_data(config, passed_over)
         self.learnt_from = len(train)
-        self.task = make_task(config, train, self.shape)
+        self.task = make_task(config, train, self.dev, self.shape)
         self.codec = self.task.codec(self.tokenizer)
         self.train_features = self.codec.encode(train)
         self.dev_features = self.codec.encode(self.dev)
@@ -122,6 +127,10 @@ class FineTuning:
         self.objective_of(self.model_of(config.seed))  # load the weights once, to check that they exist and fit
         say("task", f"{config.task}: {self.info.title}")
         say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
+        if passed_over:
+            say("skipped", skipped(passed_over))
+        if self.info.kind == TOKENS and self.info.metrics != ENTITIES and OUTSIDE not in self.task.labels:
+            say("labels", f"none is {OUTSIDE}, so token F1 counts all of them; --label-names names numbered labels")
         if self.task.labels and self.info.kind != REGRESSION:
             say("classes", class_sizes(self.info.kind, self.dev))
         say(
@@ -258,8 +267,8 @@ def batch_of(features: Sequence, number: int, whole: Sequence) -> TaskBatch:
 # ------------------------------------------------------------------------------------------------ the data
 
 
-def read_data(config: FinetuneConfig) -> tuple[list, list]:
-    """Read the training and dev examples.
+def read_data(config: FinetuneConfig, passed_over: Counter | None = None) -> tuple[list, list]:
+    """Read the training and dev examples; passed_over: counts the rows that are passed over.
 
     Without a dev file, or with --tune, some of the training examples are held out as dev examples.
     """
@@ -267,10 +276,10 @@ def read_data(config: FinetuneConfig) -> tuple[list, list]:
     if config.task.startswith("sotu-"):
         train, dev = sotu_examples(config.task, held_out_share(config.run))
     else:
-        columns = with_columns(STANDARD, config.text_column, config.pair_column, config.label_column)
+        columns = OwnColumns(config.text_column, config.pair_column, config.label_column, config.names_of_labels)
         assert config.train is not None  # FinetuneConfig checks this
-        train = read_examples(info, config.train, columns)
-        dev = read_examples(info, config.dev, columns) if config.dev else []
+        train = read_examples(info, config.train, columns, passed_over=passed_over)
+        dev = read_examples(info, config.dev, columns, passed_over=passed_over) if config.dev else []
     if not dev or config.tune:
         count = config.dev_examples or max(round(config.dev_share * len(train)), 1)
         if count >= len(train):
@@ -292,7 +301,7 @@ def held_out_share(run: str) -> float:
     return PretrainConfig.load(run).held_out if (Path(run) / OPTIONS).is_file() else HELD_OUT_SHARE
 
 
-def make_task(config: FinetuneConfig, train: list, shape: Any) -> Task:
+def make_task(config: FinetuneConfig, train: list, dev: list, shape: Any) -> Task:
     """Create the Task, taking its classes from the examples if necessary.
 
     Raises ValueError if the examples are inconsistent.
@@ -300,13 +309,17 @@ def make_task(config: FinetuneConfig, train: list, shape: Any) -> Task:
     info = task_info(config.task)
     if info.kind in (SENTENCE, REGRESSION) and len({example.pair is None for example in train}) > 1:
         raise ValueError(f"{config.train} mixes pairs and single sentences; expected only one kind")
-    if info.kind == CHOICE and len({len(example.endings) for example in train}) > 1:
-        raise ValueError(
-            f"{config.train} has examples with different numbers of endings; expected the same number for all"
-        )
+    if info.kind == CHOICE:
+        check_endings([*train, *dev])
+    labels = labels_of(info.kind, train, info.labels)
+    if info.metrics == ENTITIES:
+        is_bilou(labels)
+    may_lack = info.kind == SPAN and any(not example.answers for example in train)
+    if config.null_threshold and not may_lack:
+        raise ValueError("--null-threshold cannot act: every training question has an answer; omit it")
     return Task(
         config.task,
-        labels_of(info.kind, train, info.labels),
+        labels,
         min(config.max_length, shape.max_position_embeddings),
         pairs=getattr(train[0], "pair", None) is not None,
         columns=(config.text_column, config.pair_column, config.label_column),
@@ -315,8 +328,18 @@ def make_task(config: FinetuneConfig, train: list, shape: Any) -> Task:
         n_best=config.n_best,
         null_threshold=config.null_threshold,
         frozen=config.frozen,
-        may_lack=info.kind == SPAN and any(not example.answers for example in train),
+        may_lack=may_lack,
     )
+
+
+def check_endings(examples: list) -> None:
+    """Raise ValueError unless all examples of a choice have as many endings as the first."""
+    count = len(examples[0].endings)
+    for example in examples:
+        if len(example.endings) != count:
+            raise ValueError(
+                f"{example.where}: {len(example.endings)} endings; expected {count}, as in the first example"
+            )
 
 
 def class_sizes(kind: str, examples: list) -> str:

@@ -69,31 +69,76 @@ def ranks(values: Sequence[float]) -> np.ndarray:
 
 
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """The entities in a sentence with BIO tags, as tuples (type, index of the first word, index of the last word + 1).
+    """The entities in a sentence with BIO, IOB1 or BIOES tags, as tuples (type, first word, last word + 1).
 
-    As in conlleval and seqeval, an I- tag that does not continue an entity begins a new one.
+    As in conlleval and seqeval's default mode, B- and S- begin an entity, E- and S- end one, and an I- or E- tag that
+    does not continue an entity begins a new one.
 
-    >>> sorted(entities(["B-per", "I-per", "O", "I-loc", "B-loc"]))
-    [('loc', 3, 4), ('loc', 4, 5), ('per', 0, 2)]
+    >>> sorted(entities(["B-per", "I-per", "O", "I-loc", "B-loc", "E-loc", "I-loc"]))
+    [('loc', 3, 4), ('loc', 4, 6), ('loc', 6, 7), ('per', 0, 2)]
     """
     found: set[tuple[str, int, int]] = set()
-    begin, kind = None, ""
+    begin, kind, last = None, "", ""
     for index, tag in enumerate([*tags, OUTSIDE]):
         prefix, _, name = tag.partition("-")
         name = name or prefix
-        if begin is not None and (tag == OUTSIDE or prefix == "B" or name != kind):
+        new = tag == OUTSIDE or prefix in ("B", "S") or last in ("E", "S") or name != kind
+        if begin is not None and new:
             found.add((kind, begin, index))
             begin = None
         if begin is None and tag != OUTSIDE:
             begin, kind = index, name
+        last = prefix
     return found
 
 
-def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[float, float, float]:
-    """Precision, recall and F1 over all entities; a predicted entity is correct if its type, start and end match."""
+def bilou_entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
+    """The entities in a sentence with BILOU tags: U-, or B- and L- with only I- between them, all of one type.
+
+    Incomplete ones do not count, as in seqeval's strict mode with this scheme; its default mode knows no L- or U-.
+
+    >>> sorted(bilou_entities(["B-per", "L-per", "U-loc", "B-loc", "I-loc", "O"]))
+    [('loc', 2, 3), ('per', 0, 2)]
+    """
+    found: set[tuple[str, int, int]] = set()
+    begin, kind = None, ""
+    for index, tag in enumerate(tags):
+        prefix, _, name = tag.partition("-")
+        if prefix in ("B", "U"):
+            begin, kind = index, name
+        elif prefix not in ("I", "L") or name != kind:
+            begin = None
+        if begin is not None and prefix in ("L", "U"):
+            found.add((kind, begin, index + 1))
+            begin = None
+    return found
+
+
+def is_bilou(labels: Sequence[str]) -> bool:
+    """Whether the labels of a task are BILOU tags.
+
+    Raises ValueError if some of them belong to BILOU and others to BIOES, since an entity would then have two endings.
+    """
+    prefixes = {label.partition("-")[0] for label in labels if "-" in label}
+    if prefixes & {"L", "U"} and prefixes & {"E", "S"}:
+        raise ValueError(
+            f"the tags mix BILOU and BIOES: {', '.join(sorted(labels))}; expected the tags of one scheme, "
+            "or --task tokens to count labels instead of entities"
+        )
+    return bool(prefixes & {"L", "U"})
+
+
+def entity_scores(
+    truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], bilou: bool = False
+) -> tuple[float, float, float]:
+    """Precision, recall and F1 over all entities; a predicted entity is correct if its type, start and end match.
+
+    bilou: whether the tags are those of BILOU; otherwise they are those of BIO, IOB1 or BIOES.
+    """
+    find = bilou_entities if bilou else entities
     hits = is_so = is_said = 0
     for t, p in zip(truth, predicted, strict=True):
-        true, said = entities(t), entities(p)
+        true, said = find(t), find(p)
         hits, is_so, is_said = hits + len(true & said), is_so + len(true), is_said + len(said)
     return ratio(hits, is_said), ratio(hits, is_so), ratio(2 * hits, is_so + is_said)
 
@@ -141,11 +186,14 @@ def words_f1(truth: list[str], predicted: list[str]) -> float:
 # ------------------------------------------------------------------------------------------------ by name
 
 
-def measure(names: Sequence[str], truth: list, predicted: list, positive: str | None = None) -> dict[str, float]:
+def measure(
+    names: Sequence[str], truth: list, predicted: list, positive: str | None = None, bilou: bool = False
+) -> dict[str, float]:
     """Compute the metrics with the given names; returns {name: value}.
 
     truth, predicted: for each example, a class or number; for words, a sequence of labels; for spans, the list of
-    correct answers (truth) and the predicted text (predicted).  positive: the positive class for binary F1.
+    correct answers (truth) and the predicted text (predicted).  positive: the positive class for binary F1;
+    bilou: whether tags are those of BILOU.
     """
     flat = [
         [label for labels in side for label in labels] if isinstance(side[0], tuple | list) else side
@@ -158,9 +206,9 @@ def measure(names: Sequence[str], truth: list, predicted: list, positive: str | 
         "matthews": lambda: matthews(truth, predicted),
         "pearson": lambda: pearson(truth, predicted),
         "spearman": lambda: spearman(truth, predicted),
-        "entity precision": lambda: entity_scores(truth, predicted)[0],
-        "entity recall": lambda: entity_scores(truth, predicted)[1],
-        "entity f1": lambda: entity_scores(truth, predicted)[2],
+        "entity precision": lambda: entity_scores(truth, predicted, bilou)[0],
+        "entity recall": lambda: entity_scores(truth, predicted, bilou)[1],
+        "entity f1": lambda: entity_scores(truth, predicted, bilou)[2],
         "token f1": lambda: token_f1(truth, predicted),
         "exact match": lambda: float(np.mean([exact_match(t, p) for t, p in zip(truth, predicted, strict=True)])),
         "span f1": lambda: float(np.mean([span_f1(t, p) for t, p in zip(truth, predicted, strict=True)])),

@@ -2,10 +2,9 @@
 
 import json
 import logging
-import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
@@ -13,8 +12,12 @@ from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Prediction
 from minibert.tasks.examples import SentenceExample, SpanExample, WordsExample
-from minibert.tasks.readers import STANDARD, parse_examples, read_lines, some_text, with_columns
-from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
+from minibert.tasks.readers import TASK_COLUMNS, columns_of, lines_of, open_file, open_standard_input, parse_examples
+from minibert.tasks.readers.conll import DOCUMENT
+from minibert.tasks.readers.files import PARQUET
+from minibert.tasks.readers.records import text_from
+from minibert.tasks.readers.report import skipped
+from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, OwnColumns, TaskInfo, task_info
 from minibert.tasks.sotu import NO_MARK, words_and_marks
 from minibert.tasks.task import Task, predictions_of
 from minibert.text import Tokenizer
@@ -37,10 +40,15 @@ class PredictConfig:
     folder: Annotated[str, Argument(metavar="FOLDER", positional=True)]
     """Folder of the fine-tuned model."""
     file: Annotated[str, Argument(metavar="FILE", positional=True)] = STANDARD_INPUT
-    """.txt with one text per line, or the task's format (.tsv, .csv, .jsonl, .json, .conll); - for standard input."""
+    """.txt with one text per line, or the task's format (.tsv, .csv, .jsonl, .json, .conll, .parquet), whose labels are
+    not read; - for standard input."""
+    text_column: Annotated[str | None, Argument(default="(default: as in training)")] = None
+    """Column with the text, as for `minibert finetune`."""
+    pair_column: Annotated[str | None, Argument(default="(default: as in training)")] = None
+    """Column with the second text of a pair, the question or the endings."""
     json: bool = False
     """Print a JSON object for each example, including alternative answers."""
-    n_best: int = 1
+    n_best: Annotated[int | None, Argument(metavar="INT", default="(default: 1; all with --json)")] = None
     """Number of answers to print for each example."""
     backend: Literal["reference", "cpu", "gpu"] = "cpu"
     """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
@@ -50,7 +58,7 @@ class PredictConfig:
     """Number of CPU threads."""
 
     def __post_init__(self) -> None:
-        if self.n_best < 1 or (self.threads is not None and self.threads < 1):
+        if any(value is not None and value < 1 for value in (self.n_best, self.threads)):
             raise ValueError("--n-best and --threads must be at least 1")
 
 
@@ -58,38 +66,71 @@ def predict(config: PredictConfig) -> None:
     """Run `minibert predict`.  Raises ValueError or OSError with a one-line message."""
     use_threads(config.threads)
     task = Task.load(config.folder)
-    examples = read_input(task, config.file)
+    if config.n_best is not None and task.kind in (TOKENS, REGRESSION):
+        raise ValueError(f"--n-best cannot act: --task {task.name} has one answer for each example; omit it")
+    passed_over: Counter = Counter()
+    examples = read_input(task, config.file, OwnColumns(config.text_column, config.pair_column), passed_over)
+    if passed_over:
+        log.warning(f"skipped {skipped(passed_over)} of {config.file}")
     tokenizer = Tokenizer.load(config.folder)
     backend = load_backend(config.backend, emulate=config.emulate)
     model = task.model_class.from_pretrained(config.folder, backend, report=log.info)
     predictions = predictions_of(model, task.codec(tokenizer), examples)
     for example, prediction in zip(examples, predictions, strict=True):
-        for line in as_json(example, prediction) if config.json else as_lines(task, example, prediction, config.n_best):
+        if config.json:
+            lines = as_json(example, prediction, config.n_best)
+        else:
+            lines = as_lines(task, example, prediction, config.n_best or 1)
+        for line in lines:
             print(line)
 
 
-def read_input(task: Task, file: str) -> list:
-    """Read the examples in a file or on standard input.
+def read_input(task: Task, file: str, own: OwnColumns = TASK_COLUMNS, passed_over: Counter | None = None) -> list:
+    """Read the examples in a file or on standard input, which is read as a .txt file is.
 
+    own: the names of columns that differ from those in training; passed_over: counts the rows that are passed over.
     Raises FileNotFoundError if there is no such file, and ValueError for empty or malformed input; for a malformed
     line, the message names the line.
     """
-    info, path = task_info(task.name), Path("standard input" if file == STANDARD_INPUT else file)
-    if file == STANDARD_INPUT:
-        lines = sys.stdin.read().splitlines()
-    elif not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    else:
-        lines = read_lines(path)
-    if not any(line.strip() for line in lines):
-        raise ValueError(f"{path} is empty; expected at least one example")
-    if info.kind != CHOICE and (file == STANDARD_INPUT or path.suffix in PLAIN):
-        return [
-            plain_example(task, info.kind, line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()
-        ]
-    if file == STANDARD_INPUT:
-        path = path.with_suffix(".jsonl")
-    return parse_examples(info, lines, path, with_columns(STANDARD, *task.columns), labelled=False)
+    info = task_info(task.name)
+    source = open_standard_input() if file == STANDARD_INPUT else open_file(file)
+    given = OwnColumns(*task.columns)
+    columns = replace(given, text=own.text or given.text, pair=own.pair or given.pair)
+    if info.kind == TOKENS and own.pair:
+        raise ValueError(f"--pair-column cannot act: --task {task.name} has no second text; omit it")
+    if own.pair and info.kind in (SENTENCE, REGRESSION) and not task.pairs:
+        raise ValueError("--pair-column cannot act: the model was fine-tuned on single texts; omit it")
+    if source.suffix in PLAIN and not source.data.startswith(PARQUET) and info.kind != CHOICE:
+        lines = lines_of(source)
+        if not is_table(task, info, lines, columns):
+            if own.text or own.pair:
+                raise ValueError(
+                    f"--text-column and --pair-column cannot act: {source.path} is read as plain text; omit them, or "
+                    "give a .tsv, .csv, .jsonl or .parquet file"
+                )
+            found = [
+                plain_example(task, info.kind, line, f"{source.path}, line {number}")
+                for number, line in enumerate(lines, 1)
+                if line.strip()
+            ]
+            if not found:
+                raise ValueError(f"{source.path} is empty; expected at least one example")
+            return found
+    elif file == STANDARD_INPUT:
+        source = replace(source, suffix=".jsonl")
+    return parse_examples(info, source, columns, labelled=False, passed_over=passed_over)
+
+
+def is_table(task: Task, info: TaskInfo, lines: list[str], columns: OwnColumns) -> bool:
+    """Whether a .txt file is in the task's own format: its first line has the names of the task's columns, or, for
+    words, begins a document of CoNLL-2003."""
+    first = next((line for line in lines if line.strip()), "")
+    if info.kind == TOKENS:
+        return first.startswith(DOCUMENT)
+    names = {name.strip() for name in first.split("\t")}
+    wanted = columns_of(info, columns)
+    needed = (wanted.text, wanted.pair) if task.pairs else (wanted.text,)
+    return info.kind in (SENTENCE, REGRESSION) and len(names) > 1 and all(names & set(some) for some in needed)
 
 
 def plain_example(task: Task, kind: str, line: str, where: str) -> Any:
@@ -107,7 +148,7 @@ def plain_example(task: Task, kind: str, line: str, where: str) -> Any:
             2: "a question, a tab and a text" if kind == SPAN else "two texts separated by a tab",
         }[wanted]
         raise ValueError(f"{where}: {len(parts)} columns; expected {expected}")
-    texts = [some_text(part, where) for part in parts]
+    texts = [text_from(part, where).strip() for part in parts]
     return SpanExample(where, question=texts[0], context=texts[1]) if kind == SPAN else SentenceExample(*texts)
 
 
@@ -144,12 +185,13 @@ def punctuated(words: Sequence[str], marks: Sequence[str]) -> str:
     return " ".join(text)
 
 
-def as_json(example: Any, prediction: Prediction) -> Iterator[str]:
-    """Yield the line of JSON that represents an example and its prediction."""
+def as_json(example: Any, prediction: Prediction, n_best: int | None = None) -> Iterator[str]:
+    """Yield the line of JSON that represents an example and its prediction; n_best: how many answers, None for all."""
     given = {name: value for name, value in vars(example).items() if value not in (None, ())}
     got = {"answer": prediction.answer, "probability": prediction.probability}
-    if prediction.others:
-        got["others"] = [{"answer": answer, "probability": share} for answer, share in prediction.others]
+    others = prediction.others if n_best is None else prediction.others[: n_best - 1]
+    if others:
+        got["others"] = [{"answer": answer, "probability": share} for answer, share in others]
     yield json.dumps(
         {**{name: value for name, value in given.items() if "label" not in name}, **got}, ensure_ascii=False
     )

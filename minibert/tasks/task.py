@@ -20,8 +20,8 @@ from minibert.models import (
 from minibert.models.features import FeatureModel
 from minibert.tasks.codecs import CODECS, Codec, Prediction, SpanCodec
 from minibert.tasks.features import Feature, task_batch
-from minibert.tasks.metrics import measure
-from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
+from minibert.tasks.metrics import is_bilou, measure
+from minibert.tasks.registry import CHOICE, ENTITIES, REGRESSION, SENTENCE, SPAN, TOKENS, task_info
 from minibert.text import Tokenizer
 
 FILE = "task.json"
@@ -140,4 +140,5 @@ def scores_by_name(task: Task, codec: Codec, examples: Sequence, predictions: Se
     truth = [codec.truth(example) for example in examples]
     answers = [prediction.answer for prediction in predictions]
     positive = task.labels[-1] if task.labels else None
-    return measure(task_info(task.name).metrics, truth, answers, positive)
+    metrics = task_info(task.name).metrics
+    return measure(metrics, truth, answers, positive, metrics == ENTITIES and is_bilou(task.labels))

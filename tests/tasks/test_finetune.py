@@ -226,6 +226,17 @@ def test_tuning_looks_at_no_example_of_the_dev_set(pretrained, tmp_path):
     assert (len(train), len(dev)) == (COUNT - 5, 5) and texts == {" ".join(words) for words in sentences()}
 
 
+def test_rows_that_are_passed_over_are_reported(pretrained, tmp_path, capsys):
+    rows = [("the cat sees a tree", "it is good", label) for label in ("neutral", "-", "entailment", "neutral")] * 8
+    table = "".join("\t".join(row) + "\n" for row in [("sentence1", "sentence2", "gold_label"), *rows])
+    (tmp_path / "train.tsv").write_text(table)
+    FineTuning(FinetuneConfig(str(pretrained), "mnli", train=str(tmp_path / "train.tsv")))
+    assert "skipped    8 rows (without a label (-): 8)\n" in capsys.readouterr().out
+    (tmp_path / "train.jsonl").write_text('{"tokens": ["the", "cat"], "ner_tags": [0, 1]}\n' * 8)
+    FineTuning(FinetuneConfig(str(pretrained), "tokens", train=str(tmp_path / "train.jsonl")))
+    assert "token F1 counts all of them; --label-names names numbered labels" in capsys.readouterr().out
+
+
 def test_an_elmo_does_not_predict_numbers(others, tmp_path):
     with pytest.raises(ValueError, match="whose weights are all trained; an ELMo is always frozen"):
         finetune_task(config_of(others / "elmo", tmp_path, "regression", tmp_path / "out"))
@@ -342,7 +353,7 @@ class TestPredict:
     """Answers to new text."""
 
     def ask(self, monkeypatch, capsys, folder, text, *options):
-        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "ascii"))
         assert cli.main(["predict", str(folder), *options]) == 0
         return capsys.readouterr().out
 
@@ -357,7 +368,7 @@ class TestPredict:
     def test_pairs_have_a_tab(self, folders, monkeypatch, capsys):
         got = self.ask(monkeypatch, capsys, folders["pair"], "the cat hates a tree\tit is bad\n")
         assert got.startswith("class ") and got.endswith("\tthe cat hates a tree\tit is bad\n")
-        monkeypatch.setattr("sys.stdin", io.StringIO("the cat hates a tree\n"))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the cat hates a tree\n")))
         assert cli.main(["predict", str(folders["pair"])]) == 2
         assert "standard input, line 1: 1 columns; expected two texts separated by a tab" in capsys.readouterr().err
 
@@ -394,7 +405,7 @@ class TestPredict:
 
     @pytest.mark.parametrize(("text", "words"), [("", "standard input is empty"), ("\n \n", "standard input is empty")])
     def test_nothing_to_answer(self, folders, monkeypatch, capsys, text, words):
-        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "ascii"))
         assert cli.main(["predict", str(folders["sentence"])]) == 2
         assert words in capsys.readouterr().err
 
@@ -419,7 +430,8 @@ BAD = [  # options, words of the message
     (["--task", "sentence", "--train", "{same}"], "all training examples have the label 'good'"),
     (["--task", "sentence", "--train", "{train}", "--dev-examples", "40"], "too few to hold out 40"),
     (["--task", "regression", "--train", "{train}"], "expected a number"),
-    (["--task", "span", "--train", "{train}"], "'answers' is missing"),
+    (["--task", "span", "--train", "{train}"], "'context' is missing; the line has text, label"),
+    (["--task", "sentence", "--train", "{train}", "--stride", "9"], "--stride cannot act on --task sentence"),
     (["--task", "sentence", "--train", "{train}", "--precision", "float16"], "--precision float16 requires a GPU"),
     (
         ["--task", "regression", "--train", "{train}", "--frozen"],

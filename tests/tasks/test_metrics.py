@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from minibert.tasks import metrics
+from minibert.tasks.codecs import Prediction
+from minibert.tasks.examples import WordsExample
+from minibert.tasks.task import Task, scores_by_name
+from minibert.text import Tokenizer
 
-LABELS = ("O", "B-per", "I-per", "B-loc", "I-loc")
+SCHEMES = {"BIO": "BI", "IOB1": "IIIB", "BIOES": "BIES", "BILOU": "BILU"}  # the letters, I- in IOB1 more often
 CASES = range(60)
 
 
@@ -43,17 +47,37 @@ def test_numbers_as_scipy(seed):
     assert metrics.spearman(truth, said) == pytest.approx(stats.spearmanr(truth, said)[0])
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("seed", CASES)
-def test_entities_as_seqeval(seed):
-    """Tags at random: entities that begin with I-, change their type in the middle, end with the sentence."""
+def test_entities_as_seqeval(seed, scheme):
+    """Tags at random: entities that begin with I-, change their type in the middle, end with the sentence.
+
+    BILOU is not known to seqeval's default mode: it is scored in the strict mode, with the scheme named.
+    """
     seqeval = pytest.importorskip("seqeval.metrics", reason="seqeval is not installed: extra `peers`")
+    from seqeval.scheme import BILOU
+
     random = np.random.default_rng(seed)
-    truth = [list(random.choice(LABELS, random.integers(1, 9))) for _ in range(8)]
-    said = [[t if random.random() < 0.7 else str(random.choice(LABELS)) for t in tags] for tags in truth]
+    labels = ["O", *(f"{letter}-{name}" for letter in SCHEMES[scheme] for name in ("per", "loc-x"))]
+    truth = [list(map(str, random.choice(labels, random.integers(1, 9)))) for _ in range(8)]
+    said = [[t if random.random() < 0.7 else str(random.choice(labels)) for t in tags] for tags in truth]
+    strict = {"mode": "strict", "scheme": BILOU} if scheme == "BILOU" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = [getattr(seqeval, f"{name}_score")(truth, said) for name in ("precision", "recall", "f1")]
-    assert metrics.entity_scores(truth, said) == pytest.approx(expected)
+        expected = [getattr(seqeval, f"{name}_score")(truth, said, **strict) for name in ("precision", "recall", "f1")]
+    assert metrics.is_bilou(labels) == (scheme == "BILOU")
+    assert metrics.entity_scores(truth, said, bilou=metrics.is_bilou(labels)) == pytest.approx(expected)
+    names = ("entity f1", "entity precision", "entity recall")
+    task = Task("conll", tuple(labels))
+    codec = task.codec(Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    examples = [WordsExample(tuple(tags), tuple(tags)) for tags in truth]
+    scores = scores_by_name(task, codec, examples, [Prediction(tuple(tags)) for tags in said])
+    assert [scores[name] for name in names] == pytest.approx([expected[2], *expected[:2]])
+
+
+def test_tags_of_two_schemes_are_refused():
+    with pytest.raises(ValueError, match="the tags mix BILOU and BIOES: B-x, E-x, O, U-x; expected the tags of one"):
+        metrics.is_bilou(["O", "B-x", "E-x", "U-x"])
 
 
 WORDS = ["The", "a", "an", "cat", "Cat,", "sat", "on", "1976", "the", "mat.", "-", "don't"]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
-from minibert.tasks.readers import STANDARD, read_examples, with_columns
-from minibert.tasks.registry import TASKS, Columns, task_info
+from minibert.tasks.readers import read_examples
+from minibert.tasks.registry import TASKS, OwnColumns, task_info
 
 SQUAD = {
     "data": [
@@ -133,8 +133,7 @@ def test_a_question_without_an_answer(tmp_path):
 
 
 def test_columns_of_your_own(tmp_path):
-    columns = with_columns(STANDARD, "question", "reply", "kind")
-    assert columns == Columns("question", "reply", "kind")
+    columns = OwnColumns("question", "reply", "kind")
     path = write(tmp_path, "a.tsv", 'kind\tquestion\treply\nfine\tis "it"?\tyes\n')
     assert read_examples(task_info("sentence"), path, columns) == [SentenceExample('is "it"?', "yes", "fine")]
 
@@ -162,7 +161,7 @@ BAD = [
     ("conll", "a.txt", "EU\n", "line 1: the word 'EU' has no tag"),
     ("conll", "a.txt", "EU\tB-\n", "line 1: the tag 'B-' has no entity type"),
     ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O"]}', "line 1: 2 words and 1 labels"),
-    ("tokens", "a.jsonl", '{"labels": ["O"]}', "line 1: 'words' is missing; the line has labels"),
+    ("tokens", "a.jsonl", '{"labels": ["O"]}', "line 1: 'words' or 'tokens' is missing; the line has labels"),
     ("tokens", "a.jsonl", '{"words": ["a"], "labels": [["O"]]}', 'line 1: the label is ["O"]; expected a string'),
     ("tokens", "a.jsonl", '{"words": ["a", "b"], "labels": ["O", 0]}', "the label 0 is a number, but"),
     (
@@ -179,16 +178,16 @@ BAD = [
     ),
     ("sentence", "a.jsonl", '{"text": "a", "label": {"b": 1}}', "line 1: the label is {"),
     ("tokens", "a.jsonl", "{\n", "line 1: not valid JSON"),
-    ("tokens", "a.jsonl", "[1]\n", "line 1: expected a JSON object"),
+    ("tokens", "a.jsonl", "[1]\n", "line 1: [1]; expected a JSON object"),
     ("squad", "a.json", "{}", 'is not a SQuAD file'),
     ("squad", "a.json", "x", "line 1: not valid JSON"),
     ("squad", "a.json", json.dumps(SQUAD).replace('"answer_start": 0', '"answer_start": 4'), "the answer occurs at 0"),
     ("squad", "a.json", json.dumps(SQUAD).replace('"text": "The cat"', '"text": "A dog"'), "does not occur"),
     ("squad", "a.json", json.dumps(SQUAD).replace("true", "false"), "question 2: no answer"),
     ("span", "a.jsonl", '{"question": "q", "context": "a cat", "answers": [{"text": "cat", "start": 1}]}', "at 2"),
-    ("swag", "a.csv", "sent1,sent2,label\na,b,0\n", "line 1: expected columns ending0"),
+    ("swag", "a.csv", "sent1,sent2,label\na,b,0\n", "line 1: no column 'endings' or 'ending'; the"),
     ("swag", "a.csv", "sent1,sent2,ending0,ending1,label\na,b,c,d,2\n", "line 2: the label is '2'; expected"),
-    ("choice", "a.jsonl", '{"text": "a", "endings": ["x"], "label": 0}', '"endings" must be a list of two or more'),
+    ("choice", "a.jsonl", '{"text": "a", "endings": ["x"], "label": 0}', "are 1 of them; expected a list of 2"),
 ]  # fmt: skip
 
 
