@@ -54,7 +54,7 @@ def build_library(source: str, checked: bool) -> Path:
 
 def runtime_files() -> str:
     """Return the concatenated contents of all runtime files, as part of the cache key of everything built from them."""
-    return "".join(f"{path}\0{path.read_text(encoding='utf-8')}\0" for path in sorted(RUNTIME.glob("*.*")))
+    return "".join(f"{path}\0{path.read_text(encoding='utf-8')}\0" for path in sorted(RUNTIME.rglob("*.*")))
 
 
 def read_header(compiler: Compiler, options: list[str]) -> Path:

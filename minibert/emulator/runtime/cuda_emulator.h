@@ -5,6 +5,7 @@
 //     atomics.h         atomicAdd and the like
 //     shared_memory.h   what a `__shared__` declaration is turned into
 //     numbers.h         numeric functions that CUDA has and C++ lacks
+//     reductions.h      __reduce_add_sync and the like, printf, assert, __trap, clock64
 //     kernel_table.h    how the launcher finds a kernel and its parameters
 //
 // The names that kernels use are CUDA's; all others are in namespace `emulator`.  The functions that are only declared
@@ -18,4 +19,5 @@
 #include "atomics.h"
 #include "shared_memory.h"
 #include "numbers.h"
+#include "reductions.h"
 #include "kernel_table.h"

@@ -9,6 +9,7 @@
 //     warp_operations.h  shuffles, votes, atomics
 //     shared_arrays.h    shared memory
 //     signals.h          invalid addresses, Ctrl-C and time limits
+//     host_program.h     device memory and launches for a program's main()
 //   and, for check mode,
 //     regions.h          which memory a kernel may use, and what is known about it
 //     races.h            accesses that no barrier orders
@@ -83,6 +84,8 @@ inline void run_grid() {
 
 }  // namespace emulator
 
+#include "host_program.h"
+
 EMULATOR_API char* emulator_make_stacks() { return emulator::make_stacks(); }
 
 #ifdef EMULATOR_CHECKS
@@ -107,6 +110,7 @@ EMULATOR_API const emulator::Report* emulator_launch(const emulator::Launch* ask
     catch_signals();
     run_grid();
     release_signals();
+    std::fflush(stdout);  // what the kernel has printed
 #ifdef EMULATOR_CHECKS
     end_checks();
 #endif
