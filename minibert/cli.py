@@ -118,6 +118,11 @@ COMMANDS = {
         "minibert.commands.info:InfoConfig",
         "minibert.commands.info:info",
     ),
+    "completion": Command(
+        "print a script that completes subcommands and options in bash, zsh or fish",
+        "minibert.commands.completion:CompletionConfig",
+        "minibert.commands.completion:completion",
+    ),
 }
 
 # Exceptions that report a problem with the input or the machine. Any other exception, such as TypeError or KeyError,
