@@ -21,6 +21,8 @@ __global__ void fails(const int* x) {
 }
 __global__ void traps() { if (threadIdx.x == 3) __trap(); }
 __global__ void aborts() { if (threadIdx.x == 2) abort(); }
+__global__ void exits() { if (threadIdx.x == 1) exit(3); }
+__global__ void throws() { if (threadIdx.x == 4) throw 7; }
 __global__ void prints(int n) {
     assert(n == 7);
     printf("thread %d of block %d: %.2f\n", int(threadIdx.x), int(blockIdx.x), threadIdx.x * 0.5f);
@@ -42,7 +44,9 @@ def test_a_failed_assertion_is_an_exception_with_its_line_block_and_thread(endin
     endings.kernel("fails")(4, 1, (x,))  # the process, and the library, continue
 
 
-@pytest.mark.parametrize("name, line, thread", [("traps", 8, 3), ("aborts", None, 2)])
+@pytest.mark.parametrize(
+    "name, line, thread", [("traps", 8, 3), ("aborts", 9, 2), ("exits", 10, 1), ("throws", None, 4)]
+)
 def test_a_trap_is_an_exception(endings, name, line, thread):
     for _ in range(2):
         with pytest.raises(emulator.TrapError) as caught:

@@ -83,6 +83,14 @@ void trap(Place place) {
     fail(Kind::TRAP, place, "__trap() was called");
 }
 
+[[noreturn]] inline void end_by_call(const char* function, const void* counter) {
+    char text[100];
+    snprintf(text, sizeof text, "%s was called", function);
+    write_text(Kind::TRAP, counter, -1, text);
+    stop();
+    abandon_thread();
+}
+
 // The same for the scheduler, which has no thread to abandon.
 __attribute__((format(printf, 3, 4))) inline void fail_block(Kind kind, Place place, const char* text, ...) {
     va_list values;

@@ -107,6 +107,19 @@ inline cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess 
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
 
+struct cudaDeviceProp {
+    char name[256];
+    size_t totalGlobalMem, sharedMemPerBlock;
+    int regsPerBlock, warpSize, maxThreadsPerBlock, maxThreadsDim[3], maxGridSize[3], major, minor, multiProcessorCount;
+};
+// Of the emulator, not of a GPU: its blocks run one after the other, so it has one multiprocessor.
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+    if (device != 0) return cudaErrorInvalidValue;
+    *properties = {"minibert's emulator", size_t(16) << 30, 48 * 1024, 65536, 32, 1024, {1024, 1024, 64},
+                   {0x7fffffff, 65535, 65535}, 9, 0, 1};
+    return cudaSuccess;
+}
+
 // Streams and events: everything runs in program order.
 inline cudaError_t cudaStreamCreate(cudaStream_t* stream) { return *stream = new emulator_stream, cudaSuccess; }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }

@@ -35,7 +35,7 @@ inline bool overflows_stack(const char* address) {
 inline void explain_signal(int signal, const siginfo_t* details) {
     if (signal == SIGINT) return report_signal(Kind::INTERRUPTED, "interrupted");
     if (signal == SIGFPE) return report_signal(Kind::ARITHMETIC, "integer division by zero");
-    if (signal == SIGABRT) return report_signal(Kind::TRAP, "abort() was called, or an exception was not caught");
+    if (signal == SIGABRT) return report_signal(Kind::TRAP, "an exception was not caught, or the C++ library gave up");
     if (signal == SIGILL || signal == SIGTRAP) return report_signal(Kind::TRAP, "an instruction that ends the program");
     if (signal == SIGVTALRM) {
         return report_signal(Kind::ENDLESS, "the launch did not end within %u seconds: does a loop wait for another "
