@@ -9,8 +9,8 @@ from minibert.cli import COMMANDS
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = "…"
 EVALUATION = re.compile(r"step ([\d,]+), held out")
-ARGUMENTS = {
-    "completion": "SHELL",  # how the table of commands writes a command's arguments
+ARGUMENTS = {  # how the table of commands writes a command's arguments
+    "completion": "SHELL",
     "pretrain": "[CORPUS ...]",
     "vocab": "[CORPUS ...]",
     "generate": 'RUN "the state of"',
