@@ -1,11 +1,13 @@
 """Whole programs, with main() and launches: what they print, and what is said about their mistakes."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from minibert import emulator
+from minibert.emulator.compiler import find_compiler
 from minibert.emulator.launches import translate_launches
 from minibert.emulator.program import translate_program
 from minibert.emulator.source import read_source
@@ -97,10 +99,15 @@ WHERE = "[program.cu:5; block (0, 0, 0), thread (0, 0, 0)]"
 def run(tmp_path, source, *arguments, options=()):
     (tmp_path / "program.cu").write_text(source)
     command = [sys.executable, "-m", "minibert.emulator", "run", *options, str(tmp_path / "program.cu"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result.stderr = re.sub(r"called at program\.cu:\d+; ", "", result.stderr)  # if the compiler has inlined the kernel
+    return result
 
 
 @needs_compiler
+@pytest.mark.skipif(
+    emulator.compiler_status() is None and find_compiler().is_zig, reason="ziglang brings no library for <iostream>"
+)
 def test_a_program_that_is_right_until_its_last_line(tmp_path):
     result = run(tmp_path, RIGHT, "hello")
     expected = ["total 1.4985e+06, 2 hello", "136 10 no error", "line 53: invalid argument"]
