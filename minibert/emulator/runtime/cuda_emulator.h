@@ -12,6 +12,7 @@
 // here are defined in runtime.cpp, which is compiled once and linked to every kernel.
 #pragma once
 
+#undef NDEBUG  // which ziglang defines: nvcc compiles assertions unless the source defines it
 #define MINIBERT_EMULATOR 1  // for sources with alternatives for the emulator, to PTX instructions for example
 
 #include "device.h"
