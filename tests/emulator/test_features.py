@@ -71,6 +71,11 @@ def test_printf_comes_out_in_order(endings, capfd):
     assert capfd.readouterr().out == f"before\n{printed}after\n"
 
 
+@pytest.fixture(scope="module")
+def features():
+    return emulator.Module(GROUPS + PHILOX + HALVES)  # one module, since compiling takes longer than running
+
+
 GROUPS = """
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
@@ -125,11 +130,11 @@ __global__ void lanes(const int* x, unsigned* y) {
 
 
 @pytest.mark.parametrize("order", ["forward", "random"])
-def test_cooperative_groups(order):
+def test_cooperative_groups(features, order):
     x = np.random.default_rng(0).integers(0, 50, 64).astype(np.int32)
     y = np.zeros((64, 12), np.int32)
     with emulator.checking(), emulator.ordered(order, seed=1):
-        emulator.Module(GROUPS).kernel("groups")(1, (32, 2), (x, y))
+        features.kernel("groups")(1, (32, 2), (x, y))
     i = np.arange(64)
     warp, quad = i // 32 * 32, i // 4 * 4
     assert y[0, 0] == x.sum()
@@ -151,11 +156,11 @@ def test_cooperative_groups(order):
 
 
 @pytest.mark.parametrize("threads", [32, 20])
-def test_reductions_of_a_warp(threads):
+def test_reductions_of_a_warp(features, threads):
     x = np.random.default_rng(1).integers(-(2**31), 2**31, threads).astype(np.int32)
     y = np.zeros((threads, 8), np.uint32)
     with emulator.checking():
-        emulator.Module(GROUPS).kernel("lanes")(1, threads, (x, y))
+        features.kernel("lanes")(1, threads, (x, y))
     bits = x.view(np.uint32)
     assert (y[:, :3] == [bits.sum(dtype=np.uint32), x.min().astype(np.uint32), bits.max()]).all()
     for first in 0, 1:
@@ -200,11 +205,10 @@ def test_the_independent_philox_gives_the_papers_known_answers():
 
 
 @pytest.mark.parametrize("seed, offset", [(0, 0), (1234567890123456789, 6), (42, 2**34 - 5)])
-def test_philox_has_the_bits_of_curand(seed, offset):
+def test_philox_has_the_bits_of_curand(features, seed, offset):
     bits, uniform, normal = np.zeros((4, 10), np.uint32), np.zeros((4, 5), np.float32), np.zeros((4, 5), np.float32)
-    module = emulator.Module(PHILOX)
     with emulator.checking():
-        module.kernel("draw")(1, 4, (bits, uniform, normal, np.uint64(seed), np.uint64(offset)))
+        features.kernel("draw")(1, 4, (bits, uniform, normal, np.uint64(seed), np.uint64(offset)))
     for i, subsequence in enumerate([0, 1, 2, 3 + 2**33]):
 
         def number(index, subsequence=subsequence):
@@ -249,13 +253,13 @@ __global__ void fused(const __nv_bfloat16* x, __nv_bfloat16* y) { y[0] = __hfma(
 
 
 @pytest.mark.parametrize("name, dtype", [("halves", np.float16), ("bfloats", ml_dtypes.bfloat16)])
-def test_pairs_of_sixteen_bit_numbers(name, dtype):
+def test_pairs_of_sixteen_bit_numbers(features, name, dtype):
     rng = np.random.default_rng(2)
     x = (rng.standard_normal((3, 64)) * 2.0 ** rng.integers(-6, 7, (3, 64))).astype(dtype)
     x[2, :8] = np.array([2.0**-20] * 8).astype(dtype)  # far below the product: it decides only ties
     y, sums = np.zeros((8, 64), dtype), np.zeros(4, dtype)
     with emulator.checking():
-        emulator.Module(HALVES).kernel(name)(1, 32, (x, y, sums))
+        features.kernel(name)(1, 32, (x, y, sums))
     a, b, c = x.astype(np.float64)  # sums and products of 16-bit numbers of this range are exact in 64 bits
     twice = (((a + b).astype(dtype)).astype(np.float64) * c).astype(dtype)
     expected = [
@@ -273,9 +277,9 @@ def test_pairs_of_sixteen_bit_numbers(name, dtype):
     assert sums.astype(float).tolist() == [16, 16, 32, 16]
 
 
-def test_fused_multiply_add_rounds_once():
+def test_fused_multiply_add_rounds_once(features):
     """The product is halfway between two bfloat16 numbers: the addend decides, though a double cannot hold the sum."""
-    kernel = emulator.Module(HALVES).kernel("fused")
+    kernel = features.kernel("fused")
     spacing = 2.0**-7
     for factor, tiny, expected in [
         (1 + spacing, -(2.0**-100), 1.5 + spacing),
