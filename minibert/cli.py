@@ -114,6 +114,11 @@ COMMANDS = {
         "minibert.commands.selftest:SelftestConfig",
         "minibert.commands.selftest:selftest",
     ),
+    "completion": Command(
+        "print a script that completes subcommands and options in bash, zsh or fish",
+        "minibert.commands.completion:CompletionConfig",
+        "minibert.commands.completion:completion",
+    ),
     "info": Command(
         "show versions, backends, threads and optional packages",
         "minibert.commands.info:InfoConfig",

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = "…"
 EVALUATION = re.compile(r"step ([\d,]+), held out")
 ARGUMENTS = {  # how the table of commands writes a command's arguments
+    "completion": "SHELL",
     "pretrain": "[CORPUS ...]",
     "vocab": "[CORPUS ...]",
     "generate": 'RUN "the state of"',

@@ -15,7 +15,7 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 """
-FOR_COMMANDS = ("tqdm", "safetensors", "matplotlib")
+FOR_COMMANDS = ("tqdm", "safetensors", "matplotlib", "filelock")
 PEERS = ("torch", "transformers", "tokenizers", "ml_dtypes")
 
 
@@ -62,7 +62,7 @@ assert losses[-1] < losses[0], losses
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("package", ["safetensors", "matplotlib", "tqdm"])
+@pytest.mark.parametrize("package", ["safetensors", "matplotlib", "tqdm", "filelock"])
 @pytest.mark.parametrize("command", ["pretrain", "finetune nowhere --task sotu-era"])
 def test_a_command_says_what_it_needs_before_it_writes_anything(tmp_path, package, command):
     code = f"""

@@ -36,8 +36,10 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def flush_to_disk(path: Path | str) -> None:
-    """Flush a file's content, or a folder's entries, to disk (fsync)."""
-    handle = os.open(path, os.O_RDONLY)
+    """Flush a file's content, or a folder's entries, to disk (fsync).  Windows does not flush folders."""
+    if os.name == "nt" and os.path.isdir(path):
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -12,7 +12,6 @@ anything is measured.  A worker that fails writes {"error": one-line message} an
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 
@@ -76,6 +75,8 @@ def peak_memory() -> float:
                 return int(line.split()[1]) * 1024 / 1e6
     except OSError:  # not Linux
         pass
+    import resource  # Unix's
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (peak if sys.platform == "darwin" else peak * 1024) / 1e6
 

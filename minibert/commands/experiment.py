@@ -93,7 +93,7 @@ def experiment(config: ExperimentConfig) -> int:
 
     Raises ValueError if the folder belongs to an experiment with other settings, RuntimeError if a cell fails.
     """
-    require("experiment", "safetensors", "matplotlib", "tqdm")
+    require("experiment", "safetensors", "matplotlib", "tqdm", "filelock")
     out = Path(config.out)
     check_configuration(out, config)
     store = Store(out / "cells")

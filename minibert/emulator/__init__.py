@@ -30,6 +30,7 @@ check mode each have their own copy of it.
 from minibert.emulator.compiler import compiler_status
 from minibert.emulator.errors import (
     ArgumentError,
+    AssertionFailedError,
     CompileError,
     CudaError,
     DivergenceError,
@@ -41,6 +42,7 @@ from minibert.emulator.errors import (
     OutOfBoundsError,
     RaceError,
     SourceError,
+    TrapError,
     UninitialisedError,
 )
 from minibert.emulator.modes import checking, counting, ordered, time_limit
@@ -48,6 +50,7 @@ from minibert.emulator.module import Kernel, Module
 
 __all__ = [
     "ArgumentError",
+    "AssertionFailedError",
     "CompileError",
     "CudaError",
     "DivergenceError",
@@ -61,6 +64,7 @@ __all__ = [
     "OutOfBoundsError",
     "RaceError",
     "SourceError",
+    "TrapError",
     "UninitialisedError",
     "checking",
     "compiler_status",

@@ -2,7 +2,7 @@
 
 The file name of a cached library contains a hash of everything from which it is built: the source, the emulator's own
 headers and runtime, the compiler and its options, and this file.  Any change gives a new name, so a stale library is
-never used.
+never used.  A second hash in the name is that of the file's content: a damaged file is deleted and built again.
 """
 
 import atexit
@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def build_library(source: str, checked: bool) -> Path:
 
 def runtime_files() -> str:
     """Return the concatenated contents of all runtime files, as part of the cache key of everything built from them."""
-    return "".join(f"{path}\0{path.read_text(encoding='utf-8')}\0" for path in sorted(RUNTIME.glob("*.*")))
+    return "".join(f"{path}\0{path.read_text(encoding='utf-8')}\0" for path in sorted(RUNTIME.rglob("*.*")))
 
 
 def read_header(compiler: Compiler, options: list[str]) -> Path:
@@ -63,16 +64,18 @@ def read_header(compiler: Compiler, options: list[str]) -> Path:
     """
     if compiler.is_clang:
         return HEADER
-
-    def write(folder: Path, target: Path) -> None:
-        target.write_text(f'#include "{HEADER}"\n', encoding="utf-8")
+    text = f'#include "{HEADER}"\n'
 
     def precompile(folder: Path, target: Path) -> None:
-        run(compiler, [*options, "-I", str(RUNTIME), "-x", "c++-header", str(header), "-o", str(target)])
+        (folder / "header.h").write_text(text, encoding="utf-8")
+        run(compiler, [*options, "-I", str(RUNTIME), "-x", "c++-header", str(folder / "header.h"), "-o", str(target)])
 
-    parts = (options, runtime_files())
-    header = kept("header", ".h", write, compiler, *parts)
-    kept("header", ".h.gch", precompile, compiler, *parts)
+    header = kept("header", ".h.gch", precompile, compiler, options, runtime_files()).with_suffix("")
+    if not header.is_file() or header.read_text(encoding="utf-8") != text:
+        temporary = header.with_suffix(f".{os.getpid()}.h")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, header)
+    mark_used(header)
     return header
 
 
@@ -105,19 +108,45 @@ def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any
     made_of = (Path(__file__).read_text(encoding="utf-8"), compiler.command, compiler.version, parts)
     digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:24]
     folder = cache_folder()
-    path = folder / f"{name}-{digest}{suffix}"
-    if path.exists():
+    path = find_intact(folder, f"{name}-{digest}-", suffix)
+    if path is not None:
         mark_used(path)
         return path
     with tempfile.TemporaryDirectory(prefix="minibert-") as own:
         target = folder / f"{name}-{digest}.{os.getpid()}{suffix}"
         try:
             make(Path(own), target)
+            path = folder / f"{name}-{digest}-{content_hash(target, time.time_ns())}{suffix}"
             os.replace(target, path)  # atomic: another process sees the complete file or none
         finally:
             target.unlink(missing_ok=True)
     forget_old(folder)
     return path
+
+
+def find_intact(folder: Path, prefix: str, suffix: str) -> Path | None:
+    """Return the cached file whose name is `prefix`, the hash of its content and `suffix`; None if there is none.
+
+    Files whose content is another are deleted, with one line on standard error.
+    """
+    for path in sorted(folder.glob(f"{prefix}*{suffix}")):
+        named = path.name.removeprefix(prefix).removesuffix(suffix)
+        try:
+            status = path.stat()
+            if named == content_hash(path, status.st_size, status.st_mtime_ns):
+                return path
+            path.unlink()
+        except FileNotFoundError:  # another process has removed it meanwhile
+            continue
+        print(f"minibert: {path} is damaged; it was deleted and is compiled again", file=sys.stderr, flush=True)
+    return None
+
+
+@cache
+def content_hash(path: Path, *version: int) -> str:
+    """Return a hash of a file's content; `version` tells apart the contents that a path has had."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def cache_folder() -> Path:
@@ -139,7 +168,7 @@ def writable_folder(_: str) -> Path:
 
 
 def cache_root() -> Path:
-    if "MINIBERT_CACHE" in os.environ:
+    if os.environ.get("MINIBERT_CACHE"):
         return Path(os.environ["MINIBERT_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minibert"
 

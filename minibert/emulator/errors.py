@@ -68,6 +68,18 @@ class EndlessError(CudaError):
     kind = "endless"
 
 
+class AssertionFailedError(CudaError):
+    """An assert() in the kernel failed."""
+
+    kind = "assertion"
+
+
+class TrapError(CudaError):
+    """The kernel called __trap() or abort(), or threw an exception."""
+
+    kind = "trap"
+
+
 class LaunchError(CudaError):
     """A launch is invalid for the kernel or exceeds a limit: grid, block, arguments, shared or local memory."""
 

@@ -1,6 +1,7 @@
 """The ctypes interface to the C++ runtime: its structures (as in runtime/state.h), and the call that runs a kernel."""
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ KINDS = [
     errors.NumberError,
     errors.EndlessError,
     KeyboardInterrupt,
+    errors.AssertionFailedError,
+    errors.TrapError,
 ]
 
 
@@ -125,6 +128,7 @@ class Library:
                 if not Library.stacks:
                     raise MemoryError("not enough address space for the call stacks of a block of 1024 threads")
             launch.stacks = Library.stacks
+            sys.stdout.flush()  # before what the kernel prints
             report = self.loaded.emulator_launch(ctypes.byref(launch)).contents
             return Outcome(
                 Report.from_buffer_copy(report),

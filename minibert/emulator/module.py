@@ -13,11 +13,13 @@ from minibert.emulator.arguments import Fitting, Parameter, read_parameters
 from minibert.emulator.compiler import build_library
 from minibert.emulator.errors import CompileError, LaunchError, SourceError
 from minibert.emulator.launch import Array, Launch, Library, Outcome, raise_report
+from minibert.emulator.launches import translate_with_host
 from minibert.emulator.memory import address_of
 from minibert.emulator.modes import Mode
-from minibert.emulator.source import find_kernels, read_source, translate
+from minibert.emulator.source import find_kernels, read_source
 from minibert.emulator.staging import Argument, Stage
 from minibert.emulator.trace import MOST_RECORDS, Access, read_records
+from minibert.emulator.unsupported import explain_refusal
 
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a block can have by default
 MOST_SHARED = 227 * 1024  # bytes of shared memory that a block can request on the largest devices
@@ -47,7 +49,7 @@ class Module:
             include, file, source = [source.parent, *include], source.name, source.read_text(encoding="utf-8")
         self.source = read_source(source, file, tuple(include))
         self.names = list(names) if names is not None else self.plain_kernels()
-        self.text = translate(self.source, self.names)
+        self.text = translate_with_host(self.source, self.names)
         self.libraries: dict[bool, Library] = {}  # by mode: True for check mode, False for fast mode
         self.refused: dict[bool, CompileError] = {}
         self.kernels: dict[str, Kernel] = {}
@@ -81,9 +83,11 @@ class Module:
         if checked not in self.libraries:
             try:
                 self.libraries[checked] = Library(build_library(self.text, checked))
-            except CompileError as error:
+            except CompileError as failure:
+                explanation = explain_refusal(str(failure), self.source)
+                error = CompileError(f"{explanation}\n{failure}") if explanation else failure
                 self.refused[checked] = error
-                raise
+                raise error from None
         return self.libraries[checked]
 
 

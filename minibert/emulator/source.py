@@ -6,6 +6,7 @@ the remainder:
     #include "header.cuh"                   is replaced by the header's text, so that the header is translated too
     __shared__ float tile[32][33];          becomes a reference to an array in the block's shared memory
     extern __shared__ float scratch[];      becomes a pointer to the block's dynamic shared memory
+    __noinline__                            becomes __attribute__((noinline))
     __global__ void scale(...)              is entered in a table of kernels, appended to the source
 
 Line numbers are preserved, so that errors refer to the user's file.
@@ -25,6 +26,7 @@ KERNEL = re.compile(r"__global__\s+(?:static\s+|inline\s+)*(?:__launch_bounds__\
                     r"(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")  # fmt: skip
 DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
 BRACE = re.compile(r"\bnamespace\s+([\w:]+)\s*\{|[{}]")
+NOINLINE = re.compile(r"(?<!\(\()\b__noinline__\b")  # not the word in GCC's own __attribute__((__noinline__))
 SHARED = re.compile(r"\b__shared__\b")
 
 
@@ -141,7 +143,7 @@ def translate(source: Source, names: list[str]) -> str:
             raise source.error(match.start(), str(error)) from None
         pieces += [source.text[end:start], declaration, "\n" * source.code.count("\n", start, stop)]
         end = stop + 1
-    return "".join(pieces) + source.text[end:] + kernel_table(names)
+    return NOINLINE.sub("__attribute__((noinline))", "".join(pieces) + source.text[end:]) + kernel_table(names)
 
 
 def check_macros(source: Source) -> None:
@@ -155,5 +157,5 @@ def check_macros(source: Source) -> None:
 
 def kernel_table(names: list[str]) -> str:
     """Return the C++ lines that define the table in which the launcher looks up kernels."""
-    entries = ", ".join(f'emulator::describe("{name}", &{name})' for name in names)
+    entries = " ".join(f'emulator::describe("{name}", &{name}),' for name in names)
     return f'\n#line 1 "table of kernels"\nEMULATOR_KERNELS({entries})\n'

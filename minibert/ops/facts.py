@@ -16,7 +16,7 @@ from minibert.base.cores import usable_cores
 from minibert.ops.backend import BACKENDS, backend_status, lacking_ops
 from minibert.ops.blas import find_blas
 
-CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib")
+CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib", "filelock")
 
 # extra in pyproject.toml -> those of its packages whose versions are reported
 EXTRAS = {

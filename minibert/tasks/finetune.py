@@ -75,7 +75,7 @@ def finetune_task(config: FinetuneConfig) -> Result:
 
     Raises ValueError, OSError, RuntimeError or FloatingPointError with a one-line message.
     """
-    require("finetune", "safetensors", "matplotlib", "tqdm")
+    require("finetune", "safetensors", "matplotlib", "tqdm", "filelock")
     keep_freed_memory()
     use_threads(config.threads)
     tuning = FineTuning(config)  # validates model and data before creating any output

@@ -48,22 +48,26 @@ def pretrain(config: PretrainConfig) -> int:
 
     Raises ValueError, OSError or FloatingPointError (the loss is NaN or infinite) with a one-line message.
     """
-    require("pretrain", "safetensors", "matplotlib", "tqdm")
+    require("pretrain", "safetensors", "matplotlib", "tqdm", "filelock")
     keep_freed_memory()
     use_threads(config.threads)
     if not config.resume:
         check_before_anything_is_written(config)
     run, made = open_run(config)
-    with StopRequest(how_to_resume(run)) as stop, locked(run):
-        try:
-            sweep(run)
-            steps_before = raise_steps(config, run)
-            pretraining = Pretraining(config, run)
-        except Exception:
-            if not config.resume:
-                discard(run, made)  # for example because of a mistake in the corpus; leaves no incomplete run behind
-            raise
-        return pretraining.train(stop, steps_before)
+    failed = False
+    try:
+        with StopRequest(how_to_resume(run)) as stop, locked(run):
+            try:
+                sweep(run)
+                steps_before = raise_steps(config, run)
+                pretraining = Pretraining(config, run)
+            except Exception:
+                failed = not config.resume
+                raise
+            return pretraining.train(stop, steps_before)
+    finally:
+        if failed:
+            discard(run, made)  # for example because of a mistake in the corpus; leaves no incomplete run behind
 
 
 class Pretraining:

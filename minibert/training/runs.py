@@ -1,17 +1,16 @@
 """The folder of a run: finding, creating, locking, and cleaning it."""
 
-import fcntl
-import os
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minibert.training.checkpoints import FOLDER
 from minibert.training.config import OPTIONS, PretrainConfig
 
 RUNS = "runs"  # default parent folder of runs
+LOCK = ".lock.tmp"  # in the folder of a run that is being trained; one of the temporary names (see is_leftover)
 
 
 def open_run(config: PretrainConfig) -> tuple[Path, bool]:
@@ -44,17 +43,25 @@ def open_run(config: PretrainConfig) -> tuple[Path, bool]:
 def locked(run: Path) -> Iterator[None]:
     """Lock a run's folder.  Raises RuntimeError if another process holds the lock.
 
-    The system releases the lock when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.  The lock's file is removed at the end; if the
+    process is killed, it remains, and does no harm.
     """
-    handle = os.open(run, os.O_RDONLY)
+    from filelock import FileLock, Timeout  # imported here because the library does without it
+
+    lock = FileLock(run / LOCK, timeout=0)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"{run} is being trained by another process; wait for it to finish or stop it") from None
+        lock.acquire()
+        while not (run / LOCK).exists():  # the process that held the lock has just removed the file
+            lock.release()
+            lock.acquire()
+    except Timeout:
+        raise RuntimeError(f"{run} is being trained by another process; wait for it to finish or stop it") from None
+    try:
         yield
     finally:
-        os.close(handle)
+        lock.release()
+        with suppress(OSError):  # another process has opened it, and the system does not allow removing an open file
+            (run / LOCK).unlink()
 
 
 def fresh_folder(parent: Path) -> Path:
@@ -72,7 +79,10 @@ def fresh_folder(parent: Path) -> Path:
 
 
 def discard(run: Path, made: bool) -> None:
-    """Remove the files of a new run whose preparation failed, and the folder if it was created for the run."""
+    """Remove the files of a new run whose preparation failed, and the folder if it was created for the run.
+
+    The run must not be locked, since some systems do not remove an open file.
+    """
     for path in run.iterdir():
         remove(path)
     if made:
@@ -84,7 +94,8 @@ def sweep(run: Path) -> None:
     for folder in (run, run / FOLDER):
         if folder.is_dir():
             for path in filter(is_leftover, folder.iterdir()):
-                remove(path)
+                if path.name != LOCK:
+                    remove(path)
 
 
 def is_leftover(path: Path) -> bool:

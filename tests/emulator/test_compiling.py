@@ -91,6 +91,22 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     assert Path(compiler.cache_folder()).name.startswith("minibert-emulator-")
 
 
+@needs_compiler
+def test_a_damaged_library_is_deleted_and_compiled_again_with_one_line(cache, capfd):
+    assert result(SOURCE.replace("VALUE", "7")) == 7
+    assert capfd.readouterr().err == ""
+    for number, path in enumerate(sorted(cache.iterdir())):  # the header, its compiled form, the library, the runtime
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content[: len(content) // 2] if number % 2 else bytes(reversed(content)))
+    assert result(SOURCE.replace("VALUE", "7")) == 7
+    lines = capfd.readouterr().err.splitlines()
+    assert lines and all(line.endswith("is damaged; it was deleted and is compiled again") for line in lines)
+    assert len(lines) == len({line.split()[1] for line in lines})
+    assert result(SOURCE.replace("VALUE", "7")) == 7
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.slow
 @needs_compiler
 def test_libraries_that_nobody_uses_are_forgotten(cache):

@@ -3,6 +3,7 @@
 // Conversions and operators are as in CUDA, so that what nvcc rejects is rejected
 // here too: `half + 1.0f` is ambiguous, a sum of halves or of floats, and is an error.  Kernels compute in float.
 #pragma once
+#include "sixteen_bit_arithmetic.h"
 #include "sixteen_bits.h"
 
 struct __nv_bfloat16;
@@ -116,3 +117,10 @@ inline __half2 operator+(__half2 a, __half2 b) { return {a.x + b.x, a.y + b.y}; 
 inline __half2 operator-(__half2 a, __half2 b) { return {a.x - b.x, a.y - b.y}; }
 inline __half2 operator*(__half2 a, __half2 b) { return {a.x * b.x, a.y * b.y}; }
 inline __half2 operator/(__half2 a, __half2 b) { return {a.x / b.x, a.y / b.y}; }
+
+EMULATOR_SIXTEEN_BIT_ARITHMETIC(__half, __half2)
+inline __half2 __low2half2(__half2 pair) { return {pair.x, pair.x}; }
+inline __half2 __high2half2(__half2 pair) { return {pair.y, pair.y}; }
+inline __half2 __lows2half2(__half2 a, __half2 b) { return {a.x, b.x}; }
+inline __half2 __highs2half2(__half2 a, __half2 b) { return {a.y, b.y}; }
+inline __half2 __lowhigh2highlow(__half2 pair) { return {pair.y, pair.x}; }

@@ -11,9 +11,7 @@
 #define __host__
 #define __constant__ static const
 #define __forceinline__ inline __attribute__((always_inline))
-#ifndef EMULATOR_RUNTIME  // which includes standard library headers that use this word differently
-#define __noinline__ __attribute__((noinline))
-#endif
+// (source.py replaces __noinline__, which the headers of the standard library use in another way)
 #define __launch_bounds__(...)
 #define __align__(bytes) alignas(bytes)
 #define __grid_constant__
@@ -46,7 +44,9 @@ EMULATOR_VECTORS(double, double, 16, 16)
 #undef EMULATOR_VECTORS
 
 struct dim3 {
-    unsigned x = 1, y = 1, z = 1;
+    unsigned x, y, z;
+    constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+    constexpr dim3(uint3 size) : x(size.x), y(size.y), z(size.z) {}
 };
 
 // ------------------------------------------------------------------------------------------ built-in variables

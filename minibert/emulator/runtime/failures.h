@@ -54,8 +54,13 @@ inline void stop() {
 #endif
 }
 
+namespace host {
+[[noreturn]] void fail_on_host();  // for mistakes in the host's code: see host_program.h
+}
+
 // Abandons the current thread where it is, for good.
 [[noreturn]] inline void abandon_thread() {
+    if (current == nullptr) host::fail_on_host();
     states[current->number] = State::FINISHED;
     switch_to_scheduler(current->fiber);
     __builtin_unreachable();
@@ -66,6 +71,22 @@ void fail(Kind kind, Place place, const char* text, ...) {
     va_start(values, text);
     write_report(report, kind, place, text, values);
     va_end(values);
+    stop();
+    abandon_thread();
+}
+
+void assertion_fails(const char* condition, Place place) {
+    fail(Kind::ASSERTION, place, "`%s` is false", condition);
+}
+
+void trap(Place place) {
+    fail(Kind::TRAP, place, "__trap() was called");
+}
+
+[[noreturn]] inline void end_by_call(const char* function, const void* counter) {
+    char text[100];
+    snprintf(text, sizeof text, "%s was called", function);
+    write_text(Kind::TRAP, counter, -1, text);
     stop();
     abandon_thread();
 }

@@ -86,4 +86,4 @@ template <typename... P> Kernel describe(const char* name, void (*kernel)(P...))
 
 #define EMULATOR_KERNELS(...)                                                                             \
     extern "C" __attribute__((visibility("default"))) const emulator::Kernel emulator_kernels[] = {      \
-        __VA_ARGS__, {nullptr, nullptr, nullptr, 0, nullptr}};
+        __VA_ARGS__ {nullptr, nullptr, nullptr, 0, nullptr}};

@@ -9,6 +9,7 @@
 //     warp_operations.h  shuffles, votes, atomics
 //     shared_arrays.h    shared memory
 //     signals.h          invalid addresses, Ctrl-C and time limits
+//     host_program.h     device memory and launches for a program's main()
 //   and, for check mode,
 //     regions.h          which memory a kernel may use, and what is known about it
 //     races.h            accesses that no barrier orders
@@ -83,6 +84,28 @@ inline void run_grid() {
 
 }  // namespace emulator
 
+#include "host_program.h"
+
+// A kernel that calls exit() or abort() ends its launch, not the process.  In this library, both names stand for these
+// functions; since they are hidden, the rest of the process keeps the C library's, to which the host's calls are passed.
+#define EMULATOR_TEXT_OF(prefix) #prefix
+#define EMULATOR_LABEL(prefix, name) __asm__(EMULATOR_TEXT_OF(prefix) name) __attribute__((visibility("hidden")))
+extern "C" {
+[[noreturn]] void emulator_exit(int code) EMULATOR_LABEL(__USER_LABEL_PREFIX__, "exit");
+[[noreturn]] void emulator_abort() EMULATOR_LABEL(__USER_LABEL_PREFIX__, "abort");
+
+void emulator_exit(int code) {
+    if (emulator::current != nullptr) emulator::end_by_call("exit()", __builtin_return_address(0));
+    reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "exit"))(code);
+    __builtin_unreachable();
+}
+void emulator_abort() {
+    if (emulator::current != nullptr) emulator::end_by_call("abort()", __builtin_return_address(0));
+    reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "abort"))();
+    __builtin_unreachable();
+}
+}
+
 EMULATOR_API char* emulator_make_stacks() { return emulator::make_stacks(); }
 
 #ifdef EMULATOR_CHECKS
@@ -107,6 +130,7 @@ EMULATOR_API const emulator::Report* emulator_launch(const emulator::Launch* ask
     catch_signals();
     run_grid();
     release_signals();
+    std::fflush(stdout);  // what the kernel has printed
 #ifdef EMULATOR_CHECKS
     end_checks();
 #endif

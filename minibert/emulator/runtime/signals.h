@@ -1,4 +1,4 @@
-// Signals while a kernel runs: an invalid address, a division by zero, Ctrl-C, the end
+// Signals while a kernel runs: an invalid address, a division by zero, abort(), an illegal instruction, Ctrl-C, the end
 // of the time limit.  The kernel's thread is abandoned and the launch ends with an error; Python continues.
 #pragma once
 #include <pthread.h>
@@ -9,7 +9,7 @@
 
 namespace emulator {
 
-constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGINT, SIGVTALRM};
+constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGILL, SIGTRAP, SIGINT, SIGVTALRM};
 constexpr unsigned SIGNAL_COUNT = sizeof(SIGNALS) / sizeof(SIGNALS[0]);
 constexpr size_t SIGNAL_STACK_BYTES = 64 * 1024;  // a separate stack: the thread's may be the one that overflowed
 
@@ -35,6 +35,8 @@ inline bool overflows_stack(const char* address) {
 inline void explain_signal(int signal, const siginfo_t* details) {
     if (signal == SIGINT) return report_signal(Kind::INTERRUPTED, "interrupted");
     if (signal == SIGFPE) return report_signal(Kind::ARITHMETIC, "integer division by zero");
+    if (signal == SIGABRT) return report_signal(Kind::TRAP, "an exception was not caught, or the C++ library gave up");
+    if (signal == SIGILL || signal == SIGTRAP) return report_signal(Kind::TRAP, "an instruction that ends the program");
     if (signal == SIGVTALRM) {
         return report_signal(Kind::ENDLESS, "the launch did not end within %u seconds: does a loop wait for another "
                              "thread without a barrier?  (emulator.time_limit sets another limit)", launch->seconds);

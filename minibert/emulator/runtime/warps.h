@@ -22,11 +22,16 @@ constexpr Place caller(const char* file = __builtin_FILE(), int line = __builtin
 
 // What a kernel can do wrong.  The numbers are those in errors.py.
 enum class Kind : int {
-    NOTHING, RACE, OUT_OF_BOUNDS, UNINITIALISED, DIVERGENCE, MISALIGNED, LAUNCH, ARITHMETIC, ENDLESS, INTERRUPTED
+    NOTHING, RACE, OUT_OF_BOUNDS, UNINITIALISED, DIVERGENCE, MISALIGNED, LAUNCH, ARITHMETIC, ENDLESS, INTERRUPTED,
+    ASSERTION, TRAP
 };
 
 // Ends the launch with an error in the current thread; text and what follows are as in printf.
 [[noreturn]] void fail(Kind kind, Place place, const char* text, ...) __attribute__((format(printf, 3, 4)));
+
+// End the launch, or, if the host's code calls them, the program.
+[[noreturn]] void assertion_fails(const char* condition, Place place);
+[[noreturn]] void trap(Place place);
 
 // ----------------------------------------------------------- primitives for the headers of warp-wide operations
 

@@ -8,6 +8,7 @@
 Numba's own cache checks only the file of the compiled function for changes.  A kernel also contains helpers from other
 files, so edits to those would go unnoticed and stale code would run.  Therefore each version of the code has a cache
 folder of its own, named by a hash of *all* source files that may go into a kernel: any edit leads to a new folder.
+A folder with a damaged file is deleted (see cached_files.py).
 """
 
 import hashlib
@@ -23,6 +24,7 @@ import numba
 from numba import njit, prange
 
 from minibert.ops.blas import find_blas
+from minibert.ops.cpu.cached_files import check_files_of, delete_if_damaged
 
 # The kernels enable two of the compiler's fast-math flags, neither of which changes how infinity and NaN behave.
 # "contract" allows a * b + c in one instruction, with one rounding instead of two.  "reassoc", for functions that add
@@ -40,9 +42,9 @@ SECONDS = 20  # the most that compiling a training step's kernels takes on two c
 
 
 def source_hash() -> str:
-    """A hash of every source file that may go into the kernels, and of the width of the BLAS's integers."""
+    """A hash of every source file that may go into the kernels, of Numba's version and the BLAS's integer width."""
     ops = Path(__file__).parent.parent
-    digest = hashlib.sha256(str(find_blas().bits).encode())
+    digest = hashlib.sha256(f"{find_blas().bits} {numba.__version__}".encode())
     files = [path for folder in (".", "cpu", "reference") for path in (ops / folder).glob("*.py")]
     for path in sorted([*files, ops.parent / "base" / "philox.py"]):
         digest.update(str(path.relative_to(ops.parent)).encode() + b"\0" + path.read_bytes())
@@ -50,8 +52,8 @@ def source_hash() -> str:
 
 
 def cache_root() -> Path:
-    """The folder for cached files: MINIBERT_CACHE if set, otherwise `minibert` in the user's cache folder."""
-    if "MINIBERT_CACHE" in os.environ:
+    """The folder for cached files: MINIBERT_CACHE if set and not empty, otherwise `minibert` in the user's cache."""
+    if os.environ.get("MINIBERT_CACHE"):
         return Path(os.environ["MINIBERT_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minibert"
 
@@ -65,6 +67,7 @@ def open_cache() -> Path | None:
         root = cache_root() / "kernels"
         folder = root / source_hash()
         folder.mkdir(parents=True, exist_ok=True)
+        delete_if_damaged(folder)
         tempfile.TemporaryFile(dir=folder).close()
         os.utime(folder)
         for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT + 1 :]:
@@ -103,12 +106,14 @@ def kernel(function: Callable) -> Callable:
     """Decorator for a function that an op calls from Python, with C-contiguous arrays and numbers as arguments."""
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE or "")  # Numba reads it only during the njit call below
+    options = dict(parallel=PRANGE, fastmath=CONTRACT, no_cfunc_wrapper=True, cache=CACHE is not None) | OPTIONS
     try:
-        return njit(parallel=PRANGE, fastmath=CONTRACT, no_cfunc_wrapper=True, cache=CACHE is not None, **OPTIONS)(
-            function
-        )
+        compiled = njit(**options)(function)
     finally:
         numba.config.CACHE_DIR = before
+    if CACHE is not None:
+        check_files_of(compiled)
+    return compiled
 
 
 def threads() -> int:

@@ -88,6 +88,58 @@ def test_old_versions_are_removed(copy, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_damaged_cache_is_deleted_and_rebuilt_with_one_line(copy, tmp_path):
+    environment = dict(MINIBERT_CACHE=str(tmp_path / "cache"))
+    first = run(USE_TANH, copy, **environment)
+    assert first.stderr == "" and len(kernels(tmp_path / "cache")) == 1
+    (index,), (code,) = kernels(tmp_path / "cache"), (tmp_path / "cache").rglob("*.nbc")
+    index.write_bytes(b"")
+    code.write_bytes(bytes(range(256)) * 8)
+    again = run(USE_TANH, copy, **environment)
+    assert again.returncode == 0 and again.stdout == first.stdout
+    assert again.stderr.count("\n") == 1 and f"{code} is damaged" in again.stderr
+    again = run(USE_TANH, copy, **environment)
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "one byte", "longer"])
+def test_every_kind_of_damage_is_found(tmp_path, capsys, damage):
+    from minibert.ops.cpu.cached_files import CheckedFiles, delete_if_damaged
+
+    files = CheckedFiles(str(tmp_path), "kernel", "stamp")
+    files.save("key", {"code": bytes(100)})
+    assert files.load("key") == {"code": bytes(100)}
+    delete_if_damaged(tmp_path)
+    assert capsys.readouterr().err == "" and files.load("key") is not None
+    for suffix in (".nbi", ".1.nbc"):
+        files.save("key", {"code": bytes(100)})
+        path = tmp_path / f"kernel{suffix}"
+        content = path.read_bytes()
+        middle = len(content) // 2
+        damaged = {
+            "empty": b"",
+            "cut": content[:middle],
+            "noise": bytes(reversed(content)),
+            "one byte": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "longer": content + b"\0",
+        }[damage]
+        path.write_bytes(damaged)
+        delete_if_damaged(tmp_path)
+        assert capsys.readouterr().err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+        assert files.load("key") is None
+
+
+def test_an_empty_name_of_the_cache_folder_means_the_default(tmp_path, monkeypatch):
+    from minibert.emulator import compiler as emulators
+    from minibert.ops.cpu import compiler
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for folder, expected in (("", tmp_path / "minibert"), (str(tmp_path / "own"), tmp_path / "own")):
+        monkeypatch.setenv("MINIBERT_CACHE", folder)
+        assert compiler.cache_root() == emulators.cache_root() == expected
+
+
+@pytest.mark.slow
 def test_where_nothing_can_be_kept_it_works_with_one_warning(copy, tmp_path):
     (tmp_path / "file").write_text("a file is no folder")
     result = run(USE_TANH, copy, MINIBERT_CACHE=str(tmp_path / "file" / "cache"))
