@@ -4,8 +4,18 @@ import re
 from pathlib import Path
 
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-FILES = ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
-FILES += ("special_tokens_map.json", "added_tokens.json")
+FILES = (
+    "config.json",
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "modules.json",  # those of sentence-transformers
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "*/config.json",
+)
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")  # but no pickles, which can run code when they are opened
 
 
