@@ -191,6 +191,10 @@ class Tokenizer:
             special_mask=special_mask,
         )
 
+    def token_of(self, token_id: int) -> str:
+        """The token with an id; "" for an id after the vocabulary, as a model's table may have more rows."""
+        return self.vocabulary[token_id] if token_id < len(self.vocabulary) else ""
+
     def tokenize_ids(self, text: str) -> list[int]:
         """The token ids of a text without [CLS] and [SEP]: the fast path for large corpora."""
         check_text(text)
