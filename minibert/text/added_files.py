@@ -33,6 +33,7 @@ def read_added_tokens(
     ]
     if config.get("additional_special_tokens") and not config.get("extra_special_tokens"):
         config["extra_special_tokens"] = config.pop("additional_special_tokens")
+    with_names = _take_named(config)
     numbered: dict[int, AddedToken] = {}
     if "added_tokens_decoder" in config:
         path = folder / "tokenizer_config.json"
@@ -41,6 +42,7 @@ def read_added_tokens(
             numbered[token_id] = token
     else:
         config |= _of_map(files["special_tokens_map.json"], config, folder)
+        with_names |= _take_named(config)
         special = {_content(config.get(name)) for name in NAMED} | {*map(_content, _listed(config))}
         if config.get("additional_special_tokens"):  # those of special_tokens_map.json, which transformers reads later
             config["extra_special_tokens"] = config.get("extra_special_tokens") or config["additional_special_tokens"]
@@ -61,7 +63,7 @@ def read_added_tokens(
         if ids.setdefault(token.content, token_id) != token_id:
             raise ValueError(f"{folder}: the token {token.content!r} has the ids {ids[token.content]} and {token_id}")
 
-    roles = _roles(config, generic, folder)
+    roles = _roles(config, with_names, generic, folder)
     for name, token in roles.items():
         known = found.setdefault(token.content, token)
         if not known.special and name in NAMED and not generic:
@@ -73,13 +75,18 @@ def read_added_tokens(
     return tokens, ids, {name: token.content for name, token in roles.items() if name in ROLES}
 
 
-def _roles(config: dict, generic: bool, folder: Path) -> dict[str, AddedToken]:
+def _take_named(config: dict) -> dict:
+    """Remove and return the extra special tokens if they have names: name -> token."""
+    named = config.get("extra_special_tokens")
+    return config.pop("extra_special_tokens") if isinstance(named, dict) else {}
+
+
+def _roles(config: dict, with_names: dict, generic: bool, folder: Path) -> dict[str, AddedToken]:
     """The special tokens that have names, such as cls_token, in the order in which they are added."""
     defaults = {} if generic else dict(zip(ROLES, SPECIAL_TOKENS, strict=True))
     named = {name: config.get(name) or defaults.get(name) for name in NAMED}
     named |= {name: value for name, value in config.items() if name.endswith("_token") and isinstance(value, str)}
-    if isinstance(config.get("extra_special_tokens"), dict):
-        named |= config["extra_special_tokens"]
+    named |= with_names
     return {name: _token(value, folder, special=True) for name, value in named.items() if value}
 
 
@@ -94,9 +101,8 @@ def _of_map(special_map: dict, config: dict, folder: Path) -> dict:
 
 
 def _listed(config: dict) -> list[Any]:
-    """The extra special tokens that are in a list; a dictionary gives them names instead."""
-    extra = config.get("extra_special_tokens") or []
-    return list(extra) if isinstance(extra, list) else []
+    """The extra special tokens that have no names."""
+    return list(config.get("extra_special_tokens") or [])
 
 
 def _numbered(entry: Any, path: Path) -> tuple[int, AddedToken]:

@@ -21,6 +21,7 @@ HARD = [
     "covid19 COVID19 xcovid19y covid19. covid1 Covid19\u0301 co\u00advid19 covid 19",
     "new york New\tYork new  york NEW YORKERS newyork",
     "a <x> b<x>c \t<x>\u00a0<x> d\x85<x>\x0b! <X> <x><x>",
+    "<s>a <img> <k><e> covid <pad> [PAD] <X> aa covid19",
     "[CLS] the [MASK] of [SEP][PAD] [UNK] [mask] [[MASK]]",
     "\x00a\x07b\ufffdc\u200bd\u200de\r\nf\x0bg\x0ch\x85i\u2028j\u3000k",
     "thestates " + "a" * 101 + " " + "b" * 100 + " aaaa aaaaa aaaaaa",
@@ -106,6 +107,16 @@ def peer(rng):
 ROLES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))
 
 
+SEEDS = range(5)
+CONTRADICTIONS = "are the same text once normalised", "in tokenizer_config.json and '[UNK]' in tokenizer.json"
+EXTRAS = [
+    {}, {"bos_token": "<s>"}, {"image_token": "<img>"}, {"extra_special_tokens": ["<e>", "covid"]},
+    {"extra_special_tokens": {"kind_token": "<k>"}}, {"additional_special_tokens": ["<e>", "<x>"]},
+    {"mask_token": {"__type": "AddedToken", "content": "[MASK]", "lstrip": True, "normalized": False}},
+    {"pad_token": "<pad>"}, {"sep_token": "the", "cls_token": "state"}, {"unk_token": "aa"},
+]  # fmt: skip
+
+
 def write(rng, folder):
     """Write a random folder in one of the forms that are in circulation; returns whether all of it is BERT's."""
     form = rng.choice(["json alone", "json and class", "json and model", "fast", "bert", "legacy", "decoder"])
@@ -122,8 +133,9 @@ def write(rng, folder):
         made.save(str(folder / "tokenizer.json"))
         names = ["BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "DistilBertTokenizer"]
         if form == "json and class":
+            extras = pick(rng, {}, *EXTRAS)
             config = {"tokenizer_class": rng.choice([*names, "ElectraTokenizerFast", "TokenizersBackend"])}
-            config |= rng.choice([{}, casing, casing | ROLES])
+            config |= rng.choice([{}, casing, casing | ROLES]) | extras
             (folder / "tokenizer_config.json").write_text(json.dumps(config))
         if form == "json and model":
             (folder / "config.json").write_text(json.dumps({"model_type": rng.choice(["bert", "distilbert"])}))
@@ -151,7 +163,7 @@ def write(rng, folder):
             special = {**ROLES, "mask_token": mask}
             special |= rng.choice([{}, {"additional_special_tokens": ["<x>"]}])
             (folder / "special_tokens_map.json").write_text(json.dumps(special))
-            (folder / "tokenizer_config.json").write_text(json.dumps(casing | {"model_max_length": 512}))
+            (folder / "tokenizer_config.json").write_text(json.dumps(casing | pick(rng, {}, *EXTRAS)))
         else:  # 4.34 and later
             flags = ("lstrip", "rstrip", "single_word", "normalized", "special")
             listed = [AddedToken(name, special=True) for name in SPECIAL_TOKENS]
@@ -162,13 +174,14 @@ def write(rng, folder):
                 for number, token in zip(numbers, listed, strict=True)
             }
             config = casing | {"tokenizer_class": "BertTokenizer", "added_tokens_decoder": decoder} | ROLES
+            config |= pick(rng, {}, *EXTRAS)
             (folder / "tokenizer_config.json").write_text(json.dumps(config))
             (folder / "added_tokens.json").write_text(json.dumps({"zzz": 99}))  # not read
     return berts
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_folder_gives_the_same_ids_as_in_transformers_or_is_refused(seed, tmp_path):
     rng = random.Random(seed)
     accepted = 0
@@ -179,7 +192,7 @@ def test_a_folder_gives_the_same_ids_as_in_transformers_or_is_refused(seed, tmp_
             ours = Tokenizer.load(folder)
         except ValueError as error:
             assert "\n" not in str(error)
-            if berts and "are the same text once normalised" not in str(error):
+            if berts and not any(words in str(error) for words in CONTRADICTIONS):
                 pytest.fail(f"seed {seed}, folder {number}: {error}")
             continue
         theirs = transformers.AutoTokenizer.from_pretrained(folder)
