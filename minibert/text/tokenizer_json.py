@@ -15,7 +15,10 @@ from minibert.text.tokenizer import SPECIAL_TOKENS, Rules
 
 BERTS = "Bert", "DistilBert", "Electra", "MobileBert", "SqueezeBert", "Lxmert"  # transformers has one tokenizer for all
 GENERIC = "PreTrainedTokenizer", "TokenizersBackend"
-BERTS_MODELS = "bert", "distilbert"
+BERTS_MODELS = (  # the values of model_type in config.json with BERT's tokenizer; elmo is minibert's own
+    *("bert", "distilbert", "electra", "mobilebert", "squeezebert", "lxmert", "ernie", "megatron-bert", "layoutlm"),
+    "elmo",
+)
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in the order of SPECIAL_TOKENS
 NORMALIZER = {  # the argument of Tokenizer or Rules: (in tokenizer_config.json, in tokenizer.json, the default)
     "lowercase": ("do_lower_case", "lowercase", True),
@@ -35,7 +38,13 @@ def is_generic(config: dict, model_config: dict, whole: dict, folder: Path) -> b
             "not run; expected a BertTokenizer"
         )
     if name is None:
-        return bool(whole) and model_config.get("model_type") not in BERTS_MODELS
+        model_type = model_config.get("model_type")
+        if model_type not in (None, *BERTS_MODELS):
+            raise ValueError(
+                f"{folder}: the model is of type {model_type!r}, and tokenizer_config.json names no tokenizer_class; "
+                "expected the tokenizer of a BERT"
+            )
+        return bool(whole) and model_type is None
     kind = str(name).removesuffix("Fast")
     if kind in GENERIC:
         return bool(whole)

@@ -250,12 +250,12 @@ def test_other_modules_and_incomplete_folders_are_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", [*CASES, dict(cased=True, body={"do_lower_case": True})], ids=str)
-def test_vectors_are_those_of_the_library(case, tmp_path):
+def test_vectors_are_those_of_the_library(tmp_path):
     library = pytest.importorskip("sentence_transformers", reason="compared where sentence-transformers is installed")
     prompts = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "passage"}
-    for include in (True, False):
-        folder = tmp_path / str(include)
+    cases = [*CASES, dict(cased=True, body={"do_lower_case": True})]
+    for number, (case, include) in enumerate(itertools.product(cases, (True, False))):
+        folder = tmp_path / str(number)
         write(folder, **case, library=prompts, pooling={"include_prompt": include})
         theirs, recipe = library.SentenceTransformer(str(folder), device="cpu"), load_recipe(folder)
         for function, prompt in (
@@ -264,4 +264,4 @@ def test_vectors_are_those_of_the_library(case, tmp_path):
             (theirs.encode_document, recipe.prompt("document")),
         ):
             mine = ours(folder, TEXTS, prompt=prompt)
-            np.testing.assert_allclose(mine, function(TEXTS), atol=1e-5, rtol=1e-5, err_msg=str(function))
+            np.testing.assert_allclose(mine, function(TEXTS), atol=1e-5, rtol=1e-5, err_msg=f"{case} {function}")

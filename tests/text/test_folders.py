@@ -277,6 +277,14 @@ def test_what_is_not_berts_is_refused_by_name(name, entries, message, folder):
     assert "\n" not in str(error.value)
 
 
+def test_the_type_of_the_model_decides_where_no_class_is_named(folder):
+    folder(JSON, normalizer={"type": "BertNormalizer", "lowercase": False})
+    assert not folder(CONFIG, tokenizer_class=None).lowercase
+    assert folder("config.json", model_type="distilbert").lowercase
+    with pytest.raises(ValueError, match="the model is of type 'mpnet', and .* names no tokenizer_class"):
+        folder("config.json", model_type="mpnet")
+
+
 def test_settings_that_the_class_overrules_are_named(folder, caplog):
     folder(JSON, normalizer={"type": "BertNormalizer", "lowercase": False, "clean_text": True})
     assert not caplog.text
