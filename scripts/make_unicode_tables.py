@@ -69,6 +69,13 @@ def combines(character, decompose):
     return any(decompose(pair) == pair[::-1] for pair in (character + overlay, iota_below + character))
 
 
+def beside_a_word():
+    """A function: whether a character counts as part of a word for an added token marked single_word."""
+    peer = tokenizers.Tokenizer(tokenizers.models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
+    peer.add_tokens([tokenizers.AddedToken("Q", single_word=True, normalized=False)])
+    return lambda character: "Q" not in peer.encode(f"Q{character}").tokens
+
+
 def gather():
     """name -> (its description, the table as text)."""
     clean = bert_normaliser(clean_text=True).normalize_str
@@ -82,6 +89,7 @@ def gather():
     several = {c: lower.pop(c) for c in list(lower) if len(lower[c]) > 1}
     if several != {"\u0130": "i\u0307"}:
         raise SystemExit(f"lower-casing to several characters: expected only U+0130, got {several}")
+    touches_word = beside_a_word()
     decomposed = [c for c in CHARACTERS if decompose(c) != c]
     composed = set(decomposed)
     nonspacing = [c for c in CHARACTERS if c not in composed and strip(c) == ""]
@@ -109,6 +117,10 @@ def gather():
         "COMBINING_BUT_KEPT": (
             "COMBINING less NONSPACING: these alone show the order of marks when accents are stripped.",
             ranges(set(combining) - set(nonspacing)),
+        ),
+        "WORD": (
+            "Letters, digits and marks: beside one of these, an added token marked single_word is not matched.",
+            ranges(c for c in CHARACTERS if touches_word(c)),
         ),
         "LOWER": (
             "Lower-casing, one character to one: `41-5A+20` adds 20 to each, `100-12E/2+1` to every second.\n"

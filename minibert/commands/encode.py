@@ -12,6 +12,7 @@ from minibert.base.arguments import Argument
 from minibert.base.files import write_file
 from minibert.commands.options import check_writable
 from minibert.inference.encode import TOKENS, encode
+from minibert.inference.sentence_folder import DOT, Recipe, load_recipe
 from minibert.models import Bert
 from minibert.models.hub import find_model
 from minibert.models.huggingface import save_tensors
@@ -36,9 +37,15 @@ class EncodeConfig:
     """Text file with one sentence per line; - for standard input. Empty lines are skipped."""
     out: str = "vectors.npy"
     """File to write the vectors to: .npy or .safetensors."""
-    pooling: Literal["mean", "cls", "tokens"] = "mean"
-    """What to write for each line: the mean over its tokens, the vector of its first token, or the vectors of all its
-    tokens (concatenated; a .safetensors file also holds cu_seqlens, the index at which each line begins)."""
+    pooling: Annotated[
+        Literal["mean", "cls", "max", "mean-sqrt-len", "weighted-mean", "last", "tokens"] | None,
+        Argument(default="(default: the model's own, or mean)"),
+    ] = None
+    """What to write for each line: the mean over its tokens, the vector of its first or last token, the maximum, the
+    sum over the square root of their number, the mean with weights 1, 2, 3, …, or the vectors of all its tokens
+    (concatenated; a .safetensors file also holds cu_seqlens, the index at which each line begins)."""
+    prompt: Annotated[str | None, Argument(default="(default: the model's default prompt, if any)")] = None
+    """Name of a prompt of the model (in config_sentence_transformers.json), which is put before each line."""
     layer: int = -1
     """Layer whose output to use: -1 for the last layer, 0 for the embeddings."""
     normalise: bool = False
@@ -67,6 +74,8 @@ class EncodeConfig:
 class SearchConfig:
     """Find the lines of a text that are closest in meaning to a query, by the cosine similarity of their vectors.
 
+    A model of sentence-transformers brings its own similarity, and its prompts for queries and documents.
+
     For example: minibert search MODEL lines.txt "a sunny day".  Use a model that was trained to compare sentences.
     """
 
@@ -78,8 +87,11 @@ class SearchConfig:
     """Text to search for."""
     top: int = 5
     """Number of lines to show for each query."""
-    pooling: Literal["mean", "cls"] = "mean"
-    """Vector of a line: the mean over its tokens, or the vector of its first token."""
+    pooling: Annotated[
+        Literal["mean", "cls", "max", "mean-sqrt-len", "weighted-mean", "last"] | None,
+        Argument(default="(default: the model's own, or mean)"),
+    ] = None
+    """Vector of a line, from those of its tokens: see minibert encode."""
     layer: int = -1
     """Layer whose output to use: -1 for the last layer."""
     revision: str | None = None
@@ -103,9 +115,12 @@ def encode_lines(config: EncodeConfig) -> None:
     out = Path(config.out)
     check_writable("--out", out)
     lines = read_lines(config.file)
-    model, tokenizer = load(config)
+    model, tokenizer, recipe = load(config)
     settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=config.normalise)
-    vectors: Any = encode(model, tokenizer, lines, max_length=config.max_length, **settings)
+    prompt = prompt_of(config, recipe)
+    vectors: Any = encode(
+        model, tokenizer, lines, max_length=config.max_length, recipe=recipe, prompt=prompt, **settings
+    )
     tensors = {}
     if config.pooling == TOKENS:
         tensors["cu_seqlens"] = np.cumsum([0, *map(len, vectors)], dtype=np.int64)
@@ -120,10 +135,12 @@ def encode_lines(config: EncodeConfig) -> None:
 def search(config: SearchConfig) -> None:
     """Run `minibert search`.  Raises ValueError or OSError with a one-line message."""
     lines = read_lines(config.file)
-    model, tokenizer = load(config)
-    settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=True)
-    vectors: Any = encode(model, tokenizer, lines, **settings)  # [lines, H]
-    queries = encode(model, tokenizer, config.query, **settings)  # [queries, H]
+    model, tokenizer, recipe = load(config)
+    of_lines, of_queries = (recipe.prompt(name) if recipe else "" for name in ("document", "query"))
+    normalise = recipe is None or recipe.similarity != DOT
+    settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=normalise, recipe=recipe)
+    vectors: Any = encode(model, tokenizer, lines, prompt=of_lines, **settings)  # [lines, H]
+    queries = encode(model, tokenizer, config.query, prompt=of_queries, **settings)  # [queries, H]
     for query, cosines in zip(config.query, queries @ vectors.T, strict=True):
         if len(config.query) > 1:
             print(query)
@@ -131,12 +148,26 @@ def search(config: SearchConfig) -> None:
             print(f"{cosines[number]:7.4f}  {lines[number]}")
 
 
-def load(config: EncodeConfig | SearchConfig) -> tuple[Bert, Tokenizer]:
+def load(config: EncodeConfig | SearchConfig) -> tuple[Bert, Tokenizer, Recipe | None]:
+    """The model, its tokenizer and, for a folder of sentence-transformers, what that library adds."""
     use_threads(config.threads)
     folder = find_model(config.run, config.revision)
-    tokenizer = Tokenizer.load(folder)
+    recipe = load_recipe(folder)
+    if recipe is not None and config.pooling not in (None, *recipe.pooling):
+        theirs = " and ".join(recipe.pooling)
+        log.warning(f"{folder}: --pooling {config.pooling} replaces the model's own, {theirs}")
+    tokenizer = Tokenizer.load(folder) if recipe is None else recipe.tokenizer()
     backend = load_backend(config.backend, emulate=config.emulate)
-    return Bert.from_pretrained(folder, backend, report=log.info), tokenizer
+    body = folder if recipe is None else recipe.body
+    return Bert.from_pretrained(body, backend, report=log.info), tokenizer, recipe
+
+
+def prompt_of(config: EncodeConfig, recipe: Recipe | None) -> str:
+    """The text of the prompt that --prompt names.  Raises ValueError if the model has no prompt of that name."""
+    names = [name for name, _ in recipe.prompts] if recipe else []
+    if config.prompt is not None and config.prompt not in names:
+        raise ValueError(f"--prompt is {config.prompt!r}; the model's prompts are {', '.join(names) or 'none'}")
+    return recipe.prompt(config.prompt) if recipe else ""
 
 
 def read_lines(file: str) -> list[str]:

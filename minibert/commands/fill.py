@@ -64,5 +64,5 @@ def as_text(text: str, blanks: list[list[tuple[str, float]]]) -> str:
     for number, words in enumerate(blanks, start=1):
         if len(blanks) > 1:
             lines.append(f"  [MASK] {number} of {len(blanks)}")
-        lines += [f"  {probability:6.1%}  {word}" for word, probability in words]
+        lines += [f"  {probability:6.1%}  {word or '(not in the vocabulary)'}" for word, probability in words]
     return "\n".join(lines)

@@ -14,7 +14,8 @@ def fill_mask(
     """The most probable pieces for each [MASK] in a text.
 
     model: a BertForPreTraining; tokenizer: its Tokenizer; top: how many pieces to return for each blank.
-    Returns, for each blank in text order, `top` pairs (piece, probability), the most probable first.
+    Returns, for each blank in text order, `top` pairs (piece, probability), the most probable first; the piece is ""
+    for an id that the model has and the vocabulary lacks, as in `transformers`.
     Raises ValueError if the text has no [MASK] or has more tokens than the model has positions.
     """
     encoding = tokenizer.encode(text)
@@ -33,6 +34,6 @@ def fill_mask(
     probabilities = softmax(logits)  # [M, V]
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # [M, top]
     return [
-        [(tokenizer.vocabulary[piece], float(row[piece])) for piece in pieces]
+        [(tokenizer.token_of(int(piece)), float(row[piece])) for piece in pieces]
         for row, pieces in zip(probabilities, best, strict=True)
     ]

@@ -83,7 +83,8 @@ def generate(
     begun, given = len(ids), ids
     while len(ids) < min(begun + tokens, positions):
         logits = model.backend.numpy(model.extend(np.array(given, np.int32), caches)).astype(np.float64)
-        logits[hidden] = -np.inf  # special tokens are not text
+        logits[hidden] = -np.inf  # special tokens are not text,
+        logits[len(tokenizer) :] = -np.inf  # nor are ids that the vocabulary lacks
         given = [sampling.choose(logits, random)]
         if given[0] == tokenizer.sep_id:
             break

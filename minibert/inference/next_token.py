@@ -17,4 +17,4 @@ def most_probable_next(model: Any, tokenizer: Tokenizer, text: str, top: int = 5
     logits = model.backend.numpy(model.next_logits(ids))  # [V]
     probabilities = softmax(logits.astype(np.float64))
     best = np.argsort(-probabilities, kind="stable")[:top]
-    return [(tokenizer.vocabulary[piece], float(probabilities[piece])) for piece in best]
+    return [(tokenizer.token_of(int(piece)), float(probabilities[piece])) for piece in best]

@@ -10,6 +10,7 @@ from minibert.base.arrays import Array, Cache, DropoutKey, DTypeLike
 from minibert.data.batch import Batch
 from minibert.models.inputs import BodyInputs, body_arrays, body_inputs, upload
 from minibert.nn import NO_DROPOUT, BertConfig, Dropouts, Embeddings, Encoder, Linear, Parameters
+from minibert.nn.config import RELU
 from minibert.nn.parameters import Initializer, sinusoids, truncated_normal
 from minibert.ops import DEFAULT, Backend, load_backend
 from minibert.ops.dropout import EMBEDDINGS
@@ -31,6 +32,7 @@ class Model:
     huggingface_class = ""
     model_type = "bert"
     left_to_right: bool | None = False
+    distilled_pooler = False  # whether a DistilBERT's pre_classifier is the model's pooler
     initialised_afresh: tuple[str, ...] = ()
 
     def __init__(
@@ -171,12 +173,17 @@ class BertBody:
     def pool(self, first: Array) -> tuple[Array, Cache]:
         """first [B, H], the output at each sequence's first token, [CLS] -> pooled [B, H] and the cache."""
         dense, dense_cache = self.pooler.forward(first)
+        if self.config.pooler_act == RELU:
+            pooled = self.backend.xp.maximum(dense, 0)
+            return pooled, (dense_cache, pooled)
         pooled, tanh_cache = self.backend.tanh_forward(dense)
         return pooled, (dense_cache, tanh_cache)
 
     def pool_backward(self, d_pooled: Array, cache: Cache) -> Array:
         """d_pooled [B, H] -> d_first [B, H]."""
         dense_cache, tanh_cache = cache
+        if self.config.pooler_act == RELU:
+            return self.pooler.backward(d_pooled * (tanh_cache > 0), dense_cache)
         return self.pooler.backward(self.backend.tanh_backward(d_pooled, tanh_cache), dense_cache)
 
     def check(self, batch: Batch) -> None:

@@ -4,7 +4,22 @@ import re
 from pathlib import Path
 
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-FILES = ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+FILES = (
+    "config.json",
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "modules.json",  # those of sentence-transformers
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "*/config.json",
+    "*/vocab.txt",
+    "*/tokenizer.json",
+    "*/tokenizer_config.json",
+    "*/sentence_bert_config.json",
+)
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")  # but no pickles, which can run code when they are opened
 
 
@@ -39,7 +54,7 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
         raise OSError(
             f"no such folder: {name}, and no published model of that name could be downloaded: {reason}"
         ) from None
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.rglob("*.safetensors")):
         raise ValueError(
             f"the published model {name} has no safetensors file, and minibert does not download pickled weights, "
             'which can run arbitrary code; if you trust the model, convert it: python -c "import transformers as t; '

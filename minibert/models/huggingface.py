@@ -18,8 +18,8 @@ from minibert.base.arrays import DTypeLike
 from minibert.base.files import write_file
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
-from minibert.models.naming import to_distilbert, todays_names
-from minibert.nn.config import model_type_of
+from minibert.models.naming import PRE_CLASSIFIER, to_distilbert, todays_names, with_pooler
+from minibert.nn.config import RELU, model_type_of
 from minibert.ops import DEFAULT
 from minibert.ops.backend import Backend
 
@@ -59,6 +59,8 @@ def load(
             "load it as BertForPreTraining, and start a student from it with initialise_from_teacher"
         )
     tensors = todays_names(read_tensors(find_weights(folder)), segments=not distilled)
+    if not changes and model_class.distilled_pooler and any(name.startswith(PRE_CLASSIFIER) for name in tensors):
+        tensors, config = with_pooler(tensors), replace(config, pooler_act=RELU)
     if model_class.left_to_right not in (None, config.is_decoder):
         raise ValueError(f"{folder / 'config.json'}: {wrong_direction(model_class.__name__, config.is_decoder)}")
     model = model_class(config, backend, dtype=dtype, seed=None)
@@ -97,6 +99,8 @@ def save(model: Model, folder: Path | str) -> None:
     Raises OSError when the disk is full or the folder cannot be written.
     """
     folder = Path(folder)
+    if getattr(model.config, "pooler_act", None) == RELU:
+        raise ValueError("this model is a DistilBERT classifier, which minibert reads but does not write")
     folder.mkdir(parents=True, exist_ok=True)
     tensors = model.parameters.tensors(model.parameters.masters)
     if model.model_type == "distilbert":

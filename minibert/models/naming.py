@@ -25,7 +25,9 @@ IN_ITS_HEAD = {
     "vocab_layer_norm.": "cls.predictions.transform.LayerNorm.",
     "vocab_projector.": "cls.predictions.decoder.",
 }
+WRAPPERS = "module.", "0.auto_model."  # prefixes of PyTorch's DataParallel and of sentence-transformers
 TO_ITS_LAYERS = {ours: theirs for theirs, ours in IN_ITS_LAYERS.items()}
+PRE_CLASSIFIER = "pre_classifier."
 OUR_MLM_BIAS = "cls.predictions.bias"  # the decoder's bias
 OUR_LAYER = re.compile(rf"bert\.encoder\.layer\.(\d+)\.({'|'.join(map(re.escape, TO_ITS_LAYERS))})\.(weight|bias)")
 ITS_LAYER = re.compile(r"(?:distilbert\.)?transformer\.layer\.(\d+)\.(.+)\.(weight|bias)")
@@ -36,6 +38,9 @@ def todays_names(tensors: dict[str, np.ndarray], segments: bool = True) -> dict[
 
     segments: whether the model has segment embeddings; if so, zeros are added to the tensors of a DistilBERT.
     """
+    for prefix in WRAPPERS:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     if any(ITS_LAYER.fullmatch(name) for name in tensors):
         tensors = {of_distilbert(name): tensor for name, tensor in tensors.items()}
         if segments:
@@ -48,6 +53,11 @@ def todays_names(tensors: dict[str, np.ndarray], segments: bool = True) -> dict[
                 name = name.removesuffix(old) + new
         renamed[name] = tensor
     return renamed
+
+
+def with_pooler(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of a DistilBERT classifier, with its pre_classifier as a pooler (with ReLU instead of tanh)."""
+    return {name.replace(PRE_CLASSIFIER, "bert.pooler.dense."): tensor for name, tensor in tensors.items()}
 
 
 def of_distilbert(name: str) -> str:

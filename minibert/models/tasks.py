@@ -56,6 +56,7 @@ class TaskModel(Model):
     labels_each = 1  # number of rows in the loss for each label of a batch
 
     left_to_right = None
+    distilled_pooler = True
 
     def build(self, parameters: Parameters) -> None:
         config = self.config

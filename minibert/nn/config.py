@@ -12,6 +12,8 @@ from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # name in files -> our op
 
 HEADS = LINEAR, BILSTM = "linear", "bilstm"
+POOLERS = TANH, RELU = "tanh", "relu"
+CLASSIFIERS = "ForSequenceClassification", "ForTokenClassification"  # ends of the names of classes that have labels
 
 # DistilBERT's name for a field -> ours
 OF_DISTILBERT = {
@@ -73,6 +75,8 @@ class BertConfig:
     """names of the task's classes, in order of class index; a single name means regression"""
     head: str = "linear"
     """what a task model adds: an output layer ("linear"), or a two-layer BiLSTM followed by one ("bilstm")"""
+    pooler_act: str = TANH
+    """activation of the pooler: "tanh", or "relu" in DistilBERT's classifiers"""
     output_init: float | None = None
     """standard deviation of the initial weights of a task model's output layer; None: 1 / sqrt(its inputs)"""
 
@@ -106,6 +110,8 @@ class BertConfig:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}")
         if self.head not in HEADS:
             raise ValueError(f"head is {self.head!r}; expected one of {', '.join(HEADS)}")
+        if self.pooler_act not in POOLERS:
+            raise ValueError(f"pooler_act is {self.pooler_act!r}; expected one of {', '.join(POOLERS)}")
         std = self.output_init
         if std is not None and not (type(std) in (int, float) and 0 <= std < math.inf):
             raise ValueError(f"output_init is {std!r}; expected None or a number of at least 0")
@@ -157,7 +163,7 @@ class BertConfig:
         """
         values = {"architectures": [architecture], "model_type": model_type, **asdict(self)}
         labels = values.pop("labels")
-        for name, usual in (("is_decoder", False), ("head", LINEAR), ("output_init", None)):
+        for name, usual in (("is_decoder", False), ("head", LINEAR), ("pooler_act", TANH), ("output_init", None)):
             if values[name] == usual:
                 del values[name]
         if model_type == "distilbert":
@@ -203,13 +209,28 @@ def model_type_of(folder: Path | str) -> str:
     return read_config(folder, "bert", "distilbert", "elmo").get("model_type", "bert")
 
 
+def architecture_of(values: dict) -> str:
+    """The name of the `transformers` class in the contents of a config.json, or "" if it names none."""
+    named = values.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
+
+
 def read_labels(values: dict) -> tuple[str, ...]:
-    """The names of the classes in a config.json, in the order of their numbers, or () if the file names none."""
+    """The names of the classes in a config.json, in the order of their numbers.
+
+    If the file names none, they are () or, for a classifier, LABEL_0, LABEL_1, … as in `transformers`, which does not
+    write these names if there are two.
+    """
     names = values.get("id2label") or {}
+    if not names and architecture_of(values).endswith(CLASSIFIERS):
+        count = values.get("num_labels", 2)
+        if type(count) is not int or count < 1:
+            raise ValueError(f"num_labels is {count!r}; expected an integer of at least 1")
+        names = {number: f"LABEL_{number}" for number in range(count)}
     try:
         numbered = sorted((int(number), str(name)) for number, name in names.items())
     except (AttributeError, ValueError):
         raise ValueError(f"id2label is {names!r}; expected an object that maps class numbers to names") from None
     if [number for number, _ in numbered] != list(range(len(numbered))):
-        raise ValueError(f"id2label has the class numbers {', '.join(names)}; expected 0, 1, 2, …")
+        raise ValueError(f"id2label has the class numbers {', '.join(map(str, names))}; expected 0, 1, 2, …")
     return tuple(name for _, name in numbered)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
+from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Prediction
@@ -19,7 +20,7 @@ from minibert.tasks.readers.records import text_from
 from minibert.tasks.readers.report import skipped
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, OwnColumns, TaskInfo, task_info
 from minibert.tasks.sotu import NO_MARK, words_and_marks
-from minibert.tasks.task import Task, predictions_of
+from minibert.tasks.task import Task, check_complete, predictions_of
 from minibert.text import Tokenizer
 
 STANDARD_INPUT = "-"
@@ -31,14 +32,14 @@ log = logging.getLogger("minibert")
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Make predictions with a model from `minibert finetune`.
+    """Make predictions with a model from `minibert finetune`, or with a BERT or DistilBERT classifier of transformers.
 
     Input: one text per line (pairs: two texts separated by a tab; questions: question, tab, text; words: separated by
     spaces), or a file in the task's own format.  For example: echo "so good" | minibert predict runs/sst2/001
     """
 
     folder: Annotated[str, Argument(metavar="FOLDER", positional=True)]
-    """Folder of the fine-tuned model."""
+    """Folder of the fine-tuned model, or the name of a published classifier."""
     file: Annotated[str, Argument(metavar="FILE", positional=True)] = STANDARD_INPUT
     """.txt with one text per line, or the task's format (.tsv, .csv, .jsonl, .json, .conll, .parquet), whose labels are
     not read; - for standard input."""
@@ -65,16 +66,18 @@ class PredictConfig:
 def predict(config: PredictConfig) -> None:
     """Run `minibert predict`.  Raises ValueError or OSError with a one-line message."""
     use_threads(config.threads)
-    task = Task.load(config.folder)
+    folder = find_model(config.folder)
+    task = Task.load(folder)
     if config.n_best is not None and task.kind in (TOKENS, REGRESSION):
         raise ValueError(f"--n-best cannot act: --task {task.name} has one answer for each example; omit it")
     passed_over: Counter = Counter()
     examples = read_input(task, config.file, OwnColumns(config.text_column, config.pair_column), passed_over)
     if passed_over:
         log.warning(f"skipped {skipped(passed_over)} of {config.file}")
-    tokenizer = Tokenizer.load(config.folder)
+    tokenizer = Tokenizer.load(folder)
     backend = load_backend(config.backend, emulate=config.emulate)
-    model = task.model_class.from_pretrained(config.folder, backend, report=log.info)
+    model = task.model_class.from_pretrained(folder, backend, report=log.info)
+    check_complete(model, folder)
     predictions = predictions_of(model, task.codec(tokenizer), examples)
     for example, prediction in zip(examples, predictions, strict=True):
         if config.json:
@@ -142,7 +145,8 @@ def plain_example(task: Task, kind: str, line: str, where: str) -> Any:
         if not words:
             raise ValueError(f"{where}: no words; expected at least one")
         return WordsExample(tuple(words))
-    if len(parts) != wanted:
+    either = task.pairs is None and wanted == 1 and len(parts) == 2 and kind in (SENTENCE, REGRESSION)
+    if len(parts) != wanted and not either:
         expected = {
             1: "one text",
             2: "a question, a tab and a text" if kind == SPAN else "two texts separated by a tab",

@@ -11,6 +11,7 @@ import numpy as np
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.models import (
+    BertConfig,
     BertForMultipleChoice,
     BertForQuestionAnswering,
     BertForSequenceClassification,
@@ -18,6 +19,7 @@ from minibert.models import (
     TaskModel,
 )
 from minibert.models.features import FeatureModel
+from minibert.nn.config import architecture_of, read_config
 from minibert.tasks.codecs import CODECS, Codec, Prediction, SpanCodec
 from minibert.tasks.features import Feature, task_batch
 from minibert.tasks.metrics import is_bilou, measure
@@ -43,8 +45,8 @@ class Task:
     name: str
     labels: tuple[str, ...]
     max_length: int = 128
-    pairs: bool = False
-    """whether the examples are sentence pairs"""
+    pairs: bool | None = False
+    """whether the examples are sentence pairs; None: either"""
     columns: tuple[str | None, str | None, str | None] = (None, None, None)
     """the names of the text, pair and label columns; None for a default name"""
     stride: int = 128
@@ -84,11 +86,14 @@ class Task:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Task":
-        """Load the task stored in a folder.
+        """Load the task stored in a folder, or the task of a classifier that `transformers` wrote, which has none.
 
-        Raises FileNotFoundError if the folder contains no fine-tuned model, and ValueError if task.json is damaged.
+        Raises FileNotFoundError if the folder contains no fine-tuned model, and ValueError if task.json is damaged or
+        the classifier is of a kind that minibert does not have.
         """
         path = Path(folder) / FILE
+        if not path.is_file() and (found := task_of_classifier(Path(folder))):
+            return cls(**found)
         if not path.is_file():
             raise FileNotFoundError(
                 f"{folder} contains no fine-tuned model ({path} is missing); expected a folder from minibert finetune"
@@ -102,6 +107,50 @@ class Task:
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}); fine-tune the model again") from None
+
+
+ARCHITECTURES = {  # the end of a class's name in transformers -> the kind of task
+    "ForSequenceClassification": SENTENCE,
+    "ForTokenClassification": TOKENS,
+    "ForQuestionAnswering": SPAN,
+    "ForMultipleChoice": CHOICE,
+}
+
+
+def task_of_classifier(folder: Path) -> dict[str, Any] | None:
+    """The arguments of Task for a BERT or DistilBERT classifier that `transformers` wrote; None for other folders.
+
+    Raises ValueError for a config.json that describes another kind of classifier.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    values = read_config(folder, "bert", "distilbert", "elmo")
+    kind = next((kind for end, kind in ARCHITECTURES.items() if architecture_of(values).endswith(end)), None)
+    if kind is None:
+        return None
+    config, problem = BertConfig.load(folder), values.get("problem_type")
+    if kind == SENTENCE and (problem == "regression" or (problem is None and len(config.labels) == 1)):
+        kind = REGRESSION
+    if problem == "multi_label_classification" or (kind == REGRESSION and len(config.labels) > 1):
+        raise ValueError(
+            f"{path}: problem_type is {problem!r} with {len(config.labels)} labels; minibert predicts one class of "
+            "several, or one number"
+        )
+    longest = min(config.max_position_embeddings, Tokenizer.load(folder).model_max_length)
+    labels = config.labels if kind in (SENTENCE, TOKENS) else ()
+    return {"name": kind, "labels": labels, "max_length": longest, "pairs": None}
+
+
+def check_complete(model: TaskModel | FeatureModel, folder: Path | str) -> None:
+    """Raise ValueError if the weights of the output layer, or of a pooler that it reads, were not in the folder."""
+    lacking = [
+        name
+        for name in getattr(model, "initialised_afresh", ())
+        if getattr(model, "pooled", True) or "pooler" not in name
+    ]
+    if lacking:
+        raise ValueError(f"{folder} lacks the weights {', '.join(lacking)}; expected a model that was fine-tuned")
 
 
 def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> list[np.ndarray]:

@@ -50,6 +50,13 @@ def character_set(name: str) -> CharacterSet:
     return CharacterSet(getattr(unicode_tables, name))
 
 
+@cache
+def white_space() -> frozenset[str]:
+    """All white space of Unicode; the clean-up drops three of these characters, and replaces the others by a space."""
+    spaces = character_set("WHITESPACE")
+    return frozenset(chr(code) for code in range(0x3001) if chr(code) in spaces) | {"\x0b", "\x0c", "\x85"}
+
+
 def clean(character: str) -> str:
     """Clean up one character: control characters are removed, and any white space becomes a plain space."""
     if character in character_set("WHITESPACE"):

@@ -1,13 +1,12 @@
 """A tokenizer's files in a model folder, as transformers reads and writes them.
 
     vocab.txt               one token per line; the number of the line, from 0, is the token's id
-    tokenizer_config.json   casing, special tokens and other settings
+    tokenizer_config.json   casing, special tokens, added tokens and other settings
     tokenizer.json          the `tokenizers` library's own file, with both vocabulary and settings
+    special_tokens_map.json, added_tokens.json     added tokens, in older folders
 
-minibert writes the first two.  It reads the vocabulary from vocab.txt or, where there is none, from tokenizer.json
-(which is what transformers writes today), and each setting from the first of tokenizer_config.json, tokenizer.json
-and the defaults of transformers that has it.  (With a config that names a generic class instead of a BERT class,
-tokenizer.json takes precedence, as in transformers.)
+minibert writes the first two.  It reads all of them as version 5 of transformers does (tokenizer_json.py and
+added_files.py), or refuses by name what is not BERT's.
 """
 
 import json
@@ -15,9 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.files import write_text
-from minibert.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from minibert.text.added_files import read_added_tokens
+from minibert.text.added_tokens import AddedToken
+from minibert.text.tokenizer import SPECIAL_TOKENS, Rules, Tokenizer
+from minibert.text.tokenizer_json import (
+    ROLES,
+    framing_of,
+    is_generic,
+    settings_of,
+    unknown_of,
+    vocabulary_of,
+    write_whole,
+)
 
-_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # in the order of SPECIAL_TOKENS
+UNLIMITED = int(1e30)  # transformers' model_max_length for "no limit"
+_FILES = "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "config.json"
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
@@ -29,68 +40,90 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}; expected a model folder with vocab.txt or tokenizer.json")
-    config_path, json_path, vocab_path = (
-        folder / name for name in ("tokenizer_config.json", "tokenizer.json", "vocab.txt")
-    )
-    config = _read_json(config_path) if config_path.exists() else {}
-    whole = _read_json(json_path) if json_path.exists() else {}
-    if vocab_path.exists():
+    json_path, vocab_path = folder / "tokenizer.json", folder / "vocab.txt"
+    files = {name: _read_json(folder / name) if (folder / name).exists() else {} for name in _FILES}
+    config, whole = files["tokenizer_config.json"], files["tokenizer.json"]
+    if json_path.exists():
+        source, vocabulary = json_path, vocabulary_of(whole, json_path)
+    elif vocab_path.exists():
         source, vocabulary = vocab_path, read_vocabulary(vocab_path)
-    elif whole:
-        source, vocabulary = json_path, _vocabulary_of(whole, json_path)
     else:
         raise FileNotFoundError(f"{folder} contains neither vocab.txt nor tokenizer.json; expected one of them")
 
-    settings = _settings(config, whole)
-    special_tokens = [
-        _content(config.get(role)) or default for role, default in zip(_ROLES, SPECIAL_TOKENS, strict=True)
-    ]
-    added = _added_tokens(config, whole, folder)
-    vocabulary += [token for token in added if token not in vocabulary]
-    for token, token_id in added.items():
-        if token_id not in (None, vocabulary.index(token)):
+    generic = is_generic(config, files["config.json"], whole, folder)
+    settings, rules = settings_of(config, whole, generic, folder)
+    added, ids, roles = read_added_tokens(files, generic, folder)
+    if generic:
+        every = [*vocabulary, *(token.content for token in added if token.content not in {*vocabulary})]
+        roles["cls_token"], roles["sep_token"] = framing_of(whole, every, json_path)
+        if roles.setdefault("unk_token", unknown_of(whole)) != unknown_of(whole):
             raise ValueError(
-                f"{source}: token {token!r} has id {vocabulary.index(token)} here, but was added with id {token_id}"
+                f"{folder}: unk_token is {roles['unk_token']!r} in tokenizer_config.json and {unknown_of(whole)!r} in "
+                "tokenizer.json; expected the same"
             )
+    special_tokens = [roles.get(role, default) for role, default in zip(ROLES, SPECIAL_TOKENS, strict=True)]
+    named = {
+        *vocabulary,
+        *ids,
+        *map(_content, config.values()),
+    }  # the roles that nothing names must be in the vocabulary
+    added = [token for token in added if token.content in named or token.content not in SPECIAL_TOKENS]
     try:
-        return Tokenizer(
+        tokenizer = Tokenizer(
             vocabulary,
             **settings,
-            model_max_length=int(config.get("model_max_length", 512)),
+            model_max_length=_max_length(config, folder / "tokenizer_config.json"),
             special_tokens=special_tokens,
-            extra_special_tokens=[token for token in added if token not in special_tokens],
+            extra_special_tokens=[t.content for t in added if t.special and t.content not in special_tokens],
+            added_tokens=added,
+            rules=rules,
         )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
+    for token, token_id in ids.items():
+        if tokenizer.id_of.get(token, token_id) != token_id:
+            raise ValueError(
+                f"{source}: token {token!r} has id {tokenizer.id_of[token]} here, but was added with id {token_id}"
+            )
+    return tokenizer
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write vocab.txt and tokenizer_config.json into the folder, which is created if needed.
+
+    A tokenizer with Rules of its own, which these files cannot hold, also gets a tokenizer.json.
 
     Each file is replaced atomically, so a reader sees the old file or the new file, never a partial file.
     Raises FileExistsError if the folder holds a tokenizer.json, which transformers would read instead.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "tokenizer.json").exists():
+    found = {token.content for token in tokenizer.added_tokens}
+    ours = tokenizer.rules == Rules() and found.issuperset(tokenizer.special_tokens)
+    if ours and (folder / "tokenizer.json").exists():
         raise FileExistsError(
             f"{folder / 'tokenizer.json'} is in the way: transformers would read it instead of the new vocab.txt; "
             "delete it or choose another folder"
         )
-    for token_id, token in enumerate(tokenizer.vocabulary):
+    for token_id, token in enumerate(tokenizer.pieces):
         if not token or "\n" in token or "\r" in token:
             raise ValueError(f"token {token_id} is {token!r}, which a line of vocab.txt cannot hold")
     config: dict[str, Any] = {
-        "tokenizer_class": "BertTokenizer",
+        "tokenizer_class": "BertTokenizer" if ours else "PreTrainedTokenizerFast",
         "do_lower_case": tokenizer.normaliser.lowercase,
         "strip_accents": tokenizer.normaliser.strip_accents,
         "tokenize_chinese_chars": tokenizer.normaliser.tokenize_chinese_chars,
         "model_max_length": tokenizer.model_max_length,
-        **dict(zip(_ROLES, tokenizer.special_tokens, strict=True)),
     }
+    # what this file names is looked for in text
+    config |= {role: s for role, s in zip(ROLES, tokenizer.special_tokens, strict=True) if s in found}
     if tokenizer.extra_special_tokens:
         config["extra_special_tokens"] = list(tokenizer.extra_special_tokens)
-    write_text(folder / "vocab.txt", "".join(f"{token}\n" for token in tokenizer.vocabulary))
+    if not all(t.content in tokenizer.pieces and t == AddedToken(t.content, True) for t in tokenizer.added_tokens):
+        config["added_tokens_decoder"] = {str(tokenizer.id_of[t.content]): vars(t) for t in tokenizer.added_tokens}
+    write_text(folder / "vocab.txt", "".join(f"{token}\n" for token in tokenizer.pieces))
+    if not ours:
+        write_text(folder / "tokenizer.json", json.dumps(write_whole(tokenizer), ensure_ascii=False) + "\n")
     write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -118,58 +151,19 @@ def read_vocabulary(path: str | Path) -> list[str]:
     return lines
 
 
-def _settings(config: dict, whole: dict) -> dict:
-    """The arguments of Tokenizer that control normalisation, as set by tokenizer_config.json and tokenizer.json."""
-    names = {  # ours: (in tokenizer_config.json, in tokenizer.json)
-        "lowercase": ("do_lower_case", "lowercase"),
-        "strip_accents": ("strip_accents", "strip_accents"),
-        "tokenize_chinese_chars": ("tokenize_chinese_chars", "handle_chinese_chars"),
-    }
-    normalizer = whole.get("normalizer") or {}
-    in_config = {ours: config[name] for ours, (name, _) in names.items() if name in config}
-    in_json = {ours: normalizer[name] for ours, (_, name) in names.items() if name in normalizer}
-    defaults = {"lowercase": True, "strip_accents": None, "tokenize_chinese_chars": True}
-    generic = config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
-    return defaults | (in_config | in_json if generic else in_json | in_config)
+def _max_length(config: dict, path: Path) -> int:
+    """The model_max_length of a tokenizer_config.json; UNLIMITED if it is missing, null or infinite."""
+    value = config.get("model_max_length", config.get("max_len"))
+    if value is None or value == float("inf"):
+        return UNLIMITED
+    if type(value) not in (int, float) or not value >= 1:
+        raise ValueError(f"{path}: model_max_length is {value!r}; expected a number of at least 1, or null")
+    return int(value)
 
 
-def _vocabulary_of(whole: dict, path: Path) -> list[str]:
-    """The vocabulary in a tokenizer.json."""
-    model = whole.get("model") or {}
-    if model.get("type", "WordPiece") != "WordPiece" or not isinstance(model.get("vocab"), dict):
-        raise ValueError(f"{path}: expected a WordPiece model with a vocab, got type {model.get('type')!r}")
-    if model.get("continuing_subword_prefix", "##") != "##":
-        raise ValueError(f"{path}: continuing_subword_prefix is {model['continuing_subword_prefix']!r}; expected '##'")
-    id_of = model["vocab"]
-    vocabulary = sorted(id_of, key=id_of.get)
-    for expected, token in enumerate(vocabulary):
-        if id_of[token] != expected:
-            raise ValueError(
-                f"{path}: token {token!r} has id {id_of[token]}; expected {expected}, as ids must have no gaps"
-            )
-    return vocabulary
-
-
-def _added_tokens(config: dict, whole: dict, folder: Path) -> dict[str, int | None]:
-    """The tokens that are matched before text is normalised and split: token -> id, or None if the file gives no id."""
-    entries = [{**entry, "id": int(i)} for i, entry in (config.get("added_tokens_decoder") or {}).items()]
-    entries += whole.get("added_tokens") or []
-    for entry in entries:
-        flags = [flag for flag in ("lstrip", "rstrip", "single_word", "normalized") if entry.get(flag)]
-        if flags:
-            raise ValueError(
-                f"{folder}: the added token {entry['content']!r} is marked {', '.join(flags)}, "
-                "which minibert does not support; expected only plain special tokens"
-            )
-    added = {entry["content"]: entry["id"] for entry in sorted(entries, key=lambda entry: entry["id"])}
-    named = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    names = map(_content, named.values() if isinstance(named, dict) else named)
-    return added | {name: None for name in names if name not in added}
-
-
-def _content(token: str | dict | None) -> str | None:
-    """The text of a special token, which is stored as a string or as an object with the text in `content`."""
-    return token.get("content") if isinstance(token, dict) else token
+def _content(entry: Any) -> str:
+    """The text of a token, which is stored as a string or as an object with the text in `content`."""
+    return str(entry.get("content")) if isinstance(entry, dict) else str(entry)
 
 
 def _read_text(path: Path) -> str:

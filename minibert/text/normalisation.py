@@ -38,6 +38,7 @@ class Normaliser:
     lowercase: whether to lower-case (an "uncased" model).
     strip_accents: whether to remove accents; None means the same as lowercase, as in the original BERT.
     tokenize_chinese_chars: whether each Chinese character becomes a word of its own.
+    clean_text: whether control characters are removed and white space becomes plain spaces.
 
     >>> Normaliser().normalise("Ça  va?")[0]
     'ca  va?'
@@ -45,10 +46,17 @@ class Normaliser:
     'Ça va?'
     """
 
-    def __init__(self, lowercase: bool = True, strip_accents: bool | None = None, tokenize_chinese_chars: bool = True):
+    def __init__(
+        self,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+        clean_text: bool = True,
+    ):
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.clean_text = clean_text
         self._strips = lowercase if strip_accents is None else strip_accents
         self._becomes = _Memo(self._normalise_character)
         self._order_shows = re.compile(f"[{character_set('COMBINING_BUT_KEPT').regex}]")
@@ -75,7 +83,7 @@ class Normaliser:
 
     def _prepare(self, character: str) -> str:
         """Apply the steps that come before accents are stripped."""
-        made = clean(character)
+        made = clean(character) if self.clean_text else character
         return spread_chinese(made) if made and self.tokenize_chinese_chars else made
 
     def _recase(self, text: str) -> str:

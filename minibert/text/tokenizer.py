@@ -1,7 +1,8 @@
 """Text to token ids and back: BERT's tokenizer.
 
-There are four steps: special tokens that occur in the text are set aside, the rest is normalised (normalisation.py),
-the normalised text is cut into words, and each word is cut into pieces of the vocabulary (wordpiece.py).
+There are four steps: added tokens that occur in the text are set aside (added_tokens.py), the rest is normalised
+(normalisation.py), the normalised text is cut into words, and each word is cut into pieces of the vocabulary
+(wordpiece.py).  Special tokens are added tokens; added words, in contrast, are looked for in the normalised text.
 Ids and offsets equal those of the `tokenizers` library's BERT tokenizer on every input.
 """
 
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.text.added_tokens import AddedToken, AddedTokens
 from minibert.text.normalisation import Normaliser
-from minibert.text.wordpiece import CONTINUATION, chunk_pattern, split_into_pieces, word_pattern
+from minibert.text.wordpiece import CONTINUATION, MAX_WORD_LENGTH, chunk_pattern, split_into_pieces, word_pattern
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _CACHE_LIMIT = 200_000  # how many distinct chunks of text have their tokens cached: some 100 MB at most,
 _CACHED_LENGTH = 40  # since longer chunks (for example in Chinese, which has no spaces) seldom recur and are not cached
+_WHOLE = re.compile("(?s).+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -43,14 +46,30 @@ class Encoding:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What the `tokenizers` library lets a BERT tokenizer do differently, and few do.
+
+    clean_text: see Normaliser; continuation: the prefix of pieces that do not begin a word; max_word_length: the number
+    of characters of a word above which it is unknown.
+    """
+
+    clean_text: bool = True
+    continuation: str = CONTINUATION
+    max_word_length: int = MAX_WORD_LENGTH
+
+
 class Tokenizer:
     """BERT's WordPiece tokenizer.
 
-    vocabulary: the tokens in the order of their ids; the special tokens must be among them.
+    vocabulary: the tokens in the order of their ids; the special tokens must be among them, or among added_tokens.
     lowercase, strip_accents, tokenize_chinese_chars: see Normaliser.
     model_max_length: number of positions of the model; written to tokenizer_config.json, but not enforced.
     special_tokens: the five tokens that serve as [PAD], [UNK], [CLS], [SEP] and [MASK], in this order.
     extra_special_tokens: more tokens of the vocabulary that are never split when they occur in a text.
+    added_tokens: all tokens that are never split, by default the special ones; those that are not in the vocabulary get
+        the ids after it, and words are not split into them.
+    rules: the settings of tokenizers that differ from BERT's own in more than the above.
     Raises ValueError if the vocabulary holds a token twice or lacks a special token.
 
     >>> tokenizer = Tokenizer([*SPECIAL_TOKENS, "un", "##aff", "##able", "!"])
@@ -72,26 +91,60 @@ class Tokenizer:
         model_max_length: int = 512,
         special_tokens: Sequence[str] = SPECIAL_TOKENS,
         extra_special_tokens: Sequence[str] = (),
+        added_tokens: Sequence[AddedToken] | None = None,
+        rules: Rules | None = None,
     ):
-        self.vocabulary = list(vocabulary)
-        self.id_of = {token: token_id for token_id, token in enumerate(self.vocabulary)}
-        _check_vocabulary(self.vocabulary, self.id_of, [*special_tokens, *extra_special_tokens])
-        self.normaliser = Normaliser(lowercase, strip_accents, tokenize_chinese_chars)
-        self.model_max_length = model_max_length
         self.special_tokens = tuple(special_tokens)
         self.extra_special_tokens = tuple(extra_special_tokens)
+        special = dict.fromkeys((*special_tokens, *extra_special_tokens))
+        self.added_tokens = tuple(
+            [AddedToken(s, special=True) for s in special] if added_tokens is None else added_tokens
+        )
+        # piece -> id; words are not split into tokens that were appended to the vocabulary
+        self.pieces = {token: token_id for token_id, token in enumerate(vocabulary)}
+        appended = [] if added_tokens is None else [t.content for t in added_tokens if t.content not in self.pieces]
+        self.vocabulary = [*vocabulary, *dict.fromkeys(appended)]
+        self.id_of = {token: token_id for token_id, token in enumerate(self.vocabulary)}
+        _check_vocabulary(self.vocabulary, self.id_of, list(special))
+        self.rules = rules or Rules()
+        self.normaliser = Normaliser(lowercase, strip_accents, tokenize_chinese_chars, self.rules.clean_text)
+        self.model_max_length = model_max_length
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.id_of[token] for token in special_tokens
         )
-        self.special_ids = tuple(sorted({self.id_of[token] for token in (*special_tokens, *extra_special_tokens)}))
+        special |= dict.fromkeys(token.content for token in self.added_tokens if token.special)
+        self.special_ids = tuple(sorted(self.id_of[token] for token in special))
         # [V] bool: True if the piece continues a word, for whole-word masking
-        self.continuation = np.array([token.startswith(CONTINUATION) for token in self.vocabulary])
+        prefix = self.rules.continuation
+        self.continuation = np.array([bool(prefix) and token.startswith(prefix) for token in self.vocabulary])
 
         self._longest = max(map(len, self.vocabulary))
-        self._special = _any_of(self.vocabulary[token_id] for token_id in self.special_ids)
-        self._chunks, self._words = chunk_pattern(), word_pattern()
+        self._in_text, self._in_normalised = self._find_added_tokens()
+        self._words = word_pattern()
+        self._chunks = chunk_pattern(self.rules.clean_text) if self._in_normalised.within_chunks else _WHOLE
         # chunk (text between white space) -> token ids, and the tokens' offsets in the chunk
         self._known: dict[str, tuple[tuple[int, ...], tuple[tuple[int, int], ...]]] = {}
+
+    def _find_added_tokens(self) -> tuple[AddedTokens, AddedTokens]:
+        """The added tokens to look for in a text as given, and those to look for in the normalised text."""
+        in_text: dict[str, tuple[int, AddedToken]] = {}
+        in_normalised: dict[str, tuple[int, AddedToken]] = {}
+        for token in self.added_tokens:
+            found = self.id_of[token.content], token
+            if not token.normalized:
+                in_text[token.content] = found
+                continue
+            content = self.normaliser.normalise(token.content)[0]
+            if not content:
+                raise ValueError(f"nothing is left of the added token {token.content!r} when it is normalised")
+            if content in in_normalised:  # tokenizers takes one of them, and not the same in every process
+                other = in_normalised[content][1].content
+                raise ValueError(
+                    f"the added tokens {other!r} and {token.content!r} are the same text once normalised, {content!r}; "
+                    "remove one of them"
+                )
+            in_normalised[content] = found
+        return AddedTokens(in_text), AddedTokens(in_normalised)
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -138,16 +191,20 @@ class Tokenizer:
             special_mask=special_mask,
         )
 
+    def token_of(self, token_id: int) -> str:
+        """The token with an id; "" for an id after the vocabulary, as a model's table may have more rows."""
+        return self.vocabulary[token_id] if token_id < len(self.vocabulary) else ""
+
     def tokenize_ids(self, text: str) -> list[int]:
         """The token ids of a text without [CLS] and [SEP]: the fast path for large corpora."""
         check_text(text)
         ids = []
         known = self._known
-        for part, special_id, _ in self._set_special_aside(text):
-            if special_id is not None:
-                ids.append(special_id)
+        for start, end, added_id in self._in_text.split(text):
+            if added_id is not None:
+                ids.append(added_id)
                 continue
-            for chunk in self._chunks.findall(part):
+            for chunk in self._chunks.findall(text, start, end):
                 found = known.get(chunk)
                 ids += found[0] if found else self._tokenize_chunk(chunk)[0]
         return ids
@@ -156,28 +213,17 @@ class Tokenizer:
         """The (id, (start, end)) of each token of a text."""
         check_text(text)
         tokens = []
-        for part, special_id, offset in self._set_special_aside(text):
-            if special_id is not None:
-                tokens.append((special_id, (offset, offset + len(part))))
+        for part, stop, added_id in self._in_text.split(text):
+            if added_id is not None:
+                tokens.append((added_id, (part, stop)))
                 continue
-            for match in self._chunks.finditer(part):
-                base = offset + match.start()
+            for match in self._chunks.finditer(text, part, stop):
+                base = match.start()
                 ids, spans = self._tokenize_chunk(match[0])
                 tokens += [
                     (token_id, (base + start, base + end)) for token_id, (start, end) in zip(ids, spans, strict=True)
                 ]
         return tokens
-
-    def _set_special_aside(self, text: str) -> Iterable[tuple[str, int | None, int]]:
-        """Split a text at its special tokens, yielding (part, its id or None for ordinary text, its offset)."""
-        end = 0
-        for match in self._special.finditer(text):
-            if match.start() > end:
-                yield text[end : match.start()], None, end
-            yield match[0], self.id_of[match[0]], match.start()
-            end = match.end()
-        if end < len(text):
-            yield text[end:], None, end
 
     def _tokenize_chunk(self, chunk: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
         """The ids and offsets of the tokens of a chunk, a piece of text without white space.
@@ -189,18 +235,34 @@ class Tokenizer:
             return found
         ids, spans = [], []
         normalised, origins = self.normaliser.normalise(chunk)
-        for match in self._words.finditer(normalised):
-            pieces = split_into_pieces(match[0], self.id_of, self._longest)
-            for piece_id, start, end in pieces or [(self.unk_id, 0, len(match[0]))]:
-                ids.append(piece_id)
-                first, last = match.start() + start, match.start() + end - 1
-                spans.append((origins[first], origins[last] + 1))
+        for part, stop, added_id in self._in_normalised.split(normalised):
+            if added_id is not None:
+                ids.append(added_id)
+                spans.append((origins[part], origins[stop - 1] + 1))
+                continue
+            for match in self._words.finditer(normalised, part, stop):
+                for piece_id, start, end in self._pieces_of(match[0]):
+                    ids.append(piece_id)
+                    first, last = match.start() + start, match.start() + end - 1
+                    spans.append((origins[first], origins[last] + 1))
         if len(self._known) >= _CACHE_LIMIT:
             self._known.clear()
         found = tuple(ids), tuple(spans)  # unlike lists, tuples are soon no longer tracked by the garbage collector
         if len(chunk) <= _CACHED_LENGTH:
             self._known[chunk] = found
         return found
+
+    def _pieces_of(self, word: str) -> list[tuple[int, int, int]]:
+        """The (id, start, end) of the pieces of a word, or of the word as one unknown token."""
+        rules = self.rules
+        pieces = split_into_pieces(
+            word,
+            self.pieces,
+            self._longest,
+            continuation=rules.continuation,
+            max_word_length=rules.max_word_length,
+        )
+        return pieces or [(self.unk_id, 0, len(word))]
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Convert token ids to text: join pieces into words and words with spaces, except before `.`, `,`, `!` and `?`.
@@ -210,7 +272,7 @@ class Tokenizer:
         ids = [int(token_id) for token_id in ids]
         if skip_special_tokens:
             ids = [token_id for token_id in ids if token_id not in self.special_ids]
-        text = ""
+        text, prefix = "", self.rules.continuation
         for position, token_id in enumerate(ids):
             if not 0 <= token_id < len(self.vocabulary):
                 raise ValueError(
@@ -218,7 +280,7 @@ class Tokenizer:
                 )
             token = self.vocabulary[token_id]
             if position > 0:
-                token = token.removeprefix(CONTINUATION) if token.startswith(CONTINUATION) else f" {token}"
+                token = token.removeprefix(prefix) if prefix and token.startswith(prefix) else f" {token}"
             for apart, together in _CLEAN_UP:
                 token = token.replace(apart, together)
             text += token
@@ -282,8 +344,3 @@ def _check_vocabulary(vocabulary: Sequence[str], id_of: dict[str, int], special_
     missing = [token for token in special_tokens if token not in id_of]
     if missing:
         raise ValueError(f"the vocabulary lacks the special tokens {', '.join(missing)}, which BERT requires")
-
-
-def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that matches any of the tokens, preferring the longest where several begin at the same position."""
-    return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))

@@ -1,10 +1,12 @@
 """`minibert fill`: the likeliest words for each blank, and one line where there are none."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from minibert import cli
+from minibert.inference import fill_mask
 from minibert.models import Bert, BertConfig, BertForPreTraining
 from minibert.text import Tokenizer
 
@@ -75,3 +77,17 @@ def test_a_missing_run_and_a_model_without_its_head_are_told_in_one_line(tmp_pat
     Tokenizer(VOCABULARY).save(tmp_path)
     assert cli.main(["fill", str(tmp_path), "[MASK]"]) == 2
     assert capsys.readouterr().err.endswith("cannot fill in blanks: the model was saved without its masked-LM head\n")
+
+
+def test_a_model_with_more_rows_than_the_vocabulary(tmp_path, capsys):
+    model = BertForPreTraining(replace(CONFIG, vocab_size=len(VOCABULARY) + 4), seed=3)
+    model.save_pretrained(tmp_path)
+    Tokenizer(VOCABULARY).save(tmp_path)
+    text = "the state of the [MASK]"
+    assert cli.main(["fill", str(tmp_path), text, "--top", "50"]) == 0
+    assert capsys.readouterr().out.count("(not in the vocabulary)") == 4
+    transformers = pytest.importorskip("transformers", reason="the same list as transformers' pipeline")
+    pipeline = transformers.pipeline("fill-mask", str(tmp_path), tokenizer=str(tmp_path), top_k=14)
+    ours = fill_mask(model, Tokenizer.load(tmp_path), text, top=50)[0]
+    theirs = [(answer["token_str"], pytest.approx(answer["score"], abs=1e-6)) for answer in pipeline(text)]
+    assert ours == theirs

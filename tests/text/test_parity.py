@@ -1,10 +1,13 @@
 """Ids, offsets and decoded text equal those of the `tokenizers` library: random text, and every code point."""
 
 import random
+from functools import partial
 
 import pytest
 
 from minibert.text import Tokenizer, unicode_tables
+from minibert.text.added_tokens import AddedTokens
+from minibert.text.tokenizer import Rules
 from tests.text.peer import SETTINGS, assert_same, differences, peer_tokenizer, same_encoding
 from tests.text.random_text import characters_of, random_strings, telling_vocabulary
 
@@ -212,7 +215,7 @@ def plant_ascii_punctuation(patch):
 
 
 def plant_word_length(patch):
-    patch.setattr("minibert.text.wordpiece.MAX_WORD_LENGTH", 99)
+    patch.setattr("minibert.text.tokenizer.Rules", partial(Rules, max_word_length=99))
 
 
 def plant_no_chinese(patch):
@@ -226,9 +229,7 @@ def plant_format_characters_kept(patch):
 
 
 def plant_special_tokens_split(patch):
-    import re
-
-    patch.setattr("minibert.text.tokenizer._any_of", lambda tokens: re.compile("(?!)"))
+    patch.setattr(AddedTokens, "split", lambda self, text: [(0, len(text), None)])
 
 
 @pytest.mark.slow
