@@ -83,10 +83,15 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
         if size >= SAMPLE:
             break
     field = options.text_field or TEXT_FIELD
-    if _looks_like_jsonl(sample, field):
+    if _looks_like_jsonl(sample):
         records = read_jsonl(chain(sample, lines), file.shown, file.name, field)
         yield from of_records(records, JSONL, options, findings)
         return
+    if file.path is not None and file.path.suffix.lower() == ".json" and sample:
+        raise ValueError(
+            f"{file.shown} does not have one JSON object per line; convert a list of objects, for example with "
+            f"jq -c '.[]' {file.path.name} > {file.path.stem}.jsonl"
+        )
     layout = layout_of([line[:SAMPLE] for line in sample], options, file)
     findings.add(layout.documents, layout.sentences)
     everything = chain(_emptied(sample), lines)
@@ -146,8 +151,8 @@ def layout_of(lines: Sequence[str], options: CorpusOptions, file: Source) -> Lay
     return Layout(documents, sentences)
 
 
-def _looks_like_jsonl(lines: Sequence[str], field: str) -> bool:
-    """Whether the first line that is not blank is a JSON object with the text field."""
+def _looks_like_jsonl(lines: Sequence[str]) -> bool:
+    """Whether the first line that is not blank is a JSON object."""
     first = next((line for line in lines if not line.isspace()), "")
     if not first.lstrip().startswith("{"):
         return False
@@ -155,4 +160,4 @@ def _looks_like_jsonl(lines: Sequence[str], field: str) -> bool:
         record = json.loads(first)
     except (ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and isinstance(record.get(field), str)
+    return isinstance(record, dict) and bool(record)

@@ -89,6 +89,9 @@ def test_jsonl_under_another_name_and_on_standard_input(tmp_path, monkeypatch):
     findings = Findings()
     assert [document.text for document in read_corpus(["-"], findings=findings)] == TEXTS
     assert "the records of JSONL" in findings.lines()[0]
+    refused([write(tmp_path / "wiki_01", jsonl(TEXTS, "body"))], "wiki_01, line 1: no text", "--text-field")
+    refused([write(tmp_path / "a.json", json.dumps([{"text": "one"}], indent=1))], "a.json does not have one", "jq")
+    assert len(list(read_corpus([write(tmp_path / "b.json", jsonl())]))) == 3
     path = write(tmp_path / "a.txt", "{this is text}\n\n{and this}\n")
     assert len(list(read_corpus([path]))) == 2
 
