@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import random
 import sys
 import types
 import zlib
@@ -244,3 +245,24 @@ def test_errors_of_damaged_data_are_only_those():
         raise zlib.error("bad data")
     with pytest.raises(FileNotFoundError), guarded("a.gz"):
         raise FileNotFoundError(2, "No such file", "a.gz")
+
+
+@pytest.mark.parametrize("ending", [".txt", ".jsonl", ".csv", ".tsv", ".jsonl.gz", ".csv.bz2", ".txt.xz"])
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, ending):
+    """Bytes changed, removed and inserted at random: no other error than a ValueError that names the file."""
+    kind, _, compression = ending[1:].partition(".")
+    content = CONTENTS.get(f".{kind}", lambda: "\n".join(TEXTS))()
+    whole = COMPRESS[f".{compression}" if compression else ""](content.encode())
+    generator, refusals = random.Random(ending), 0
+    for _ in range(80):
+        data = bytearray(whole)
+        for _ in range(generator.randint(1, 3)):
+            at = generator.randrange(len(data))
+            data[at : at + generator.choice([0, 1, 1, 5])] = generator.choice([b"", b'"', b"\0", b"\n", b"\xff", b"{["])
+        path = write(tmp_path / f"a{ending}", bytes(data))
+        try:
+            list(read_corpus([path]))
+        except ValueError as error:
+            refusals += 1
+            assert str(path) in str(error) and "\n" not in str(error), error
+    assert refusals > 10
