@@ -40,6 +40,9 @@ class Source(NamedTuple):
     compression: str = ""
     whole: bool = False  # whether it is one of many small files, each of which is a document
     alone: bool = False  # whether the corpus is this one file
+    fields: bool = (
+        False  # whether it has to be JSONL, whatever its name: no other file has the field that was asked for
+    )
 
     @property
     def shown(self) -> str:
@@ -84,6 +87,11 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
             break
     field = options.text_field or TEXT_FIELD
     if _looks_like_jsonl(sample):
+        if file.alone and options.documents in ("file", "line"):
+            raise ValueError(
+                f"--documents {options.documents} does not apply to {file.shown}, which is JSONL, a document a line; "
+                "omit it"
+            )
         records = read_jsonl(chain(sample, lines), file.shown, file.name, field)
         yield from of_records(records, JSONL, options, findings)
         return
@@ -92,11 +100,21 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
             f"{file.shown} does not have one JSON object per line; convert a list of objects, for example with "
             f"jq -c '.[]' {file.path.name} > {file.path.stem}.jsonl"
         )
+    if file.fields and sample:
+        raise ValueError(no_fields(options, file.shown))
     layout = layout_of([line[:SAMPLE] for line in sample], options, file)
     findings.add(layout.documents, layout.sentences)
     everything = chain(_emptied(sample), lines)
     for name, text in _divide(everything, layout.documents, file.name):
         yield Document(name, file.name, text, ends=layout.sentences)
+
+
+def no_fields(options: CorpusOptions, shown: str) -> str:
+    """The message for a --text-field that cannot act."""
+    return (
+        f"--text-field {options.text_field} does not apply to {shown}: only JSONL, CSV, TSV and parquet files have "
+        "fields; omit it"
+    )
 
 
 def _emptied(lines: list[str]) -> Iterator[str]:

@@ -97,6 +97,21 @@ def test_jsonl_under_another_name_and_on_standard_input(tmp_path, monkeypatch):
     assert len(list(read_corpus([path]))) == 2
 
 
+def test_options_that_cannot_act_on_standard_input_are_refused(tmp_path, monkeypatch):
+    def given(text):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    given(jsonl(TEXTS, "body"))
+    assert len(list(read_corpus(["-"], CorpusOptions(text_field="body")))) == 3
+    given("id,body\n1,text\n")
+    refused(["-"], "--text-field body does not apply to standard input", options=CorpusOptions(text_field="body"))
+    given(jsonl())
+    refused(["-"], "--documents line does not apply to standard input", options=CorpusOptions(documents="line"))
+    path = write(tmp_path / "stdin.txt", jsonl(TEXTS, "body"))  # as pretrain copies it
+    assert len(list(read_corpus([path], CorpusOptions(text_field="body")))) == 3
+    refused(["sotu"], "--text-field body does not apply to sotu", options=CorpusOptions(text_field="body"))
+
+
 def test_hidden_and_unknown_files_are_passed_over_and_counted(tmp_path):
     write(tmp_path / "folder" / "a.txt", "one\n")
     for name in ("._a.txt", ".ipynb_checkpoints/a.txt", ".hidden.jsonl", "b/.c/d.txt"):
