@@ -1,6 +1,7 @@
 """From token ids to batches: corpora, shards on disk, sentence pairs, and masking.
 
-Suggested reading order: batch (a model's input), masked_batch (a batch with targets), corpus (documents), shards
+Suggested reading order: batch (a model's input), masked_batch (a batch with targets), corpus (documents; formats,
+records, text_files and layout have the details), shards
 (tokens on disk), held_out, examples (which tokens make a sequence), pairs (next-sentence prediction), masking,
 pretraining (which combines them), baselines (which a model has to beat).
 """

@@ -15,7 +15,7 @@ from minibert.data.document import Document
 from minibert.data.findings import Findings
 from minibert.data.formats import READABLE, RECORDS, TEXT, check_file, format_of, guarded, open_bytes
 from minibert.data.records import TEXT_FIELD, check_first_record, read_records
-from minibert.data.text_files import CorpusOptions, Source, of_records, read_text
+from minibert.data.text_files import CorpusOptions, Source, no_fields, of_records, read_text
 from minibert.text.sentences import SentenceEnds
 
 DEFAULT_CORPUS = "sotu"
@@ -62,10 +62,11 @@ def read_corpus(
     if document_per_file:
         options = replace(options, documents="file")
     alone = len(found) == 1 and found[0] is not None and len(found[0]) == 1
+    fields = options.text_field is not None and not any(file.kind in RECORDS for files in found for file in files or ())
     readers = [
         _read_default(options)
         if files is None
-        else _read_source(source, [file._replace(alone=alone) for file in files], options, findings)
+        else _read_source(source, [file._replace(alone=alone, fields=fields) for file in files], options, findings)
         for source, files in zip(given, found, strict=True)
     ]
     return chain.from_iterable(readers)
@@ -122,13 +123,13 @@ def _files_in(folder: Path, findings: Findings) -> list[Source]:
 
 
 def _check_options(options: CorpusOptions, files: Sequence[Source], given: Sequence[str]) -> None:
-    """Raise ValueError for options that no source can act on; "blank" is also what options of old runs are read as."""
+    """Raise ValueError for options that can act on none of the sources, as far as the names of the files tell.
+
+    "blank" is never refused, since the options of old runs are read as that.
+    """
     shown = ", ".join(given)
-    if options.text_field is not None and not any(file.kind in RECORDS or file.path is None for file in files):
-        raise ValueError(
-            f"--text-field {options.text_field} does not apply to {shown}: only JSONL, CSV, TSV and parquet files have "
-            "fields; omit it"
-        )
+    if options.text_field is not None and not files:
+        raise ValueError(no_fields(options, shown))
     if options.documents not in ("auto", "blank") and not any(file.kind == TEXT for file in files):
         raise ValueError(
             f"--documents {options.documents} does not apply to {shown}: only text files can be divided in several "

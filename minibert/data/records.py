@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ def read_table(
     lines: Iterable[str], path: Path | str, name: str, field: str, delimiter: str
 ) -> Iterator[Document | None]:
     """Yield the document of each row of a CSV or TSV file, which begins with a header; None if it has no text."""
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(2**31 - 1)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     try:

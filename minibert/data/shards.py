@@ -72,6 +72,10 @@ class Shards:
         """The number of documents of one sentence that were cut; 0 in shards of earlier versions, which cut none."""
         return self.manifest["counts"].get("cut", 0)
 
+    def count(self, token_id: int) -> int:
+        """The number of times that a token occurs."""
+        return sum(int(np.count_nonzero(shard == token_id)) for shard in self._shards)
+
     def all(self) -> DocumentSet:
         """The set of all documents."""
         return DocumentSet(self, np.arange(self.manifest["counts"]["documents"]))

@@ -40,6 +40,9 @@ class Source(NamedTuple):
     compression: str = ""
     whole: bool = False  # whether it is one of many small files, each of which is a document
     alone: bool = False  # whether the corpus is this one file
+    fields: bool = (
+        False  # whether it has to be JSONL, whatever its name: no other file has the field that was asked for
+    )
 
     @property
     def shown(self) -> str:
@@ -83,15 +86,35 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
         if size >= SAMPLE:
             break
     field = options.text_field or TEXT_FIELD
-    if _looks_like_jsonl(sample, field):
+    if _looks_like_jsonl(sample):
+        if file.alone and options.documents in ("file", "line"):
+            raise ValueError(
+                f"--documents {options.documents} does not apply to {file.shown}, which is JSONL, a document a line; "
+                "omit it"
+            )
         records = read_jsonl(chain(sample, lines), file.shown, file.name, field)
         yield from of_records(records, JSONL, options, findings)
         return
+    if file.path is not None and file.path.suffix.lower() == ".json" and sample:
+        raise ValueError(
+            f"{file.shown} does not have one JSON object per line; convert a list of objects, for example with "
+            f"jq -c '.[]' {file.path.name} > {file.path.stem}.jsonl"
+        )
+    if file.fields and sample:
+        raise ValueError(no_fields(options, file.shown))
     layout = layout_of([line[:SAMPLE] for line in sample], options, file)
     findings.add(layout.documents, layout.sentences)
     everything = chain(_emptied(sample), lines)
     for name, text in _divide(everything, layout.documents, file.name):
         yield Document(name, file.name, text, ends=layout.sentences)
+
+
+def no_fields(options: CorpusOptions, shown: str) -> str:
+    """The message for a --text-field that cannot act."""
+    return (
+        f"--text-field {options.text_field} does not apply to {shown}: only JSONL, CSV, TSV and parquet files have "
+        "fields; omit it"
+    )
 
 
 def _emptied(lines: list[str]) -> Iterator[str]:
@@ -146,8 +169,8 @@ def layout_of(lines: Sequence[str], options: CorpusOptions, file: Source) -> Lay
     return Layout(documents, sentences)
 
 
-def _looks_like_jsonl(lines: Sequence[str], field: str) -> bool:
-    """Whether the first line that is not blank is a JSON object with the text field."""
+def _looks_like_jsonl(lines: Sequence[str]) -> bool:
+    """Whether the first line that is not blank is a JSON object."""
     first = next((line for line in lines if not line.isspace()), "")
     if not first.lstrip().startswith("{"):
         return False
@@ -155,4 +178,4 @@ def _looks_like_jsonl(lines: Sequence[str], field: str) -> bool:
         record = json.loads(first)
     except (ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and isinstance(record.get(field), str)
+    return isinstance(record, dict) and bool(record)

@@ -20,7 +20,7 @@ from minibert.text.sentences import SentenceEnds
 from minibert.text.slices import slices
 
 PIECE = 64  # the largest number of tokens in a piece of a document of one sentence that is cut
-SLICE = 1 << 20  # a longer sentence is tokenised in slices of about this many characters
+SLICE = 1 << 16  # a longer sentence is tokenised in slices of about this many characters
 CHUNK_CHARACTERS = 1 << 20  # the amount that a process tokenises at a time: a fraction of a second of work
 FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes have started
 

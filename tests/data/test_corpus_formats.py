@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import random
 import sys
 import types
 import zlib
@@ -89,8 +90,26 @@ def test_jsonl_under_another_name_and_on_standard_input(tmp_path, monkeypatch):
     findings = Findings()
     assert [document.text for document in read_corpus(["-"], findings=findings)] == TEXTS
     assert "the records of JSONL" in findings.lines()[0]
+    refused([write(tmp_path / "wiki_01", jsonl(TEXTS, "body"))], "wiki_01, line 1: no text", "--text-field")
+    refused([write(tmp_path / "a.json", json.dumps([{"text": "one"}], indent=1))], "a.json does not have one", "jq")
+    assert len(list(read_corpus([write(tmp_path / "b.json", jsonl())]))) == 3
     path = write(tmp_path / "a.txt", "{this is text}\n\n{and this}\n")
     assert len(list(read_corpus([path]))) == 2
+
+
+def test_options_that_cannot_act_on_standard_input_are_refused(tmp_path, monkeypatch):
+    def given(text):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    given(jsonl(TEXTS, "body"))
+    assert len(list(read_corpus(["-"], CorpusOptions(text_field="body")))) == 3
+    given("id,body\n1,text\n")
+    refused(["-"], "--text-field body does not apply to standard input", options=CorpusOptions(text_field="body"))
+    given(jsonl())
+    refused(["-"], "--documents line does not apply to standard input", options=CorpusOptions(documents="line"))
+    path = write(tmp_path / "stdin.txt", jsonl(TEXTS, "body"))  # as pretrain copies it
+    assert len(list(read_corpus([path], CorpusOptions(text_field="body")))) == 3
+    refused(["sotu"], "--text-field body does not apply to sotu", options=CorpusOptions(text_field="body"))
 
 
 def test_hidden_and_unknown_files_are_passed_over_and_counted(tmp_path):
@@ -241,3 +260,24 @@ def test_errors_of_damaged_data_are_only_those():
         raise zlib.error("bad data")
     with pytest.raises(FileNotFoundError), guarded("a.gz"):
         raise FileNotFoundError(2, "No such file", "a.gz")
+
+
+@pytest.mark.parametrize("ending", [".txt", ".jsonl", ".csv", ".tsv", ".jsonl.gz", ".csv.bz2", ".txt.xz"])
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, ending):
+    """Bytes changed, removed and inserted at random: no other error than a ValueError that names the file."""
+    kind, _, compression = ending[1:].partition(".")
+    content = CONTENTS.get(f".{kind}", lambda: "\n".join(TEXTS))()
+    whole = COMPRESS[f".{compression}" if compression else ""](content.encode())
+    generator, refusals = random.Random(ending), 0
+    for _ in range(80):
+        data = bytearray(whole)
+        for _ in range(generator.randint(1, 3)):
+            at = generator.randrange(len(data))
+            data[at : at + generator.choice([0, 1, 1, 5])] = generator.choice([b"", b'"', b"\0", b"\n", b"\xff", b"{["])
+        path = write(tmp_path / f"a{ending}", bytes(data))
+        try:
+            list(read_corpus([path]))
+        except ValueError as error:
+            refusals += 1
+            assert str(path) in str(error) and "\n" not in str(error), error
+    assert refusals > 10

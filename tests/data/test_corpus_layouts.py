@@ -158,6 +158,11 @@ def test_a_few_lines_are_left_as_they_are():
     assert sentence_ends_of([]) == sentence_ends_of(["", ""]) == "marks"
 
 
+def test_lines_of_one_length_that_end_in_marks_are_sentences():
+    assert sentence_ends_of(["雨慢慢落下。", "人们在家里。", "花园很安静。", "我们等晴天。"] * 3) == "lines"
+    assert sentence_ends_of(["雨慢慢落下在", "人们在家里的", "花园很安静。", "我们等晴天的"] * 3) == "marks"
+
+
 def test_lines_broken_at_clauses_are_not_sentences():
     lines = [
         "When it rains,",

@@ -11,6 +11,7 @@ SCRIPTS = {
     "Chinese": ("猫坐在窗边。", "你看见它了吗？"),
     "Chinese, quoted": ("他说：“我来了！”", "没有人回答。"),
     "Chinese, straight quotes": ('他说:"好。"', '"走吧，"她说。'),
+    "Chinese, a quote opens": ("天气很好。", '"走吧，"她说。'),
     "Chinese, ASCII marks": ("我们走吧!", "好不好?"),
     "Japanese": ("雨が降っている。", "傘はありますか？"),
     "Japanese, brackets": ("「はい。」", "外は寒い。"),
