@@ -32,6 +32,8 @@ MALFORMED = [  # task, name, content, words of the message
     ("span", "a.jsonl", '{"context": "a", "question": "b", "answers": [{"text": "a"}]}', 'the "answer_start" of'),
     ("span", "a.jsonl", '{"context": "ab", "question": "b", "answers": [{"text": "b", "start": -1}]}', "is -1"),
     ("span", "a.jsonl", '{"context": "a", "question": "b", "answers": {"text": ["a"]}}', "with one start"),
+    ("span", "a.jsonl", '{"context": "ab", "question": "c", "answers": [{"text": "b", "start": true}]}', "is True"),
+    ("span", "a.jsonl", '{"id": {"a": 1}, "context": "a", "question": "b", "answers": []}', "the id is {"),
     ("span", "a.csv", "context,question,answers\na,b,a\n", "line 2: the answers are 'a'; expected"),
     ("squad", "a.json", squad_file(1).replace('"answer_start": 53', '"answer_start": null'), "line 24, question q2"),
     ("squad", "a.json", squad_file(1).replace('"qas"', '"questions"'), "'qas' is missing (expected"),
