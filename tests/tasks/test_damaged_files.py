@@ -9,8 +9,7 @@ import pytest
 
 from minibert.tasks.readers import read_examples
 from minibert.tasks.registry import task_info
-from tests.tasks.shapes import EXAMPLES, shapes, squad_file
-from tests.tasks.test_shapes import refusal
+from tests.tasks.shapes import EXAMPLES, refusal, shapes, squad_file
 
 FUZZES = 15  # damaged files of each form
 SEED = 1

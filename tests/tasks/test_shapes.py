@@ -15,23 +15,9 @@ from minibert.tasks.readers.files import lines_of as lines_in
 from minibert.tasks.readers.report import skipped
 from minibert.tasks.readers.tables import label_names
 from minibert.tasks.registry import OwnColumns, task_info
-from tests.tasks.shapes import EXAMPLES, lines_of, records_of, renamed, shapes
+from tests.tasks.shapes import EXAMPLES, lines_of, read, records_of, refusal, renamed, shapes
 
 MATRIX = [(kind, shape) for kind in EXAMPLES for shape in shapes(kind)]
-
-
-def read(folder, task, name, content, own=OwnColumns(), **options):  # noqa: B008
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_examples(task_info(task), path, own, **options)
-
-
-def refusal(folder, task, name, content, own=OwnColumns()):  # noqa: B008
-    with pytest.raises(ValueError) as caught:
-        read(folder, task, name, content, own)
-    message = str(caught.value)
-    assert str(folder / name) in message and "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize(("kind", "shape"), MATRIX)
