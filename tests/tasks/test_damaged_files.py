@@ -23,6 +23,8 @@ MALFORMED = [  # task, name, content, words of the message
     ("sentence", "a.csv", 'text,label\n"a,1\nb,0\n', "line 2: a quoted field does not end"),
     ("sentence", "a.csv", 'text,label\n"a"b,1\n', "line 2: ',' expected after"),
     ("sentence", "a.csv", "text,label,text\na,1,b\n", "line 1: 2 columns 'text'; expected one"),
+    ("sentence", "a.csv", "text;label\na;1\n", "are text;label (separated by semicolons?); expected commas in a .csv"),
+    ("sentence", "a.tsv", "text,label\na,1\n", "(separated by commas?); expected commas in a .csv file and tabs in"),
     ("tokens", "a.csv", "words,labels\na,1\n", "line 2: the words are 'a'; expected a list of 1 or more texts"),
     ("tokens", "a.jsonl", '{"words": [], "labels": []}', "line 1: the words are 0 of them; expected a list of"),
     ("tokens", "a.jsonl", '{"words": ["a"], "labels": "O"}', "line 1: the labels are 'O'; expected a list with one"),
