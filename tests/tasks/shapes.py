@@ -5,8 +5,11 @@ import gzip
 import io
 import json
 
+import pytest
+
 from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
-from minibert.tasks.registry import OwnColumns
+from minibert.tasks.readers import read_examples
+from minibert.tasks.registry import OwnColumns, task_info
 
 CONTEXT = "The Aare leaves Lake Thun near the town, and \u2028 turns north."
 EXAMPLES = {
@@ -29,6 +32,20 @@ FIELDS = {
     "span": ("context", "question", "answers"),
     "choice": ("text", "endings", "label"),
 }
+
+
+def read(folder, task, name, content, own=OwnColumns(), **options):  # noqa: B008
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_examples(task_info(task), path, own, **options)
+
+
+def refusal(folder, task, name, content, own=OwnColumns()):  # noqa: B008
+    with pytest.raises(ValueError) as caught:
+        read(folder, task, name, content, own)
+    message = str(caught.value)
+    assert str(folder / name) in message and "\n" not in message
+    return message
 
 
 def renamed(kind):

@@ -9,8 +9,7 @@ import pytest
 
 from minibert.tasks.readers import read_examples
 from minibert.tasks.registry import task_info
-from tests.tasks.shapes import EXAMPLES, shapes, squad_file
-from tests.tasks.test_shapes import refusal
+from tests.tasks.shapes import EXAMPLES, refusal, shapes, squad_file
 
 FUZZES = 15  # damaged files of each form
 SEED = 1
@@ -24,6 +23,8 @@ MALFORMED = [  # task, name, content, words of the message
     ("sentence", "a.csv", 'text,label\n"a,1\nb,0\n', "line 2: a quoted field does not end"),
     ("sentence", "a.csv", 'text,label\n"a"b,1\n', "line 2: ',' expected after"),
     ("sentence", "a.csv", "text,label,text\na,1,b\n", "line 1: 2 columns 'text'; expected one"),
+    ("sentence", "a.csv", "text;label\na;1\n", "are text;label (separated by semicolons?); expected commas in a .csv"),
+    ("sentence", "a.tsv", "text,label\na,1\n", "(separated by commas?); expected commas in a .csv file and tabs in"),
     ("tokens", "a.csv", "words,labels\na,1\n", "line 2: the words are 'a'; expected a list of 1 or more texts"),
     ("tokens", "a.jsonl", '{"words": [], "labels": []}', "line 1: the words are 0 of them; expected a list of"),
     ("tokens", "a.jsonl", '{"words": ["a"], "labels": "O"}', "line 1: the labels are 'O'; expected a list with one"),
@@ -32,6 +33,8 @@ MALFORMED = [  # task, name, content, words of the message
     ("span", "a.jsonl", '{"context": "a", "question": "b", "answers": [{"text": "a"}]}', 'the "answer_start" of'),
     ("span", "a.jsonl", '{"context": "ab", "question": "b", "answers": [{"text": "b", "start": -1}]}', "is -1"),
     ("span", "a.jsonl", '{"context": "a", "question": "b", "answers": {"text": ["a"]}}', "with one start"),
+    ("span", "a.jsonl", '{"context": "ab", "question": "c", "answers": [{"text": "b", "start": true}]}', "is True"),
+    ("span", "a.jsonl", '{"id": {"a": 1}, "context": "a", "question": "b", "answers": []}', "the id is {"),
     ("span", "a.csv", "context,question,answers\na,b,a\n", "line 2: the answers are 'a'; expected"),
     ("squad", "a.json", squad_file(1).replace('"answer_start": 53', '"answer_start": null'), "line 24, question q2"),
     ("squad", "a.json", squad_file(1).replace('"qas"', '"questions"'), "'qas' is missing (expected"),

@@ -15,23 +15,9 @@ from minibert.tasks.readers.files import lines_of as lines_in
 from minibert.tasks.readers.report import skipped
 from minibert.tasks.readers.tables import label_names
 from minibert.tasks.registry import OwnColumns, task_info
-from tests.tasks.shapes import EXAMPLES, lines_of, records_of, renamed, shapes
+from tests.tasks.shapes import EXAMPLES, lines_of, read, records_of, refusal, renamed, shapes
 
 MATRIX = [(kind, shape) for kind in EXAMPLES for shape in shapes(kind)]
-
-
-def read(folder, task, name, content, own=OwnColumns(), **options):  # noqa: B008
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_examples(task_info(task), path, own, **options)
-
-
-def refusal(folder, task, name, content, own=OwnColumns()):  # noqa: B008
-    with pytest.raises(ValueError) as caught:
-        read(folder, task, name, content, own)
-    message = str(caught.value)
-    assert str(folder / name) in message and "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize(("kind", "shape"), MATRIX)
@@ -62,10 +48,11 @@ def test_fields_that_the_user_names_must_be_there(tmp_path, kind):
 # ------------------------------------------------------------------------------------------------ labels
 
 
-@pytest.mark.parametrize("rows", [[1.0, 0, 1, 0.0], [1, 0.0, 1.0, 0], ["1", "0", "1.0", "0.0"]])
+@pytest.mark.parametrize("rows", [[1.0, 0, 1, 0.0], [1e17, 3, 10**17, 3.0], [1, 0.0, 1.0, 0], ["1", "0", "1.0", "0.0"]])
 def test_equal_numbers_are_one_class(tmp_path, rows):
     examples = read(tmp_path, "sentence", "a.jsonl", lines_of({"text": "a", "label": label} for label in rows))
-    assert [example.label for example in examples] == ["1", "0", "1", "0"]
+    one, other = ("1" + "0" * 17, "3") if 3 in rows else ("1", "0")
+    assert [example.label for example in examples] == [one, other, one, other]
 
 
 def test_labels_that_are_numbers_are_sorted_as_numbers():

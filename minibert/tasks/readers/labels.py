@@ -71,8 +71,6 @@ class Labels:
         if type(value) not in TYPES:
             as_text = json.dumps(value) if isinstance(value, list | dict) else str(value)
             raise ValueError(f"{where}: the label is {as_text}; expected a string or a number")
-        if isinstance(value, float) and math.isnan(value):
-            raise ValueError(f"{where}: the label is NaN, not a number; expected a label")
         kind = TYPES[type(value)]
         if self.type and kind != self.type:
             raise ValueError(

@@ -12,6 +12,7 @@ from minibert.tasks.readers.files import Source
 from minibert.tasks.readers.records import Record, listed, one_of
 from minibert.tasks.registry import CHOICE, Columns, TaskInfo
 
+SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
 BROKEN = "lines of broken rows"
 
 
@@ -50,9 +51,15 @@ def check_header(info: TaskInfo, columns: Columns, names: list[str], where: str,
         several = wanted if info.kind == CHOICE and wanted == columns.pair else ()
         numbered = [name for name in names if any(is_numbered(name, one) for one in several)]
         if wanted and not found and not numbered:
-            raise ValueError(f"{where}: no column {one_of(wanted)}; the columns are {listed(names)}")
+            raise ValueError(f"{where}: no column {one_of(wanted)}; the columns are {listed(names)}{separated(names)}")
         if found and names.count(found[0]) > 1:
             raise ValueError(f"{where}: {names.count(found[0])} columns {found[0]!r}; expected one")
+
+
+def separated(names: list[str]) -> str:
+    """A note for an error message, if the header line is one column and seems to be separated by something else."""
+    found = [what for mark, what in SEPARATORS.items() if mark in names[0]] if len(names) == 1 else []
+    return f" (separated by {found[0]}?); expected commas in a .csv file and tabs in others" if found else ""
 
 
 def is_numbered(name: str, prefix: str) -> bool:
