@@ -46,7 +46,7 @@ def write(folder, family, kind, **config):
 
 
 def predict(folder, text, monkeypatch, capsys, *options):
-    monkeypatch.setattr("sys.stdin", io.StringIO(text + "\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((text + "\n").encode())))
     assert cli.main(["predict", str(folder), "--backend", "reference", *options]) == 0
     return capsys.readouterr().out
 
@@ -56,7 +56,7 @@ def predict(folder, text, monkeypatch, capsys, *options):
 def test_the_logits_are_those_of_transformers(family, kind, tmp_path, monkeypatch, capsys):
     peer = write(tmp_path, family, kind)
     task = Task.load(tmp_path)
-    monkeypatch.setattr("sys.stdin", io.StringIO(KINDS[kind] + "\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((KINDS[kind] + "\n").encode())))
     (feature,) = task.codec(Tokenizer.load(tmp_path)).encode(read_input(task, "-"))
     model = task.model_class.from_pretrained(tmp_path, "reference", dtype="float64")
     ours = model.forward(model.prepare(task_batch([feature])).inputs)[0]
@@ -95,7 +95,7 @@ def test_labels_are_the_folders_own_or_numbered(tmp_path, monkeypatch, capsys):
 
 
 def test_what_is_not_supported_is_refused_by_name(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.StringIO("the cat\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(("the cat\n").encode())))
     write(tmp_path / "many", "Bert", "ForSequenceClassification", problem_type="multi_label_classification")
     write(tmp_path / "body", "Bert", "Model")
     config = json.loads((tmp_path / "body" / "config.json").read_text())

@@ -215,11 +215,11 @@ def test_a_student_has_half_of_the_layers_and_starts_from_its_teacher(tmp_path, 
         assert getattr(config, name) == getattr(of_teacher, name), name
     assert (config.model, config.loss_weights, config.temperature) == ("distilbert", (5.0, 2.0, 1.0), 2.0)
     tokenizer, model = Tokenizer.load(teacher), load_teacher(config)
-    student = prepare_model(config, tokenizer, model)
+    student = prepare_model(config, tmp_path, tokenizer, model)
     assert student.config.num_hidden_layers == 1 and student.parameters.count < model.parameters.count
     word = "bert.embeddings.word_embeddings.weight"
     assert np.array_equal(student.parameters[word].value, model.parameters[word].value)
-    fresh = prepare_model(dataclasses.replace(config, student_init="random"), tokenizer, model)
+    fresh = prepare_model(dataclasses.replace(config, student_init="random"), tmp_path, tokenizer, model)
     assert not np.array_equal(fresh.parameters[word].value, model.parameters[word].value)
 
 
