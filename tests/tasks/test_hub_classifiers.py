@@ -95,7 +95,7 @@ def test_labels_are_the_folders_own_or_numbered(tmp_path, monkeypatch, capsys):
 
 
 def test_what_is_not_supported_is_refused_by_name(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(("the cat\n").encode())))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the cat\n")))
     write(tmp_path / "many", "Bert", "ForSequenceClassification", problem_type="multi_label_classification")
     write(tmp_path / "body", "Bert", "Model")
     config = json.loads((tmp_path / "body" / "config.json").read_text())
