@@ -54,7 +54,7 @@ def transcript_of(printed: Sequence[str], steps: Sequence[int], brief: bool = Fa
     brief: without baselines and blanks, except for the last evaluation's blank that the model is most certain of.
     """
     head, evaluations, tail = parts_of(printed)
-    lines = [line for line in head if not (brief and line.startswith(("minibert:", "baseline")))]
+    lines = [line for line in head if not (brief and line.startswith(("minibert:", "pairs", "baseline")))]
     for step, block in evaluations.items():
         if step not in steps:
             lines.append(LEFT_OUT)
