@@ -22,12 +22,15 @@ LOSS = "loss"
 
 
 def options_of(folder: Path) -> dict[str, Any]:
-    """The options with which a model was fine-tuned.  Raises ValueError if they were not stored."""
+    """The options with which a model was fine-tuned.  Raises the errors of FinetuneConfig.stored."""
     return dict(FinetuneConfig.stored(folder))
 
 
 def run_of_task(folder: Path, points: int | None = None) -> Run:
-    """What is compared of a fine-tuning: the training loss and the dev scores of its first seed."""
+    """What is compared of a fine-tuning: the training loss and the dev scores of its first seed.
+
+    Raises ValueError if its steps were not recorded; the errors of FinetuneConfig.stored.
+    """
     options, records = options_of(folder), read_metrics(folder)
     first = [record for record in records if record.get("seed", options["seed"]) == options["seed"]]
     score = task_info(options["task"]).metrics[0]

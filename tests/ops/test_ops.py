@@ -238,5 +238,5 @@ class TestOrthogonalise:
         matrix = np.random.default_rng(1).standard_normal((24, 60))
         (result,) = backend.orthogonalise([backend.array(matrix.astype(np.float32))])
         assert result.dtype == np.float32
-        # an iteration multiplies an error by at most 3.45, the polynomial's slope at 0; sums of 60 products in float32
-        assert np.abs(backend.numpy(result) - self.by_singular_values(matrix)[0]).max() < 60 * 3.45**5 * 2**-24
+        # values are about 1 at most, and sums have 60 products: 11 units were measured, on every backend
+        assert np.abs(backend.numpy(result) - self.by_singular_values(matrix)[0]).max() < 32 * 2**-24
