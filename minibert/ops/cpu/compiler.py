@@ -25,6 +25,7 @@ from numba import njit, prange
 
 from minibert.ops.blas import find_blas
 from minibert.ops.cpu.cached_files import check_files_of, delete_if_damaged
+from minibert.ops.cpu.threading_layer import load_openmp
 
 # The kernels enable two of the compiler's fast-math flags, neither of which changes how infinity and NaN behave.
 # "contract" allows a * b + c in one instruction, with one rounding instead of two.  "reassoc", for functions that add
@@ -85,6 +86,7 @@ def open_cache() -> Path | None:
 
 __all__ = ["chunks_of", "helper", "inlined", "kernel", "piece", "prange", "rows_of", "summing", "threads"]
 CACHE = open_cache()
+load_openmp()
 
 
 def helper(function: Callable) -> Callable:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from importlib.util import find_spec
 
 import numba
 import numpy as np
@@ -15,6 +17,7 @@ from minibert.checks.short_training import random_batch, small_config
 from minibert.models import BertForPreTraining
 from minibert.ops import load_backend
 from minibert.ops.blas import find_blas
+from minibert.ops.cpu.threading_layer import VARIABLE, load_openmp
 from minibert.ops.table import PAIRS
 from minibert.ops.threads import use_threads
 from tests.models.parity import shaken
@@ -185,3 +188,25 @@ def test_nothing_is_forked_after_threads_have_started(tmp_path):
     script.write_text(textwrap.dedent(program).replace("FILE", str(tmp_path / "text.txt")))
     count, forks = json.loads(subprocess.check_output([sys.executable, str(script)], text=True, timeout=120))
     assert count == 90 and forks == []
+
+
+@pytest.mark.skipif(not find_spec("numba.np.ufunc.omppool"), reason="this Numba has no OpenMP layer")
+def test_threads_sleep_while_they_wait_and_other_programs_are_left_alone():
+    """OMP_DISPLAY_ENV makes an OpenMP library print what it has read; benchmarks/busy_cores.py measures the effect."""
+    environment = {name: value for name, value in os.environ.items() if name not in (VARIABLE, "GOMP_SPINCOUNT")}
+    program = f"import os, minibert.ops.cpu; print('inherited:', os.environ.get('{VARIABLE}'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**environment, "OMP_DISPLAY_ENV": "true"},
+        text=True, capture_output=True, check=True, timeout=300,
+    )  # fmt: skip
+    assert re.search(r"OMP_WAIT_POLICY ?= ?'PASSIVE'", done.stdout + done.stderr)
+    assert "inherited: None" in done.stdout
+
+
+@pytest.mark.parametrize("given", ["ACTIVE", None])
+def test_a_wait_policy_of_the_users_own_stays(monkeypatch, given):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if given:
+        monkeypatch.setenv(VARIABLE, given)
+    load_openmp()
+    assert os.environ.get(VARIABLE) == given
