@@ -49,10 +49,15 @@ def model_case(
     """
     backend, parameters = model.backend, model.parameters
     checked = [parameter for parameter in parameters.all.values() if parameter.name.startswith(own)]
+    inputs = {parameter.name: backend.numpy(parameter.value).copy() for parameter in checked}
+    moved = set(inputs)  # the parameters whose values in the model may be others than in `inputs`
 
     def forward(values):
         for parameter in checked:
-            parameter.value[...] = backend.array(values[parameter.name])
+            name, is_moved = parameter.name, values[parameter.name] is not inputs[parameter.name]
+            if is_moved or name in moved:
+                parameter.value[...] = backend.array(values[name])
+                (moved.add if is_moved else moved.discard)(name)
         outputs, cache = run(**{name: backend.array(values[name]) for name in arrays})
         return tuple(backend.numpy(y) for y in outputs), cache
 
@@ -62,7 +67,6 @@ def model_case(
         gradients = {parameter.name: backend.numpy(parameter.gradient).copy() for parameter in checked}
         return gradients | {name: backend.numpy(gradient) for name, gradient in others.items()}
 
-    inputs = {parameter.name: backend.numpy(parameter.value).copy() for parameter in checked}
     return Case(name, shape, {**inputs, **arrays}, forward, backward)
 
 

@@ -25,12 +25,13 @@ TASKS = (
 )
 
 
-# on the emulator: heads on a body whose gradients the check of pre-training covers
-THOROUGH = "encoder", *TASKS[:-1]
+# on the emulator: heads on a body whose gradients the check of pre-training covers; causal attention is an op's case
+THOROUGH = "encoder", "language_model", *TASKS[:-1]
 # on the emulator a whole model takes a minute and more: the richest of its cases there, all of them elsewhere
 RICHEST = {
     "encoder": "rows cut in the last layer, dropout",
     "pretraining": "MLM and NSP, dropout",
+    "language_model": "part of a batch, dropout",
     "sequence_classification": "3 classes, dropout",
     "token_classification": "5 of 10 tokens, dropout",
     "question_answering": "spans, dropout",
