@@ -25,7 +25,7 @@ def test_another_process_holds_the_lock_until_it_is_killed(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "locked\n"
-        with pytest.raises(RuntimeError, match="is being trained by another process; wait for it to finish or stop it"):
+        with pytest.raises(RuntimeError, match="is in use by another process; wait for it to finish or stop it"):
             with locked(tmp_path):
                 pass
         process.kill()
@@ -40,9 +40,9 @@ def test_another_process_holds_the_lock_until_it_is_killed(tmp_path):
 
 def test_the_lock_of_a_killed_run_counts_as_an_empty_folder(tmp_path):
     (tmp_path / LOCK).touch()
-    run, made = open_run(PretrainConfig(out=str(tmp_path)))
-    assert run == tmp_path and not made
-    discard(run, made)
+    with open_run(PretrainConfig(out=str(tmp_path))) as run:
+        assert run == tmp_path and (run / "pretrain.json").exists()
+        discard(run)
     assert list(tmp_path.iterdir()) == []
 
 
