@@ -59,71 +59,12 @@ class Files:
 # ------------------------------------------------------------------------------------------------ the programs
 
 
-def child(kind: str, files: str, out: str, hold: bool) -> int:
-    """Run one command as far as it is not done yet; print `ready` before it, and wait in its lock if it is to hold."""
-    from minibert import cli
-    from minibert.data.corpus import read_corpus
-    from minibert.data.shards import write_shards
-    from minibert.models import PRESETS
-    from minibert.text import Tokenizer
-    from minibert.training import pretraining, runs  # noqa: F401  (imported before the clock starts)
-
-    PRESETS["tiny"] = (1, 16, 2)
-    if hold:
-        hold_lock(runs)
-    print("ready", flush=True)
-    text, folder = f"{files}/text.txt", Path(out)
-    if kind == "pretrain":
-        if (folder / "pretrain.json").exists():
-            return cli.main(["pretrain", "--out", out, "--resume"])
-        return cli.main([*"pretrain --backend reference --vocab-size 120 --max-positions 40 --steps 40".split(), text,
-                         *"--batch-tokens 128 --lengths 8:0.5 32:0.5 --nsp-from 32 --dropout 0.1".split(),
-                         *"--eval-every 20 --eval-pairs 8 --final-pairs 8 --save-every 8 --log-every 4".split(),
-                         "--out", out])  # fmt: skip
-    if kind == "finetune":
-        if is_unfinished(folder):
-            return cli.main(["finetune", "--out", out, "--resume"])
-        return cli.main(["finetune", f"{files}/model", *"--task sentence --backend reference --seeds 3".split(),
-                         *"--epochs 3 --batch-size 8 --learning-rate 5e-3 --max-length 16 --train".split(),
-                         f"{files}/train.jsonl", "--dev", f"{files}/train.jsonl", "--out", out])  # fmt: skip
-    if kind == "vocab":
-        return cli.main(["vocab", text, "--size", "300", "--out", out])
-    try:
-        write_shards(read_corpus([text]), Tokenizer.load(f"{files}/model"), folder, processes=1, shard_tokens=2000)
-    except cli.USER_ERRORS as error:
-        print(cli.one_line(error), file=sys.stderr)
-        return cli.EXIT_ERROR
-    return 0
-
-
-def hold_lock(runs) -> None:
-    """Make the command say when it holds the lock of its folder, and wait there for a line on standard input."""
-    honest = runs.locked
-
-    def locked(folder):
-        context = honest(folder)
-        enter = context.__enter__
-
-        class Held:
-            def __enter__(self):
-                enter()
-                print("locked", flush=True)
-                sys.stdin.readline()
-
-            def __exit__(self, *given):
-                return context.__exit__(*given)
-
-        return Held()
-
-    runs.locked = locked
-
-
 def start(kind: str, files: Path, out: Path, *, hold: bool = False, prepare: Callable | None = None):
     """Start a child, and wait until it is ready."""
-    command = [sys.executable, "-m", "benchmarks.faults", "--child", kind, "--files", str(files), "--case", str(out)]
+    command = [sys.executable, "-m", "benchmarks.fault_programs", kind, str(files), str(out)]
     limits = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
     process = subprocess.Popen(
-        [*command, "--hold"] if hold else command,
+        [*command, "hold"] if hold else command,
         cwd=ROOT,
         env={**os.environ, **limits, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
         stdin=subprocess.PIPE,
@@ -340,8 +281,9 @@ def make_files(folder: Path) -> Files:
     sentence = lambda: (  # noqa: E731
         f"The {chance.choice(WORDS)} {chance.choice(VERBS)} the {chance.choice(WORDS)} {chance.choice(VERBS)}."
     )
-    documents = ["\n".join(sentence() for _ in range(12)) for _ in range(40)]
-    (folder / "text.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    for name, count in (("text.txt", 40), ("long.txt", 2000)):  # the long one for what would be done at once otherwise
+        documents = ["\n".join(sentence() for _ in range(12)) for _ in range(count)]
+        (folder / name).write_text("\n\n".join(documents) + "\n", encoding="utf-8")
     examples = [{"text": sentence(), "label": ["good", "bad"][number * number % 3 % 2]} for number in range(48)]
     (folder / "train.jsonl").write_text("".join(json.dumps(one) + "\n" for one in examples), encoding="utf-8")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", ".", *WORDS, *VERBS]
@@ -356,8 +298,11 @@ def make_files(folder: Path) -> Files:
             out.parent.mkdir(parents=True, exist_ok=True)
             process = start(kind, folder, out)
             began = time.perf_counter()
-            code, complaint = end(process)
+            assert process.stdout is not None
+            while (line := process.stdout.readline()) and line != "ended\n":
+                pass
             files.seconds[kind] = time.perf_counter() - began
+            code, complaint = end(process)
             if code:
                 raise SystemExit(f"{kind} fails undisturbed: {complaint}")
         files.expected[kind] = result_of(kind, out)
@@ -386,12 +331,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=None, help="begin no case after this time")
     parser.add_argument("--out", type=Path, default=Path("faults.json"))
     parser.add_argument("--work", type=Path, default=None, help="folder for the runs; those that fail are kept")
-    for hidden in ("--child", "--files", "--case"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
-    parser.add_argument("--hold", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.child:
-        return child(given.child, given.files, given.case, given.hold)
     began, work = time.monotonic(), given.work or Path(tempfile.mkdtemp(prefix="faults-"))
     work.mkdir(parents=True, exist_ok=True)
     work.chmod(0o755)

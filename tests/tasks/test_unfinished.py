@@ -84,7 +84,7 @@ def killed(files, out, monkeypatch, number, **changes):
     assert (out / LOCK).exists()  # a lock's file that nobody removed
 
 
-@pytest.mark.parametrize("number", [1, 4, STEPS + 1, STEPS + 5])
+@pytest.mark.parametrize("number", [1, 5, STEPS + 4])
 def test_killed_and_resumed_is_the_same_bit_for_bit(files, whole, tmp_path, monkeypatch, capsys, number):
     out = tmp_path / "out"
     killed(files, out, monkeypatch, number)
@@ -100,8 +100,7 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(files, whole, tmp_path, monk
     assert contents(out) == whole
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize("number", [2, STEPS + 3])
+@pytest.mark.parametrize(("name", "number"), [("SIGINT", 2), ("SIGTERM", STEPS + 2), ("SIGHUP", 4)])
 def test_a_signal_saves_and_says_how_to_go_on(files, whole, tmp_path, monkeypatch, capsys, name, number):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
@@ -115,6 +114,7 @@ def test_a_signal_saves_and_says_how_to_go_on(files, whole, tmp_path, monkeypatc
     assert contents(out) == whole
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "changes",
     [
@@ -131,6 +131,7 @@ def test_so_are_other_recipes(files, tmp_path, monkeypatch, changes):
     assert contents(out) == whole
 
 
+@pytest.mark.thorough
 def test_killed_again_and_again(files, whole, tmp_path, monkeypatch):
     out = tmp_path / "out"
     killed(files, out, monkeypatch, 2)
