@@ -13,12 +13,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from minibert import __version__
 from minibert.base.progress import escape_unprintable
+from minibert.base.streams import discard_output_of_broken_streams, open_closed_streams
 
 
 @dataclass(frozen=True)
@@ -143,27 +145,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     Exit codes: 0 for success, 1 if a check failed, 2 for an error (reported in one line on standard error), 130 if
     interrupted.
     """
+    open_closed_streams()
     escape_unprintable(sys.stdout, sys.stderr)
+    ended = argv is None  # the program ends with this function
     argv, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(argv)
         sys.stdout.flush()  # so that a closed pipe raises BrokenPipeError here rather than at exit
         return code
     except BrokenPipeError:
-        # The reader has closed the pipe, as in `minibert info | head -1`. Without this redirection, Python's flush of
-        # standard output at exit would print an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard_output_of_broken_streams()  # the reader has closed the pipe, as in `minibert info | head -1`
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
-        if debug:
-            traceback.print_exc()
-        print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        if ended:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only print a traceback
+        report(f"minibert: {str(interrupt) or 'interrupted'}", debug)
         return getattr(interrupt, "exit_code", EXIT_INTERRUPTED)  # the exception for SIGTERM has its own
     except USER_ERRORS as error:
+        report(f"minibert: error: {one_line(error)}", debug)
+        return EXIT_ERROR
+
+
+def report(line: str, debug: bool) -> None:
+    """Print an error on standard error, if that can be written; debug: print the traceback first."""
+    with suppress(OSError):
         if debug:
             traceback.print_exc()
-        print(f"minibert: error: {one_line(error)}", file=sys.stderr)
-        return EXIT_ERROR
+        print(line, file=sys.stderr)
+    discard_output_of_broken_streams()
 
 
 def one_line(error: BaseException) -> str:

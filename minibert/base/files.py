@@ -1,5 +1,6 @@
 """Atomic file writes: a file is complete or absent, whatever happens while it is written."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -8,7 +9,7 @@ from pathlib import Path
 
 
 def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
-    """Write a file atomically: pass a temporary path to `write`, flush that file to disk, then rename it to `path`.
+    """Write a file atomically: pass a temporary path to `write`, flush that file to disk, rename it, flush the folder.
 
     The temporary file is in the same folder.  A reader that opens `path` meanwhile sees the old file or the new one,
     never a partial file.  Raises OSError if writing fails (a full disk, a folder that is not writable), in which case
@@ -22,6 +23,7 @@ def write_file(path: Path | str, write: Callable[[Path], object]) -> None:
         flush_to_disk(temporary)
         os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
+        flush_to_disk(path.parent)
     except OSError as error:
         if error.filename is None and error.errno:  # the error of a failed write does not name the file
             raise OSError(error.errno, error.strerror, str(path)) from error
@@ -36,12 +38,19 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def flush_to_disk(path: Path | str) -> None:
-    """Flush a file's content, or a folder's entries, to disk (fsync).  Windows does not flush folders."""
-    if os.name == "nt" and os.path.isdir(path):
+    """Flush a file's content, or a folder's entries, to disk (fsync).
+
+    Windows does not flush folders, nor do some network file systems.
+    """
+    folder = os.path.isdir(path)
+    if os.name == "nt" and folder:
         return
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(handle)
 

@@ -3,6 +3,7 @@
 import glob
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,19 @@ from pathlib import Path
 
 from minibert.base.files import flush_to_disk
 
+UNFINISHED = "unfinished"  # in a model's folder: the state of a fine-tuning that has not ended
 SUFFIX = ".tmp"  # the suffix of incomplete folders
+OLD = ".old"  # the suffix of folders that are being deleted
+
+
+def make_folder(folder: Path) -> bool:
+    """Create a folder and its parents if they do not exist, on disk as well; returns whether it was created now."""
+    made = not folder.exists()
+    lacking = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in lacking:
+        flush_to_disk(path.parent)
+    return made
 
 
 @contextmanager
@@ -23,7 +36,7 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     """
     if folder.exists() and not replace:
         raise FileExistsError(f"{folder} already exists; choose another folder or delete it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     prefix = f".{folder.name}.partial-{platform.node()}-"
     _remove_abandoned(folder.parent, prefix)
     partial = folder.parent / f"{prefix}{os.getpid()}{SUFFIX}"
@@ -31,10 +44,11 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     try:
         yield partial
         flush_to_disk(partial)
-        if folder.exists() and replace:
-            remove_folder(folder)
+        doomed = set_aside(folder) if folder.exists() and replace else None
         os.rename(partial, folder)
         flush_to_disk(folder.parent)
+        if doomed is not None:
+            shutil.rmtree(doomed)
     except OSError as error:
         if error.strerror is None:
             raise
@@ -45,9 +59,36 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
 def remove_folder(folder: Path) -> None:
     """Delete a folder: first rename it atomically, then delete the renamed folder."""
-    doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    os.rename(folder, doomed)
+    doomed = set_aside(folder)
+    flush_to_disk(folder.parent)
     shutil.rmtree(doomed)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder that is to be deleted, and return it under its temporary name."""
+    doomed = folder.with_name(f".{folder.name}.{os.getpid()}{OLD}")
+    shutil.rmtree(doomed, ignore_errors=True)  # of a killed process with the same number
+    os.rename(folder, doomed)
+    return doomed
+
+
+def is_unfinished(folder: Path | str) -> bool:
+    """Whether a folder holds a fine-tuning that has not ended."""
+    return (Path(folder) / UNFINISHED).is_dir()
+
+
+def check_finished(folder: Path | str) -> None:
+    """Raise ValueError if a folder holds a fine-tuning that has not ended."""
+    if is_unfinished(folder):
+        raise ValueError(
+            f"{folder} holds a fine-tuning that has not ended; to go on: "
+            f"minibert finetune --out {shlex.quote(str(folder))} --resume"
+        )
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether the name is one of minibert's temporary names, which begin with a dot and end in .tmp or .old."""
+    return path.name.startswith(".") and path.suffix in (SUFFIX, OLD)
 
 
 def _remove_abandoned(parent: Path, prefix: str) -> None:

@@ -13,7 +13,7 @@ def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
     """A tqdm bar on standard error, hidden if standard error is not a terminal; `options` are passed to tqdm."""
     from tqdm import tqdm
 
-    return tqdm(iterable, **{"disable": None, "leave": False, **options})
+    return tqdm(iterable, **{"disable": True if sys.stderr is None else None, "leave": False, **options})
 
 
 def say(what: str, text: str) -> None:
@@ -23,6 +23,8 @@ def say(what: str, text: str) -> None:
 
 def write_line(text: str) -> None:
     """Print a line, above the progress bar if there is one."""
+    if sys.stdout is None:  # a program without a console
+        return
     text = printable(text, sys.stdout)
     drawing = sys.modules.get("tqdm")
     if drawing is None:

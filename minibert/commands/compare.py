@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from minibert.base.arguments import Argument, flag_of
 from minibert.base.files import write_file
+from minibert.base.folders import check_finished
 from minibert.base.progress import require, say
 from minibert.tasks.reference_runs import options_of, recipe_of_task, run_of_task
 from minibert.training.config import PretrainConfig
@@ -38,6 +39,7 @@ def compare(config: CompareConfig) -> int:
     """
     require("compare", "matplotlib")
     folder = Path(config.run)
+    check_finished(folder)
     fine_tuned = (folder / "task.json").is_file()
     compared = of_fine_tuning(folder) if fine_tuned else of_pretraining(folder)
     reference, differences = closest(compared.recipe, *compared.same, references())

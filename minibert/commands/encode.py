@@ -1,7 +1,6 @@
 """`minibert encode` turns lines of text into vectors; `minibert search` finds the lines closest to a query."""
 
 import logging
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +9,7 @@ import numpy as np
 
 from minibert.base.arguments import Argument
 from minibert.base.files import write_file
+from minibert.base.streams import standard_input
 from minibert.commands.options import check_writable
 from minibert.inference.encode import TOKENS, encode
 from minibert.inference.sentence_folder import DOT, Recipe, load_recipe
@@ -176,7 +176,7 @@ def read_lines(file: str) -> list[str]:
     Raises FileNotFoundError if there is no such file, and ValueError if the input is not UTF-8 or has only blank lines.
     """
     if file == STANDARD_INPUT:
-        name, data = "standard input", sys.stdin.buffer.read()
+        name, data = "standard input", standard_input().read()
     elif not Path(file).is_file():
         raise FileNotFoundError(f"no such file: {file}")
     else:

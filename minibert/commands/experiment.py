@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 from minibert.base.arguments import Argument
 from minibert.base.cores import usable_cores
 from minibert.base.files import write_text
+from minibert.base.folders import make_folder
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.base.progress import require, say
 from minibert.experiments.catalogue import EXPERIMENTS, Speeds
@@ -91,11 +93,23 @@ class ExperimentConfig:
 def experiment(config: ExperimentConfig) -> int:
     """Run the cells that are missing, and write the tables; returns 0, or 1 if cells are still missing at the end.
 
-    Raises ValueError if the folder belongs to an experiment with other settings, RuntimeError if a cell fails.
+    Raises ValueError if the folder belongs to an experiment with other settings, RuntimeError if a cell fails or
+    another process runs experiments in the folder.
     """
     require("experiment", "safetensors", "matplotlib", "tqdm", "filelock")
     out = Path(config.out)
     check_configuration(out, config)
+    if config.list:
+        return run_experiments(config, out)
+    if config.runs:
+        make_folder(out)
+    with locked(out):
+        check_configuration(out, config)
+        return run_experiments(config, out)
+
+
+def run_experiments(config: ExperimentConfig, out: Path) -> int:
+    """Run the experiments in the folder `out`, which is locked unless they are only listed; returns the exit code."""
     store = Store(out / "cells")
     jobs = 1 if config.gpu else config.jobs or usable_cores()
     threads = max(usable_cores() // jobs, 1)
@@ -112,8 +126,9 @@ def experiment(config: ExperimentConfig) -> int:
                 return planned(make_table, store, config)[0]
 
             if config.runs:
-                runner.work.mkdir(parents=True, exist_ok=True)
-                with StopRequest("the same command"), locked(runner.work):
+                make_folder(runner.work)
+                apart = runner.work.resolve() != out.resolve()  # experiments in several folders may share the models
+                with StopRequest("the same command"), locked(runner.work) if apart else nullcontext():
                     runner.run(plan)
             plan_at_end, table = planned(make_table, store, config)
             complete &= table.is_complete
@@ -203,5 +218,4 @@ def check_configuration(out: Path, config: ExperimentConfig) -> None:
 
 
 def write_configuration(out: Path, config: ExperimentConfig) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIGURATION, json.dumps(with_format(settings_of(config)), indent=1) + "\n")

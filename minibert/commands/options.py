@@ -29,8 +29,8 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
 
     program: the program name shown in the help; note: a line added below the help's description.
     If the dataclass has a class method `defaults`, it is called with the words and returns the instance that supplies
-    the values of omitted options.  For --help, the help is printed.  Raises ValueError with a one-line message for an
-    invalid command line.
+    the values of omitted options, or None.  For --help, the help is printed.  Raises ValueError with a one-line message
+    for an invalid command line.
     """
     options = options_of(config_class)
     description = "\n\n".join(filter(None, (inspect.getdoc(config_class), note)))
@@ -41,11 +41,12 @@ def read_options(config_class: type, words: Sequence[str], program: str, note: s
     try:
         given = words_of(options, before, after)
         values = {option.name: option.read(given[option.name]) for option in options if option.name in given}
+        base = config_class.defaults(words) if hasattr(config_class, "defaults") else None
+        if base is not None:
+            return dataclasses.replace(base, **values)
         required = [option for option in options if option.default is dataclasses.MISSING]
         if missing := [option.shown for option in required if option.name not in values]:
             raise ValueError(f"missing {' and '.join(missing)}")
-        if hasattr(config_class, "defaults"):
-            return dataclasses.replace(config_class.defaults(words), **values)
         return config_class(**values)
     except ValueError as error:
         raise ValueError(f"{error}; see {program} --help") from None

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from minibert.base.arguments import Argument
-from minibert.base.progress import progress_bar, write_line
+from minibert.base.folders import SUFFIX
+from minibert.base.progress import progress_bar, require, write_line
 from minibert.data.corpus import DEFAULT_CORPUS, CorpusOptions, Document, read_corpus
 from minibert.data.findings import Findings
 from minibert.text import Tokenizer
 from minibert.text.normalisation import Normaliser
 from minibert.text.vocabulary import Coverage, count_words, coverage, vocabulary_of
+from minibert.training.runs import new_run
 
 CORPUS = Argument(metavar="CORPUS ...", default=f"(default: {DEFAULT_CORPUS})", positional=True)
 MANY_UNKNOWN = 0.01  # share of [UNK], or of characters outside the alphabet, above which there is a warning
@@ -51,11 +53,17 @@ class VocabConfig:
 def vocab(config: VocabConfig) -> None:
     """Run `minibert vocab`: learn a vocabulary and save it.
 
-    Raises FileExistsError at the start if --out already contains a vocabulary, and passes on the errors that the corpus
-    readers raise.  Nothing is written until the vocabulary is complete.
+    Raises FileExistsError at the start if --out already contains a vocabulary, RuntimeError if another process is
+    writing one there, and passes on the errors that the corpus readers raise.  Nothing is written until the vocabulary
+    is complete.
     """
-    out = Path(config.out)
-    check_free(out)
+    require("vocab", "tqdm", "filelock")
+    with new_run(config.out, Path(), check_free) as out:
+        learn(config, out)
+
+
+def learn(config: VocabConfig, out: Path) -> None:
+    """Learn a vocabulary, save it in the folder `out`, which is locked, and print how much of the text it covers."""
     findings = Findings()
     options = CorpusOptions(config.documents, text_field=config.text_field)
     documents = Counted(read_corpus(config.corpus or [DEFAULT_CORPUS], options, findings=findings))
@@ -75,6 +83,9 @@ def vocab(config: VocabConfig) -> None:
         )
     seconds = time.perf_counter() - start
     tokenizer = Tokenizer(vocabulary, lowercase=not config.cased)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        for path in out.glob(f".{name}.*{SUFFIX}"):  # what a killed process left behind
+            path.unlink()
     tokenizer.save(out)
     write_line(
         f"{len(vocabulary):,} entries learnt in {seconds:.0f} s from {documents.characters:,} characters "

@@ -4,13 +4,13 @@ A source is a file of text or of records, a folder of such files, standard input
 Each is read as a stream, one document at a time, so that a corpus may be larger than memory.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from minibert.base.streams import standard_input
 from minibert.data.document import Document
 from minibert.data.findings import Findings
 from minibert.data.formats import READABLE, RECORDS, TEXT, check_file, format_of, guarded, open_bytes
@@ -165,7 +165,7 @@ def _read_file(file: Source, options: CorpusOptions, findings: Findings) -> Iter
         yield from of_records(records, file.kind, options, findings)
         return
     if file.path is None:
-        yield from read_text(sys.stdin.buffer, file, options, findings)
+        yield from read_text(standard_input(), file, options, findings)
         return
     with guarded(file.path):
         stream = open_bytes(file.path, file.compression)

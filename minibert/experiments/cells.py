@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.arguments import flag_of
-from minibert.base.files import write_text
+from minibert.base.files import write_file, write_text
 from minibert.base.folders import new_folder
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.training.checkpoints import FOLDER, folder_name
@@ -105,8 +105,12 @@ def make_models(cell: Cell, work: Path) -> None:
             raise FileNotFoundError(f"{source} does not exist; delete {work / key} to train that run again")
         with new_folder(folder, replace=True) as partial:
             for name in ("config.json", "vocab.txt", "tokenizer_config.json", "pretrain.json"):
-                shutil.copyfile(work / key / name, partial / name)
-            shutil.copyfile(source, partial / "model.safetensors")
+                copy_file(work / key / name, partial / name)
+            copy_file(source, partial / "model.safetensors")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    write_file(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
 @dataclass(frozen=True)

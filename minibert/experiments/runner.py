@@ -1,12 +1,10 @@
 """Runs the missing cells of an experiment, several at a time, each in a process of its own.
 
-A process that is stopped loses nothing but the time since its last checkpoint: pre-training resumes in its folder, and
-fine-tuning, which is short, begins again.
+A process that is stopped loses nothing but the time since its last checkpoint: it resumes in its folder.
 """
 
 import datetime
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +15,14 @@ from functools import cache
 from pathlib import Path
 
 from minibert import __version__
+from minibert.base.folders import is_unfinished, make_folder, remove_folder
 from minibert.base.progress import say
 from minibert.experiments.cells import PRETRAIN, Cell, Store, figures_of_run, figures_of_task, make_models
 from minibert.experiments.plan import Plan
 from minibert.ops import facts
 from minibert.training.checkpoints import FOLDER, folder_name
 from minibert.training.config import OPTIONS
+from minibert.training.runs import discard, locked
 
 LOOK_EVERY = 0.2  # seconds between two looks at the processes
 
@@ -116,9 +116,12 @@ class Runner:
         words = [*self.program, *cell.words(self.work), "--threads", str(self.threads)]
         if cell.command == PRETRAIN and (folder / OPTIONS).exists():
             words.append("--resume")
+        elif is_unfinished(folder):
+            words.append("--resume")
         elif folder.exists():
-            shutil.rmtree(folder)
-        self.work.mkdir(parents=True, exist_ok=True)
+            with locked(folder):  # the process of a killed experiment may still write it
+                discard(folder)
+        make_folder(self.work)
         make_models(cell, self.work)
         process = self.launch([*words, "--out", str(folder)], self.work / f"{cell.key}.log")
         return Started(cell, process, time.monotonic())
@@ -148,7 +151,7 @@ class Runner:
             figures = figures_of_run(folder) if cell.command == PRETRAIN else figures_of_task(folder)
             self.store.add(cell, figures, seconds=round(seconds, 1), **self.circumstances())
         if cell.command != PRETRAIN:
-            shutil.rmtree(folder)  # the score is kept; the model is not needed again
+            remove_folder(folder)  # the score is kept; the model is not needed again
         log.unlink()
         say("done", f"{cell.key} in {seconds:.0f} s")
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from minibert.base.folders import check_finished
+
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 FILES = (
     "config.json",
@@ -27,8 +29,9 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
     """Find the folder of a model: a local folder of that name, or else the download of a published model.
 
     name: a folder, or a name such as "google-bert/bert-base-uncased"; revision: a branch, tag or commit of a published
-    model.  Raises FileNotFoundError if neither exists, ValueError if a revision is given for a folder or if the
-    published model has no safetensors, ModuleNotFoundError without huggingface_hub, OSError if the download fails.
+    model.  Raises FileNotFoundError if neither exists, ValueError if the fine-tuning in the folder has not ended, if a
+    revision is given for a folder or if the published model has no safetensors, ModuleNotFoundError without
+    huggingface_hub, OSError if the download fails.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -36,6 +39,7 @@ def find_model(name: Path | str, revision: str | None = None) -> Path:
             raise ValueError(
                 f"--revision {revision} applies only to published models, but {folder} is a local folder; leave it out"
             )
+        check_finished(folder)
         return folder
     if folder.exists() or not NAME.fullmatch(str(name)):
         raise FileNotFoundError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.files import write_text
+from minibert.base.folders import check_finished
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # name in files -> our op
@@ -189,9 +190,10 @@ def read_config(folder: Path | str, *kinds: str) -> dict:
     """The contents of FOLDER/config.json.
 
     kinds: the types of model that it may describe.  Raises FileNotFoundError if there is no such file, ValueError if
-    it describes another type of model.
+    it describes another type of model or if the model's fine-tuning has not ended.
     """
     path = Path(folder) / "config.json"
+    check_finished(folder)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the folder of a BERT model")
     try:

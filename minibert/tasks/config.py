@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from minibert.base.arguments import Argument
+from minibert.base.arguments import Argument, flag_of
 from minibert.base.files import write_text
+from minibert.base.folders import UNFINISHED, is_unfinished
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import RETIRED, task_info
+from minibert.training.config import value_of
 
 OPTIONS = "finetune.json"  # the file in a fine-tuned model's folder that stores the options
-HOW_IT_WAS_CALLED = "out", "threads", "emulate"
+HOW_IT_WAS_CALLED = "out", "resume", "threads", "emulate"
+MAY_MOVE = "run", "revision", "train", "dev", "teacher"  # may be elsewhere when resumed; their content is compared
 WIDE = 384  # models with a smaller hidden size use a higher learning rate (Turc et al. 2019, section 3: up to 3e-4)
 RATE_OF_NARROW, RATE_OF_WIDE, RATE_OF_FROZEN = 3e-4, 5e-5, 2e-3
 
@@ -56,7 +60,10 @@ class FinetuneConfig:
     label_names: Annotated[str | None, Argument(metavar="NAME,NAME,...", default="(default: the task's)")] = None
     """Names of labels that are given as numbers, from 0."""
     out: Annotated[str | None, Argument(metavar="DIR", default="(default: runs/TASK/001, …)")] = None
-    """Folder for the fine-tuned model; must be new or empty."""
+    """Folder for the fine-tuned model; must be new or empty unless --resume is given."""
+    resume: bool = False
+    """Continue the fine-tuning in --out that was stopped or killed, from the epoch that it had reached, bit for bit as
+    if it had never stopped; no other option is needed."""
 
     epochs: int = 3
     """Number of passes over the training data."""
@@ -159,10 +166,37 @@ class FinetuneConfig:
             )
         if self.emulate and self.backend != "gpu":
             raise ValueError(CANNOT_EMULATE.format(self.backend))
+        if self.resume and self.out is None:
+            raise ValueError("--resume requires --out with the folder of the fine-tuning to continue")
 
     @property
     def names_of_labels(self) -> tuple[str, ...]:
         return tuple(name.strip() for name in (self.label_names or "").split(",") if name.strip())
+
+    @classmethod
+    def defaults(cls, words: Iterable[str]) -> "FinetuneConfig | None":
+        """The options of the fine-tuning to resume, if the command line has --resume; otherwise None.
+
+        Raises FileNotFoundError if --out holds no fine-tuning, ValueError if its options are damaged.
+        """
+        words = list(words)
+        out = value_of("--out", words)
+        if "--resume" not in words or out is None:
+            return None
+        folder = Path(out) / UNFINISHED if is_unfinished(out) else Path(out)
+        if not (folder / OPTIONS).is_file():
+            raise FileNotFoundError(f"{out} holds no fine-tuning that could be resumed")
+        return cls(**cls.stored(folder), out=out)
+
+    def check_same_as(self, stored: "FinetuneConfig") -> None:
+        """Raise ValueError if these options differ from `stored`, the options that the fine-tuning was started with."""
+        for field in dataclasses.fields(self):
+            here, there = getattr(self, field.name), getattr(stored, field.name)
+            if field.name not in (*HOW_IT_WAS_CALLED, *MAY_MOVE) and here != there:
+                raise ValueError(
+                    f"{self.out} was started with {flag_of(field.name)} {there}, but this call has {here}; "
+                    "omit the option to resume, or start anew with another --out"
+                )
 
     def save(self, folder: Path | str) -> None:
         """Save the options in the fine-tuned model's folder."""
@@ -184,5 +218,5 @@ class FinetuneConfig:
             return values
         except FormatError:
             raise
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error})") from None

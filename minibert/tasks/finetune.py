@@ -1,7 +1,6 @@
 """`minibert finetune`: fine-tune a pre-trained model on a task, and save the resulting model in a folder."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert.base.files import write_text
+from minibert.base.folders import UNFINISHED
 from minibert.base.progress import progress_bar, require, say, write_line
 from minibert.data.held_out import HELD_OUT_SHARE
 from minibert.data.task_batch import TaskBatch
@@ -32,15 +32,17 @@ from minibert.tasks.options import check_options
 from minibert.tasks.plots import MOST_CLASSES, plot_confusion, plot_curves
 from minibert.tasks.readers import read_examples
 from minibert.tasks.readers.report import skipped
-from minibert.tasks.record import open_folder, record, write_metrics
+from minibert.tasks.record import record, write_metrics
 from minibert.tasks.registry import CHOICE, ENTITIES, REGRESSION, SENTENCE, SPAN, TOKENS, OwnColumns, task_info
 from minibert.tasks.sotu import QUESTION, sotu_examples
 from minibert.tasks.task import Task, predictions_of, scores_by_name, scores_of
+from minibert.tasks.unfinished import check_resumable, checksums, finish, how_to_resume, open_folder
 from minibert.text import Tokenizer
 from minibert.training.config import OPTIONS, PretrainConfig
 from minibert.training.finetuning import History, Recipe, fine_tune, steps_of
+from minibert.training.interrupts import StopRequest
 from minibert.training.memory import keep_freed_memory
-from minibert.training.runs import discard, locked
+from minibert.training.progress import Progress
 
 TRY = {  # texts for the tasks of the default corpus
     "sotu-shuffled": "we must to friendship the strengthen between our two nations",
@@ -73,20 +75,17 @@ def finetune(config: FinetuneConfig) -> None:
 def finetune_task(config: FinetuneConfig) -> Result:
     """Fine-tune a model and return the results.
 
-    Raises ValueError, OSError, RuntimeError or FloatingPointError with a one-line message.
+    Raises ValueError, OSError, RuntimeError or FloatingPointError with a one-line message, and Stopped if a signal
+    asked it to stop.
     """
     require("finetune", "safetensors", "matplotlib", "tqdm", "filelock")
     keep_freed_memory()
     use_threads(config.threads)
+    if config.resume:
+        check_resumable(config)
     tuning = FineTuning(config)  # validates model and data before creating any output
-    folder, made = open_folder(config)
-    try:
-        with locked(folder):
-            return tuning.run(folder)
-    except BaseException:
-        if not (folder / "config.json").exists():
-            discard(folder, made)
-        raise
+    with open_folder(config, tuning.made_from) as folder, StopRequest(how_to_resume(folder)) as stop:
+        return tuning.run(folder, stop)
 
 
 class FineTuning:
@@ -124,7 +123,10 @@ class FineTuning:
             patience=config.patience,
             accumulate=config.accumulate,
         )
-        self.objective_of(self.model_of(config.seed))  # load the weights once, to check that they exist and fit
+        # load the weights once, to check that they exist and fit
+        objective = self.objective_of(self.model_of(config.seed))
+        truth = [self.task.labels, *map(self.codec.truth, self.dev)]
+        self.made_from = checksums(objective, [*self.train_features, *self.dev_features], truth)
         say("task", f"{config.task}: {self.info.title}")
         say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
         if passed_over:
@@ -146,29 +148,36 @@ class FineTuning:
         made = len(self.train_features), len(self.dev_features)
         return "" if made == (len(train), len(self.dev)) else f" (split into {made[0]:,} and {made[1]:,} sequences)"
 
-    def run(self, folder: Path) -> Result:
-        """Train a model with each seed, save the best one in `folder`, and return the results."""
-        config, began = self.config, time.perf_counter()
-        histories, all_scores = [], []
-        best: dict[str, float] = {}
-        for seed in range(config.seed, config.seed + config.seeds):
-            model = self.model_of(seed)
-            history = self.learn(model, seed)
-            scores = history.evaluations[history.best][2]
-            histories.append((seed, history))
-            all_scores.append(scores)
-            if not best or first(scores) > first(best):
-                best = scores
-                self.save(folder, model, scores)
-            write_metrics(folder, histories)
-            replace(config, learning_rate=self.recipe.learning_rate).save(folder)
-        seconds = time.perf_counter() - began
-        title = f"minibert finetune: {self.info.title}, from {Path(config.run).name or config.run}"
-        plot_curves(folder / "curves.png", title, histories)
-        baseline = self.summarise(folder, all_scores, best, seconds)
-        return Result(folder, best, tuple(all_scores), seconds, baseline)
+    def run(self, folder: Path, stop: StopRequest) -> Result:
+        """Train a model with each seed, save the best one in `folder`, and return the results.
 
-    def learn(self, model: TaskModel | FeatureModel, seed: int) -> History:
+        Raises Stopped when it was asked to stop.
+        """
+        config = self.config
+        steps = steps_of(len(self.train_features), self.recipe)
+        progress = Progress(folder / UNFINISHED, config.seed, steps, stop)
+        if config.resume:
+            say("resume", f"from step {progress.steps_done:,} of {steps * config.seeds:,}")
+        stop.urgent = False
+        all_scores = [scores_at_best(history) for _, history in progress.histories]
+        for seed in range(progress.seed, config.seed + config.seeds):
+            model = self.model_of(seed)
+            history = self.learn(model, seed, progress)
+            scores = scores_at_best(history)
+            if all(first(scores) > first(others) for others in all_scores):
+                self.save(folder, model, scores)
+            all_scores.append(scores)
+            progress.ended(history)
+            write_metrics(folder, progress.histories)
+            replace(config, learning_rate=self.recipe.learning_rate).save(folder)
+        title = f"minibert finetune: {self.info.title}, from {Path(config.run).name or config.run}"
+        plot_curves(folder / "curves.png", title, progress.histories)
+        best = max(all_scores, key=first)
+        baseline = self.summarise(folder, all_scores, best, progress.seconds)
+        finish(folder)
+        return Result(folder, best, tuple(all_scores), progress.seconds, baseline)
+
+    def learn(self, model: TaskModel | FeatureModel, seed: int, progress: Progress) -> History:
         """Train one model with the given seed, evaluating it on the dev set; returns the History."""
         recipe = replace(self.recipe, seed=seed)
         steps = steps_of(len(self.train_features), recipe)
@@ -190,7 +199,7 @@ class FineTuning:
 
             def on_step(step: int, loss: float) -> None:
                 bar.set_postfix({"loss": f"{loss:.3f}"}, refresh=False)
-                bar.update()
+                bar.update(step - bar.n)
 
             return fine_tune(
                 self.objective_of(model),
@@ -200,6 +209,7 @@ class FineTuning:
                 recipe,
                 on_step=on_step,
                 on_evaluation=on_evaluation,
+                keeper=progress,
             )
 
     def save(self, folder: Path, model: TaskModel | FeatureModel, scores: dict[str, float]) -> None:
@@ -217,7 +227,7 @@ class FineTuning:
         self.tokenizer.save(folder)
         self.task.save(folder, scores)
         examples, how_to_use = (self.learnt_from, len(self.dev)), how_to_predict(self.task, Path("FOLDER"))
-        given = replace(self.given, frozen=self.config.frozen)
+        given = replace(self.given, frozen=self.config.frozen, resume=False)
         elsewhere = not self.config.frozen and self.config.head == LINEAR and not self.shape.is_decoder
         name = folder.resolve().name
         write_card(folder, fine_tuning_card(name, given, self.task.labels, examples, scores, how_to_use, elsewhere))
@@ -353,6 +363,10 @@ def class_sizes(kind: str, examples: list) -> str:
 def flat(kind: str, answers: Sequence) -> list:
     """All classes in one flat list; for a word-labelling task, each answer is itself a sequence of classes."""
     return [label for labels in answers for label in labels] if kind == TOKENS else list(answers)
+
+
+def scores_at_best(history: History) -> dict[str, float]:
+    return history.evaluations[history.best][2]
 
 
 def first(scores: dict[str, float]) -> float:

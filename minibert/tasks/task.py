@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibert.base.files import write_text
+from minibert.base.folders import check_finished
 from minibert.base.formats import FormatError, with_format, without_format
 from minibert.models import (
     BertConfig,
@@ -88,10 +89,11 @@ class Task:
     def load(cls, folder: Path | str) -> "Task":
         """Load the task stored in a folder, or the task of a classifier that `transformers` wrote, which has none.
 
-        Raises FileNotFoundError if the folder contains no fine-tuned model, and ValueError if task.json is damaged or
-        the classifier is of a kind that minibert does not have.
+        Raises FileNotFoundError if the folder contains no fine-tuned model, and ValueError if its fine-tuning has not
+        ended, if task.json is damaged or the classifier is of a kind that minibert does not have.
         """
         path = Path(folder) / FILE
+        check_finished(folder)
         if not path.is_file() and (found := task_of_classifier(Path(folder))):
             return cls(**found)
         if not path.is_file():

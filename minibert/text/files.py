@@ -121,10 +121,11 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
         config["extra_special_tokens"] = list(tokenizer.extra_special_tokens)
     if not all(t.content in tokenizer.pieces and t == AddedToken(t.content, True) for t in tokenizer.added_tokens):
         config["added_tokens_decoder"] = {str(tokenizer.id_of[t.content]): vars(t) for t in tokenizer.added_tokens}
-    write_text(folder / "vocab.txt", "".join(f"{token}\n" for token in tokenizer.pieces))
+    # vocab.txt comes last: a folder in which it is has everything
+    write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     if not ours:
         write_text(folder / "tokenizer.json", json.dumps(write_whole(tokenizer), ensure_ascii=False) + "\n")
-    write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "vocab.txt", "".join(f"{token}\n" for token in tokenizer.pieces))
 
 
 def read_vocabulary(path: str | Path) -> list[str]:

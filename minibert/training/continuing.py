@@ -1,6 +1,7 @@
 """Going on with what there is: pre-training from a model's weights, and a run that is given more steps."""
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from minibert.base.progress import say
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
 from minibert.text import Tokenizer
-from minibert.training.config import PretrainConfig
+from minibert.training.checkpoints import OPTIONS, list_checkpoints, read_state
+from minibert.training.config import HOW_IT_WAS_CALLED, MAY_MOVE, RENAMED, PretrainConfig
+from minibert.training.config import OPTIONS as OPTIONS_FILE
 from minibert.training.optimizer import learning_rate_at
 from minibert.training.systems import SYSTEMS
 
@@ -60,6 +63,36 @@ def model_to_continue(config: PretrainConfig, run: Path, backend: Any, dtype: st
     changes = {name: value for name, value in wanted.items() if name in known}
     report = log.info if source == run else lambda line: say("note", line)
     return model_class.from_pretrained(source, backend, dtype=dtype, report=report, seed=config.seed, **changes)
+
+
+OF_THE_RECORD = "eval_every", "eval_pairs", "final_pairs", "save_every", "keep", "log_every"  # no model depends on them
+
+
+def options_for_checkpoint(config: PretrainConfig) -> dict[str, Any]:
+    """The options on which a run's model depends, as they are stored in its checkpoints."""
+    values = json.loads(json.dumps(dataclasses.asdict(config)))
+    return {name: value for name, value in values.items() if name not in (*HOW_IT_WAS_CALLED, *MAY_MOVE)}
+
+
+def check_options_of_checkpoint(run: Path) -> None:
+    """Check that the options in the run's folder are those with which its newest checkpoint was made.
+
+    Checkpoints of earlier versions have no options.  Raises ValueError if one was changed, or if the checkpoint is
+    damaged.
+    """
+    checkpoints = list_checkpoints(run)
+    if not checkpoints:
+        return
+    stored = options_for_checkpoint(PretrainConfig.load(run))
+    made_with = {RENAMED.get(name, name): value for name, value in read_state(checkpoints[-1]).get(OPTIONS, {}).items()}
+    for name, value in stored.items():
+        then = made_with.get(name, value)
+        raised = name == "steps" and isinstance(then, int) and value > then
+        if value != then and name not in OF_THE_RECORD and not raised:
+            raise ValueError(
+                f'{run / OPTIONS_FILE} has "{name}": {json.dumps(value)}, but checkpoint {checkpoints[-1].name} was '
+                f"made with {json.dumps(then)}; restore it to resume the run, or start a new one"
+            )
 
 
 def raise_steps(config: PretrainConfig, run: Path) -> int | None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -67,6 +67,27 @@ def steps_of(count: int, recipe: Recipe) -> int:
     return recipe.epochs * math.ceil(count / recipe.batch_size)
 
 
+class Keeper:
+    """Keeps the state of a fine-tuning between its epochs; this one keeps nothing (see training/progress.py)."""
+
+    keeps = False
+
+    def restore(self, watch: "FineTuningWatch", optimizer: AdamW) -> int:
+        """Restore the state that was kept last, if any; returns the number of steps done."""
+        return 0
+
+    def save(self, step: int) -> None:
+        """Keep the state after a step."""
+
+    def asked_to_stop(self) -> bool:
+        """Whether to stop after the current step."""
+        return False
+
+    def stopped(self, step: int) -> NoReturn:
+        """Report, by an exception, that the fine-tuning stopped after a step because it was asked to."""
+        raise KeyboardInterrupt(f"stopped after step {step}")
+
+
 def fine_tune(
     objective: Objective,
     features: Sequence,
@@ -76,6 +97,7 @@ def fine_tune(
     *,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_evaluation: Callable[[History], None] = lambda history: None,
+    keeper: Keeper | None = None,
 ) -> History:
     """Train a model, and leave it with the weights that scored best on the dev set.
 
@@ -83,13 +105,16 @@ def fine_tune(
     features, the index of its first feature in the batch, and the whole batch;
     evaluate() -> scores by name, of which the first selects the best weights (higher is better);
     on_step: called after each step with its number and the latest loss that was read;
-    on_evaluation: called after each evaluation with the History.
-    Raises FloatingPointError if a loss is NaN or infinite.
+    on_evaluation: called after each evaluation with the History; keeper: keeps the state after each epoch.
+    Raises FloatingPointError if a loss is NaN or infinite, and what the keeper raises if it is asked to stop.
     """
+    keeper = keeper or Keeper()
     parameters = objective.model.parameters
     settings = AdamWSettings(eps=1e-8, weight_decay=recipe.weight_decay, max_norm=recipe.clip)
     steps = steps_of(len(features), recipe)
-    watch = FineTuningWatch(objective, recipe, steps, evaluate, on_step, on_evaluation)
+    watch = FineTuningWatch(objective, recipe, steps, evaluate, on_step, on_evaluation, keeper)
+    optimizer = AdamW(parameters, settings)
+    done = keeper.restore(watch, optimizer)
 
     order_in = lru_cache(maxsize=1)(lambda epoch: order_of(len(features), recipe.seed, epoch))
 
@@ -102,7 +127,11 @@ def fine_tune(
     def rate(step: int) -> float:
         return learning_rate_at(step, steps=steps, peak=recipe.learning_rate, warmup=recipe.warmup)
 
-    train(objective, AdamW(parameters, settings), Schedule(steps, recipe.seed, batch, rate), watch)
+    if not watch.history.stopped_early:
+        schedule = Schedule(steps, recipe.seed, batch, rate, done)
+        done = train(objective, optimizer, schedule, watch, keeper.asked_to_stop)
+        if done < steps and not watch.history.stopped_early:
+            keeper.stopped(done)
     if watch.best_weights is not None:
         parameters.masters[...] = parameters.backend.array(watch.best_weights)
         parameters.round()
@@ -120,14 +149,17 @@ class FineTuningWatch(Observer):
         evaluate: Callable,
         on_step: Callable[[int, float], object],
         on_evaluation: Callable[[History], object],
+        keeper: Keeper,
     ) -> None:
+        self.keeper = keeper
         self.objective, self.recipe, self.history = objective, recipe, History()
         self.measure, self.on_step, self.on_evaluation = evaluate, on_step, on_evaluation
         self.per_epoch = steps // recipe.epochs
         self.marks = {
             math.ceil(self.per_epoch * (number + 1) / recipe.evaluations) for number in range(recipe.evaluations)
         }
-        self.best_weights, self.best_score = None, -math.inf
+        self.best_weights: np.ndarray | None = None
+        self.best_score = -math.inf
 
     def reads_losses(self, step: int, waiting: int) -> bool:
         return waiting == LOOK_EVERY
@@ -157,6 +189,12 @@ class FineTuningWatch(Observer):
         patience = self.recipe.patience
         history.stopped_early = patience is not None and len(history.evaluations) - 1 - history.best >= patience
         return history.stopped_early
+
+    def saves(self, step: int, stopping: bool) -> bool:
+        return self.keeper.keeps and (step % self.per_epoch == 0 or stopping)
+
+    def save(self, step: int) -> None:
+        self.keeper.save(step)
 
 
 def cut(batch: list, make_batch: Callable, recipe: Recipe) -> Iterator[Any]:

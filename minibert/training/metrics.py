@@ -5,12 +5,15 @@ NaN or infinite, which ended the run).
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from minibert.base.files import flush_to_disk, write_file, write_text
+from minibert.training.checkpoints import is_count, no_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,26 +33,71 @@ class Metrics:
         self.path = run / FILE
         if self.path.exists():
             kept = [record for record in read_metrics(run) if record["step"] <= step]
-            write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+            write_text(self.path, "".join(map(as_line, kept)))
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            file.write(as_line({"kind": kind, "step": step, **values}))
 
     def flush(self) -> None:
         """Flush the record to disk (fsync)."""
         flush_to_disk(self.path)
+        flush_to_disk(self.path.parent)
+
+
+def as_line(record: Mapping[str, Any]) -> str:
+    """A record as a line of metrics.jsonl, with null for NaN and infinity, which JSON lacks."""
+    lacking = {name: None for name, value in record.items() if isinstance(value, float) and not math.isfinite(value)}
+    return json.dumps({**record, **lacking}, allow_nan=False) + "\n"
 
 
 def read_metrics(run: Path | str) -> list[dict]:
-    """The records in RUN/metrics.jsonl, without an incomplete last line that a crash left behind."""
-    records = []
-    for line in (Path(run) / FILE).read_text(encoding="utf-8").splitlines():
+    """The records in RUN/metrics.jsonl, without an incomplete last line that a crash left behind.
+
+    Raises ValueError, naming the first of them, if other lines are damaged.
+    """
+    path = Path(run) / FILE
+    *lines, last = path.read_bytes().split(b"\n")
+    records, problems = [], []
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
+            if line.strip():
+                records.append(read_record(line))
+        except ValueError as error:
+            problems.append((number, str(error)))
+    if problems:
+        number, problem = problems[0]
+        also = f" (and {len(problems) - 1} more lines)" if len(problems) > 1 else ""
+        raise ValueError(f"{path}, line {number}: {problem}{also}; restore or delete the line to go on")
+    with suppress(ValueError):  # a process that was killed has not written all of the last line
+        records.append(read_record(last))
     return records
+
+
+def is_number(value: object) -> bool:
+    """Whether a value from a JSON file is a number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def read_record(line: bytes) -> dict[str, Any]:
+    """The record in a line of metrics.jsonl.  Raises ValueError if it is damaged."""
+    try:
+        record = json.loads(line, parse_constant=no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"a JSON {type(record).__name__}; expected an object")
+    if not isinstance(record.get("kind"), str):
+        raise ValueError(f"the kind is {record.get('kind')!r}; expected a string")
+    if not is_count(record.get("step")):
+        raise ValueError(f"the step is {record.get('step')!r}; expected an integer of at least 0")
+    for name, value in record.items():
+        if name != "kind" and not (value is None or is_number(value)):
+            raise ValueError(f"{name} is {value!r}; expected a number or null")
+    return record
 
 
 COLOURS = {"training": "#2171b5", "held out": "#d94801", "baseline": "#555555"}
@@ -115,10 +163,10 @@ def averaged(steps: Sequence[float], values: Sequence[float], width: int) -> tup
 def mark_lengths(panel: "Axes", train: Sequence[dict]) -> None:
     """Draw a labelled vertical line at each step where the sequence length changes."""
     for before, after in zip(train, train[1:], strict=False):
-        if before["length"] != after["length"]:
+        if before.get("length") != (length := after.get("length")):
             panel.axvline(before["step"], color="#999999", linewidth=0.8, linestyle=":")
             panel.annotate(
-                f" length {after['length']}",
+                f" length {length}",
                 (before["step"], 0.02),
                 xycoords=("data", "axes fraction"),
                 va="bottom",

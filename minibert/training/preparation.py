@@ -6,7 +6,6 @@ Each stage writes either a complete file or folder into the run's folder, or not
 import dataclasses
 import logging
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from minibert.base.files import write_file
 from minibert.base.progress import progress_bar, say
+from minibert.base.streams import standard_input
 from minibert.data.corpus import DEFAULT_CORPUS, STANDARD_INPUT, Document, read_corpus
 from minibert.data.documents import DocumentSet
 from minibert.data.examples import Windows
@@ -234,7 +234,7 @@ def documents_of(config: PretrainConfig, run: Path, report: bool) -> Iterator[Do
 
 def copy_standard_input(path: Path) -> None:
     with open(path, "wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        shutil.copyfileobj(standard_input(), file)
 
 
 def counted(texts: Iterable, bar: "tqdm") -> Iterator:

@@ -20,7 +20,7 @@ from minibert.ops.threads import use_threads
 from minibert.training.advice import when_out_of_memory, when_pretraining_diverged
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.config import PretrainConfig
-from minibert.training.continuing import raise_steps, say_raised
+from minibert.training.continuing import check_options_of_checkpoint, options_for_checkpoint, raise_steps, say_raised
 from minibert.training.footprint import footprint
 from minibert.training.held_out_evaluation import HeldOut
 from minibert.training.interrupts import StopRequest
@@ -38,7 +38,7 @@ from minibert.training.preparation import (
     prepare_shards,
     prepare_tokenizer,
 )
-from minibert.training.runs import discard, how_to_resume, locked, open_run, sweep
+from minibert.training.runs import discard, how_to_resume, open_run
 from minibert.training.step_bar import StepBar
 from minibert.training.systems import SYSTEMS, name_of
 
@@ -53,21 +53,17 @@ def pretrain(config: PretrainConfig) -> int:
     use_threads(config.threads)
     if not config.resume:
         check_before_anything_is_written(config)
-    run, made = open_run(config)
-    failed = False
-    try:
-        with StopRequest(how_to_resume(run)) as stop, locked(run):
-            try:
-                sweep(run)
-                steps_before = raise_steps(config, run)
-                pretraining = Pretraining(config, run)
-            except Exception:
-                failed = not config.resume
-                raise
-            return pretraining.train(stop, steps_before)
-    finally:
-        if failed:
-            discard(run, made)  # for example because of a mistake in the corpus; leaves no incomplete run behind
+    with open_run(config) as run, StopRequest(how_to_resume(run)) as stop:
+        try:
+            if config.resume:
+                check_options_of_checkpoint(run)
+            steps_before = raise_steps(config, run)
+            pretraining = Pretraining(config, run)
+        except Exception:
+            if not config.resume:
+                discard(run)  # for example because of a mistake in the corpus; leaves no incomplete run behind
+            raise
+        return pretraining.train(stop, steps_before)
 
 
 class Pretraining:
@@ -224,7 +220,8 @@ class PretrainingWatch(Observer):
         self.metrics.flush()
         model.save_pretrained(self.run)
         self.pretraining.write_card(step)
-        save_checkpoint(self.run, step, model, self.pretraining.optimizer, self.config.keep)
+        options = options_for_checkpoint(self.config)
+        save_checkpoint(self.run, step, model, self.pretraining.optimizer, self.config.keep, options=options)
         self.bar.restart_clock()
 
     def out_of_memory(self, step: int, batch: list) -> str:

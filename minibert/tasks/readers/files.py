@@ -1,10 +1,11 @@
 """Task files as bytes and as lines of text, whether from a file or from standard input."""
 
 import gzip
-import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from minibert.base.streams import standard_input
 
 BOM = "\ufeff"
 OTHERS = {  # the first bytes of data that is not text -> what it is
@@ -47,7 +48,7 @@ def open_file(path: Path | str) -> Source:
 def open_standard_input() -> Source:
     """Read standard input, in the same way as a file."""
     path = Path("standard input")
-    return Source(path, "", decompressed(sys.stdin.buffer.read(), path))
+    return Source(path, "", decompressed(standard_input().read(), path))
 
 
 def decompressed(data: bytes, path: Path) -> bytes:
