@@ -27,6 +27,7 @@ from minibert.training.optimizer import AdamW
 
 FOLDER = "checkpoints"
 FILES = ("model.safetensors", "optimizer.safetensors")
+DELETE = "delete this folder to resume from the previous checkpoint"
 
 
 def save_checkpoint(run: Path, step: int, model: Any, optimizer: AdamW, keep: int) -> Path:
@@ -80,16 +81,20 @@ def load_checkpoint(folder: Path, model: Any, optimizer: AdamW) -> int:
             raise damaged(folder, f"{name} is missing")
         if sha256_of(folder / name) != expected:
             raise damaged(folder, f"{name} does not match its checksum")
-    fill(model.parameters, model.parameters.masters, read_tensors([folder / "model.safetensors"]), folder)
+    tensors = read_tensors([folder / "model.safetensors"], DELETE)
+    fill(model.parameters, model.parameters.masters, tensors, folder)
     model.parameters.round()
-    moments = read_tensors([folder / "optimizer.safetensors"])
+    moments = read_tensors([folder / "optimizer.safetensors"], DELETE)
     for moment in ("first_moment", "second_moment"):
         tensors = {
             name.removeprefix(f"{moment}."): tensor for name, tensor in moments.items() if name.startswith(moment)
         }
         fill(model.parameters, getattr(optimizer, moment), tensors, folder)
     if optimizer.loss_scale is not None:
-        optimizer.loss_scale.restore(state.get("loss_scale", {}))
+        try:
+            optimizer.loss_scale.restore(state.get("loss_scale", {}))
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise damaged(folder, f"state.json: the loss scale: {error}") from None
     return step
 
 
@@ -98,9 +103,7 @@ def folder_name(step: int) -> str:
 
 
 def damaged(folder: Path, what: str) -> ValueError:
-    return ValueError(
-        f"checkpoint {folder} is damaged: {what}; delete this folder to resume from the previous checkpoint"
-    )
+    return ValueError(f"checkpoint {folder} is damaged: {what}; {DELETE}")
 
 
 def fill(parameters: Parameters, flat: Array, tensors: dict[str, np.ndarray], folder: Path) -> None:
