@@ -209,9 +209,17 @@ def test_a_context_without_a_token_has_one_window_and_no_answer():
             assert codec.decode([SpanExample("1", "who", context)], [feature], [np.ones((4, 2))])[0].answer == ""
 
 
+def test_the_truth_is_what_all_annotators_answered():
+    answers = Answer("ann", 0), Answer("tom", 8)
+    assert SpanCodec(TOKENIZER, 16).truth(SpanExample("1", "who?", "ann saw tom", answers)) == ["ann", "tom"]
+    assert WordsCodec(TOKENIZER, "OB", 16).truth(WordsExample(("ann", "saw"), ("B", "O"))) == ("B", "O")
+    assert SentenceCodec(TOKENIZER, "xy", 16).truth(SentenceExample("ann", None, "y")) == "y"
+
+
 def test_a_long_question_leaves_tokens_for_the_context():
-    [feature, *_] = SpanCodec(TOKENIZER, 16).encode([SpanExample("1", "tom " * 30, "ann " * 30)])
-    assert feature.sequences[0][0].tolist() == [CLS, *[7] * 5, SEP, *[5] * 8, SEP]
+    """Its end is left out."""
+    [feature, *_] = SpanCodec(TOKENIZER, 16).encode([SpanExample("1", "saw ann " + "tom " * 30, "ann " * 30)])
+    assert feature.sequences[0][0].tolist() == [CLS, 6, 5, *[7] * 3, SEP, *[5] * 8, SEP]
 
 
 def test_an_answer_has_at_most_so_many_tokens_and_ends_where_it_begins_or_later():
@@ -264,6 +272,12 @@ def test_no_answer_wins_if_it_scores_more_than_the_best_answer_and_the_threshold
     assert prediction.answer == answer
     assert {prediction.answer, *(other for other, _ in prediction.others)} == {"ann", "tom", ""}
     assert prediction.probability + sum(share for _, share in prediction.others) == pytest.approx(1)
+
+
+def test_a_high_threshold_keeps_the_answer():
+    """As in SQuAD's evaluation: "" only if the score of no answer minus that of the best span exceeds the threshold."""
+    assert codec_with(10.0).choose(EXAMPLE, [(3.0, 0, 3)], 5.0).answer == "ann"
+    assert codec_with(1.0).choose(EXAMPLE, [(3.0, 0, 3)], 5.0).answer == ""
 
 
 def test_without_a_span_there_is_no_answer():
