@@ -330,7 +330,6 @@ def test_sixteen_bits_on_the_emulated_gpu_learn_what_thirty_two_do(
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         losses.append(np.array([line["loss"] for line in lines if line["kind"] == "train"]))
     exact, found = losses
-    print(np.abs(found - exact) / exact * 2.0**bits)
     assert len(exact) == len(found) == 4 and exact.min() < exact[0]
     assert np.abs(found - exact).max() < 2.0**-bits * exact.max()
     answers, saved = predicted(out, tmp_path / f"{kind}.jsonl")
