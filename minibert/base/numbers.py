@@ -12,3 +12,13 @@ def softmax(scores: Any, xp: Any = np) -> Any:
     """
     powers = xp.exp(scores - scores.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def require_finite(values: np.ndarray, what: str) -> np.ndarray:
+    """The values, unchanged.  Raises FloatingPointError if one is NaN or infinite; what: their name, in the plural."""
+    if not np.isfinite(values).all():
+        raise FloatingPointError(
+            f"{what} are NaN or infinite: the model's weights are too large to compute with; use another model, or "
+            "train it again with a lower --learning-rate"
+        )
+    return values

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minibert.base.numbers import require_finite
 from minibert.data.batch import Batch
 from minibert.models.bert import Model
 from minibert.ops.reference.attention import attention_scores, attention_weights, split_heads
@@ -35,4 +36,5 @@ def in_sequence(query: np.ndarray, key: np.ndarray, heads: int, causal: bool) ->
     causal: whether each token attends only to itself and earlier tokens.
     """
     q, k = (split_heads(np.asarray(x, np.float64), heads) for x in (query, key))  # [A, T, D]
-    return attention_weights(attention_scores(q, k, np.arange(len(query)), causal))[0]
+    weights = attention_weights(attention_scores(q, k, np.arange(len(query)), causal))[0]
+    return require_finite(weights, "the attention probabilities")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minibert.base.numbers import require_finite
 from minibert.data.batch import Batch
 from minibert.inference.sentence_folder import (
     CLS,
@@ -67,7 +68,7 @@ def encode(
     for numbers in alike(ids):
         batch = Batch.of_sequences([ids[number] for number in numbers])
         for number, vector in zip(numbers, pooled(model, batch, chosen, layer % (layers + 1), skip), strict=True):
-            vectors[number] = vector
+            vectors[number] = require_finite(vector, "the vectors")
     if TOKENS in chosen:
         return [normalised(vector) if normalise else vector for vector in vectors]
     made = np.stack(vectors) if vectors else np.empty((0, model.config.hidden_size * len(chosen)), np.float32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minibert.base.numbers import softmax
+from minibert.base.numbers import require_finite, softmax
 from minibert.data.batch import from_padded
 from minibert.models.pretraining import BertForPreTraining
 from minibert.text import Tokenizer
@@ -16,7 +16,8 @@ def fill_mask(
     model: a BertForPreTraining; tokenizer: its Tokenizer; top: how many pieces to return for each blank.
     Returns, for each blank in text order, `top` pairs (piece, probability), the most probable first; the piece is ""
     for an id that the model has and the vocabulary lacks, as in `transformers`.
-    Raises ValueError if the text has no [MASK] or has more tokens than the model has positions.
+    Raises ValueError if the text has no [MASK] or has more tokens than the model has positions; FloatingPointError if
+    logits are NaN or infinite.
     """
     encoding = tokenizer.encode(text)
     ids = np.array([encoding.ids])  # [1, N]
@@ -31,7 +32,7 @@ def fill_mask(
     tokens = from_padded(ids, token_type_ids=np.array([encoding.segment_ids]))
     inputs = model.prepare(tokens, np.flatnonzero(blanks)).inputs
     logits = model.backend.numpy(model.forward(inputs, keep_cache=False)[0])  # [M, V]
-    probabilities = softmax(logits)  # [M, V]
+    probabilities = softmax(require_finite(logits, "the model's logits"))  # [M, V]
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # [M, top]
     return [
         [(tokenizer.token_of(int(piece)), float(row[piece])) for piece in pieces]

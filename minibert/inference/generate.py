@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minibert.base.numbers import softmax
+from minibert.base.numbers import require_finite, softmax
 from minibert.models.gpt import GptForCausalLM
 from minibert.text import Tokenizer
 
@@ -83,6 +83,7 @@ def generate(
     begun, given = len(ids), ids
     while len(ids) < min(begun + tokens, positions):
         logits = model.backend.numpy(model.extend(np.array(given, np.int32), caches)).astype(np.float64)
+        require_finite(logits, "the model's logits")
         logits[hidden] = -np.inf  # special tokens are not text,
         logits[len(tokenizer) :] = -np.inf  # nor are ids that the vocabulary lacks
         given = [sampling.choose(logits, random)]

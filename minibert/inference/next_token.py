@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.base.numbers import softmax
+from minibert.base.numbers import require_finite, softmax
 from minibert.text import Tokenizer
 
 
@@ -15,6 +15,6 @@ def most_probable_next(model: Any, tokenizer: Tokenizer, text: str, top: int = 5
     """
     ids = np.array(tokenizer.encode(text).ids[:-1], np.int32)  # without [SEP]
     logits = model.backend.numpy(model.next_logits(ids))  # [V]
-    probabilities = softmax(logits.astype(np.float64))
+    probabilities = softmax(require_finite(logits, "the model's logits").astype(np.float64))
     best = np.argsort(-probabilities, kind="stable")[:top]
     return [(tokenizer.token_of(int(piece)), float(probabilities[piece])) for piece in best]

@@ -236,7 +236,16 @@ class FeatureModel:
             raise
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{folder / FILE} is damaged ({error}); train the model again") from None
-        model.parameters.assign(read_tensors([folder / WEIGHTS]))
+        tensors = read_tensors([folder / WEIGHTS], "train the model again")
+        shapes = {name: parameter.shape for name, parameter in model.parameters.all.items()}
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        if found != shapes:
+            name = next(name for name in {**shapes, **found} if shapes.get(name) != found.get(name))
+            raise ValueError(
+                f"{folder / WEIGHTS}: {name} has the shape {found.get(name)}, but {FILE} requires {shapes.get(name)}; "
+                "train the model again"
+            )
+        model.parameters.assign(tensors)
         return model
 
 

@@ -48,7 +48,8 @@ def load(
     report: a function called with one line listing the parameters that were initialised afresh, and one listing the
     tensors that were ignored, if any; if it is None, the former is logged as a warning, the latter as information.
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when the weights are pickled,
-    damaged, of the wrong shape, or lack a tensor of the body, and when a DistilBERT is to be loaded from another BERT.
+    damaged, NaN or infinite, beyond the dtype, of the wrong shape, or lack a tensor of the body, and when a DistilBERT
+    is to be loaded from another BERT.
     """
     folder = find_model(folder, revision)
     config = replace(model_class.config_class.load(folder), **changes)
@@ -81,6 +82,11 @@ def load(
             raise ValueError(
                 f"{folder / WEIGHTS}: {source} has shape {list(tensor.shape)}, "
                 f"but config.json requires {list(parameter.shape)}"
+            )
+        if model.parameters.dtype == np.float16 and np.abs(tensor).max(initial=0) > np.finfo(np.float16).max:
+            raise ValueError(
+                f"{folder / WEIGHTS}: {source} has values beyond {np.finfo(np.float16).max:,.0f}, the largest number "
+                "of float16; load it in bfloat16 or float32"
             )
         taken[source] = (name, tensor)
     model.parameters.assign(dict(taken.values()))
@@ -141,8 +147,12 @@ def find_weights(folder: Path) -> list[Path]:
     raise FileNotFoundError(f"{folder} contains no {WEIGHTS}; expected the folder of a trained model")
 
 
-def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
-    """All tensors in safetensors files, with bfloat16 widened to float32.  Raises ValueError if a file is damaged."""
+def read_tensors(paths: list[Path], advice: str = "download or save the model again") -> dict[str, np.ndarray]:
+    """All tensors in safetensors files, with bfloat16 widened to float32.
+
+    advice: how to go on when a file is damaged, for the error message.
+    Raises ValueError if a file is damaged or has values that are NaN, infinite or beyond float32.
+    """
     from safetensors import SafetensorError, deserialize
 
     tensors = {}
@@ -152,7 +162,7 @@ def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
         try:
             entries = deserialize(path.read_bytes())
         except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}); download or save the model again") from None
+            raise ValueError(f"{path} is damaged ({error}); {advice}") from None
         for name, entry in entries:
             kind, data = entry["dtype"], entry["data"]
             if kind == "BF16":  # the upper half of a float32
@@ -161,8 +171,20 @@ def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
                 values = np.frombuffer(data, NUMPY_TYPES[kind])
             else:
                 continue  # an integer buffer such as position_ids, which older versions saved
+            if bad := count_not_finite(values):
+                raise ValueError(
+                    f"{path}: {bad:,} of the {values.size:,} values of {name} are NaN or infinite; "
+                    f"expected finite numbers of 32 bits; {advice}"
+                )
             tensors[name] = values.reshape(entry["shape"])
     return tensors
+
+
+def count_not_finite(values: np.ndarray) -> int:
+    """The number of values [P] that are NaN, infinite, or infinite once they are rounded to float32."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(values if values.itemsize <= 4 else values.astype(np.float32))
+    return 0 if finite.all() else int(np.count_nonzero(~finite))
 
 
 def drop_tied_decoder(tensors: dict[str, np.ndarray], model: Model, folder: Path) -> None:

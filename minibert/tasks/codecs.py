@@ -208,7 +208,7 @@ class SpanCodec(Codec):
         none = [np.inf] * len(examples)
         for feature, scores in zip(features, logits, strict=True):
             spans[feature.example] += self.best_spans(feature, scores)
-            none[feature.example] = min(none[feature.example], float(scores[0].sum()))
+            none[feature.example] = min(none[feature.example], float(scores[0].astype(np.float64).sum()))
         return [
             self.choose(example, sorted(found, reverse=True), nothing)
             for example, found, nothing in zip(examples, spans, none, strict=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,11 @@ class FinetuneConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            no_clipping = field.name == "clip" and value == math.inf
+            if isinstance(value, float) and not math.isfinite(value) and not no_clipping:
+                raise ValueError(f"--{field.name.replace('_', '-')} is {value}; expected a number")
         if self.max_length < 16:
             raise ValueError(f"--max-length is {self.max_length}; expected at least 16")
         for name in ("learning_rate", "output_init", "clip"):

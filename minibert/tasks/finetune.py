@@ -131,6 +131,12 @@ class FineTuning:
         say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
         if passed_over:
             say("skipped", skipped(passed_over))
+        if self.info.kind == SPAN and (lost := answers_in_no_window(train, self.train_features)):
+            say(
+                "answers",
+                f"{lost:,} of the training questions have an answer that no window holds as a whole, and teach that "
+                f"it is absent; lower --stride (now {config.stride}) or raise --max-length (now {config.max_length})",
+            )
         if self.info.kind == TOKENS and self.info.metrics != ENTITIES and OUTSIDE not in self.task.labels:
             say("labels", f"none is {OUTSIDE}, so token F1 counts all of them; --label-names names numbered labels")
         if self.task.labels and self.info.kind != REGRESSION:
@@ -350,6 +356,13 @@ def check_endings(examples: list) -> None:
             raise ValueError(
                 f"{example.where}: {len(example.endings)} endings; expected {count}, as in the first example"
             )
+
+
+def answers_in_no_window(examples: Sequence, features: Sequence) -> int:
+    """The number of questions whose (first) answer is not labelled in any of their features, which all point at [CLS]:
+    it is longer than a window, lies across the edges of all windows, or covers no token."""
+    found = {feature.example for feature in features if feature.labels is not None and feature.labels.any()}
+    return sum(bool(example.answers) and number not in found for number, example in enumerate(examples))
 
 
 def class_sizes(kind: str, examples: list) -> str:

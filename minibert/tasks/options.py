@@ -34,6 +34,8 @@ def check_options(config: FinetuneConfig) -> None:
     for name, reason in why.items():
         if getattr(config, name) != defaults[name]:
             raise ValueError(f"--{name.replace('_', '-')} cannot act on --task {config.task}: {reason}; omit it")
+    if config.label_names is not None and not all(name.strip() for name in config.label_names.split(",")):
+        raise ValueError(f"--label-names is {config.label_names!r}; expected a name for each number, without gaps")
     if config.label_names is not None and len(set(config.names_of_labels)) < 2:
         raise ValueError(
             f"--label-names is {config.label_names!r}; expected different names, such as O,B-person,I-person"

@@ -11,6 +11,7 @@ import numpy as np
 from minibert.base.files import write_text
 from minibert.base.folders import check_finished
 from minibert.base.formats import FormatError, with_format, without_format
+from minibert.base.numbers import require_finite
 from minibert.models import (
     BertConfig,
     BertForMultipleChoice,
@@ -159,6 +160,7 @@ def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> l
     """For each feature, in order, the model's scores [R, classes] for the rows that the feature selects.
 
     Features of similar length are batched together; dropout is off.
+    Raises FloatingPointError if scores are NaN or infinite.
     """
     order = sorted(range(len(features)), key=lambda number: -features[number].tokens)
     logits: list[np.ndarray] = [np.empty(0)] * len(features)  # in the order of the features
@@ -173,7 +175,7 @@ def scores_of(model: TaskModel | FeatureModel, features: Sequence[Feature]) -> l
         scores = model.backend.numpy(model.forward(inputs, keep_cache=False)[0]).astype(np.float32)
         rows = [1 if len(feature.sequences) > 1 else len(feature.rows) for feature in chosen]
         for number, part in zip(order[begin:end], np.split(scores, np.cumsum(rows)[:-1]), strict=True):
-            logits[number] = part
+            logits[number] = require_finite(part, "the model's scores")
         begin = end
     return logits
 

@@ -37,6 +37,7 @@ STATE = "state.json"
 FILES = ("model.safetensors", "optimizer.safetensors")
 BEST, PROGRESS = "best.safetensors", "progress.json"
 OPTIONS = "options"  # the name of the run's options in state.json
+DELETE = "delete this folder to resume from the checkpoint before it, or from the beginning if there is none"
 
 
 def save_checkpoint(
@@ -95,9 +96,9 @@ def load_checkpoint(folder: Path, model: Any, optimizer: AdamW) -> int:
     """
     state = read_state(folder)
     check_files(folder, state)
-    fill(model.parameters, model.parameters.masters, read_tensors([folder / "model.safetensors"]), folder)
+    fill(model.parameters, model.parameters.masters, read_tensors([folder / "model.safetensors"], DELETE), folder)
     model.parameters.round()
-    moments = read_tensors([folder / "optimizer.safetensors"])
+    moments = read_tensors([folder / "optimizer.safetensors"], DELETE)
     for moment in ("first_moment", "second_moment"):
         tensors = {
             name.removeprefix(f"{moment}."): tensor for name, tensor in moments.items() if name.startswith(moment)
@@ -162,10 +163,7 @@ def folder_name(step: int) -> str:
 
 
 def damaged(folder: Path, what: str) -> ValueError:
-    return ValueError(
-        f"checkpoint {folder} is damaged: {what}; delete this folder to resume from the checkpoint before it, or from "
-        "the beginning if there is none"
-    )
+    return ValueError(f"checkpoint {folder} is damaged: {what}; {DELETE}")
 
 
 def fill(parameters: Parameters, flat: Array, tensors: dict[str, np.ndarray], folder: Path) -> None:

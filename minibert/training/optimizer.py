@@ -56,9 +56,15 @@ class LossScale:
         }
 
     def restore(self, state: dict[str, float]) -> None:
-        """Restore a state saved by `state`; missing entries get their initial values."""
-        self.value[...] = self.backend.array(np.array(state.get("value", self.START), np.float32))
-        self.good_steps[...] = self.backend.array(np.array(state.get("good_steps", 0), np.int32))
+        """Restore a state saved by `state`; missing entries get their initial values.
+
+        Raises ValueError or TypeError for a scale that is not finite and above 0, or a number of steps below 0.
+        """
+        value, good_steps = float(state.get("value", self.START)), int(state.get("good_steps", 0))
+        if not 0 < value < np.inf or not 0 <= good_steps < 2**31:
+            raise ValueError(f"{value} after {good_steps} good steps; expected a number above 0, and 0 or more steps")
+        self.value[...] = self.backend.array(np.array(value, np.float32))
+        self.good_steps[...] = self.backend.array(np.array(good_steps, np.int32))
 
 
 class AdamW:

@@ -228,6 +228,18 @@ def test_evaluation_is_fixed_and_one_global_batch(corpus, pairs):
     assert np.array_equal(np.concatenate([batch.tokens.sequence_numbers for batch in one]), np.arange(200))
 
 
+def test_the_labels_of_the_evaluation_set_say_whether_b_follows_a(corpus):
+    """In the numbered corpus, the tokens of a B that follows go on counting."""
+    shards, tokenizer = corpus
+    follows = []
+    for batch in evaluation_batches(shards.all(), tokenizer, 64, sequences=100, batch_tokens=1000):
+        for ids, label in zip(sequences_of(batch), batch.nsp_labels, strict=True):
+            middle = ids.tolist().index(tokenizer.sep_id)
+            follows.append(ids[middle + 1] == ids[middle - 1] + 1)
+            assert label == (0 if follows[-1] else 1)
+    assert 30 < sum(follows) < 70
+
+
 def test_evaluation_takes_no_more_than_there_is(tmp_path):
     shards, tokenizer = numbered_shards(tmp_path / "shards", [[5, 5, 5], [5, 5]])
     batches = evaluation_batches(shards.all(), tokenizer, 16)

@@ -237,6 +237,21 @@ def test_rows_that_are_passed_over_are_reported(pretrained, tmp_path, capsys):
     assert "token F1 counts all of them; --label-names names numbered labels" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("stride", "lost"), [(128, 2), (10, 1)])
+def test_answers_that_no_window_holds_are_counted(pretrained, tmp_path, capsys, stride, lost):
+    """Windows of 19 tokens: one answer across an edge, one longer than a window, one inside, and none."""
+    words = ["the", "cat", "sees", "a", "tree"] * 10
+    lines = []
+    for first, last in ((18, 20), (0, 25), (3, 5), (0, 0)):
+        start = len(" ".join([*words[:first], ""]))
+        answers = [{"text": " ".join(words[first:last]), "answer_start": start}] * (last > 0)
+        lines.append(json.dumps({"question": "who ?", "context": " ".join(words), "answers": answers}) + "\n")
+    (tmp_path / "long.jsonl").write_text("".join(lines))
+    path = str(tmp_path / "long.jsonl")
+    FineTuning(config_of(pretrained, tmp_path, "span", tmp_path / "out", stride=stride, train=path, dev=path))
+    assert f"{lost} of the training questions have an answer that no window holds as a whole" in capsys.readouterr().out
+
+
 def test_an_elmo_does_not_predict_numbers(others, tmp_path):
     with pytest.raises(ValueError, match="whose weights are all trained; an ELMo is always frozen"):
         finetune_task(config_of(others / "elmo", tmp_path, "regression", tmp_path / "out"))
@@ -298,11 +313,33 @@ def test_it_stops_early_and_keeps_the_best(pretrained, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "bits"), [pytest.param("float16", 11, marks=pytest.mark.thorough), ("bfloat16", 8)]
+)
 @pytest.mark.parametrize(("kind", "frozen"), [("sentence", False), ("tokens", False), ("tokens", True)])
-def test_it_runs_on_the_emulated_gpu(pretrained, tmp_path, gpu, kind, frozen):
-    changes = dict(epochs=1, backend="gpu", emulate=True, precision="bfloat16", frozen=frozen, layers="weighted")
-    result = finetune_task(config_of(pretrained, tmp_path, kind, tmp_path / "gpu", **changes))
-    assert 0 <= next(iter(result.scores.values())) <= 1
+def test_sixteen_bits_on_the_emulated_gpu_learn_what_thirty_two_do(
+    pretrained, tmp_path, gpu, kind, frozen, precision, bits
+):
+    """The losses differ by a rounding; predictions from the folder, computed in 32 bits, are about those of the GPU."""
+    losses, out = [], tmp_path / "gpu"
+    of_gpu = dict(backend="gpu", emulate=True, precision=precision)
+    for folder, changes in ((tmp_path / "cpu", {}), (out, of_gpu)):
+        finetune_task(
+            config_of(pretrained, tmp_path, kind, folder, epochs=1, frozen=frozen, layers="weighted", **changes)
+        )
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        losses.append(np.array([line["loss"] for line in lines if line["kind"] == "train"]))
+    exact, found = losses
+    assert len(exact) == len(found) == 4 and exact.min() < exact[0]
+    assert np.abs(found - exact).max() < 2.0**-bits * exact.max()
+    answers, saved = predicted(out, tmp_path / f"{kind}.jsonl")
+    pairs = list(
+        zip(
+            *([label for one in side for label in one] if kind == "tokens" else side for side in (answers, saved)),
+            strict=True,
+        )
+    )
+    assert sum(a == b for a, b in pairs) >= 0.9 * len(pairs)
 
 
 @pytest.mark.slow

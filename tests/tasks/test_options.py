@@ -51,10 +51,18 @@ def test_examples_are_held_out_in_one_way():
         check_options(config_of("sst2", dev_examples=5, dev_share=0.2))
 
 
-@pytest.mark.parametrize("names", ["", "one", "one,one", "one,two,one"])
+@pytest.mark.parametrize("names", ["", "one", "one,one", "one,two,one", "one,,two", "one,two,"])
 def test_names_of_labels_are_different(names):
     with pytest.raises(ValueError, match=f"--label-names is '{names}'; expected"):
         check_options(config_of("sentence", label_names=names))
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "clip", "null_threshold", "temperature", "learning_rate", "warmup"])
+def test_numbers_are_finite(name):
+    for value in (float("nan"), float("-inf"), *[float("inf")] * (name != "clip")):
+        with pytest.raises(ValueError, match="expected|must be"):
+            config_of("span", **{name: value})
+    assert config_of("span", clip=float("inf")).clip == float("inf")  # never clip
 
 
 def test_stored_options_of_earlier_versions_load(tmp_path):

@@ -59,6 +59,21 @@ def test_a_guess_among_equals_has_the_loss_of_a_guess():
     assert result["nsp_loss"] == pytest.approx(np.log(2), rel=1e-6)
 
 
+def test_an_evaluation_counts_what_the_scores_say():
+    """Against the logits, one by one; the biases make the accuracies of both targets differ from their complements."""
+    objective, batch = small_objective(), random_batch(small_config())
+    objective.model.parameters["cls.seq_relationship.bias"].value[...] = 9, 0
+    objective.model.parameters["cls.predictions.bias"].value[batch.masked_labels[0]] = 99
+    prepared = objective.prepare(batch)
+    mlm, nsp, _ = objective.model.forward(prepared.inputs)
+    result = evaluate(objective, batch.split(2))
+    assert result["nsp_accuracy"] == np.mean(nsp.argmax(1) == batch.nsp_labels) == np.mean(batch.nsp_labels == 0)
+    assert 0 < result["mlm_accuracy"] == np.mean(mlm.argmax(1) == batch.masked_labels) < 1
+    shares = np.exp(nsp) / np.exp(nsp).sum(1, keepdims=True)
+    right = shares[np.arange(len(nsp)), batch.nsp_labels]
+    assert result["nsp_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+
+
 def test_an_evaluation_without_pairs_says_none():
     result = evaluate(small_objective(), [random_batch(small_config(), pairs=False)])
     assert result["nsp_loss"] is None and result["nsp_accuracy"] is None

@@ -79,6 +79,8 @@ def split_sentences(lines: list[str], path: Path, passed_over: Counter) -> tuple
         parts = columns_in(line, tabs)
         if line.startswith(NAMED_COLUMNS):
             names = tuple(line.removeprefix(NAMED_COLUMNS).split())
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{path}, line {number}: {len(twice)} columns {twice[0]!r}; expected one")
             width = len(names)
         if not line.strip():
             sentences.append([])

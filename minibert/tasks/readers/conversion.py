@@ -7,7 +7,7 @@ from typing import Any
 
 from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
 from minibert.tasks.readers.labels import Labels
-from minibert.tasks.readers.records import Record, listed, one_of, shown, text_from, texts_from
+from minibert.tasks.readers.records import SURROGATE, Record, listed, one_of, shown, text_from, texts_from
 from minibert.tasks.readers.tables import is_numbered
 from minibert.tasks.registry import CHOICE, REGRESSION, SENTENCE, SPAN, TOKENS, Columns, TaskInfo
 
@@ -80,6 +80,8 @@ def span_example(reading: Reading, record: Record) -> SpanExample:
     identity = record.find(("id",), needed=False)
     if isinstance(identity, dict | list):
         raise ValueError(f"{where}: the id is {shown(identity)}; expected a text or a number")
+    if isinstance(identity, str) and SURROGATE.search(identity):
+        raise ValueError(f"{where}: the id contains half of a surrogate pair (\\ud800-\\udfff); expected whole ones")
     answers: tuple[Answer, ...] = ()
     if reading.labels is not None:
         impossible = record.find(("is_impossible",), needed=False)
@@ -117,7 +119,12 @@ def answer_from(value: Any, where: str) -> Answer:
     if not isinstance(value, dict):
         raise ValueError(f'{where}: an answer is {shown(value)}; expected {{"text": …, "answer_start": …}}')
     text, begin = value.get("text"), value.get("start", value.get("answer_start"))
-    if not isinstance(text, str) or not text:
+    if value.get("answer_start", begin) != begin:
+        raise ValueError(
+            f'{where}: an answer has "start" {shown(begin)} and "answer_start" {shown(value["answer_start"])}; '
+            "expected one of the two"
+        )
+    if not isinstance(text, str) or not text.strip():
         raise ValueError(f'{where}: the "text" of an answer is {shown(text)}; expected some words')
     if isinstance(begin, float) and begin.is_integer():
         begin = int(begin)
@@ -165,6 +172,9 @@ def endings_from(record: Record, names: tuple[str, ...]) -> tuple[str, ...]:
         if name in record.values:
             return texts_from(record.values[name], record.where, what, 2)
         fields = sorted((key for key in record.values if is_numbered(key, name)), key=lambda key: int(key[len(name) :]))
+        numbers = [int(key[len(name) :]) for key in fields]
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"{record.where}: the fields {listed(fields)} have the same number; expected each once")
         if fields:
             return texts_from([record.values[key] for key in fields], record.where, what, 2)
     raise ValueError(

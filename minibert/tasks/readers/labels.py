@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from minibert.tasks.readers.records import SURROGATE
 from minibert.tasks.registry import ENTITIES, REGRESSION, TaskInfo
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
 ENTITY = re.compile(r"[BIESLU]-.+", re.DOTALL)
+NOT_FINITE = "nan", "inf", "infinity"
 TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a number"}
 
 
@@ -28,7 +30,7 @@ class Labels:
         self.info, self.names, self.usual = info, names, usual
         self.known: dict[tuple[type, Any], str | float] = {}  # what labels were converted to
         self.type: str | None = None  # of the first label
-        self.missing: str | None = None  # where a label is "nan"
+        self.missing: str | None = None  # where a label is "nan" or "inf", and which
         self.numeric = True  # whether all others are numbers
 
     def label(self, value: Any, where: str) -> str | float:
@@ -40,8 +42,8 @@ class Labels:
         text = canonical(value)
         if self.info.kind == REGRESSION:
             return self.known.setdefault((type(value), value), number_from(text, where))
-        if text.lower() == "nan":
-            self.missing = self.missing or where
+        if text.lower().lstrip("+-") in NOT_FINITE:
+            self.missing = self.missing or f"{where}: the label is {text}"
         elif not NUMBER.fullmatch(text):
             self.numeric = False
         return self.known.setdefault((type(value), value), self.name_of(text, where))
@@ -56,8 +58,9 @@ class Labels:
             if text not in self.info.labels and text not in self.info.labels.values():
                 raise ValueError(f"{where}: the label is {text!r}; expected {' or '.join(self.info.labels)}")
             text = self.info.labels.get(text, text)
-        elif self.usual and self.info.numbers and text.isascii() and text.isdigit() and len(text) < 10:
-            if int(text) >= len(self.info.numbers):
+        elif self.usual and self.info.numbers and NUMBER.fullmatch(text):
+            whole = text.isascii() and text.isdigit() and len(text) < 10
+            if not whole or int(text) >= len(self.info.numbers):
                 most = len(self.info.numbers) - 1
                 raise ValueError(f"{where}: the label is {text}; expected a name, or a number from 0 to {most}")
             text = self.info.numbers[int(text)]
@@ -71,6 +74,12 @@ class Labels:
         if type(value) not in TYPES:
             as_text = json.dumps(value) if isinstance(value, list | dict) else str(value)
             raise ValueError(f"{where}: the label is {as_text}; expected a string or a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{where}: the label is {value}; expected a string or a finite number")
+        if isinstance(value, str) and SURROGATE.search(value):
+            raise ValueError(
+                f"{where}: the label contains half of a surrogate pair (\\ud800-\\udfff); expected whole characters"
+            )
         kind = TYPES[type(value)]
         if self.type and kind != self.type:
             raise ValueError(
@@ -91,9 +100,9 @@ class Labels:
             )
 
     def finish(self) -> None:
-        """Raise ValueError if all labels of the file are numbers, except one that is "nan"."""
+        """Raise ValueError if all labels of the file are numbers, except one that is "nan" or "inf"."""
         if self.missing and self.numeric:
-            raise ValueError(f"{self.missing}: the label is nan, not a number, among numbers; expected a label")
+            raise ValueError(f"{self.missing}, not a number, among numbers; expected a label")
 
 
 def canonical(value: Any) -> str:
@@ -113,7 +122,8 @@ def canonical(value: Any) -> str:
 def number_from(text: str, where: str) -> float:
     """A number to predict.  Raises ValueError unless it is finite in 32 bits."""
     try:
-        number = float(text.replace("_", "?"))  # Python takes 1_000 for a number; other programs do not
+        # Python takes 1_000 and digits of other scripts for numbers; other programs do not
+        number = float(text.replace("_", "?") if text.isascii() else "?")
     except ValueError:
         raise ValueError(f"{where}: the label is {text!r}; expected a number, as in the other lines") from None
     if math.isnan(number):

@@ -31,6 +31,8 @@ def squad_records(document: dict, text: str, path: Path) -> Iterator[Record]:
                 where = f"{path}, line {lines[id(entry)]}, question {shown_id(entry)}"
                 if "context" not in paragraph:
                     raise ValueError(f"{where}: the paragraph has no 'context' ({SHAPE})")
+                if entry.get("is_impossible", False) is None:
+                    raise ValueError(f"{where}: is_impossible is null; expected true or false")
                 yield Record({"is_impossible": False, **entry, "context": paragraph["context"]}, where)
 
 

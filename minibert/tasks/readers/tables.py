@@ -10,7 +10,7 @@ from typing import Any
 
 from minibert.tasks.readers.files import Source
 from minibert.tasks.readers.records import Record, listed, one_of
-from minibert.tasks.registry import CHOICE, Columns, TaskInfo
+from minibert.tasks.registry import CHOICE, SPAN, Columns, TaskInfo
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
 BROKEN = "lines of broken rows"
@@ -45,15 +45,18 @@ def table_records(
 
 
 def check_header(info: TaskInfo, columns: Columns, names: list[str], where: str, labelled: bool) -> None:
-    """Raise ValueError if a column that is needed is missing from the header line or occurs twice in it."""
+    """Raise ValueError if a column that is needed is missing from the header line, or one that is read occurs twice."""
+    read = {CHOICE: {"sent2"}, SPAN: {"id", "is_impossible"}}.get(info.kind, set())
     for wanted in (columns.text, columns.pair, columns.label if labelled else ()):
         found = [name for name in wanted if names.count(name)]
         several = wanted if info.kind == CHOICE and wanted == columns.pair else ()
         numbered = [name for name in names if any(is_numbered(name, one) for one in several)]
         if wanted and not found and not numbered:
             raise ValueError(f"{where}: no column {one_of(wanted)}; the columns are {listed(names)}{separated(names)}")
-        if found and names.count(found[0]) > 1:
-            raise ValueError(f"{where}: {names.count(found[0])} columns {found[0]!r}; expected one")
+        read = read | set(found[:1] or numbered)
+    for name in names:
+        if name in read and names.count(name) > 1:
+            raise ValueError(f"{where}: {names.count(name)} columns {name!r}; expected one")
 
 
 def separated(names: list[str]) -> str:
@@ -110,10 +113,14 @@ def parquet_records(source: Source) -> tuple[list[Record], dict[str, tuple[str, 
             f'{source.path} is a parquet file, which requires the package pyarrow: pip install -e ".[parquet]"'
         ) from None
     try:
+        names = pyarrow.parquet.read_schema(io.BytesIO(source.data)).names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{len(twice)} columns {twice[0]!r}; expected one")
         table = pyarrow.parquet.read_table(io.BytesIO(source.data))
-    except (pyarrow.ArrowException, OSError) as error:
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{source.path} is not a valid parquet file ({str(error).splitlines()[0]})") from None
-    records = [Record(row, f"{source.path}, row {number}") for number, row in enumerate(table.to_pylist(), 1)]
+    records = [Record(row, f"{source.path}, row {number}") for number, row in enumerate(rows, 1)]
     return records, label_names((table.schema.metadata or {}).get(b"huggingface", b"{}"))
 
 
