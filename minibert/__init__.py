@@ -8,7 +8,7 @@
 
 import sys
 
-if getattr(sys, "argv", [])[:1] == ["-m"]:  # `python -m minibert`: from here on, nothing is imported from the current folder
+if getattr(sys, "argv", [])[:1] == ["-m"]:  # `python -m minibert` imports nothing from the current folder
     from minibert.base.safe_path import leave_out_current_folder
 
     leave_out_current_folder()
