@@ -41,7 +41,7 @@ def run(*command, path=ROOT, **variables) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(path), **variables}
     if not path:
         del environment["PYTHONPATH"]
-    return subprocess.run([str(word) for word in command], env=environment, text=True, capture_output=True, timeout=300)
+    return subprocess.run([str(word) for word in command], env=environment, text=True, capture_output=True, timeout=600)
 
 
 def test_the_fixture_is_hostile(hostile):
@@ -205,8 +205,7 @@ def test_every_process_of_ours_is_started_so():
     "words",
     [
         ["fill", COURSE, "the state of the [MASK] is strong"],
-        ["selftest", "--backend", "cpu", "--no-speed"],
-        ["bench", "--preset", "tiny", "--repeats", "1", "--no-peers"],
+        ["bench", "--size", "tiny", "--batch", "2", "--repeats", "1", "--no-inference", "--no-peers"],
     ],
 )
 def test_commands_that_start_processes(hostile, tmp_path, words):
