@@ -135,7 +135,7 @@ def why_not() -> str | None:
         "import cupy; r = cupy.cuda.runtime; cupy.cuda.Device().compute_capability; "
         "print(r.driverGetVersion(), cupy.cuda.nvrtc.getVersion()[0])"
     )
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    asked = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     if asked.returncode:
         return f"CuPy does not work here: {(asked.stderr.strip().splitlines() or ['no message'])[-1]}"
     return too_old(*map(int, asked.stdout.split()))

@@ -6,6 +6,13 @@
     from minibert import Bert, BertConfig, Tokenizer
 """
 
+import sys
+
+if getattr(sys, "argv", [])[:1] == ["-m"]:  # `python -m minibert` imports nothing from the current folder
+    from minibert.base.safe_path import leave_out_current_folder
+
+    leave_out_current_folder()
+
 from importlib import import_module
 from typing import Any
 

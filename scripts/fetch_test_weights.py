@@ -38,6 +38,7 @@ def fetch(name: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as position:
         command = [
             sys.executable,
+            "-P",
             "-m",
             "pip",
             "download",

@@ -175,7 +175,7 @@ def pretrain(work: Path, *options: str, until: Callable[[list[dict]], bool] | No
 
     Returns the run's folder and the lines that it printed.
     """
-    command = [sys.executable, "-m", "minibert", "pretrain", *options]
+    command = [sys.executable, "-P", "-m", "minibert", "pretrain", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (work / "printed").open("w", encoding="utf-8") as printed:
         process = subprocess.Popen(command, cwd=work, env=environment, stdout=printed, stderr=subprocess.DEVNULL)
@@ -265,8 +265,9 @@ def make_pictures() -> None:
 def make_experiments() -> None:
     """The tables and pictures of the experiments, from their cells, and the page that shows the tables."""
     results = ROOT / "docs" / "experiments"
-    command = [sys.executable, "-m", "minibert", "experiment", "--out", str(results), "--tables"]
-    subprocess.run(command, cwd=ROOT, check=False)  # it ends with 1 as long as cells are missing
+    command = [sys.executable, "-P", "-m", "minibert", "experiment", "--out", str(results), "--tables"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=False)  # it ends with 1 as long as cells are missing
     page = ROOT / "docs" / "experiments.md"
     for path in sorted(results.glob("*.md")):
         begin, end = (f"<!-- {word} {path.stem} -->" for word in ("table", "end of"))

@@ -44,7 +44,7 @@ class Tree:
     def start(self, *words) -> subprocess.Popen:
         """Start `minibert` with these words."""
         environment = dict(os.environ, PYTHONPATH=str(self.source), PYTHONSAFEPATH="1", MPLBACKEND="Agg")
-        command = [sys.executable, "-m", "minibert", *map(str, words)]
+        command = [sys.executable, "-P", "-m", "minibert", *map(str, words)]
         log = open(self.out / "log.txt", "a")
         print("$", *words, file=log, flush=True)
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=self.out)

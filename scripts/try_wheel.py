@@ -29,7 +29,7 @@ def main() -> int:
         (made / "text.txt").write_text(TEXT * 200, encoding="utf-8")
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         for command in (
-            [str(scripts / "python"), "-m", "pip", "install", "--quiet", str(wheel)],
+            [str(scripts / "python"), "-P", "-m", "pip", "install", "--quiet", str(wheel)],
             [minibert, *STEPS.split()],
             [minibert, "fill", "run", "anna is a [MASK] ."],
             [minibert, "lessons", "--list"],

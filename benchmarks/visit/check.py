@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.base.processes import safe_path
 from visit.inputs import GROUPS, OnDevice, calls
 from visit.record import Record
 from visit.sizes import Sizes
@@ -93,7 +94,7 @@ def compiles(record: Record, sizes: Sizes) -> None:
         if file.takes(as_dtype(dtype), capability) and (dtype == "float32" or not sizes.rehearsal)
     ]
     began, failed = time.perf_counter(), 0
-    with ProcessPoolExecutor(sizes.processes, mp_context=get_context("spawn")) as pool:
+    with safe_path(), ProcessPoolExecutor(sizes.processes, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(compile_one, *task): task for task in tasks}
         for done in as_completed(running):
             index, dtype = running[done]
@@ -351,7 +352,7 @@ def tests(record: Record, sizes: Sizes) -> None:
     if sizes.rehearsal:
         where, workers = ["tests/ops/test_devices.py"], []
     options = ["-q", "-m", "gpu and not slow", "-p", "no:cacheprovider", "--tb=short"]
-    command = [sys.executable, "-m", "pytest", *options, *workers, *where]
+    command = [sys.executable, "-P", "-m", "pytest", *options, *workers, *where]
     log = record.path.parent / "pytest.log"
     with open(log, "w") as file:
         code = subprocess.run(command, cwd=root, stdout=file, stderr=subprocess.STDOUT).returncode

@@ -4,9 +4,7 @@ The results are medians over the turns; speeds are compared by their ratio withi
 """
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import minibert
+from minibert.base.processes import environment, python
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -31,7 +29,7 @@ class Contender:
         self.name = name
         self.complaints = tempfile.TemporaryFile()  # the worker's standard error
         self.process: Any = subprocess.Popen(
-            [sys.executable, "-m", "minibert.bench.worker", name, str(workload), str(threads)],
+            python("minibert.bench.worker", name, str(workload), str(threads)),
             env=worker_environment(threads),
             text=True,
             stdin=subprocess.PIPE,
@@ -79,10 +77,8 @@ class Contender:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """This process's environment variables, with this minibert first on PYTHONPATH and the thread counts set."""
-    here = str(Path(minibert.__file__).parents[1])
-    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    """The environment variables of a worker, with the thread counts set."""
+    return environment(**dict.fromkeys(THREAD_VARIABLES, str(threads)))
 
 
 @contextmanager

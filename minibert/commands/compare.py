@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from minibert.base.arguments import Argument, flag_of
 from minibert.base.files import write_file
 from minibert.base.folders import check_finished
+from minibert.base.markup import in_plot
 from minibert.base.progress import require, say
 from minibert.tasks.reference_runs import options_of, recipe_of_task, run_of_task
 from minibert.training.config import PretrainConfig
@@ -117,7 +118,7 @@ def draw(run: Run, reference: Run, panels: dict[str, str], title: str, path: Pat
 
     columns = len(panels) // 2
     figure = Figure(figsize=(5.5 * max(columns, 1.5), 7), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(in_plot(title))
     axes = figure.subplots(2, columns, sharex=True, squeeze=False)
     for (name, label), panel in zip(panels.items(), axes.T.flat, strict=True):
         scale = 100 if label.endswith("(%)") else 1

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import minibert
 from minibert.base.arguments import Argument
+from minibert.base.processes import python
 
 FOLDER = "minibert-lessons"  # the folder to which the lessons are copied if minibert was installed from a wheel
 
@@ -89,7 +90,7 @@ def lessons(config: LessonsConfig) -> int:
         raise ImportError(
             f'JupyterLab is not installed; install it with: {sys.executable} -m pip install -e ".[lessons,corpus]"'
         )
-    command = [sys.executable, "-m", "jupyter", "lab", str(chosen.path)]
+    command = [*python("jupyter"), "lab", str(chosen.path)]  # its notebooks do look in their own folder
     command += [] if config.port is None else [f"--port={config.port}"]
     command += [] if config.browser else ["--no-browser"]
     return subprocess.run(command).returncode

@@ -10,7 +10,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from minibert.base.processes import environment, python
 from minibert.base.progress import write_line
 from minibert.commands import selftest_checks
 from minibert.commands.options import check_writable
@@ -85,7 +85,7 @@ class Report:
 def command_of(config: SelftestConfig, group: Group) -> list[str]:
     """The command line that runs a group of checks in a separate process."""
     backend = "gpu-emulated" if config.emulate else config.backend
-    return [sys.executable, "-m", selftest_checks.__name__, backend, group.name]
+    return python(selftest_checks.__name__, backend, group.name)
 
 
 def run_group(group: Group, command: list[str], report: Report) -> None:
@@ -95,7 +95,13 @@ def run_group(group: Group, command: list[str], report: Report) -> None:
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=complaints, text=True, errors="replace", start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            env=environment(),
         )
         waiting, running, ended = [], None, None
         try:

@@ -23,17 +23,31 @@ from typing import Any
 import numpy as np
 
 from minibert.base.arrays import DTypeLike
-from minibert.base.files import sha256_of
 from minibert.base.folders import new_folder
 from minibert.data.corpus import Document
 from minibert.data.documents import DocumentSet
 from minibert.data.held_out import HELD_OUT_SHARE, split_documents, stable_hash
+from minibert.data.manifest import (
+    DOCUMENTS,
+    FORMAT,
+    HASHES,
+    MANIFEST,
+    RECORDS,
+    SENTENCES,
+    TOKENS,
+    check_addresses,
+    check_files,
+    check_tokens,
+    damaged,
+    dtype_of,
+    manifest_sha256,
+    read_manifest,
+    token_files,
+)
 from minibert.data.tokenizing import cut_lengths, tokenize_documents
 from minibert.text import Tokenizer
 
-FORMAT = "minibert token shards, version 1"
 SHARD_TOKENS = 1 << 26  # number of tokens after which a new shard begins
-MANIFEST = "manifest.json"
 
 
 class Shards:
@@ -43,19 +57,24 @@ class Shards:
         """Open the shards in a folder.
 
         folder: made by write_shards; tokenizer: if given, the shards must have been made with it; verify: whether to
-        compare the files' checksums.
+        compare the files' checksums, and the token ids with the vocabulary's size.
         Raises FileNotFoundError when there are no shards, ValueError when they are damaged or made with
         another tokenizer.
         """
         self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder)
+        self.manifest = read_manifest(self.folder)
         if tokenizer is not None:
             self.check_vocabulary(tokenizer)
-        self._check_files(verify)
-        self.sentence_starts = self._map("sentences.bin", np.dtype("<i8"))
-        self.document_starts = self._map("documents.bin", np.dtype("<i8"))
-        self._shards = [self._map(name, np.dtype(self.manifest["dtype"])) for name in self._token_files]
+        check_files(self.folder, self.manifest, verify)
+        self.sentence_starts = self._map(SENTENCES, np.dtype("<i8"))
+        self.document_starts = self._map(DOCUMENTS, np.dtype("<i8"))
+        size = self.manifest["vocabulary"]["size"]
+        names = token_files(self.manifest)
+        self._shards = [self._map(name, dtype_of(size)) for name in names]
         self._shard_starts = np.cumsum([0] + [len(shard) for shard in self._shards])
+        check_addresses(self.folder, self.document_starts, self.sentence_starts, self._shard_starts)
+        for name, shard in zip(names, self._shards, strict=True) if verify else ():
+            check_tokens(self.folder / name, shard, size)
 
     def __repr__(self) -> str:
         counts = self.manifest["counts"]
@@ -86,19 +105,26 @@ class Shards:
         tune: evaluate on documents that would otherwise be trained on, about as many as are held out, and use the
         held-out ones for nothing.  Raises ValueError if the corpus is too small for that.
         """
-        hashes = self._map("hashes.bin", np.dtype("<u8")).reshape(-1, 2)
+        hashes = self._map(HASHES, np.dtype("<u8")).reshape(-1, 2)
         counts = self.all().token_counts
         rest, evaluated_on = split_documents(hashes, counts, share, tune)
         return DocumentSet(self, rest), DocumentSet(self, evaluated_on)
 
     def records(self) -> Iterator[dict]:
-        """The name, group and metadata of each document, in order."""
-        with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
-
-    @property
-    def _token_files(self) -> list[str]:
-        return sorted(name for name in self.manifest["files"] if name.startswith("tokens-"))
+        """The name, group and metadata of each document, in order.  Raises ValueError, naming the line, for others."""
+        path, count, number = self.folder / RECORDS, self.manifest["counts"]["documents"], 0
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    record = json.loads(line)
+                    good = isinstance(record["name"], str) and isinstance(record["group"], str)
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    good = False
+                if not good or number > count:
+                    raise damaged(path, f"has in line {number} no document with name and group, or one too many")
+                yield record
+        if number < count:
+            raise damaged(path, f"has {number:,} documents instead of {count:,}")
 
     def _map(self, name: str, dtype: DTypeLike) -> np.ndarray:
         return np.asarray(np.memmap(self.folder / name, dtype, mode="r"))
@@ -109,21 +135,6 @@ class Shards:
             raise ValueError(
                 f"the token shards in {self.folder} were made with a different vocabulary or tokenizer options; "
                 "write them again with this tokenizer, to another folder"
-            )
-
-    def _check_files(self, verify: bool) -> None:
-        for name, expected in self.manifest["files"].items():
-            path = self.folder / name
-            if not path.is_file():
-                problem = "is missing"
-            elif path.stat().st_size != expected["bytes"]:
-                problem = f"has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
-            elif verify and sha256_of(path) != expected["sha256"]:
-                problem = "does not match its SHA-256 in the manifest"
-            else:
-                continue
-            raise ValueError(
-                f"damaged token shard: {path} {problem}; delete the folder {self.folder} and write it again"
             )
 
 
@@ -146,7 +157,7 @@ def write_shards(
     disk is full.  Whatever happens, the folder is complete or absent.
     """
     folder = Path(folder)
-    dtype = np.dtype("<u2" if len(tokenizer) <= 1 << 16 else "<u4")
+    dtype = dtype_of(len(tokenizer))
     with new_folder(folder) as partial, _Files(partial) as files:
         tokenized = tokenize_documents(documents, tokenizer, processes)
         counts = _write(tokenized, files, dtype, shard_tokens, progress, tokenizer.continuation if cut else None)
@@ -157,7 +168,7 @@ def write_shards(
             "counts": counts,
             "files": files.finish(),
         }
-        manifest["sha256"] = _manifest_sha256(manifest)
+        manifest["sha256"] = manifest_sha256(manifest)
         files.append(MANIFEST, json.dumps(manifest, indent=2).encode())
         files.finish()
     return Shards(folder, verify=False)
@@ -193,12 +204,12 @@ def _write(
             cut += len(lengths) > 1
         if in_shard >= shard_tokens:
             shard, in_shard = shard + 1, 0
-        files.append(f"tokens-{shard:05d}.bin", ids.astype(dtype))
-        files.append("sentences.bin", (tokens + np.cumsum(lengths) - lengths).astype("<i8"))
-        files.append("documents.bin", np.array([sentences], "<i8"))
-        files.append("hashes.bin", np.array([stable_hash(document.group), stable_hash(document.name)], "<u8"))
+        files.append(TOKENS.format(shard), ids.astype(dtype))
+        files.append(SENTENCES, (tokens + np.cumsum(lengths) - lengths).astype("<i8"))
+        files.append(DOCUMENTS, np.array([sentences], "<i8"))
+        files.append(HASHES, np.array([stable_hash(document.group), stable_hash(document.name)], "<u8"))
         record = {"name": document.name, "group": document.group, "metadata": document.metadata}
-        files.append("documents.jsonl", (json.dumps(record) + "\n").encode())
+        files.append(RECORDS, (json.dumps(record) + "\n").encode())
         in_shard += len(ids)
         tokens += len(ids)
         sentences += len(lengths)
@@ -207,8 +218,8 @@ def _write(
             progress(len(document.text))
     if not number:
         raise ValueError("the corpus contains no text, so there is nothing to write")
-    files.append("sentences.bin", np.array([tokens], "<i8"))
-    files.append("documents.bin", np.array([sentences], "<i8"))
+    files.append(SENTENCES, np.array([tokens], "<i8"))
+    files.append(DOCUMENTS, np.array([sentences], "<i8"))
     counts = {"documents": number, "sentences": sentences, "tokens": tokens}
     return counts if continuation is None else {**counts, "cut": cut}
 
@@ -241,24 +252,3 @@ class _Files:
         for file in self._open.values():
             with suppress(OSError):  # a full disk has already been reported
                 file.close()
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise FileNotFoundError(f"no token shards in {folder}: {MANIFEST} is missing")
-    try:
-        manifest = json.loads(path.read_bytes())
-        if manifest["format"] == FORMAT and manifest["sha256"] == _manifest_sha256(manifest):
-            return manifest
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(
-        f"{path} is damaged or of another version (expected {FORMAT}); delete the folder {folder} and write it again"
-    )
-
-
-def _manifest_sha256(manifest: dict[str, Any]) -> str:
-    """The SHA-256 of everything in the manifest except this checksum."""
-    content = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from minibert.base.cores import usable_cores
+from minibert.base.processes import safe_path
 from minibert.data.corpus import Document
 from minibert.text import Tokenizer, split_sentences
 from minibert.text.sentences import SentenceEnds
@@ -100,13 +101,15 @@ def _tokenize(texts: Iterable[tuple[str, SentenceEnds]], tokenizer: Tokenizer) -
 
 def _in_processes(chunks: Iterable[list[Document]], tokenizer: Tokenizer, processes: int) -> Iterator:
     """Call _tokenize for each chunk, in several processes, with at most two chunks per process in flight."""
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_begin_process, initargs=(tokenizer,)
-    )
+    with safe_path():
+        pool = ProcessPoolExecutor(
+            processes, multiprocessing.get_context("spawn"), initializer=_begin_process, initargs=(tokenizer,)
+        )
     under_way = deque()
     try:
         for chunk in chunks:
-            under_way.append((chunk, pool.submit(_tokenize_here, _texts_of(chunk))))
+            with safe_path():  # which may start a process
+                under_way.append((chunk, pool.submit(_tokenize_here, _texts_of(chunk))))
             if len(under_way) == 2 * processes:
                 done, future = under_way.popleft()
                 yield done, future.result()

@@ -23,7 +23,7 @@ def main() -> int:
     mode = Mode(checked=not options.fast, order=options.order, seed=options.seed, seconds=options.seconds)
     try:
         return run_program(options.file, options.arguments, mode)
-    except (CudaError, OSError, UnicodeError, MemoryError) as error:
+    except (CudaError, OSError, ValueError, MemoryError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
 

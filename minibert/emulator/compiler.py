@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.emulator.errors import CompileError
+from minibert.emulator.private_folders import is_private, private_folder
 from minibert.emulator.toolchains import Compiler, compiler_status, find_compiler
 
 __all__ = ["build_library", "compiler_status", "find_compiler"]
@@ -74,6 +75,7 @@ def read_header(compiler: Compiler, options: list[str]) -> Path:
     if not header.is_file() or header.read_text(encoding="utf-8") != text:
         temporary = header.with_suffix(f".{os.getpid()}.h")
         temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o600)
         os.replace(temporary, header)
     mark_used(header)
     return header
@@ -116,6 +118,7 @@ def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any
         target = folder / f"{name}-{digest}.{os.getpid()}{suffix}"
         try:
             make(Path(own), target)
+            target.chmod(0o700)  # whatever the umask: nobody else may write to what is run
             path = folder / f"{name}-{digest}-{content_hash(target, time.time_ns())}{suffix}"
             os.replace(target, path)  # atomic: another process sees the complete file or none
         finally:
@@ -127,18 +130,19 @@ def kept(name: str, suffix: str, make: Callable, compiler: Compiler, *parts: Any
 def find_intact(folder: Path, prefix: str, suffix: str) -> Path | None:
     """Return the cached file whose name is `prefix`, the hash of its content and `suffix`; None if there is none.
 
-    Files whose content is another are deleted, with one line on standard error.
+    Files whose content is another, and files that others may write to, are deleted, with one line on standard error.
     """
     for path in sorted(folder.glob(f"{prefix}*{suffix}")):
         named = path.name.removeprefix(prefix).removesuffix(suffix)
         try:
-            status = path.stat()
-            if named == content_hash(path, status.st_size, status.st_mtime_ns):
+            status, private = path.stat(), is_private(path)
+            if private and named == content_hash(path, status.st_size, status.st_mtime_ns):
                 return path
             path.unlink()
         except FileNotFoundError:  # another process has removed it meanwhile
             continue
-        print(f"minibert: {path} is damaged; it was deleted and is compiled again", file=sys.stderr, flush=True)
+        problem = "is damaged" if private else "is not only yours to write to"
+        print(f"minibert: {path} {problem}; it was deleted and is compiled again", file=sys.stderr, flush=True)
     return None
 
 
@@ -150,15 +154,17 @@ def content_hash(path: Path, *version: int) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the cache folder, in MINIBERT_CACHE or the user's cache folder; if not writable, a temporary folder."""
+    """Return the cache folder, in MINIBERT_CACHE or the user's cache folder; if not writable, a temporary folder.
+
+    Raises ValueError if others may write to it; see private_folders.py.
+    """
     return writable_folder(os.environ.get("MINIBERT_CACHE") or os.environ.get("XDG_CACHE_HOME", ""))
 
 
 @cache
 def writable_folder(_: str) -> Path:
     try:
-        folder = cache_root() / "emulator"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = private_folder(cache_root(), "emulator")
         tempfile.TemporaryFile(dir=folder).close()
         return folder
     except (OSError, RuntimeError):  # RuntimeError: there is no home folder

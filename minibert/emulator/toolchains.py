@@ -93,7 +93,7 @@ def candidates() -> list[tuple[str, ...]]:
     """Return the compiler commands to try, in order."""
     found: list[tuple[str, ...]] = [(name,) for name in CANDIDATES]
     if importlib.util.find_spec("ziglang"):
-        found.append((sys.executable, "-m", "ziglang", "c++"))
+        found.append((sys.executable, "-P", "-m", "ziglang", "c++"))  # -P: not from the current folder
     return found
 
 

@@ -1,14 +1,16 @@
 """How a lesson shows verdicts, hints and solutions: as text, or in a notebook folded up until they are asked for."""
 
 import ast
-import html
 import inspect
 import io
 import textwrap
 import tokenize
 
+from minibert.base.markup import fill
 from minibert.exercises.exercise import Exercise, Verdict
 
+FOLDED = "<details><summary>{{html title}}</summary>{{html step}}</details>"
+SOLUTION = "<details><summary>The solution</summary><pre>{{html source}}</pre></details>"
 MARKS = {"right": "✓", "wrong": "✗", "not done yet": "…"}
 
 
@@ -37,9 +39,8 @@ def show_hints(exercise: Exercise) -> Shown:
     name, last = repr(exercise.name), len(parts)
     text = f"1 hint: hint({name}, 1)" if last == 1 else f"{last} hints: hint({name}, 1) to hint({name}, {last})"
     text += f"; the solution: solution({name})"
-    folded = [f"<details><summary>{title}</summary>{html.escape(step)}</details>" for title, step in parts]
-    source = html.escape(source_of(exercise))
-    folded.append(f"<details><summary>The solution</summary><pre>{source}</pre></details>")
+    folded = [fill(FOLDED, title=title, step=step) for title, step in parts]
+    folded.append(fill(SOLUTION, source=source_of(exercise)))
     return Shown(text if steps else "There are no hints.", "".join(folded))
 
 

@@ -4,10 +4,8 @@ A process that is stopped loses nothing but the time since its last checkpoint: 
 """
 
 import datetime
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from minibert import __version__
+from minibert.base import processes
 from minibert.base.folders import is_unfinished, make_folder, remove_folder
 from minibert.base.progress import say
 from minibert.experiments.cells import PRETRAIN, Cell, Store, figures_of_run, figures_of_task, make_models
@@ -46,7 +45,7 @@ class Runner:
         jobs: int,
         threads: int,
         minutes: float | None = None,
-        program: Sequence[str] = (sys.executable, "-m", "minibert"),
+        program: Sequence[str] = tuple(processes.python("minibert")),
     ) -> None:
         """work: the folder of the models; jobs: how many processes at a time, each with so many threads; minutes: start
         no cell after this time; program: how to start minibert."""
@@ -192,4 +191,4 @@ def commit() -> str | None:
 def environment(threads: int) -> dict[str, str]:
     """The environment of a cell's process: threads that wait do not take the core of another process."""
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
-    return {**os.environ, **limits, "OMP_WAIT_POLICY": "PASSIVE"}
+    return processes.environment(**limits, OMP_WAIT_POLICY="PASSIVE")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.base.names import is_inner_path
 from minibert.models.huggingface import find_weights, read_tensors
 from minibert.text import Tokenizer
 
@@ -107,9 +108,12 @@ def load_recipe(folder: Path) -> Recipe | None:
         return None
     modules = _read(path, list)
     try:
-        parts = [(str(module["type"]), folder / str(module["path"])) for module in modules]
+        named = [(str(module["type"]), module["path"]) for module in modules]
     except (TypeError, KeyError):
         raise ValueError(f"{path} is damaged; expected a list of objects with type and path") from None
+    if others := [inner for _, inner in named if not is_inner_path(inner)]:
+        raise ValueError(f"{path}: a module has the path {others[0]!r}; expected a folder within {folder}")
+    parts = [(kind, folder / inner) for kind, inner in named]
     kinds = [kind.rpartition(".")[2] for kind, _ in parts]
     if kinds[:2] != ["Transformer", "Pooling"]:
         raise ValueError(f"{path}: the modules are {', '.join(kinds)}; expected a Transformer and a Pooling first")
@@ -257,7 +261,7 @@ def _read(path: Path, kind: type) -> Any:
         raise FileNotFoundError(f"{path} does not exist, although modules.json names its folder; copy the whole model")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from None
     if not isinstance(values, kind):
         raise ValueError(f"{path}: expected a JSON {kind.__name__}, got {type(values).__name__}")

@@ -16,6 +16,7 @@ import numpy as np
 
 from minibert.base.arrays import DTypeLike
 from minibert.base.files import write_file
+from minibert.base.names import is_file_name
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
 from minibert.models.naming import PRE_CLASSIFIER, to_distilbert, todays_names, with_pooler
@@ -133,10 +134,12 @@ def find_weights(folder: Path) -> list[Path]:
     index = folder / f"{WEIGHTS}.index.json"
     if index.is_file():
         try:
-            shards = sorted({Path(name).name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
-        except (ValueError, KeyError, TypeError, AttributeError):
+            shards = list(dict.fromkeys(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError(f"{index} is damaged: it lists no files; download the model again") from None
-        return [folder / shard for shard in shards]
+        if others := [shard for shard in shards if not is_file_name(shard)]:
+            raise ValueError(f"{index} lists the file {others[0]!r}; expected names of files in the same folder")
+        return [folder / shard for shard in sorted(shards)]
     pickles = [name for name in ("pytorch_model.bin", "model.pt", "tf_model.h5") if (folder / name).exists()]
     if pickles:
         raise ValueError(

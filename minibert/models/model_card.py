@@ -13,6 +13,7 @@ from typing import Any
 
 from minibert.base.arguments import flag_of
 from minibert.base.files import write_text
+from minibert.base.markup import in_markdown
 
 FILE = "README.md"
 GENERATED = "<!-- minibert overwrites this page whenever it saves the model; delete this line to keep your changes -->"
@@ -41,8 +42,8 @@ def write_card(folder: Path, card: str) -> None:
 
 
 def card(title: str, metadata: Mapping[str, Any], sections: Mapping[str, str]) -> str:
-    """A card in Markdown: the metadata, the title, and the sections (heading -> text)."""
-    parts = [f"---\n{as_yaml(metadata)}---\n\n{GENERATED}\n\n# {title}\n"]
+    """A card in Markdown: the metadata, the title as plain text, and the sections (heading -> Markdown)."""
+    parts = [f"---\n{as_yaml(metadata)}---\n\n{GENERATED}\n\n# {in_markdown(title)}\n"]
     parts += [f"\n## {heading}\n\n{text}\n" for heading, text in sections.items()]
     return "".join(parts).encode("utf-8", "replace").decode()  # a file's name may not be UTF-8
 
@@ -102,7 +103,7 @@ def as_scalar(value: Any) -> str:
 
 def score_table(scores: Sequence[Score]) -> str:
     """The scores as a table, with fractions in percent and other numbers with three decimals."""
-    rows = "".join(f"| {score.name} | {in_words(score)} |\n" for score in scores)
+    rows = "".join(f"| {in_markdown(score.name)} | {in_words(score)} |\n" for score in scores)
     return f"| | |\n|---|---|\n{rows}".rstrip("\n") if scores else "Not measured yet."
 
 

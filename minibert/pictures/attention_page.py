@@ -1,12 +1,14 @@
 """Pictures of attention: a plot with one matrix per head, an interactive web page, and a view for notebooks."""
 
-import html
-import json
+import re
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minibert.base.markup import fill, in_plot
 from minibert.data.batch import Batch
 from minibert.inference.attention_probabilities import attention_probabilities
 from minibert.models.bert import Bert
@@ -56,8 +58,9 @@ def draw(axes: "Axes", tokens: list[str], matrix: np.ndarray, title: str) -> Non
     """Draw the attention matrix of one head, with queries as rows and keys as columns."""
     axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=max(matrix.max(), 1e-9))
     axes.set_title(title)
-    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(tokens)), tokens, fontsize=7)
+    names = list(map(in_plot, tokens))
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.spines[:].set_visible(False)
 
 
@@ -67,12 +70,22 @@ PAGE = Path(__file__).with_name("attention.html")
 def attention_page(tokens: list[str], probabilities: np.ndarray, title: str) -> str:
     """A self-contained HTML page that shows the attention of a chosen token in a chosen layer and head.
 
-    probabilities: [L, A, T, T].
+    probabilities: [L, A, T, T].  The page runs its own script and loads nothing, whatever tokens and title contain.
+    Raises ValueError if a probability is NaN or infinite.
     """
+    if not np.isfinite(probabilities).all():
+        raise ValueError("the attention has probabilities that are NaN or infinite; the model's weights are damaged")
     data = {"tokens": tokens, "weights": np.round(probabilities, 3).tolist()}
-    text = json.dumps(data, ensure_ascii=True).replace("</", "<\\/")  # so that no token can close the <script> element
     page = PAGE.read_text(encoding="utf-8")
-    return page.replace("@TITLE@", html.escape(title)).replace("@DATA@", text)
+    return fill(page, title=title, data=data, policy=policy_of(page))
+
+
+def policy_of(page: str) -> str:
+    """The content security policy that allows a page the script and the style it has itself, and nothing else."""
+    parts = {name: re.search(rf"<{name}>(.*?)</{name}>", page, re.DOTALL) for name in ("script", "style")}
+    hashes = {name: b64encode(sha256(part[1].encode()).digest()).decode() for name, part in parts.items() if part}
+    allowed = [f"{name}-src 'sha256-{digest}'" for name, digest in hashes.items()]
+    return "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"])
 
 
 class AttentionView:
@@ -89,9 +102,12 @@ class AttentionView:
 
     def _repr_html_(self) -> str:
         # until its cells are run, a notebook shows no <iframe> and applies no <style>; only then is the text visible
-        return (
-            f'<div class="not-run">{html.escape(self.text)}. Run this cell to see them.</div>'
+        return fill(
+            '<div class="not-run">{{html text}}. Run this cell to see them.</div>'
             "<style>.not-run {display: none}</style>"
-            f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;height:{self.height}px;border:0" '
-            'title="attention"></iframe>'
+            '<iframe sandbox="allow-scripts" srcdoc="{{html page}}" '
+            'style="width:100%;height:{{html height}}px;border:0" title="attention"></iframe>',
+            text=self.text,
+            page=self.page,
+            height=self.height,
         )

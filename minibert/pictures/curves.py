@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minibert.base.markup import in_plot
 from minibert.pictures.style import COLOURS, figure, style
 
 if TYPE_CHECKING:
@@ -47,9 +48,11 @@ def plot_losses(
     made, axes = figure(width=7.5, height=3.6)
     with style():
         for colour, (name, (steps, losses)) in zip(COLOURS * 3, curves.items(), strict=False):
-            axes.plot(steps, smoothed(np.asarray(losses, float), window), color=colour, label=name, linewidth=1.4)
+            axes.plot(
+                steps, smoothed(np.asarray(losses, float), window), color=colour, label=in_plot(name), linewidth=1.4
+            )
         for dashes, (name, level) in zip(("--", ":", "-.") * 3, (levels or {}).items(), strict=False):
-            axes.axhline(level, color="0.4", linestyle=dashes, linewidth=1, label=name)
+            axes.axhline(level, color="0.4", linestyle=dashes, linewidth=1, label=in_plot(name))
         axes.set_xlabel("step")
         axes.set_ylabel("loss, nats")
         axes.set_title(title)

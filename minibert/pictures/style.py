@@ -32,6 +32,7 @@ def style() -> Iterator[None]:
         "figure.dpi": 110,
         "savefig.dpi": 110,
         "figure.constrained_layout.use": True,
+        "text.usetex": False,
     }
     with matplotlib.rc_context(settings):
         yield

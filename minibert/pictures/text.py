@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibert.base.markup import in_plot
 from minibert.pictures.style import BLUE, GREEN, ORANGE, RED, figure, style
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def plot_masking(
             x, y = number % wide, -(number // wide)
             colour = "black" if what in (KEPT, MASKED) else "white"
             box = dict(boxstyle="round,pad=0.25", facecolor=FACES[what], edgecolor="none")
-            axes.text(x, y, shown, ha="center", va="center", fontsize=9, color=colour, bbox=box)
+            axes.text(x, y, in_plot(shown), ha="center", va="center", fontsize=9, color=colour, bbox=box)
             if what != KEPT:
-                axes.text(x, y - 0.42, token, ha="center", va="center", fontsize=8, color="0.3")
+                axes.text(x, y - 0.42, in_plot(token), ha="center", va="center", fontsize=8, color="0.3")
         for what in dict.fromkeys(kinds):
             axes.scatter([], [], marker="s", s=60, color=FACES[what], label=what)
         axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
@@ -88,7 +89,7 @@ def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, take
     """
     look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": colour}
     for offset in OFFSETS:
-        text = axes.annotate(word, point, offset, ha="left" if offset[0] > 0 else "right", **look)
+        text = axes.annotate(in_plot(word), point, offset, ha="left" if offset[0] > 0 else "right", **look)
         box = text.get_window_extent()
         if not any(box.overlaps(other) for other in taken) or offset == OFFSETS[-1]:
             break

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minibert.base.markup import code_block, in_markdown
 from minibert.data.corpus import SOTU_LICENCE
 from minibert.models.model_card import ASK_FOR_LICENCE, Score, card, command_line, metadata_of, score_table
 from minibert.tasks.config import FinetuneConfig
@@ -51,7 +52,9 @@ def fine_tuning_card(
     metadata = metadata_of(name, pipeline, data, {"type": pipeline, "name": info.title}, listed, **others)
     if not loads_elsewhere:  # transformers would load only a part of the model, or compute something else
         del metadata["library_name"], metadata["pipeline_tag"]
-    files = ", ".join(Path(file).name for file in (config.train, config.dev) if file) or "the default corpus"
+    files = (
+        ", ".join(in_markdown(Path(file).name) for file in (config.train, config.dev) if file) or "the default corpus"
+    )
     defaults = FinetuneConfig(run=config.run, task=config.task, train=config.train)
     names: dict[str, Any] = {
         option: Path(path).name for option in ("train", "dev", "teacher") if (path := getattr(config, option))
@@ -60,13 +63,13 @@ def fine_tuning_card(
     command = command_line("finetune", shown, defaults, ("run",), always=("task", "train"))
     trained = "a new output layer on frozen vectors" if config.frozen else "all weights"
     sections = {
-        "Model": f"{base}, fine-tuned on: {info.title}. Trained: {trained}."
-        + (f" Labels: {', '.join(labels)}." if labels else ""),
+        "Model": f"{in_markdown(base)}, fine-tuned on: {info.title}. Trained: {trained}."
+        + (f" Labels: {', '.join(map(in_markdown, labels))}." if labels else ""),
         "Data": f"{examples[0]:,} examples for training, {examples[1]:,} for evaluation ({files}).\n\n"
         f"Licence of the data: {SOTU_LICENCE if offline else OWN_DATA}",
-        "Recipe": f"```\n{command}\n```",
+        "Recipe": code_block(command),
         "Scores": f"On the dev set, which was also used to choose the best checkpoint.\n\n{score_table(listed)}",
-        "Use": f"```\n{how_to_use}\n```",
+        "Use": code_block(how_to_use),
         "Licence": ASK_FOR_LICENCE,
     }
     return card(f"{name}: {info.title}, fine-tuned with minibert", metadata, sections)

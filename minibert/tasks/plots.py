@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.base.files import write_file
+from minibert.base.markup import in_plot
 from minibert.training.finetuning import History
 
 # from Okabe and Ito's palette, which suits colour-blind readers
@@ -19,7 +20,7 @@ def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]
     from matplotlib.figure import Figure  # matplotlib without pyplot opens no window and keeps no global state
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(in_plot(title))
     left, right = figure.subplots(1, 2)
     for number, (seed, history) in enumerate(histories):
         colour = COLOURS[number % len(COLOURS)]
@@ -32,7 +33,7 @@ def plot_curves(path: Path, title: str, histories: Sequence[tuple[int, History]]
         right.plot(at, scores, "o-", color=colour, markersize=4, label=f"seed {seed}")
         right.plot(at[history.best], scores[history.best], "o", color=colour, markersize=10, fillstyle="none")
     left.set_ylabel(f"training loss (mean of {width} steps)")
-    right.set_ylabel(f"dev set: {name} (circled: best, kept)")
+    right.set_ylabel(f"dev set: {in_plot(name)} (circled: best, kept)")
     for panel in (left, right):
         panel.set_xlabel("step")
         panel.grid(alpha=0.25)
@@ -56,11 +57,12 @@ def plot_confusion(path: Path, title: str, labels: Sequence[str], truth: Sequenc
     figure = Figure(figsize=(side + 1.2, side), layout="constrained")
     panel = figure.subplots()
     picture = panel.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    panel.set_title(title, fontsize=11)
+    panel.set_title(in_plot(title), fontsize=11)
+    names = list(map(in_plot, labels))
     panel.set_xticks(
-        range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center"
+        range(len(names)), names, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center"
     )
-    panel.set_yticks(range(len(labels)), labels)
+    panel.set_yticks(range(len(names)), names)
     panel.set_xlabel("predicted class")
     panel.set_ylabel("true")
     for (row, column), count in np.ndenumerate(counts):

@@ -13,6 +13,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from minibert.base.files import flush_to_disk, write_file, write_text
+from minibert.base.markup import in_plot
 from minibert.training.checkpoints import is_count, no_number
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def plot_metrics(
     train = [record for record in records if record["kind"] == "train"]
     evaluations = [record for record in records if record["kind"] == "evaluation"]
     figure = Figure(figsize=(5.5 * max(len(targets), 1.5), 7), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(in_plot(title))
     panels = figure.subplots(2, len(targets), sharex=True, squeeze=False)
     figures = [item for target in targets for item in target.figures.items()]
     for panel, (key, name) in zip(panels.T.flat, figures, strict=True):

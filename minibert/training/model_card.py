@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minibert.base.markup import code_block, in_markdown
 from minibert.data.corpus import DEFAULT_CORPUS, SOTU_LICENCE
 from minibert.data.documents import DocumentSet
 from minibert.models.bert import Model
@@ -26,9 +27,7 @@ UNKNOWN_LICENCE = (
     "minibert does not know the licence of these texts. State it here, together with their source, before you publish "
     "the model."
 )
-HOW_TO_USE = """```
-{command}
-```
+HOW_TO_USE = """{command}
 
 In Python: `minibert.{name}.from_pretrained(FOLDER)`"""
 LIMITS = """The model reflects what its text says and omits, and the views and errors of its authors and times.
@@ -57,7 +56,7 @@ def pretraining_card(
     title = f"{name}: {name_of(config)}, pre-trained with minibert"
     task = {"type": system.pipeline, "name": system.targets[0].name}
     metadata = metadata_of(name, system.pipeline, data, task, scores)
-    use = HOW_TO_USE.format(command=system.how_to_try.format("FOLDER"), name=type(model).__name__)
+    use = HOW_TO_USE.format(command=code_block(system.how_to_try.format("FOLDER")), name=type(model).__name__)
     if model.huggingface_class:
         use += f", or `transformers.{model.huggingface_class}.from_pretrained(FOLDER)`"
     else:
@@ -98,10 +97,11 @@ def describe_data(config: PretrainConfig, learnt_from: DocumentSet, held_out: Do
     """Describe the data: sources, sizes, what is held out, and the licence if it is known."""
     names = names_of(config.corpus) or (DEFAULT_CORPUS,)
     groups: Sequence[str] = held_out.groups
-    some = ", ".join(groups[:16]) + (", …" if len(groups) > 16 else "")
+    listed = ", ".join(map(in_markdown, names))
+    some = ", ".join(map(in_markdown, groups[:16])) + (", …" if len(groups) > 16 else "")
     licence = SOTU_LICENCE if is_default_corpus(config) else UNKNOWN_LICENCE
     return (
-        f"Source: {', '.join(names)}. Learnt from {learnt_from.tokens:,} tokens in {len(learnt_from):,} documents; "
+        f"Source: {listed}. Learnt from {learnt_from.tokens:,} tokens in {len(learnt_from):,} documents; "
         f"held out: {held_out.tokens:,} tokens in {len(held_out):,} documents ({some}).\n\n"
         f"Licence of the data: {licence}"
     )
@@ -131,7 +131,7 @@ def describe_recipe(config: PretrainConfig, step: int) -> str:
         f"(length:share:mask rate); {OPTIMIZERS[config.optimizer].name}, peak rate {config.learning_rate:g}, "
         f"betas {config.beta1:g} and {config.beta2:g}, decay {config.weight_decay:g}, "
         f"gradients clipped to {config.clip:g}, dropout {config.dropout:g}, seed "
-        f"{config.seed}, {config.precision}.{progress}\n\n```\n{command}\n```\n\nAll options: `{OPTIONS}`."
+        f"{config.seed}, {config.precision}.{progress}\n\n{code_block(command)}\n\nAll options: `{OPTIONS}`."
     )
 
 

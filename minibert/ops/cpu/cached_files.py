@@ -2,9 +2,13 @@
 
 Numba reads each file with pickle, which ignores what follows the pickled object.  Without a checksum, a file that is
 cut short raises an EOFError deep inside Numba, and altered machine code would run.
+
+The checksum finds damage, not malice: pickle runs what a file tells it to.  Against that, only this user may write to
+the files.
 """
 
 import hashlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from numba.core.caching import IndexDataCacheFile
+
+from minibert.base.private_folders import is_private
 
 SUFFIXES = (".nbi", ".nbc")  # of Numba's index files and of its files of machine code
 BYTES = hashlib.sha256().digest_size
@@ -25,6 +31,8 @@ class CheckedFiles(IndexDataCacheFile):
     def _open_for_write(self, filepath: str) -> Iterator[Any]:
         with super()._open_for_write(filepath) as file:
             yield file
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o600)
             file.flush()
             file.write(hashlib.sha256(Path(file.name).read_bytes()).digest())
 
@@ -39,17 +47,30 @@ def check_files_of(kernel: Callable) -> None:
 
 
 def delete_if_damaged(folder: Path) -> None:
-    """Delete what a cache folder contains if one of its files is cut short or altered, and print one line about it."""
+    """Delete what a cache folder contains if one of its files is cut short or altered, and print one line about it.
+
+    The same goes for a file of another user, and for one that others may write to.
+    """
     for path in sorted(folder.rglob("*")):
-        if path.suffix in SUFFIXES and not is_intact(path):
+        if path.suffix in SUFFIXES and (problem := problem_of(path)):
             print(
-                f"minibert: {path} is damaged, so the compiled kernels in {folder} were deleted; compiling them again",
+                f"minibert: {path} {problem}, so the compiled kernels in {folder} were deleted; compiling them again",
                 file=sys.stderr,
                 flush=True,
             )
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(0o700, parents=True, exist_ok=True)
             return
+
+
+def problem_of(path: Path) -> str | None:
+    """What is wrong with a cached file; None if nothing is, or if it has just been removed."""
+    try:
+        if not is_private(path):
+            return "is not only yours to write to"
+    except FileNotFoundError:
+        return None
+    return None if is_intact(path) else "is damaged"
 
 
 def is_intact(path: Path) -> bool:

@@ -23,6 +23,7 @@ from typing import Any
 import numba
 from numba import njit, prange
 
+from minibert.base.private_folders import private_folder
 from minibert.ops.blas import find_blas
 from minibert.ops.cpu.cached_files import check_files_of, delete_if_damaged
 from minibert.ops.cpu.threading_layer import load_openmp
@@ -63,13 +64,13 @@ def open_cache() -> Path | None:
     """The cache folder for this version's machine code, created if needed; None, with a warning, if not writable.
 
     Also removes the folders of the least recently used versions, keeping the KEPT most recent ones besides this one.
+    Raises ValueError if others may write to the folder; see minibert.base.private_folders.
     """
     try:
-        root = cache_root() / "kernels"
-        folder = root / source_hash()
-        folder.mkdir(parents=True, exist_ok=True)
-        delete_if_damaged(folder)
+        folder = private_folder(cache_root(), "kernels", source_hash())
+        root = folder.parent
         tempfile.TemporaryFile(dir=folder).close()
+        delete_if_damaged(folder)
         os.utime(folder)
         for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT + 1 :]:
             shutil.rmtree(old, ignore_errors=True)

@@ -6,10 +6,10 @@ that called `compile_all` loads it.
 """
 
 import importlib
-import os
 import subprocess
 import sys
 
+from minibert.base.processes import environment, python
 from minibert.ops.cpu import compiler
 from minibert.ops.table import TABLE
 
@@ -51,9 +51,8 @@ def compile_all() -> None:
         file=sys.stderr,
         flush=True,
     )
-    command = [sys.executable, "-m", "minibert.ops.cpu.warmup"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [subprocess.Popen([*command, name], stdin=subprocess.DEVNULL, env=environment) for name in GROUPS]
+    commands = [python("minibert.ops.cpu.warmup", name) for name in GROUPS]
+    processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment()) for command in commands]
     if not any([process.wait() for process in processes]):
         done.touch()  # a failure here is not reported: it recurs, with its message, where the op is needed
 
