@@ -226,3 +226,10 @@ class FinetuneConfig:
             raise
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error})") from None
+
+
+def usual_rate(frozen: bool, width: int) -> float:
+    """The default learning rate; width: the model's hidden size."""
+    if frozen:
+        return RATE_OF_FROZEN
+    return RATE_OF_WIDE if width >= WIDE else RATE_OF_NARROW

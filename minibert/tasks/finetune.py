@@ -23,7 +23,7 @@ from minibert.ops import load_backend
 from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import labels_of
-from minibert.tasks.config import RATE_OF_FROZEN, RATE_OF_NARROW, RATE_OF_WIDE, WIDE, FinetuneConfig
+from minibert.tasks.config import FinetuneConfig, usual_rate
 from minibert.tasks.features import task_batch
 from minibert.tasks.metrics import OUTSIDE, is_bilou
 from minibert.tasks.model_card import fine_tuning_card
@@ -266,13 +266,6 @@ class FineTuning:
         say("model", f"{folder} (a Hugging Face model folder); pictures: {pictures}")
         say("try", how_to_predict(self.task, folder))
         return baseline
-
-
-def usual_rate(frozen: bool, width: int) -> float:
-    """The default learning rate; width: the model's hidden size."""
-    if frozen:
-        return RATE_OF_FROZEN
-    return RATE_OF_WIDE if width >= WIDE else RATE_OF_NARROW
 
 
 def batch_of(features: Sequence, number: int, whole: Sequence) -> TaskBatch:
