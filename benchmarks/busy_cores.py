@@ -41,7 +41,7 @@ class Trainer:
     """A process that trains; environment: variables that it has besides this one's."""
 
     def __init__(self, threads: int, backend: str, environment: dict):
-        command = [sys.executable, "-c", STEPS, str(threads), backend]
+        command = [sys.executable, "-P", "-c", STEPS, str(threads), backend]
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process = subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
         self.process.stdout.readline()
@@ -65,7 +65,9 @@ def main():
     for _ in range(options.rounds):
         for name, trainer in trainers.items():
             quiet = trainer.milliseconds(options.steps)
-            others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+            others = [
+                subprocess.Popen([sys.executable, "-P", "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)
+            ]
             time.sleep(0.5)
             busy = trainer.milliseconds(max(options.steps // 4, 1))
             for other in others:

@@ -61,7 +61,7 @@ class Files:
 
 def start(kind: str, files: Path, out: Path, *, hold: bool = False, prepare: Callable | None = None):
     """Start a child, and wait until it is ready."""
-    command = [sys.executable, "-m", "benchmarks.fault_programs", kind, str(files), str(out)]
+    command = [sys.executable, "-P", "-m", "benchmarks.fault_programs", kind, str(files), str(out)]
     limits = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
     process = subprocess.Popen(
         [*command, "hold"] if hold else command,

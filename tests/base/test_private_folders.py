@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -114,8 +115,9 @@ class TestOfAnotherUser:
             "try: print(private_folder(sys.argv[1], 'kernels'))\n"
             "except ValueError as error: print(error)\n"
         )
-        for path in (tmp_path, *list(tmp_path.parents)[:2]):
-            path.chmod(0o755)
+        for path in (tmp_path, *tmp_path.parents):
+            if path.stat().st_uid == os.getuid() and path.is_relative_to(tempfile.gettempdir()):
+                path.chmod(path.stat().st_mode | 0o055)
         kernels = tmp_path / "cache" / "kernels"
         kernels.mkdir(parents=True)
 

@@ -26,12 +26,14 @@ TASKS = (
 
 
 # on the emulator: heads on a body whose gradients the check of pre-training covers; causal attention is an op's case
-THOROUGH = "encoder", "language_model", *TASKS[:-1]
-# on the emulator a whole model takes a minute and more: the richest of its cases there, all of them elsewhere
+THOROUGH = "encoder", "language_model", "both_directions", *TASKS[:-1]
+# on the emulator a whole model takes a minute and more: the richest of its cases there, all of them elsewhere; of tasks
+# the richest case everywhere, and all in the thorough run
 RICHEST = {
     "encoder": "rows cut in the last layer, dropout",
     "pretraining": "MLM and NSP, dropout",
     "language_model": "part of a batch, dropout",
+    "both_directions": "part of a batch, dropout",
     "sequence_classification": "3 classes, dropout",
     "token_classification": "5 of 10 tokens, dropout",
     "question_answering": "spans, dropout",
@@ -41,9 +43,9 @@ RICHEST = {
 }
 
 
-def results(name, backend):
+def results(name, backend, all_of_them=False):
     cases = cases_of(name, backend)
-    if backend.name == "gpu" and name in RICHEST:
+    if (backend.name == "gpu" or name in TASKS) and name in RICHEST and not all_of_them:
         cases = [case for case in cases if case.shape == RICHEST[name]]
         assert cases
     return [result for case in cases for result in check_gradients(case)]
@@ -70,6 +72,14 @@ def test_gradients(request, daily, backend, name):
 @pytest.mark.parametrize("name", THOROUGH)
 def test_gradients_on_the_emulator(gpu, name):
     failed = [result for result in results(name, load_backend("gpu", emulate=True)) if not result.passed]
+    assert not failed
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("backend_name", ["reference", "cpu"])
+@pytest.mark.parametrize("name", sorted(RICHEST.keys() & set(TASKS)))
+def test_gradients_of_all_cases_of_a_task(backend_name, name):
+    failed = [result for result in results(name, load_backend(backend_name), all_of_them=True) if not result.passed]
     assert not failed
 
 

@@ -186,11 +186,18 @@ def test_the_smallest_product(dtype, size):
 
 
 @pytest.mark.slow
-@sixteen_bits
+@pytest.mark.parametrize(
+    "version, dtype",
+    [
+        ("mma", "bfloat16"),
+        ("wmma", "float16"),
+        pytest.param("mma", "float16", marks=pytest.mark.thorough),
+        pytest.param("wmma", "bfloat16", marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("mask", MASKS)
-@each_version
 def test_against_the_reference(dtype, lengths, width, mask, version):
     agree(Case(dtype, lengths, width, *MASKS[mask], version=version))
 
