@@ -352,8 +352,10 @@ def check_endings(examples: list) -> None:
 
 
 def answers_in_no_window(examples: Sequence, features: Sequence) -> int:
-    """The number of questions whose (first) answer is not labelled in any of their features, which all point at [CLS]:
-    it is longer than a window, lies across the edges of all windows, or covers no token."""
+    """The number of questions whose first answer no feature labels, so that all of them point at [CLS].
+
+    Such an answer is longer than a window, lies across the edges of all windows, or covers no token.
+    """
     found = {feature.example for feature in features if feature.labels is not None and feature.labels.any()}
     return sum(bool(example.answers) and number not in found for number, example in enumerate(examples))
 
