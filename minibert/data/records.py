@@ -1,11 +1,11 @@
 """Corpus files in which each record is a document: JSONL, CSV, TSV and parquet."""
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from minibert.base.json_text import parse_json
 from minibert.data.document import Document
 from minibert.data.formats import JSONL, PARQUET, TSV, decoded_lines, guarded, open_bytes
 
@@ -46,13 +46,9 @@ def read_jsonl(lines: Iterable[str], path: Path | str, name: str, field: str) ->
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno}); {expected}"
-            ) from None
-        except RecursionError:
-            raise ValueError(f"{path}, line {number}: JSON that is nested too deeply; {expected}") from None
+            record = parse_json(line.rstrip("\r\n"), path, number)
+        except ValueError as error:
+            raise ValueError(f"{error}; {expected}") from None
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             found = f", only {_named(record)}: {OTHER_FIELD}" if isinstance(record, dict) and record else ""
             raise ValueError(f"{path}, line {number}: no text; {expected}{found}")
@@ -95,7 +91,7 @@ def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]
     names = [column for column in dict.fromkeys((field, "id", "group", "title", "url"))]
     columns = [column for column in names if column in file.schema_arrow.names]
     number = 0
-    for batch in file.iter_batches(batch_size=1000, columns=columns):
+    for batch in _batches(file, path, columns):
         for record in batch.to_pylist():
             number += 1
             if not isinstance(record[field], str | None):
@@ -107,13 +103,30 @@ def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]
             yield _document(record, field, f"{path}, row {number}", f"{name}#{number}")
 
 
+def _batches(file: Any, path: Path, columns: list[str]) -> Iterator[Any]:
+    """Yield the batches of rows; pyarrow's own errors do not name the file."""
+    import pyarrow
+
+    try:
+        yield from file.iter_batches(batch_size=1000, columns=columns)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise damaged_parquet(path, error) from None
+
+
+def damaged_parquet(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())
+    return ValueError(f"{path} is not a parquet file, or damaged ({reason}); download it again")
+
+
 def _parquet_file(path: Path) -> Any:
     import pyarrow.parquet
 
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a parquet file, or damaged ({error}); download it again") from None
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise damaged_parquet(path, error) from None
 
 
 def _document(record: dict, field: str, where: str, name: str) -> Document | None:

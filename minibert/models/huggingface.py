@@ -5,7 +5,6 @@ names with or without the prefix "bert.", older names and those of DistilBERT (n
 or bfloat16, in one file or in several, with or without the pooler and the heads.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 
 from minibert.base.arrays import DTypeLike
 from minibert.base.files import write_file
+from minibert.base.json_text import read_json
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
 from minibert.models.naming import PRE_CLASSIFIER, to_distilbert, todays_names, with_pooler
@@ -127,8 +127,8 @@ def find_weights(folder: Path) -> list[Path]:
     index = folder / f"{WEIGHTS}.index.json"
     if index.is_file():
         try:
-            shards = sorted({Path(name).name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
-        except (ValueError, KeyError, TypeError, AttributeError):
+            shards = sorted({Path(name).name for name in read_json(index)["weight_map"].values()})
+        except (KeyError, TypeError, AttributeError):
             raise ValueError(f"{index} is damaged: it lists no files; download the model again") from None
         return [folder / shard for shard in shards]
     pickles = [name for name in ("pytorch_model.bin", "model.pt", "tf_model.h5") if (folder / name).exists()]

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.files import write_text
+from minibert.base.json_text import read_json
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # name in files -> our op
 
 HEADS = LINEAR, BILSTM = "linear", "bilstm"
 POOLERS = TANH, RELU = "tanh", "relu"
+MOST_LABELS = 100_000  # of a classifier whose config.json gives their number only
 CLASSIFIERS = "ForSequenceClassification", "ForTokenClassification"  # ends of the names of classes that have labels
 
 # DistilBERT's name for a field -> ours
@@ -194,10 +196,7 @@ def read_config(folder: Path | str, *kinds: str) -> dict:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the folder of a BERT model")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from None
+    values = read_json(path)
     kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
     if kind not in kinds:
         raise ValueError(f"{path} describes a model of type {kind!r}; expected {' or '.join(map(repr, kinds))}")
@@ -224,8 +223,8 @@ def read_labels(values: dict) -> tuple[str, ...]:
     names = values.get("id2label") or {}
     if not names and architecture_of(values).endswith(CLASSIFIERS):
         count = values.get("num_labels", 2)
-        if type(count) is not int or count < 1:
-            raise ValueError(f"num_labels is {count!r}; expected an integer of at least 1")
+        if type(count) is not int or not 1 <= count <= MOST_LABELS:
+            raise ValueError(f"num_labels is {count!r}; expected an integer from 1 to {MOST_LABELS}")
         names = {number: f"LABEL_{number}" for number in range(count)}
     try:
         numbered = sorted((int(number), str(name)) for number, name in names.items())

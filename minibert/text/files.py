@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.files import write_text
+from minibert.base.json_text import read_json
 from minibert.text.added_files import read_added_tokens
 from minibert.text.added_tokens import AddedToken
 from minibert.text.tokenizer import SPECIAL_TOKENS, Rules, Tokenizer
@@ -179,10 +180,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content

@@ -111,9 +111,10 @@ def parquet_records(source: Source) -> tuple[list[Record], dict[str, tuple[str, 
         ) from None
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(source.data))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{source.path} is not a valid parquet file ({str(error).splitlines()[0]})") from None
-    records = [Record(row, f"{source.path}, row {number}") for number, row in enumerate(table.to_pylist(), 1)]
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{source.path} is not a valid parquet file ({' '.join(str(error).split())})") from None
+    records = [Record(row, f"{source.path}, row {number}") for number, row in enumerate(rows, 1)]
     return records, label_names((table.schema.metadata or {}).get(b"huggingface", b"{}"))
 
 
