@@ -15,7 +15,17 @@ NUMBERS = [0, 1, 2, 3, -1, 0.5, 1.0, 1e308, 1e999, float("nan"), 2**31, 2**63, 2
 VALUES = [None, True, False, "", " ", "x", "0", "1", "\ud800", "é", "\u2028", "a\nb", "\0", [], [[]], ["x"], [None], {}]
 VALUES += [{"x": 1}, {"": None}, {"text": "x"}, {"content": "x"}, "../x", "/etc/passwd", "nan", "٣", "²"]
 BYTES = [b"\0", b"\xff", b"\n", b"\r", b"\t", b" ", b'"', b",", b"{", b"}", b"[", b"]", b"\\", b"-", b"#", b"1", b"e"]
-BYTES += ["\u2028".encode(), "\u00a0".encode(), "\ufeff".encode(), b"\xc3", b"\xed\xa0\x80", b"\x0b", b"\x0c", b"\x1c", b"\x85"]
+BYTES += [
+    "\u2028".encode(),
+    "\u00a0".encode(),
+    "\ufeff".encode(),
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\x0b",
+    b"\x0c",
+    b"\x1c",
+    b"\x85",
+]
 
 
 def bytes_changed(random_of: random.Random, data: bytes) -> bytes:
@@ -56,7 +66,9 @@ def other_value(random_of: random.Random, value: Any) -> Any:
     if action < 3 and isinstance(value, int | float):
         return random_of.choice([value + 1, value - 1, -value, value * 2, float(value), str(value)])
     if action < 3 and isinstance(value, str):
-        return random_of.choice([value + "x", value[:-1], value.upper(), " " + value, value * 2, value + "\u00a0", [value]])
+        return random_of.choice(
+            [value + "x", value[:-1], value.upper(), " " + value, value * 2, value + "\u00a0", [value]]
+        )
     if action == 3:
         return random_of.choice(NUMBERS)
     if action == 4:
@@ -103,7 +115,9 @@ def json_changed(random_of: random.Random, data: bytes) -> bytes:
     holder, key = random_of.choice(nodes)
     kept, holder[key] = holder[key], "\ue000"
     text = as_json(random_of, document).decode("utf-8", "surrogatepass")
-    spliced = random_of.choice(["[" * 100_000, '{"x":' * 2000 + "1" + "}" * 2000, "1" * 5000, "1e400", "-Infinity", "9" * 400])
+    spliced = random_of.choice(
+        ["[" * 100_000, '{"x":' * 2000 + "1" + "}" * 2000, "1" * 5000, "1e400", "-Infinity", "9" * 400]
+    )
     if random_of.random() < 0.4 and isinstance(holder, dict):
         spliced = f"{json.dumps(kept)}, {json.dumps(key)}: {json.dumps(other_value(random_of, kept))}"
     mark = '"\ue000"' if "\ue000" in text else '"\\ue000"'
@@ -127,7 +141,9 @@ def json_rewritten(random_of: random.Random, data: bytes) -> bytes:
         ensure_ascii=random_of.random() < 0.5,
         separators=random_of.choice([None, (",", ":"), (" , ", " : ")]),
     )
-    return random_of.choice(["", "", " \n", "\r\n\t"]).encode() + text.encode() + random_of.choice([b"", b"\n", b" \r\n"])
+    return (
+        random_of.choice(["", "", " \n", "\r\n\t"]).encode() + text.encode() + random_of.choice([b"", b"\n", b" \r\n"])
+    )
 
 
 def json_line(random_of: random.Random, data: bytes) -> bytes:
@@ -149,7 +165,16 @@ def lines_changed(random_of: random.Random, data: bytes) -> bytes:
     line = lines[at]
     cut = random_of.randrange(len(line) + 1)
     lines[at : at + 1] = random_of.choice(
-        [[line[:cut]], [line[cut:]], [], [line, line], [line, b""], [line[:cut], line[cut:]], [line + b" "], [b"x", line]]
+        [
+            [line[:cut]],
+            [line[cut:]],
+            [],
+            [line, line],
+            [line, b""],
+            [line[:cut], line[cut:]],
+            [line + b" "],
+            [b"x", line],
+        ]
     )
     if random_of.random() < 0.1:
         random_of.shuffle(lines)
@@ -165,7 +190,9 @@ def field_changed(separator: bytes) -> Mutator:
         fields = lines[at].split(separator)
         column = random_of.randrange(len(fields))
         field = fields[column]
-        new = random_of.choice([b"", b" ", b"x", b"nan", b"1", b"1.0", b"-1", b"1e999", b'"', b'"x"', b'"a ""b"" c"', b"\xc2\xa0"])
+        new = random_of.choice(
+            [b"", b" ", b"x", b"nan", b"1", b"1.0", b"-1", b"1e999", b'"', b'"x"', b'"a ""b"" c"', b"\xc2\xa0"]
+        )
         new = random_of.choice([new, field + new, b'"' + field + b'"', field.upper(), b" " + field, field + b"\r"])
         fields[column : column + 1] = random_of.choice([[new], [new], [new], [], [field, new]])
         lines[at] = separator.join(fields)
@@ -177,7 +204,13 @@ def field_changed(separator: bytes) -> Mutator:
 def line_ends(random_of: random.Random, data: bytes) -> bytes:
     """The same lines, with the line ends of Windows, or without the last, or with a byte-order mark."""
     return random_of.choice(
-        [data.replace(b"\n", b"\r\n"), data.removesuffix(b"\n"), b"\xef\xbb\xbf" + data, data.rstrip(b"\n") + b"\n", data]
+        [
+            data.replace(b"\n", b"\r\n"),
+            data.removesuffix(b"\n"),
+            b"\xef\xbb\xbf" + data,
+            data.rstrip(b"\n") + b"\n",
+            data,
+        ]
     )
 
 

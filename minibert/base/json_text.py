@@ -1,4 +1,4 @@
-"""Read JSON strictly: what Python's parser would take silently, or refuse without a file name, is refused in one line."""
+"""Read JSON strictly: what Python would take silently, or refuse without a file name, is refused in one line."""
 
 import json
 import re

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,19 @@ def read_table(
 
 def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]:
     """Yield the document of each row of a parquet file; None if it has no text."""
-    file = _parquet_file(path)
-    _check_column(file.schema_arrow.names, path, field)
-    names = [column for column in dict.fromkeys((field, "id", "group", "title", "url"))]
-    columns = [column for column in names if column in file.schema_arrow.names]
-    number = 0
-    for batch in _batches(file, path, columns):
-        for record in batch.to_pylist():
+    with _parquet_guarded(path):
+        file = _parquet_file(path)
+        present = file.schema_arrow.names
+    _check_column(present, path, field)
+    columns = [column for column in dict.fromkeys((field, "id", "group", "title", "url")) if column in present]
+    batches, number = file.iter_batches(batch_size=1000, columns=columns), 0
+    while True:
+        with _parquet_guarded(path):
+            batch = next(batches, None)
+            records = [] if batch is None else batch.to_pylist()
+        if batch is None:
+            return
+        for record in records:
             number += 1
             if not isinstance(record[field], str | None):
                 raise ValueError(
@@ -103,30 +110,24 @@ def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]
             yield _document(record, field, f"{path}, row {number}", f"{name}#{number}")
 
 
-def _batches(file: Any, path: Path, columns: list[str]) -> Iterator[Any]:
-    """Yield the batches of rows; pyarrow's own errors do not name the file."""
+@contextmanager
+def _parquet_guarded(path: Path) -> Iterator[None]:
+    """Turn pyarrow's errors, which do not name the file, into a ValueError that does."""
     import pyarrow
 
     try:
-        yield from file.iter_batches(batch_size=1000, columns=columns)
+        yield
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise damaged_parquet(path, error) from None
-
-
-def damaged_parquet(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split())
-    return ValueError(f"{path} is not a parquet file, or damaged ({reason}); download it again")
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a parquet file, or damaged ({reason}); download it again") from None
 
 
 def _parquet_file(path: Path) -> Any:
     import pyarrow.parquet
 
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise damaged_parquet(path, error) from None
+    return pyarrow.parquet.ParquetFile(path)
 
 
 def _document(record: dict, field: str, where: str, name: str) -> Document | None:

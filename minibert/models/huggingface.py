@@ -19,7 +19,7 @@ from minibert.base.json_text import read_json
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
 from minibert.models.naming import PRE_CLASSIFIER, to_distilbert, todays_names, with_pooler
-from minibert.nn.config import RELU, model_type_of
+from minibert.nn.config import RELU, BertConfig, model_type_of
 from minibert.ops import DEFAULT
 from minibert.ops.backend import Backend
 
@@ -63,6 +63,7 @@ def load(
         tensors, config = with_pooler(tensors), replace(config, pooler_act=RELU)
     if model_class.left_to_right not in (None, config.is_decoder):
         raise ValueError(f"{folder / 'config.json'}: {wrong_direction(model_class.__name__, config.is_decoder)}")
+    check_size(config, tensors, folder)
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)
     fresh, taken = [], {}
@@ -163,6 +164,19 @@ def read_tensors(paths: list[Path]) -> dict[str, np.ndarray]:
                 continue  # an integer buffer such as position_ids, which older versions saved
             tensors[name] = values.reshape(entry["shape"])
     return tensors
+
+
+def check_size(config: Any, tensors: dict[str, np.ndarray], folder: Path) -> None:
+    """Raise ValueError if a config.json describes far more parameters than its file holds, before any is allocated."""
+    if not isinstance(config, BertConfig):
+        return
+    pooler = config.hidden_size * (config.hidden_size + 1)
+    needed, there = config.parameter_count() - pooler, sum(tensor.size for tensor in tensors.values())
+    if config.num_hidden_layers * config.hidden_size > there or needed > 2 * there + 1_000_000:
+        raise ValueError(
+            f"{folder / 'config.json'} describes a model of {needed:,} parameters ({config.summary}), but the weights "
+            f"beside it have {there:,}; expected a config.json and weights of one model"
+        )
 
 
 def drop_tied_decoder(tensors: dict[str, np.ndarray], model: Model, folder: Path) -> None:

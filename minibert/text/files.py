@@ -17,6 +17,7 @@ from minibert.base.files import write_text
 from minibert.base.json_text import read_json
 from minibert.text.added_files import read_added_tokens
 from minibert.text.added_tokens import AddedToken
+from minibert.text.characters import white_space
 from minibert.text.tokenizer import SPECIAL_TOKENS, Rules, Tokenizer
 from minibert.text.tokenizer_json import (
     ROLES,
@@ -63,6 +64,15 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
                 "tokenizer.json; expected the same"
             )
     special_tokens = [roles.get(role, default) for role, default in zip(ROLES, SPECIAL_TOKENS, strict=True)]
+    if special_tokens[1] not in vocabulary:
+        raise ValueError(
+            f"{source}: the vocabulary lacks the unk_token {special_tokens[1]!r}, which unknown words need"
+        )
+    for token in special_tokens[2:4]:
+        if any(character.isspace() for character in token) and not generic:
+            raise ValueError(
+                f"{folder}: the special token {token!r} contains white space, which a template cannot hold"
+            )
     named = {
         *vocabulary,
         *ids,
@@ -134,7 +144,9 @@ def read_vocabulary(path: str | Path) -> list[str]:
     Raises ValueError, naming file and line, for bytes that are not UTF-8, an empty line, or a duplicate
     token; FileNotFoundError if there is no such file.
     """
-    lines = [line.rstrip(" \t\r") for line in _read_text(Path(path)).split("\n")]  # splitlines would split at U+2028
+    space = "".join(white_space())  # `tokenizers` drops all of Unicode's white space at the end of a line
+    lines = _read_text(Path(path)).split("\n")  # splitlines would split at U+2028
+    lines = [line.rstrip(space) or line.rstrip(" \t\r") for line in lines]
     if lines[-1] == "":
         lines.pop()
     if not lines:
