@@ -146,7 +146,7 @@ def run(name: str, seed: int, first: int, last: int, seconds: float, row: dict, 
         try:
             found = results.get(timeout=1.0)
         except Exception:
-            if process.is_alive():
+            if process.is_alive() or not results.empty():
                 continue
             found = (begun.value, "crash", f"exit code {process.exitcode}")
         if found is None:
@@ -154,8 +154,8 @@ def run(name: str, seed: int, first: int, last: int, seconds: float, row: dict, 
         number, kind, message = found
         row["next"] = number + 1
         row[kind] = row.get(kind, 0) + 1
-        if kind not in ("accepted", "refused") and len(row.setdefault("failing", [])) < 40:
-            row["failing"].append({"input": number, "kind": kind, "message": message})
+        if kind not in ("accepted", "refused") and (kind == "crash" or len(row.setdefault("failing", [])) < 40):
+            row.setdefault("failing", []).append({"input": number, "kind": kind, "message": message})
             if failures is not None:
                 with tempfile.TemporaryDirectory() as folder:
                     fuzzer = Fuzzer(READERS[name], Path(folder) / "files", seed)

@@ -80,7 +80,7 @@ def read_tokenizer(folder: Path, _file: str) -> Any:
 
 
 def transformers_tokenizer(folder: Path, _file: str) -> Any:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, BertTokenizer
 
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text("utf-8"))
@@ -88,15 +88,18 @@ def transformers_tokenizer(folder: Path, _file: str) -> Any:
         if isinstance(value, dict) and isinstance(value.get("content"), str):
             value.setdefault("__type", "AddedToken")
     path.write_text(json.dumps(config), "utf-8")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    named = config.get("tokenizer_class") or (folder / "tokenizer.json").exists()
+    tokenizer = (AutoTokenizer if named else BertTokenizer).from_pretrained(str(folder))
     found = [tokenizer(text, return_offsets_mapping=True) for text in TEXTS]
     return [(list(one["input_ids"]), [tuple(pair) for pair in one["offset_mapping"]]) for one in found]
 
 
 def read_vocabulary(folder: Path, file: str) -> Any:
+    from minibert.text.characters import white_space
     from minibert.text.files import read_vocabulary
 
-    return [token.strip() for token in read_vocabulary(folder / file)]  # a line of white space is the token "" there
+    space = "".join(white_space())
+    return [token if token.strip(space) else "" for token in read_vocabulary(folder / file)]  # "" as in the library
 
 
 def library_vocabulary(folder: Path, file: str) -> Any:
@@ -264,7 +267,7 @@ def signed(mutate: m.Mutator) -> m.Mutator:
             content.pop("sha256", None)
             content["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
             return json.dumps(content).encode()
-        except (ValueError, AttributeError, RecursionError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return data
 
     return change

@@ -132,7 +132,7 @@ class Task:
             return task
         except FormatError:
             raise
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"{path} is damaged ({error}); fine-tune the model again") from None
 
 

@@ -120,7 +120,7 @@ def _check_types(files: dict[str, dict], folder: Path) -> None:
         value = files[file].get(name)
         if value is not None and not isinstance(value, kinds):
             raise ValueError(f"{folder / file}: {name} is {value!r}; expected {expected}, or null")
-        if value == "" and file == "special_tokens_map.json":
+        if value == "":
             raise ValueError(f"{folder / file}: {name} is empty; expected a token, or null")
         if isinstance(value, dict) and name in NAMED:
             _entry(value, folder / file)

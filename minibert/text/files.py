@@ -53,6 +53,8 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise FileNotFoundError(f"{folder} contains neither vocab.txt nor tokenizer.json; expected one of them")
 
     generic = is_generic(config, files["config.json"], whole, folder)
+    if null := [role for role in ROLES if not generic and role in config and config[role] is None]:
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: {null[0]} is null; expected a token, which BERT needs")
     settings, rules = settings_of(config, whole, generic, folder)
     added, ids, roles = read_added_tokens(files, generic, folder)
     if generic:
@@ -146,9 +148,9 @@ def read_vocabulary(path: str | Path) -> list[str]:
     """
     space = "".join(white_space())  # `tokenizers` drops all of Unicode's white space at the end of a line
     lines = _read_text(Path(path)).split("\n")  # splitlines would split at U+2028
-    lines = [line.rstrip(space) or line.rstrip(" \t\r") for line in lines]
     if lines[-1] == "":
         lines.pop()
+    lines = [line.rstrip(space) or line.rstrip(" \t\r") for line in lines]
     if not lines:
         raise ValueError(f"{path} is empty; expected one token per line")
     first_seen: dict[str, int] = {}

@@ -109,7 +109,10 @@ def test_json_that_python_takes_or_refuses_without_a_name_is_refused_with_it(tmp
     assert type(caught.value) is ValueError and str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [{"labels": "abc"}, {"max_length": "64"}, {"n_best": 0}, {"pairs": 2}, {"name": []}])
+@pytest.mark.parametrize(
+    "change",
+    [{"labels": "abc"}, {"max_length": "64"}, {"n_best": 0}, {"pairs": 2}, {"name": []}, {"null_threshold": 10**400}],
+)
 def test_a_task_json_with_values_of_the_wrong_type_is_refused(tmp_path, change):
     Task("sentence", ("no", "yes")).save(tmp_path, {})
     assert Task.load(tmp_path) == Task("sentence", ("no", "yes"))
@@ -122,3 +125,6 @@ def test_a_task_json_with_values_of_the_wrong_type_is_refused(tmp_path, change):
 def test_white_space_at_the_end_of_a_vocabulary_line_is_dropped_as_tokenizers_does(tmp_path):
     (tmp_path / "vocab.txt").write_text("a\u00a0\nb\u2028 \n\u3000\n", encoding="utf-8")
     assert read_vocabulary(tmp_path / "vocab.txt") == ["a", "b", "\u3000"]
+    (tmp_path / "vocab.txt").write_text("a\n ", encoding="utf-8")  # a second token, "", for `tokenizers`
+    with pytest.raises(ValueError, match="line 2 is empty"):
+        read_vocabulary(tmp_path / "vocab.txt")
