@@ -191,7 +191,9 @@ def tensor_bases() -> list[tuple[dict[str, bytes], str]]:
 
 
 def as_bytes(tensors: dict[str, np.ndarray]) -> Any:
-    return {name: (value.shape, value.astype(np.float64).tobytes()) for name, value in tensors.items()}
+    """Shapes and values; all NaNs are alike, since libraries widen the bits of a 16-bit NaN differently."""
+    wide = {name: value.astype(np.float64) for name, value in tensors.items()}
+    return {name: (value.shape, np.where(np.isnan(value), np.nan, value).tobytes()) for name, value in wide.items()}
 
 
 def read_tensors(folder: Path, _file: str) -> Any:

@@ -108,6 +108,8 @@ def _listed(config: dict) -> list[Any]:
 
 def _check_types(files: dict[str, dict], folder: Path) -> None:
     """Raise ValueError for a part of the files that is not of the type that holds added tokens."""
+    if files["tokenizer_config.json"].get("added_tokens_decoder", {}) is None:
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: added_tokens_decoder is null; expected an object")
     tokens: list[tuple[str, str, tuple[type, ...], str]] = [
         ("tokenizer.json", "added_tokens", (list,), "a list"),
         ("tokenizer_config.json", "added_tokens_decoder", (dict,), "an object"),
