@@ -1,11 +1,12 @@
 """Corpus files in which each record is a document: JSONL, CSV, TSV and parquet."""
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from minibert.base.json_text import parse_json
 from minibert.data.document import Document
 from minibert.data.formats import JSONL, PARQUET, TSV, decoded_lines, guarded, open_bytes
 
@@ -46,13 +47,9 @@ def read_jsonl(lines: Iterable[str], path: Path | str, name: str, field: str) ->
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno}); {expected}"
-            ) from None
-        except RecursionError:
-            raise ValueError(f"{path}, line {number}: JSON that is nested too deeply; {expected}") from None
+            record = parse_json(line.rstrip("\r\n"), path, number)
+        except ValueError as error:
+            raise ValueError(f"{error}; {expected}") from None
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             found = f", only {_named(record)}: {OTHER_FIELD}" if isinstance(record, dict) and record else ""
             raise ValueError(f"{path}, line {number}: no text; {expected}{found}")
@@ -90,13 +87,19 @@ def read_table(
 
 def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]:
     """Yield the document of each row of a parquet file; None if it has no text."""
-    file = _parquet_file(path)
-    _check_column(file.schema_arrow.names, path, field)
-    names = [column for column in dict.fromkeys((field, "id", "group", "title", "url"))]
-    columns = [column for column in names if column in file.schema_arrow.names]
-    number = 0
-    for batch in file.iter_batches(batch_size=1000, columns=columns):
-        for record in batch.to_pylist():
+    with _parquet_guarded(path):
+        file = _parquet_file(path)
+        present = file.schema_arrow.names
+    _check_column(present, path, field)
+    columns = [column for column in dict.fromkeys((field, "id", "group", "title", "url")) if column in present]
+    batches, number = file.iter_batches(batch_size=1000, columns=columns), 0
+    while True:
+        with _parquet_guarded(path):
+            batch = next(batches, None)
+            records = [] if batch is None else batch.to_pylist()
+        if batch is None:
+            return
+        for record in records:
             number += 1
             if not isinstance(record[field], str | None):
                 raise ValueError(
@@ -107,13 +110,24 @@ def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]
             yield _document(record, field, f"{path}, row {number}", f"{name}#{number}")
 
 
+@contextmanager
+def _parquet_guarded(path: Path) -> Iterator[None]:
+    """Turn pyarrow's errors, which do not name the file, into a ValueError that does."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a parquet file, or damaged ({reason}); download it again") from None
+
+
 def _parquet_file(path: Path) -> Any:
     import pyarrow.parquet
 
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a parquet file, or damaged ({error}); download it again") from None
+    return pyarrow.parquet.ParquetFile(path)
 
 
 def _document(record: dict, field: str, where: str, name: str) -> Document | None:

@@ -9,7 +9,6 @@ Source: the documentation of sentence-transformers 5, "Creating custom models" a
 Gurevych 2019, section 3.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.base.json_text import read_json
 from minibert.base.names import is_inner_path
 from minibert.models.huggingface import find_weights, read_tensors
 from minibert.text import Tokenizer
@@ -259,10 +259,7 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
 def _read(path: Path, kind: type) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, although modules.json names its folder; copy the whole model")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from None
+    values = read_json(path)
     if not isinstance(values, kind):
         raise ValueError(f"{path}: expected a JSON {kind.__name__}, got {type(values).__name__}")
     return values

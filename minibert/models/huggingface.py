@@ -5,7 +5,6 @@ names with or without the prefix "bert.", older names and those of DistilBERT (n
 or bfloat16, in one file or in several, with or without the pooler and the heads.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,11 +15,12 @@ import numpy as np
 
 from minibert.base.arrays import DTypeLike
 from minibert.base.files import write_file
+from minibert.base.json_text import read_json
 from minibert.base.names import is_file_name
 from minibert.models.bert import Model, wrong_direction
 from minibert.models.hub import find_model
 from minibert.models.naming import PRE_CLASSIFIER, to_distilbert, todays_names, with_pooler
-from minibert.nn.config import RELU, model_type_of
+from minibert.nn.config import RELU, BertConfig, model_type_of
 from minibert.ops import DEFAULT
 from minibert.ops.backend import Backend
 
@@ -65,6 +65,7 @@ def load(
         tensors, config = with_pooler(tensors), replace(config, pooler_act=RELU)
     if model_class.left_to_right not in (None, config.is_decoder):
         raise ValueError(f"{folder / 'config.json'}: {wrong_direction(model_class.__name__, config.is_decoder)}")
+    check_size(config, tensors, folder)
     model = model_class(config, backend, dtype=dtype, seed=None)
     drop_tied_decoder(tensors, model, folder)
     fresh, taken = [], {}
@@ -134,8 +135,8 @@ def find_weights(folder: Path) -> list[Path]:
     index = folder / f"{WEIGHTS}.index.json"
     if index.is_file():
         try:
-            shards = list(dict.fromkeys(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            shards = list(dict.fromkeys(read_json(index)["weight_map"].values()))
+        except (KeyError, TypeError, AttributeError):
             raise ValueError(f"{index} is damaged: it lists no files; download the model again") from None
         if others := [shard for shard in shards if not is_file_name(shard)]:
             raise ValueError(f"{index} lists the file {others[0]!r}; expected names of files in the same folder")
@@ -188,6 +189,19 @@ def count_not_finite(values: np.ndarray) -> int:
     with np.errstate(over="ignore"):
         finite = np.isfinite(values if values.itemsize <= 4 else values.astype(np.float32))
     return 0 if finite.all() else int(np.count_nonzero(~finite))
+
+
+def check_size(config: Any, tensors: dict[str, np.ndarray], folder: Path) -> None:
+    """Raise ValueError if a config.json describes far more parameters than its file holds, before any is allocated."""
+    if not isinstance(config, BertConfig):
+        return
+    pooler = config.hidden_size * (config.hidden_size + 1)
+    needed, there = config.parameter_count() - pooler, sum(tensor.size for tensor in tensors.values())
+    if config.num_hidden_layers * config.hidden_size > there or needed > 2 * there + 1_000_000:
+        raise ValueError(
+            f"{folder / 'config.json'} describes a model of {needed:,} parameters ({config.summary}), but the weights "
+            f"beside it have {there:,}; expected a config.json and weights of one model"
+        )
 
 
 def drop_tied_decoder(tensors: dict[str, np.ndarray], model: Model, folder: Path) -> None:

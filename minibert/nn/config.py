@@ -8,12 +8,14 @@ from typing import Any
 
 from minibert.base.files import write_text
 from minibert.base.folders import check_finished
+from minibert.base.json_text import read_json
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # name in files -> our op
 
 HEADS = LINEAR, BILSTM = "linear", "bilstm"
 POOLERS = TANH, RELU = "tanh", "relu"
+MOST_LABELS = 100_000  # of a classifier whose config.json gives their number only
 CLASSIFIERS = "ForSequenceClassification", "ForTokenClassification"  # ends of the names of classes that have labels
 
 # DistilBERT's name for a field -> ours
@@ -27,6 +29,7 @@ OF_DISTILBERT = {
     "attention_dropout": "attention_probs_dropout_prob",
 }
 
+DISTILBERT_LAYERS = 6  # of a config.json that does not say
 NOT_IN_DISTILBERT = "type_vocab_size", "layer_norm_eps"  # it has no segments, and 1e-12 in all layer norms
 
 # size -> (layers, hidden size, heads), from Turc et al. 2019 (tiny to medium) and from the paper's section 3
@@ -107,11 +110,11 @@ class BertConfig:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
-        if self.hidden_act not in ACTIVATIONS:
+        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
             raise ValueError(f"hidden_act is {self.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}")
-        if self.head not in HEADS:
+        if not isinstance(self.head, str) or self.head not in HEADS:
             raise ValueError(f"head is {self.head!r}; expected one of {', '.join(HEADS)}")
-        if self.pooler_act not in POOLERS:
+        if not isinstance(self.pooler_act, str) or self.pooler_act not in POOLERS:
             raise ValueError(f"pooler_act is {self.pooler_act!r}; expected one of {', '.join(POOLERS)}")
         std = self.output_init
         if std is not None and not (type(std) in (int, float) and 0 <= std < math.inf):
@@ -145,13 +148,23 @@ class BertConfig:
         """
         path, values = Path(folder) / "config.json", read_config(folder, "bert", "distilbert")
         if values.get("model_type") == "distilbert":
-            values = {OF_DISTILBERT.get(name, name): value for name, value in values.items()}
+            named = {OF_DISTILBERT.get(name, name): value for name, value in values.items()}
+            values = {"num_hidden_layers": DISTILBERT_LAYERS, **named}
         if values.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"{path}: position_embedding_type must be 'absolute', as in the paper")
         if values.get("add_cross_attention"):
             raise ValueError(f"{path}: add_cross_attention is set, but minibert does not support cross-attention")
         known = {field.name for field in fields(cls)} - {"labels"}
         try:
+            if empty := [
+                field.name
+                for field in fields(cls)
+                if field.type in (int, float)
+                and field.name in values
+                and values[field.name] is None
+                and field.name != "pad_token_id"
+            ]:
+                raise ValueError(f"{empty[0]} is null; expected a number")
             taken = {name: value for name, value in values.items() if name in known and value is not None}
             return cls(**taken, labels=read_labels(values))
         except ValueError as error:
@@ -196,10 +209,7 @@ def read_config(folder: Path | str, *kinds: str) -> dict:
     check_finished(folder)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the folder of a BERT model")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from None
+    values = read_json(path)
     kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
     if kind not in kinds:
         raise ValueError(f"{path} describes a model of type {kind!r}; expected {' or '.join(map(repr, kinds))}")
@@ -223,16 +233,21 @@ def read_labels(values: dict) -> tuple[str, ...]:
     If the file names none, they are () or, for a classifier, LABEL_0, LABEL_1, … as in `transformers`, which does not
     write these names if there are two.
     """
-    names = values.get("id2label") or {}
+    names = values.get("id2label")
+    if names is not None and not isinstance(names, dict):
+        raise ValueError(f"id2label is {names!r}; expected an object that maps class numbers to names")
+    names = names or {}
     if not names and architecture_of(values).endswith(CLASSIFIERS):
         count = values.get("num_labels", 2)
-        if type(count) is not int or count < 1:
-            raise ValueError(f"num_labels is {count!r}; expected an integer of at least 1")
+        if type(count) is not int or not 1 <= count <= MOST_LABELS:
+            raise ValueError(f"num_labels is {count!r}; expected an integer from 1 to {MOST_LABELS}")
         names = {number: f"LABEL_{number}" for number in range(count)}
     try:
-        numbered = sorted((int(number), str(name)) for number, name in names.items())
-    except (AttributeError, ValueError):
+        numbered = sorted((int(number), name) for number, name in names.items())
+    except (TypeError, ValueError):
         raise ValueError(f"id2label is {names!r}; expected an object that maps class numbers to names") from None
+    if wrong := [name for _, name in numbered if not isinstance(name, str)]:
+        raise ValueError(f"id2label has the name {wrong[0]!r}; expected a string")
     if [number for number, _ in numbered] != list(range(len(numbered))):
         raise ValueError(f"id2label has the class numbers {', '.join(map(str, names))}; expected 0, 1, 2, …")
     return tuple(name for _, name in numbered)

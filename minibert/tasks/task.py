@@ -1,6 +1,7 @@
 """The task of a fine-tuned model, as stored in task.json beside the model, and functions that apply the model."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from minibert.base.files import write_text
 from minibert.base.folders import check_finished
 from minibert.base.formats import FormatError, with_format, without_format
+from minibert.base.json_text import read_json
 from minibert.base.numbers import require_finite
 from minibert.models import (
     BertConfig,
@@ -86,6 +88,26 @@ class Task:
         values = with_format(asdict(self) | {"kind": self.kind, "scores": scores})
         write_text(Path(folder) / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
+    def check(self) -> None:
+        """Raise ValueError, naming the field, for a value of the wrong type or out of range."""
+        if not isinstance(self.name, str):
+            raise ValueError(f"name is {self.name!r}; expected the name of a task")
+        info = task_info(self.name)
+        texts = all(isinstance(label, str) for label in self.labels) and len(set(self.labels)) == len(self.labels)
+        if not texts or (info.kind in (SENTENCE, TOKENS) and not self.labels):
+            raise ValueError(f"labels are {list(self.labels)!r}; expected the names of the classes, each once")
+        if len(self.columns) != 3 or not all(name is None or isinstance(name, str) for name in self.columns):
+            raise ValueError(f"columns are {list(self.columns)!r}; expected three names or nulls")
+        for name, least in (("max_length", 1), ("stride", 0), ("max_answer", 1), ("n_best", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} is {value!r}; expected an integer of at least {least}")
+        if type(self.null_threshold) not in (int, float) or not math.isfinite(self.null_threshold):
+            raise ValueError(f"null_threshold is {self.null_threshold!r}; expected a finite number")
+        for name, others in (("pairs", (None,)), ("may_lack", ()), ("frozen", ())):
+            if getattr(self, name) not in others and type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
+
     @classmethod
     def load(cls, folder: Path | str) -> "Task":
         """Load the task stored in a folder, or the task of a classifier that `transformers` wrote, which has none.
@@ -102,13 +124,18 @@ class Task:
                 f"{folder} contains no fine-tuned model ({path} is missing); expected a folder from minibert finetune"
             )
         try:
-            values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
+            values = without_format(read_json(path), path, RENAMED)
             del values["kind"], values["scores"]
+            for name in ("labels", "columns"):
+                if not isinstance(values.get(name, []), list):
+                    raise ValueError(f"{name} is {values[name]!r}; expected a list")
             lists = {name: tuple(values[name]) for name in ("labels", "columns") if name in values}
-            return cls(**values | lists)
+            task = cls(**values | lists)
+            task.check()
+            return task
         except FormatError:
             raise
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"{path} is damaged ({error}); fine-tune the model again") from None
 
 

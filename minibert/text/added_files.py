@@ -27,6 +27,7 @@ def read_added_tokens(
     give, by token; and the tokens of the roles that the files name.
     Raises ValueError for a malformed entry, and for a token that two files describe differently.
     """
+    _check_types(files, folder)
     config = dict(files["tokenizer_config.json"])
     listed = [
         _numbered(entry, folder / "tokenizer.json") for entry in files["tokenizer.json"].get("added_tokens") or ()
@@ -105,10 +106,37 @@ def _listed(config: dict) -> list[Any]:
     return list(config.get("extra_special_tokens") or [])
 
 
+def _check_types(files: dict[str, dict], folder: Path) -> None:
+    """Raise ValueError for a part of the files that is not of the type that holds added tokens."""
+    if files["tokenizer_config.json"].get("added_tokens_decoder", {}) is None:
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: added_tokens_decoder is null; expected an object")
+    tokens: list[tuple[str, str, tuple[type, ...], str]] = [
+        ("tokenizer.json", "added_tokens", (list,), "a list"),
+        ("tokenizer_config.json", "added_tokens_decoder", (dict,), "an object"),
+    ]
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        tokens += [(file, "extra_special_tokens", (list, dict), "a list or an object of tokens")]
+        tokens += [(file, "additional_special_tokens", (list,), "a list of tokens")]
+        tokens += [(file, name, (str, dict), "a token") for name in NAMED]
+    for file, name, kinds, expected in tokens:
+        value = files[file].get(name)
+        if value is not None and not isinstance(value, kinds):
+            raise ValueError(f"{folder / file}: {name} is {value!r}; expected {expected}, or null")
+        if value == "":
+            raise ValueError(f"{folder / file}: {name} is empty; expected a token, or null")
+        if isinstance(value, dict) and name in NAMED:
+            _entry(value, folder / file)
+        for one in value if isinstance(value, list) and name.endswith("special_tokens") else ():
+            if not isinstance(one, str):
+                _entry(one, folder / file)
+
+
 def _numbered(entry: Any, path: Path) -> tuple[int, AddedToken]:
     try:
         return int(entry["id"]), _token(_entry(entry, path), path, special=False)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if type(error) is ValueError and str(error).startswith(f"{path}: "):
+            raise
         raise ValueError(f"{path}: {entry!r} is not an added token; expected an object with id and content") from None
 
 
@@ -123,7 +151,11 @@ def _token(entry: Any, path: Path, special: bool) -> AddedToken:
     if isinstance(entry, str):
         return AddedToken(entry, special=special)
     entry = _entry(entry, path)
-    flags = {name: bool(entry[name]) for name in FLAGS if name in entry}
+    flags = {name: entry[name] for name in FLAGS if name in entry}
+    if wrong := [name for name, value in flags.items() if not isinstance(value, bool)]:
+        raise ValueError(
+            f"{path}: {wrong[0]} of the added token {entry['content']!r} is {flags[wrong[0]]!r}; expected true or false"
+        )
     flags["special"] = special or flags.get("special", False)
     return AddedToken(entry["content"], **{"normalized": not flags["special"], **flags})
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.files import write_text
+from minibert.base.json_text import read_json
 from minibert.text.added_files import read_added_tokens
 from minibert.text.added_tokens import AddedToken
+from minibert.text.characters import white_space
 from minibert.text.tokenizer import SPECIAL_TOKENS, Rules, Tokenizer
 from minibert.text.tokenizer_json import (
     ROLES,
@@ -51,6 +53,8 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise FileNotFoundError(f"{folder} contains neither vocab.txt nor tokenizer.json; expected one of them")
 
     generic = is_generic(config, files["config.json"], whole, folder)
+    if null := [role for role in ROLES if not generic and role in config and config[role] is None]:
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: {null[0]} is null; expected a token, which BERT needs")
     settings, rules = settings_of(config, whole, generic, folder)
     added, ids, roles = read_added_tokens(files, generic, folder)
     if generic:
@@ -62,6 +66,15 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
                 "tokenizer.json; expected the same"
             )
     special_tokens = [roles.get(role, default) for role, default in zip(ROLES, SPECIAL_TOKENS, strict=True)]
+    if special_tokens[1] not in vocabulary:
+        raise ValueError(
+            f"{source}: the vocabulary lacks the unk_token {special_tokens[1]!r}, which unknown words need"
+        )
+    for token in special_tokens[2:4]:
+        if any(character.isspace() for character in token) and not generic:
+            raise ValueError(
+                f"{folder}: the special token {token!r} contains white space, which a template cannot hold"
+            )
     named = {
         *vocabulary,
         *ids,
@@ -134,9 +147,11 @@ def read_vocabulary(path: str | Path) -> list[str]:
     Raises ValueError, naming file and line, for bytes that are not UTF-8, an empty line, or a duplicate
     token; FileNotFoundError if there is no such file.
     """
-    lines = [line.rstrip(" \t\r") for line in _read_text(Path(path)).split("\n")]  # splitlines would split at U+2028
+    space = "".join(white_space())  # `tokenizers` drops all of Unicode's white space at the end of a line
+    lines = _read_text(Path(path)).split("\n")  # splitlines would split at U+2028
     if lines[-1] == "":
         lines.pop()
+    lines = [line.rstrip(space) or line.rstrip(" \t\r") for line in lines]
     if not lines:
         raise ValueError(f"{path} is empty; expected one token per line")
     first_seen: dict[str, int] = {}
@@ -180,10 +195,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content

@@ -64,7 +64,7 @@ def settings_of(config: dict, whole: dict, generic: bool, folder: Path) -> tuple
     path = folder / "tokenizer_config.json"
     for ours, (name, _, default) in NORMALIZER.items():
         value = config.get(name, default) if name else default
-        if value not in (True, False) and (ours, value) != ("strip_accents", None):
+        if not isinstance(value, bool) and (ours, value) != ("strip_accents", None):
             raise ValueError(f"{path}: {name} is {value!r}; expected true or false")
         in_config[ours] = value
     for name, usual in (("split_special_tokens", False), ("truncation_side", "right")):
@@ -91,7 +91,7 @@ def settings_of(config: dict, whole: dict, generic: bool, folder: Path) -> tuple
 
 def vocabulary_of(whole: dict, path: Path) -> list[str]:
     """The vocabulary in a tokenizer.json.  Raises ValueError if it is not WordPiece's, or if its ids have gaps."""
-    model = whole.get("model") or {}
+    model = _part(whole.get("model"))
     if model.get("type", "WordPiece") != "WordPiece" or not isinstance(model.get("vocab"), dict):
         raise ValueError(f"{path}: expected a WordPiece model with a vocab, got type {model.get('type')!r}")
     id_of = model["vocab"]
@@ -117,7 +117,7 @@ def framing_of(whole: dict, vocabulary: list[str], path: Path) -> tuple[str, str
     if kind == "BertProcessing":
         ids = [(processor.get(name) or [None, None])[1] for name in ("cls", "sep")]
     elif kind == "TemplateProcessing":
-        single, pair = ([_item(item) for item in processor.get(name) or ()] for name in ("single", "pair"))
+        single, pair = (_items(processor.get(name)) for name in ("single", "pair"))
         names = [single[0][0], single[-1][0]] if len(single) == 3 else [None, None]
         cls, sep = names
         if (
@@ -126,7 +126,9 @@ def framing_of(whole: dict, vocabulary: list[str], path: Path) -> tuple[str, str
             and not {cls, sep} & {"A", "B"}
         ):
             special = processor.get("special_tokens") or {}
-            ids = [number for name in names for number in special.get(name, {}).get("ids", [None])]
+            given = [special.get(name) if isinstance(special, dict) else None for name in names]
+            lists = [one.get("ids") if isinstance(one, dict) else None for one in given]
+            ids = [number for one in lists for number in (one if isinstance(one, list) else [None])]
     if len(ids) != 2 or not all(type(number) is int and 0 <= number < len(vocabulary) for number in ids):
         raise ValueError(
             f"{path}: the post-processor is {kind or 'missing'}, and does not put [CLS] before and [SEP] after a text, "
@@ -196,9 +198,9 @@ def _of_json(whole: dict, path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: the {name} is {got}; expected {expected}, as minibert has only BERT's")
     settings = {ours: normalizer.get(name, default) for ours, (_, name, default) in NORMALIZER.items()}
     for ours, value in settings.items():
-        if value not in (True, False) and (ours, value) != ("strip_accents", None):
+        if not isinstance(value, bool) and (ours, value) != ("strip_accents", None):
             raise ValueError(f"{path}: the normalizer's {_name_in_json(ours)} is {value!r}; expected true or false")
-    model = whole.get("model") or {}
+    model = _part(whole.get("model"))
     prefix = model.get("continuing_subword_prefix", Rules.continuation)
     longest = model.get("max_input_chars_per_word", Rules.max_word_length)
     if not isinstance(prefix, str) or type(longest) is not int or longest < 0:
@@ -211,21 +213,33 @@ def _of_json(whole: dict, path: Path) -> dict[str, Any]:
 
 def unknown_of(whole: dict) -> str:
     """The token that a tokenizer.json gives to unknown words."""
-    return (whole.get("model") or {}).get("unk_token") or SPECIAL_TOKENS[1]
+    return (_part(whole.get("model"))).get("unk_token") or SPECIAL_TOKENS[1]
 
 
 def _only(part: Any, inner: str) -> dict:
     """A part of tokenizer.json; a sequence with a single member counts as that member."""
-    part = part or {}
-    if part.get("type") == "Sequence" and len(part.get(inner) or ()) == 1:
-        return part[inner][0]
+    part = _part(part)
+    members = part.get(inner)
+    if part.get("type") == "Sequence" and isinstance(members, list) and len(members) == 1:
+        return members[0] if isinstance(members[0], dict) else {}
     return part
+
+
+def _part(part: Any) -> dict:
+    """A part of tokenizer.json that has to be an object; {} for any other value, which is refused as missing."""
+    return part if isinstance(part, dict) else {}
+
+
+def _items(template: Any) -> list[tuple[Any, Any]]:
+    return [_item(item) for item in template] if isinstance(template, list) else []
 
 
 def _item(item: dict) -> tuple[Any, Any]:
     """An item of a template as (the name of the token or of the text, segment)."""
-    (value,) = item.values()
-    return value.get("id"), value.get("type_id")
+    values = list(item.values()) if isinstance(item, dict) else []
+    if len(values) != 1 or not isinstance(values[0], dict):
+        return None, None
+    return values[0].get("id"), values[0].get("type_id")
 
 
 def _name_in_json(ours: str) -> str:

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from minibert.base.json_text import parse_json
 from minibert.tasks.readers.conll import read_conll
 from minibert.tasks.readers.conversion import Reading, examples_from
 from minibert.tasks.readers.files import PARQUET, Source, lines_of, open_file, open_standard_input, text_of
 from minibert.tasks.readers.labels import Labels
-from minibert.tasks.readers.records import Record, from_json, json_lines, json_records, record_of
+from minibert.tasks.readers.records import Record, json_lines, json_records, record_of
 from minibert.tasks.readers.squad import squad_records
 from minibert.tasks.readers.tables import parquet_records, split_rows, table_records
 from minibert.tasks.registry import CHOICE, SPAN, TOKENS, Columns, OwnColumns, TaskInfo
@@ -104,7 +105,7 @@ def json_file(info: TaskInfo, source: Source, lines: list[str]) -> Iterable[Reco
     objects = [line for line in lines if line.strip()]
     if len(objects) > 1 and all(line.rstrip().endswith("}") and line.startswith("{") for line in objects):
         return json_lines(lines, path)
-    document = from_json(text, path)
+    document = parse_json(text, path)
     if isinstance(document, list):
         return json_records(document, text, path)
     if info.kind == SPAN and isinstance(document, dict) and not {"question", "answers"} & set(document):

@@ -1,12 +1,13 @@
 """Records: the rows of a table or the objects of a JSON file, as dictionaries that know where they were read."""
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from minibert.base.json_text import parse_json
 
 OBJECTS = re.compile(r'"(?:[^"\\]|\\.)*"|[{\n]')
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -78,7 +79,7 @@ def json_lines(lines: list[str], path: Path) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{path}, line {number}"
-            yield record_of(from_json(line, path, number), where)
+            yield record_of(parse_json(line, path, number), where)
 
 
 def json_records(document: list, text: str, path: Path) -> Iterator[Record]:
@@ -93,34 +94,6 @@ def record_of(value: Any, where: str) -> Record:
     if not isinstance(value, dict):
         raise ValueError(f"{where}: {shown(value)}; expected a JSON object, {{…}}")
     return Record(value, where)
-
-
-def from_json(text: str, path: Path, line: int | None = None) -> Any:
-    """Parse a file's JSON, or that of one line.
-
-    Raises ValueError with the file and line for malformed JSON, repeated keys and excessive nesting.
-    """
-    where = f"{path}, line {line or 1}"
-    try:
-        return DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {line or error.lineno}"
-        raise ValueError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from None
-    except RecursionError:
-        raise ValueError(f"{where}: the JSON is nested too deeply; expected an object of texts and labels") from None
-    except ValueError as error:
-        raise ValueError(f"{where}: not valid JSON ({error})") from None
-
-
-def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
-    return values
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=without_repetition)
 
 
 def object_lines(text: str, document: Any) -> dict[int, int]:

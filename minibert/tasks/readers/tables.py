@@ -119,7 +119,7 @@ def parquet_records(source: Source) -> tuple[list[Record], dict[str, tuple[str, 
         table = pyarrow.parquet.read_table(io.BytesIO(source.data))
         rows = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{source.path} is not a valid parquet file ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{source.path} is not a valid parquet file ({' '.join(str(error).split())})") from None
     records = [Record(row, f"{source.path}, row {number}") for number, row in enumerate(rows, 1)]
     return records, label_names((table.schema.metadata or {}).get(b"huggingface", b"{}"))
 
