@@ -2,13 +2,14 @@
 
 import argparse
 import os
+import random
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 from . import coverage_map
 from .coverage_map import LIMIT, CoverageMap, measure
-from .operators import Mutant
 from .report import FOUND, report, table
 from .running import Test, batches, overdue, start, verdict
 from .sample import ROOMS, mutants_of_room, sample
@@ -18,10 +19,13 @@ from .workspace import ROOT, Process, Workspace, default_folder
 STATE = ROOT / "docs" / "reliability" / "mutation.jsonl"
 POLL = 0.03  # seconds
 WHOLE_SUITE = 3600  # seconds for a survivor
+QUICK = 10  # seconds: what took longer is not replayed
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutation", description="Automatic mutation of minibert.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.mutation", description="Automatic mutation of minibert."
+    )
     add = parser.add_argument
     add("--rooms", nargs="+", default=["all"], metavar="ROOM", help=f"all, or of {', '.join(ROOMS)}")
     add("--sample", type=int, default=60, help="mutants a room")
@@ -36,6 +40,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--keep-map", action="store_true", help="use the map as it is, with pieces that are missing or out of date")
     add("--touching-only", action="store_true", help="leave the whole suite for later")
     add("--retry", action="store_true", help="try survivors again: tests were added")
+    add(
+        "--replay",
+        type=int,
+        metavar="N",
+        help="try N mutants a room that a daily test caught before, on that test alone",
+    )
     add("--verify", action="store_true", help="run the tests that caught something on the code as it is: all must pass")
     add("--report", type=Path, metavar="FILE", help="only write the report")
     options = parser.parse_args(arguments)
@@ -106,11 +116,13 @@ def try_mutants(workspace: Workspace, pool: Pool, options) -> bool:
     """Both stages: the tests that execute a mutant's line, then for survivors the whole suite."""
     known, state = CoverageMap(workspace), State(options.state)
     print(f"map: {len(known.pieces)} test files, {len(known.missing())} missing, {len(known.stale())} out of date")
-    chosen: dict[str, tuple[Mutant, str]] = {}
+    samples = []
     for room in options.rooms:
-        mutants = sample(mutants_of_room(workspace.tree, room), options.sample, options.seed)
-        state.add(options.seed, room, mutants)
-        chosen |= {mutant.id: (mutant, room) for mutant in mutants}
+        mutants = mutants_of_room(workspace.tree, room)
+        samples.append([(mutant, room) for mutant in sample(mutants, options.sample, options.seed)])
+        state.add(options.seed, room, [mutant for mutant, _ in samples[-1]], {mutant.id for mutant in mutants})
+    turns = zip_longest(*samples)  # one of each room in turn, so that a run cut short has tried all
+    chosen = {one[0].id: one for turn in turns for one in turn if one}
     state.save()
     usual = {test.name: test.seconds for file in known.pieces for test in known.tests(file)}
     slow = {test.name: test.slow for file in known.pieces for test in known.tests(file)}
@@ -176,6 +188,36 @@ def verify(workspace: Workspace, pool: Pool, options) -> bool:
     return not failed
 
 
+def replay(workspace: Workspace, pool: Pool, options) -> bool:
+    """Some mutants of the state, each on the test that caught it; whether every one is caught again."""
+    state, jobs = State(options.state), []
+    for room in options.rooms:
+        mutants = {mutant.id: mutant for mutant in mutants_of_room(workspace.tree, room)}
+        known = [
+            (mutants[one["id"]], one)
+            for one in state.records.values()
+            if one["room"] == room and one["status"] == "caught" and one["daily"] and one["id"] in mutants
+            if one["seconds"] < QUICK and "::" in one["by"] and (workspace.tree / one["by"].partition("::")[0]).exists()
+        ]
+        jobs += random.Random(f"{options.seed} {room}").sample(known, min(options.replay, len(known)))
+    caught = []
+
+    def end(job, process: Process, why) -> None:
+        mutant, record = job
+        found = verdict(process, why)
+        caught.append(found["status"] == "caught")
+        print(f"{found['status']}: {mutant.file}:{mutant.line} {mutant.operator}: {record['by']}", flush=True)
+
+    done = pool.run(
+        jobs,
+        lambda job, core: start(workspace, job[0], [[Test(job[1]["by"], 0, False)]], core, options.limit),
+        lambda job, process: overdue(process, dict.fromkeys([job[1]["by"]], QUICK)),
+        end,
+    )
+    print(f"caught again: {sum(caught)} of {len(jobs)}")
+    return done and bool(jobs) and all(caught)
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     if options.report:
@@ -185,6 +227,8 @@ def main(arguments: list[str] | None = None) -> int:
     workspace = Workspace(options.folder)
     workspace.refresh()
     workspace.import_heavy()
+    if options.replay:
+        return 0 if replay(workspace, pool, options) else 1
     if options.verify:
         return 0 if verify(workspace, pool, options) else 1
     if options.map or not options.keep_map:

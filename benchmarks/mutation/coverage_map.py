@@ -82,7 +82,15 @@ def test_files(tree: Path) -> list[str]:
     names = [str(path.relative_to(tree)) for path in sorted((tree / "tests").rglob("test_*.py"))]
     names = [name for name in names if not name.startswith(LEFT_OUT)]
     near = [f"tests/{room.partition('/')[0]}/" for room in ROOMS]
-    near = ["tests/text/", "tests/data/", "tests/models/", "tests/ops/test_", "tests/checks/", "tests/inference/", *near]
+    near = [
+        "tests/text/",
+        "tests/data/",
+        "tests/models/",
+        "tests/ops/test_",
+        "tests/checks/",
+        "tests/inference/",
+        *near,
+    ]
     return sorted(names, key=lambda name: next((i for i, one in enumerate(near) if name.startswith(one)), len(near)))
 
 
@@ -201,4 +209,6 @@ class CoverageMap:
 
     def suite(self, mutant: Mutant) -> list[Test]:
         """Every test of the files that import the mutant's module at all; no other can notice it."""
-        return [test for name, piece in self.pieces.items() if mutant.file in piece["lines"] for test in self.tests(name)]
+        return [
+            test for name, piece in self.pieces.items() if mutant.file in piece["lines"] for test in self.tests(name)
+        ]

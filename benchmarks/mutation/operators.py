@@ -236,7 +236,10 @@ def _changes(node, texts: bool) -> Iterator[tuple[str, ast.expr]]:
     elif isinstance(node, ast.Compare):
         for i, op in enumerate(node.ops):
             for other in COMPARISONS.get(type(op), ()):
-                yield "comparison", ast.Compare(node.left, [*node.ops[:i], other(), *node.ops[i + 1 :]], node.comparators)
+                yield (
+                    "comparison",
+                    ast.Compare(node.left, [*node.ops[:i], other(), *node.ops[i + 1 :]], node.comparators),
+                )
     elif isinstance(node, ast.Constant):
         for value in _values(node.value, texts):
             yield "constant", ast.Constant(value)

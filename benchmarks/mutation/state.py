@@ -24,11 +24,10 @@ class State:
                 record = json.loads(line)
                 self.records[record["seed"], record["id"]] = record
 
-    def add(self, seed: int, room: str, mutants: list[Mutant]) -> None:
-        """Take up the sample of a room; what an earlier version of the code had in it is dropped."""
-        chosen = {mutant.id: mutant for mutant in mutants}
+    def add(self, seed: int, room: str, mutants: list[Mutant], existing: set[str]) -> None:
+        """Take up the sample of a room; mutants that the code no longer has (existing: their ids) are dropped."""
         for key, record in list(self.records.items()):
-            if key[0] == seed and record["room"] == room and record["id"] not in chosen:
+            if key[0] == seed and record["room"] == room and record["id"] not in existing:
                 del self.records[key]
         for mutant in mutants:
             known = self.records.get((seed, mutant.id), dict(status="pending"))

@@ -30,7 +30,7 @@ def default_folder() -> Path:
 
 
 class Workspace:
-    """folder/tree: the copy; folder/cache: compiled kernels; folder/map: what touches what; folder/scratch: the rest."""
+    """tree: the copy; cache: compiled kernels; map: which test executes what; scratch: what processes write."""
 
     def __init__(self, folder: Path):
         self.folder = folder
