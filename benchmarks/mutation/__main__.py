@@ -8,6 +8,8 @@ import time
 from itertools import zip_longest
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from . import coverage_map
 from .coverage_map import LIMIT, CoverageMap, measure
 from .report import FOUND, report, table
@@ -225,6 +227,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     pool = Pool(options.jobs, time.monotonic() + 60 * options.minutes)
     workspace = Workspace(options.folder)
+    options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with FileLock(options.folder / "lock", timeout=0):
+            return work(workspace, pool, options)
+    except Timeout:
+        print(f"{options.folder} is in use by another run; wait for it, or choose another --folder", file=sys.stderr)
+        return 2
+
+
+def work(workspace: Workspace, pool: Pool, options) -> int:
     workspace.refresh()
     workspace.import_heavy()
     if options.replay:

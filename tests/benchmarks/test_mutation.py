@@ -9,7 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
+from benchmarks.mutation.__main__ import main
 from benchmarks.mutation.operators import mutants_of, mutated_tree
 from benchmarks.mutation.report import counts, report
 from benchmarks.mutation.running import Test, batches, verdict
@@ -178,6 +180,12 @@ def test_a_process_that_a_test_starts_has_the_mutant_too():
         environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "MINIBERT_MUTANT": mutant}
         printed.append(subprocess.check_output([sys.executable, "-c", program], env=environment, text=True))
     assert printed[0] != printed[1]
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
+    with FileLock(tmp_path / "lock"):
+        assert main(["--folder", str(tmp_path), "--map"]) == 2
+    assert f"{tmp_path} is in use by another run" in capsys.readouterr().err
 
 
 def run_replay(state: Path, *more: str) -> subprocess.CompletedProcess:
