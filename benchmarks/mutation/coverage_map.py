@@ -7,6 +7,7 @@ Lines that a fixture of wider scope executes count for every test that uses it; 
 import hashlib
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -189,14 +190,22 @@ class CoverageMap:
     def touching(self, mutant: Mutant) -> list[Test]:
         """The tests that execute the mutant's line.
 
-        For a function's defaults: the tests that execute the function; for what else runs at import: those that execute
-        any line of the file.
+        For a function's defaults: the tests that execute the function.  For what else runs at import: those that
+        execute any line of the file, and all tests of the files that name the module.
         """
         if not mutant.header:
             lines = {mutant.line, *range(mutant.lines[0], mutant.lines[1] + 1)}
             return self._executing(mutant.file, lines)
         first, last = mutant.body
-        return self._executing(mutant.file, set(range(first, last + 1))) or self._executing(mutant.file, None)
+        if found := self._executing(mutant.file, set(range(first, last + 1))):
+            return found
+        found = self._executing(mutant.file, None)
+        return list(dict.fromkeys([*found, *(test for name in self._naming(mutant.file) for test in self.tests(name))]))
+
+    def _naming(self, file: str) -> list[str]:
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        naming = re.compile(rf"\b{re.escape(module)} import|import {re.escape(module)}\b")
+        return [name for name in self.pieces if naming.search((self.workspace.tree / name).read_text(encoding="utf-8"))]
 
     def _executing(self, file: str, lines: set[int] | None) -> list[Test]:
         result: list[Test] = []

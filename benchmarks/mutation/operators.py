@@ -31,7 +31,7 @@ class Mutant:
     """One change of one file.
 
     file is relative to the project; id depends on the file, the enclosing function and the change, but not on the line,
-    so that edits elsewhere keep it.  header is True for code that runs when the module is imported.
+    so that edits elsewhere keep it.  header is True for code that runs once: at import, or in a cached function.
     """
 
     line: int
@@ -168,7 +168,10 @@ class _Walker:
         else:
             self.body = (node.body[0].lineno, node.end_lineno or node.lineno)
             yield from self.inside(node.args)  # its defaults, which are evaluated at import
-            self.names, self.header = _names(node), False
+            self.names = _names(node)
+            if once := any(_is_cache(decorator) for decorator in node.decorator_list):
+                self.body = (1, 0)
+            self.header = once
             yield from self.statements(node.body)
         self.scopes.pop()
         self.names, self.header, self.body = before
@@ -292,6 +295,10 @@ def _arguments(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
 
 def _called(node: ast.Call) -> set[str]:
     return {ast.unparse(node.func)}
+
+
+def _is_cache(decorator: ast.expr) -> bool:
+    return ast.unparse(decorator).partition("(")[0].rpartition(".")[2] in ("cache", "lru_cache", "cached_property")
 
 
 def _lines(node: ast.stmt) -> tuple[int, int]:

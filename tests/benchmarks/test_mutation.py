@@ -96,6 +96,8 @@ def test_the_line_and_the_function_of_a_mutant():
     found = {mutant.original: mutant for mutant in mutants_of(source)}
     assert found["1"].header and found["1"].line == 1 and found["1"].body == (1, 0)
     assert found["2"].header and found["2"].body == (5, 9)
+    (cached,) = mutants_of("@cache\ndef f():\n    return a")
+    assert cached.header and cached.body == (1, 0)  # it ran in the test that came first, and counts for every test
     assert not found["3.0"].header and found["3.0"].line == 7 and found["3.0"].lines == (5, 8)
 
 

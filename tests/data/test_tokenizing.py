@@ -23,3 +23,10 @@ def test_only_a_corpus_of_enough_chunks_is_split_among_processes(more, monkeypat
     done = list(tokenizing.tokenize_documents(documents, Tokenizer(telling_vocabulary())))
     assert len(done) == len(documents)
     assert asked == ([] if more < 0 else [3])
+
+
+def test_a_chunk_ends_with_the_document_that_fills_it(monkeypatch):
+    monkeypatch.setattr(tokenizing, "CHUNK_CHARACTERS", 5)
+    lengths = [5, 5, 2, 2, 1, 4]
+    chunks = tokenizing._chunks(Document("one", "one", "x" * length) for length in lengths)
+    assert [[len(document.text) for document in chunk] for chunk in chunks] == [[5], [5], [2, 2, 1], [4]]
