@@ -148,3 +148,10 @@ def test_what_has_no_following_token_is_refused():
         BothDirections(model).prepare(NextTokenBatch.of(batch.tokens))
     with pytest.raises(ValueError, match="token id 50 is outside the model's table of 50"):
         model.prepare(Batch.of_sequences([np.array([2, 50, 3], np.int32)]))
+
+
+def test_a_config_with_a_number_out_of_range_is_refused_with_its_path(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "elmo", "vocab_size": 20, "hidden_size": 0}')
+    with pytest.raises(ValueError) as caught:
+        ElmoConfig.load(tmp_path)
+    assert str(caught.value) == f"{tmp_path / 'config.json'}: hidden_size is 0; expected an integer of at least 1"

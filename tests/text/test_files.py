@@ -38,6 +38,8 @@ def test_saved_and_loaded_it_is_the_same(settings, tmp_path):
     tokenizer.save(tmp_path / "new" / "folder")
     assert sorted(os.listdir(tmp_path / "new" / "folder")) == ["tokenizer_config.json", "vocab.txt"]
     assert same_settings(Tokenizer.load(tmp_path / "new" / "folder"), tokenizer)
+    written = json.loads((tmp_path / "new" / "folder" / "tokenizer_config.json").read_text())
+    assert "added_tokens_decoder" not in written  # only special tokens, which their roles describe in full
 
 
 @every_setting
