@@ -36,6 +36,8 @@ NO_GPU = pytest.StashKey()  # in config.stash: why `pytest -m gpu` skips its tes
 
 def pytest_configure(config):
     """The gpu backend of this process: the real one in `pytest -m gpu`, where there is a GPU; otherwise emulated."""
+    if getattr(config.option, "dist", "no") != "no" and why_not("cpu") is None:
+        load_backend("cpu")  # compiles on all cores what each worker would compile for itself
     real = "gpu" in config.option.markexpr
     config.stash[NO_GPU] = gpu_status() if real else None
     if config.stash[NO_GPU] or not real:

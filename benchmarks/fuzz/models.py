@@ -243,16 +243,20 @@ def manifest_base() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (Path(folder) / "shards").iterdir()}
 
 
+def manifest_of(files: dict[str, bytes]) -> Any:
+    return json.loads(files["manifest.json"])
+
+
 def read_shards(folder: Path, _file: str) -> Any:
     from minibert.data.shards import Shards
     from minibert.text import Tokenizer
 
     shards = Shards(folder, Tokenizer(PIECES))
     total = int(shards.sentence_starts[-1])
-    counts, every = shards.manifest["counts"], shards.all()
+    every = shards.all()
+    known = manifest_of(manifest_base())
     return (
-        counts,
-        shards.manifest["vocabulary"],
+        *({key: shards.manifest[part].get(key) for key in known[part]} for part in ("counts", "vocabulary")),
         every.token_counts.tolist(),
         shards.read(0, total).tolist(),
         list(shards.records()),
@@ -316,8 +320,14 @@ def read_metrics(folder: Path, file: str) -> Any:
 
 
 def json_per_line(folder: Path, file: str) -> Any:
-    lines = (folder / file).read_text("utf-8").split("\n")
-    return [json.dumps(json.loads(line)) for line in lines if line.strip()]
+    """The records of a file whose last line may be incomplete, as that of a run that was killed."""
+    *lines, last = (folder / file).read_text("utf-8").split("\n")
+    records = [json.loads(line) for line in lines if line.strip()]
+    try:
+        records.append(json.loads(last))
+    except ValueError:
+        pass
+    return [json.dumps(record) for record in records]
 
 
 TASK = {

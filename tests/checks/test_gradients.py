@@ -25,9 +25,8 @@ TASKS = (
 )
 
 
-# on the emulator: heads on a body whose gradients the check of pre-training covers; causal attention is an op's case
-THOROUGH = "encoder", "language_model", "both_directions", *TASKS[:-1]
-# on the emulator a whole model takes a minute and more: the richest of its cases there, all of them elsewhere; of tasks
+THOROUGH = *WHOLE_MODELS, *TASKS  # on the emulator; ops and layers are checked there in every run
+# a whole model takes a minute and more on the emulator: the richest of its cases there, all of them elsewhere; of tasks
 # the richest case everywhere, and all in the thorough run
 RICHEST = {
     "encoder": "rows cut in the last layer, dropout",

@@ -37,7 +37,7 @@ def planted(monkeypatch, code: str, group: str | None = None) -> None:
     monkeypatch.setattr(selftest, "command_of", command)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_report_of_an_emulated_gpu(gpu, tmp_path, capsys):
     path = tmp_path / "report.txt"
     assert cli.main(["selftest", "--emulate", "--out", str(path)]) == 0

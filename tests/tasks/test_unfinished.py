@@ -101,8 +101,10 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(files, whole, tmp_path, monk
 
 
 @pytest.mark.parametrize(("name", "number"), [("SIGINT", 2), ("SIGTERM", STEPS + 2), ("SIGHUP", 4)])
-def test_a_signal_saves_and_says_how_to_go_on(files, whole, tmp_path, monkeypatch, capsys, name, number):
+def test_a_signal_saves_and_says_how_to_go_on(request, files, whole, tmp_path, monkeypatch, capsys, name, number):
     out = tmp_path / "out"
+    usual = signal.signal(getattr(signal, name), signal.default_int_handler)  # nohup lets SIGHUP be ignored
+    request.addfinalizer(lambda: signal.signal(getattr(signal, name), usual))
     with monkeypatch.context() as patch:
         at_step(patch, number, lambda: os.kill(os.getpid(), getattr(signal, name)))
         with pytest.raises(Stopped) as caught:

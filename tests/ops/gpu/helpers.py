@@ -35,6 +35,11 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+def thorough(*values):
+    """A case that runs in continuous integration only, since its neighbours fail with it."""
+    return pytest.param(*values, marks=pytest.mark.thorough)
+
+
 # Each dtype of each kernel is compiled for itself.  The daily run leaves out what compiles long and fails seldom alone:
 # 16 bits, but for a case of the tensor cores.
 BFLOAT16 = slow("bfloat16")

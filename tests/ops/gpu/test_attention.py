@@ -22,11 +22,11 @@ from tests.ops.gpu.helpers import (
     host,
     sixteen_bits,
     slow,
+    thorough,
     within,
 )
 from tests.ops.gpu.test_attention_tensor_cores import FEW_ROWS, LENGTHS, MASKS, NAMES, Case
 
-WIDTHS = [1, 20, 32, 64, 80, 128]
 LARGE = ["float32", "float64"]
 
 
@@ -85,7 +85,7 @@ def test_the_plain_kernel_in_check_mode():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", LARGE)
 @pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [1, 20, 64, 128, *map(thorough, (32, 80))])
 @pytest.mark.parametrize("mask", MASKS)
 def test_against_the_reference(dtype, lengths, width, mask):
     agree(OnCudaCores(dtype, lengths, width, *MASKS[mask]))
