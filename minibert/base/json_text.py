@@ -46,7 +46,7 @@ def parse_json(text: str, path: Path | str, line: int | None = None) -> Any:
         where = f"{path}, line {line or error.lineno}"
         raise ValueError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from None
     except RecursionError:
-        raise ValueError(f"{where}: the JSON is nested too deeply; expected an object of texts and labels") from None
+        raise ValueError(f"{where}: the JSON is nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"{where}: not valid JSON ({error})") from None
 

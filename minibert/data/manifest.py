@@ -40,7 +40,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError("too large")
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes().decode("utf-8"))
         if manifest["format"] != FORMAT or manifest["sha256"] != manifest_sha256(manifest):
             raise ValueError("altered")
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -116,7 +116,7 @@ class Shards:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    record = json.loads(line)
+                    record = json.loads(line.decode("utf-8"))
                     good = isinstance(record["name"], str) and isinstance(record["group"], str)
                 except (ValueError, KeyError, TypeError, RecursionError):
                     good = False

@@ -86,7 +86,7 @@ def is_number(value: object) -> bool:
 def read_record(line: bytes) -> dict[str, Any]:
     """The record in a line of metrics.jsonl.  Raises ValueError if it is damaged."""
     try:
-        record = json.loads(line, parse_constant=no_number)
+        record = json.loads(line.decode("utf-8"), parse_constant=no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(record, dict):

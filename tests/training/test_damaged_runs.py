@@ -20,6 +20,7 @@ BAD_LINES = [
     ('{"kind": "train", "st', "not JSON"),
     ("\x00\x00\x00", "not JSON"),
     ("[" * 100_000, "not JSON"),
+    ('{"kind": "tr\ud800in", "step": 1}', "not JSON"),  # half of a surrogate pair
     ('{"step": 2}', "the kind is None; expected a string"),
     ('{"kind": 1, "step": 2}', "the kind is 1; expected a string"),
     ('{"kind": "train"}', "the step is None; expected an integer of at least 0"),
@@ -39,14 +40,16 @@ BAD_LINES = [
 @pytest.mark.parametrize(("line", "words"), BAD_LINES)
 def test_a_damaged_line_is_named_and_what_follows_is_not_dropped(tmp_path, line, words):
     path = tmp_path / "metrics.jsonl"
-    path.write_text(GOOD % 1 + line + "\n" + GOOD % 3)
+    path.write_bytes((GOOD % 1 + line + "\n" + GOOD % 3).encode("utf-8", "surrogatepass"))
     before = path.read_bytes()
     for read in (lambda: read_metrics(tmp_path), lambda: Metrics(tmp_path, 3)):
         with pytest.raises(ValueError, match="restore or delete the line to go on") as caught:
             read()
         assert f"{path}, line 2: " in str(caught.value) and words in str(caught.value)
     assert path.read_bytes() == before
-    path.write_text(GOOD % 1 + GOOD % 3 + "\n" + line)  # cut short in a crash, as the last line may be
+    path.write_bytes(
+        (GOOD % 1 + GOOD % 3 + "\n" + line).encode("utf-8", "surrogatepass")
+    )  # cut short in a crash, as the last line may be
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 3]
 
 
