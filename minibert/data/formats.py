@@ -145,11 +145,15 @@ def guarded(name: Path | str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        damaged = isinstance(error, EOFError | zlib.error | lzma.LZMAError) or type(error).__name__ == "ZstdError"
-        if damaged or (isinstance(error, OSError) and error.errno is None):  # gzip and bz2 raise OSError
-            message = f"{name} is damaged or incomplete ({error}); download it or compress it again"
-            raise ValueError(message) from None
-        raise
+        raise named(error, name) from None
+
+
+def named(error: Exception, name: Path | str) -> Exception:
+    """The error itself, or for that of damaged compressed data a ValueError that names the file."""
+    damaged = isinstance(error, EOFError | zlib.error | lzma.LZMAError) or type(error).__name__ == "ZstdError"
+    if damaged or (isinstance(error, OSError) and error.errno is None):  # gzip and bz2 raise OSError
+        return ValueError(f"{name} is damaged or incomplete ({error}); download it or compress it again")
+    return error
 
 
 def decoded_lines(stream: BinaryIO, name: Path | str) -> Iterator[str]:
@@ -160,8 +164,10 @@ def decoded_lines(stream: BinaryIO, name: Path | str) -> Iterator[str]:
     offset = 0
     lines = iter(stream)
     while True:
-        with guarded(name):
+        try:
             line = next(lines, b"")
+        except Exception as error:  # not by `guarded`, which would take longer than reading a short line
+            raise named(error, name) from None
         if not line:
             return
         if offset == 0:

@@ -126,18 +126,40 @@ def _emptied(lines: list[str]) -> Iterator[str]:
 
 def _divide(lines: Iterable[str], documents: str, name: str) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of each document: the file, its lines, or its blocks between blank lines."""
-    block, count = [], 0
+    block, count = Block(), 0
     for line in lines:
         blank = line.isspace()
-        if not blank or (block and documents == "file"):
-            block.append(line)
-        if block and (documents == "line" or (blank and documents == "blank")):
-            text = block.pop() if len(block) == 1 else "".join(block)
+        if not blank or (block.lines and documents == "file"):
+            block.add(line)
+        if block.lines and (documents == "line" or (blank and documents == "blank")):
             del line
-            yield f"{name}#{count}", text
-            block, count = [], count + 1
-    if block:
-        yield name if documents == "file" else f"{name}#{count}", "".join(block)
+            yield f"{name}#{count}", block.take()
+            count += 1
+    if block.lines:
+        yield name if documents == "file" else f"{name}#{count}", block.take()
+
+
+class Block:
+    """The lines of a document, joined a thousand at a time: a short line takes much more memory than its text."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.lines: list[str] = []  # never empty once there is a line
+
+    def add(self, line: str) -> None:
+        if len(self.lines) == 1000:
+            self.parts.append("".join(self.lines))
+            self.lines.clear()
+        self.lines.append(line)
+
+    def take(self) -> str:
+        """The text so far; the block is empty afterwards."""
+        if len(self.lines) == 1 and not self.parts:
+            return self.lines.pop()
+        text = "".join((*self.parts, *self.lines))
+        self.parts.clear()
+        self.lines.clear()
+        return text
 
 
 class Layout(NamedTuple):

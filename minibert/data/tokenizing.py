@@ -16,20 +16,23 @@ import numpy as np
 from minibert.base.cores import usable_cores
 from minibert.base.processes import safe_path
 from minibert.data.corpus import Document
-from minibert.text import Tokenizer, split_sentences
-from minibert.text.sentences import SentenceEnds
+from minibert.text import Tokenizer
+from minibert.text.sentences import SentenceEnds, iterate_sentences
 from minibert.text.slices import slices
 
 PIECE = 64  # the largest number of tokens in a piece of a document of one sentence that is cut
 SLICE = 1 << 16  # a longer sentence is tokenised in slices of about this many characters
 CHUNK_CHARACTERS = 1 << 20  # the amount that a process tokenises at a time: a fraction of a second of work
+DOCUMENT_CHARACTERS = 500  # what a document takes in memory beside its text, as a number of characters
 FEWEST_CHUNKS = 16  # a smaller corpus is almost done before other processes have started
 
 
 def tokenize_documents(
     documents: Iterable[Document], tokenizer: Tokenizer, processes: int | None = None
 ) -> Iterator[tuple[Document, np.ndarray, np.ndarray]]:
-    """Yield each document in order, with its token ids, uint32 [tokens], and its sentence lengths, int64 [sentences].
+    """Yield each document in order, with its token ids and its sentence lengths, int64 [sentences].
+
+    Token ids: [tokens], uint16 if the vocabulary has at most 65,536 pieces, otherwise uint32.
 
     processes: the number of processes; None for one per core, or for this process alone when the corpus is small.  The
     result does not depend on it.  Only a few chunks are in memory at any time.
@@ -72,7 +75,7 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
     chunk, size = [], 0
     for document in documents:
         chunk.append(document)
-        size += len(document.text)
+        size += len(document.text) + DOCUMENT_CHARACTERS
         if size >= CHUNK_CHARACTERS:
             yield chunk
             chunk, size = [], 0
@@ -87,15 +90,16 @@ def _texts_of(chunk: Iterable[Document]) -> list[tuple[str, SentenceEnds]]:
 def _tokenize(texts: Iterable[tuple[str, SentenceEnds]], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
     """The (ids, sentence lengths) of each text, given with what ends its sentences."""
     results = []
+    small = len(tokenizer) <= 1 << 16
     for text, ends in texts:
-        ids, lengths = array("I"), array("q")  # a few bytes per token, however long the text is
-        for sentence in split_sentences(text, ends):
+        ids, lengths = array("H" if small else "I"), array("q")  # a few bytes per token, however long the text is
+        for sentence in iterate_sentences(text, ends):
             before = len(ids)
             for part in slices(sentence, SLICE):
                 ids.extend(tokenizer.tokenize_ids(part))
             if len(ids) > before:
                 lengths.append(len(ids) - before)
-        results.append((np.frombuffer(ids or b"", np.uint32), np.frombuffer(lengths or b"", np.int64)))
+        results.append((np.frombuffer(ids or b"", ids.typecode), np.frombuffer(lengths or b"", np.int64)))
     return results
 
 

@@ -13,7 +13,15 @@ from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Prediction
 from minibert.tasks.examples import SentenceExample, SpanExample, WordsExample
-from minibert.tasks.readers import TASK_COLUMNS, columns_of, lines_of, open_file, open_standard_input, parse_examples
+from minibert.tasks.readers import (
+    TASK_COLUMNS,
+    Lines,
+    columns_of,
+    lines_of,
+    open_file,
+    open_standard_input,
+    parse_examples,
+)
 from minibert.tasks.readers.conll import DOCUMENT
 from minibert.tasks.readers.files import PARQUET
 from minibert.tasks.readers.records import text_from
@@ -124,7 +132,7 @@ def read_input(task: Task, file: str, own: OwnColumns = TASK_COLUMNS, passed_ove
     return parse_examples(info, source, columns, labelled=False, passed_over=passed_over)
 
 
-def is_table(task: Task, info: TaskInfo, lines: list[str], columns: OwnColumns) -> bool:
+def is_table(task: Task, info: TaskInfo, lines: Lines, columns: OwnColumns) -> bool:
     """Whether a .txt file is in the task's own format: its first line has the names of the task's columns, or, for
     words, begins a document of CoNLL-2003."""
     first = next((line for line in lines if line.strip()), "")

@@ -7,7 +7,7 @@ each normalised character is the position of the character that it was made from
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from minibert.text.characters import (
@@ -61,14 +61,18 @@ class Normaliser:
         self._becomes = _Memo(self._normalise_character)
         self._order_shows = re.compile(f"[{character_set('COMBINING_BUT_KEPT').regex}]")
 
-    def normalise(self, text: str) -> tuple[str, list[int]]:
+    def normalise(self, text: str) -> tuple[str, Sequence[int]]:
         """Return the normalised text and, for each of its characters, the index in `text` of its origin.
 
+        >>> Normaliser().normalise("Ne")
+        ('ne', range(0, 2))
         >>> Normaliser().normalise("né")
         ('ne', [0, 1])
         >>> Normaliser().normalise("a国")
         ('a 国 ', [0, 1, 1, 1])
         """
+        if text.isascii() and text.isprintable():  # nothing to clean, to strip or to spread
+            return text.lower() if self.lowercase else text, range(len(text))
         made = [self._becomes[character] for character in text]
         normalised = "".join(made)
         if self._strips and self._order_shows.search(normalised):

@@ -15,20 +15,24 @@ capitals ("iPhones sell." joins the sentence before), and for a full stop withou
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal
 
 SentenceEnds = Literal["marks", "lines", "both"]
 """What ends a sentence: marks (a line break is white space), line breaks (each line is a sentence), or both."""
 
+_LINE = re.compile(r"\n")
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")  # an empty line
-# A mark that may end a sentence, any closing quotes and brackets, white space, and a lookahead at what follows
+# A mark that may end a sentence, any closing quotes and brackets, white space, and a lookahead at what follows.  Each
+# run of characters is looked at once, so that the time is linear: hence the lookbehinds and the possessive `++`.
 _END = re.compile(
-    r"""(?P<mark> [.!?…]+ ) ["'”’»)\]“‘«›‹」』】》〉）]* \s+
-    (?= [-"'“‘«(\[•–—¿¡„‚»›‹「『【《〈（\s]* (?P<next> \w+ (?: ['’]\w+ )? ) )""",
+    r"""(?<! [.!?…] ) (?P<mark> [.!?…]++ ) ["'”’»)\]“‘«›‹」』】》〉）]*+ \s++
+    (?= [-"'“‘«(\[•–—¿¡„‚»›‹「『【《〈（\s]*+ (?P<next> \w+ (?: ['’]\w+ )? ) )""",
     re.VERBOSE,
 )
-_LAST_WORD = re.compile(r"[\w.'’&-]+\Z")
+_LAST_WORD = re.compile(r"(?<![\w.'’&-])[\w.'’&-]+\Z")
+_LONGEST_WORD = 100  # the number of characters before a mark that are searched for an abbreviation or an enumerator
 _HEAD = 10_000  # the number of characters at a document's beginning in which capitals are counted
 _LETTERS_FOR_A_CAPITAL = 500  # with fewer capitals than one in so many letters, a document has none to speak of
 
@@ -74,19 +78,34 @@ def split_sentences(text: str, ends: SentenceEnds = "marks", capitals: bool | No
     >>> split_sentences("one line\\nand another", ends="lines")
     ['one line', 'and another']
     """
+    return list(iterate_sentences(text, ends, capitals))
+
+
+def iterate_sentences(text: str, ends: SentenceEnds = "marks", capitals: bool | None = None) -> Iterator[str]:
+    """Yield what split_sentences returns, one sentence after the other, so that a long text takes little memory."""
+    for sentence in _untrimmed(text, ends, capitals):
+        if trimmed := sentence.strip():
+            yield trimmed
+
+
+def _untrimmed(text: str, ends: SentenceEnds, capitals: bool | None) -> Iterator[str]:
     if ends == "lines":
-        sentences = text.split("\n")
-    else:
-        capitals = has_capitals(text) if capitals is None else capitals
-        spaces = _ends_at_spaces(text)
-        paragraphs = text.split("\n") if ends == "both" else _PARAGRAPH.split(text)
-        sentences = [
-            sentence
-            for paragraph in paragraphs
-            for part in _parts(paragraph, spaces)
-            for sentence in _english(part, capitals)
-        ]
-    return [sentence for sentence in map(str.strip, sentences) if sentence]
+        yield from _between(_LINE, text)
+        return
+    capitals = has_capitals(text) if capitals is None else capitals
+    spaces = _ends_at_spaces(text)
+    for paragraph in _between(_LINE if ends == "both" else _PARAGRAPH, text):
+        for part in _parts(paragraph, spaces):
+            yield from _english(part, capitals)
+
+
+def _between(separator: re.Pattern, text: str) -> Iterator[str]:
+    """Yield the pieces of a text between separators."""
+    begin = 0
+    for found in separator.finditer(text):
+        yield text[begin : found.start()]
+        begin = found.end()
+    yield text[begin:] if begin else text
 
 
 def has_capitals(text: str) -> bool:
@@ -118,7 +137,7 @@ def _patterns() -> dict[str, Any]:
     own = r"[[\p{SB=STerm}།༎]--[!?]]"
     close = r"[\p{Pe}\p{Pf}\p{SB=Extend}\p{SB=Format}]*+"
     spaceless = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Bopomofo}\p{Yi}ー]"
-    after_own = rf"[.!?…]*{own}[\p{{SB=STerm}}\p{{SB=ATerm}}།༎…]*+{close}(?:(?<quote>\"){close})?"
+    after_own = rf"(?<![.!?…])[.!?…]*+{own}[\p{{SB=STerm}}\p{{SB=ATerm}}།༎…]*+{close}(?:(?<quote>\"){close})?"
     continues = r"(?!\p{SB=Sp}*\p{SB=SContinue})"  # as in "！，": rule SB8a
     # a stop between two letters of a script that is written without spaces
     between = rf"(?<=[{spaceless}\p{{Pe}}\p{{Pf}}])[.!?．]+{close}(?=\s*[{spaceless}\p{{Ps}}\p{{Pi}}])"
@@ -156,25 +175,26 @@ def _parts(paragraph: str, spaces: bool) -> list[str]:
     return [piece for part in parts for piece in _patterns()["spaces"].split(part)] if spaces else parts
 
 
-def _english(text: str, capitals: bool) -> list[str]:
+def _english(text: str, capitals: bool) -> Iterator[str]:
     """Split a paragraph at `.`, `!`, `?` and `…`."""
-    sentences, begin = [], 0
+    begin = 0
     for end in _END.finditer(text):
-        if _ends_sentence(text[begin : end.start("mark")], end["mark"], end["next"], capitals):
-            sentences.append(text[begin : end.end()])
+        before = text[max(begin, end.start("mark") - _LONGEST_WORD) : end.start("mark")]
+        if _ends_sentence(before, end["mark"], end["next"], capitals):
+            yield text[begin : end.end()]
             begin = end.end()
-    sentences.append(text[begin:])
-    return sentences
+    yield text[begin:] if begin else text
 
 
 def _ends_sentence(before: str, mark: str, following: str, capitals: bool) -> bool:
     """Whether a mark ends a sentence.
 
-    before: the sentence up to the mark; following: the word after the mark; capitals: whether the text has any.
+    before: the sentence up to the mark, or its end; following: the word after the mark; capitals: whether the text has
+    any.
     """
     if following[0].islower() and capitals:
         return False
-    if _ENUMERATOR.fullmatch(before + mark):
+    if len(before) < _LONGEST_WORD and _ENUMERATOR.fullmatch(before + mark):
         return False  # "1. The ..." is one sentence
     if mark != ".":
         return True

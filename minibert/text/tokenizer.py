@@ -119,6 +119,7 @@ class Tokenizer:
         self.continuation = np.array([bool(prefix) and token.startswith(prefix) for token in self.vocabulary])
 
         self._longest = max(map(len, self.vocabulary))
+        self._letters = {} if self.rules.max_word_length == 0 else self.pieces
         self._in_text, self._in_normalised = self._find_added_tokens()
         self._words = word_pattern()
         self._chunks = chunk_pattern(self.rules.clean_text) if self._in_normalised.within_chunks else _WHOLE
@@ -241,10 +242,14 @@ class Tokenizer:
                 spans.append((origins[part], origins[stop - 1] + 1))
                 continue
             for match in self._words.finditer(normalised, part, stop):
-                for piece_id, start, end in self._pieces_of(match[0]):
+                word, begin = match[0], match.start()
+                if len(word) == 1:  # punctuation and Chinese: a piece or unknown
+                    ids.append(self._letters.get(word, self.unk_id))
+                    spans.append((origins[begin], origins[begin] + 1))
+                    continue
+                for piece_id, start, end in self._pieces_of(word):
                     ids.append(piece_id)
-                    first, last = match.start() + start, match.start() + end - 1
-                    spans.append((origins[first], origins[last] + 1))
+                    spans.append((origins[begin + start], origins[begin + end - 1] + 1))
         if len(self._known) >= _CACHE_LIMIT:
             self._known.clear()
         found = tuple(ids), tuple(spans)  # unlike lists, tuples are soon no longer tracked by the garbage collector

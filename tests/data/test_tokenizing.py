@@ -27,6 +27,13 @@ def test_only_a_corpus_of_enough_chunks_is_split_among_processes(more, monkeypat
 
 def test_a_chunk_ends_with_the_document_that_fills_it(monkeypatch):
     monkeypatch.setattr(tokenizing, "CHUNK_CHARACTERS", 5)
+    monkeypatch.setattr(tokenizing, "DOCUMENT_CHARACTERS", 0)
     lengths = [5, 5, 2, 2, 1, 4]
     chunks = tokenizing._chunks(Document("one", "one", "x" * length) for length in lengths)
     assert [[len(document.text) for document in chunk] for chunk in chunks] == [[5], [5], [2, 2, 1], [4]]
+
+
+def test_short_documents_fill_a_chunk_too(monkeypatch):
+    monkeypatch.setattr(tokenizing, "CHUNK_CHARACTERS", 2 * tokenizing.DOCUMENT_CHARACTERS)
+    chunks = tokenizing._chunks(Document("one", "one", "x") for _ in range(5))
+    assert list(map(len, chunks)) == [2, 2, 1]

@@ -11,7 +11,7 @@ from pathlib import Path
 from minibert.base.json_text import parse_json
 from minibert.tasks.readers.conll import read_conll
 from minibert.tasks.readers.conversion import Reading, examples_from
-from minibert.tasks.readers.files import PARQUET, Source, lines_of, open_file, open_standard_input, text_of
+from minibert.tasks.readers.files import PARQUET, Lines, Source, lines_of, open_file, open_standard_input, text_of
 from minibert.tasks.readers.labels import Labels
 from minibert.tasks.readers.records import Record, json_lines, json_records, record_of
 from minibert.tasks.readers.squad import squad_records
@@ -20,6 +20,7 @@ from minibert.tasks.registry import CHOICE, SPAN, TOKENS, Columns, OwnColumns, T
 
 __all__ = [
     "TASK_COLUMNS",
+    "Lines",
     "columns_of",
     "lines_of",
     "open_file",
@@ -87,7 +88,7 @@ def parse_examples(
     return examples
 
 
-def records_in(reading: Reading, source: Source, lines: list[str]) -> Iterable[Record]:
+def records_in(reading: Reading, source: Source, lines: Lines) -> Iterable[Record]:
     """The records of a text file whose extension or kind of task says its format."""
     info = reading.info
     if source.suffix == ".jsonl":
@@ -99,11 +100,11 @@ def records_in(reading: Reading, source: Source, lines: list[str]) -> Iterable[R
     return table_records(info, reading.columns, rows, reading.labels is not None, reading.passed_over)
 
 
-def json_file(info: TaskInfo, source: Source, lines: list[str]) -> Iterable[Record]:
+def json_file(info: TaskInfo, source: Source, lines: Lines) -> Iterable[Record]:
     """The records of a .json file: a list of objects, SQuAD's format, or one object per line."""
     text, path = text_of(source), source.path
-    objects = [line for line in lines if line.strip()]
-    if len(objects) > 1 and all(line.rstrip().endswith("}") and line.startswith("{") for line in objects):
+    objects = [line.startswith("{") and line.rstrip().endswith("}") for line in lines if line.strip()]
+    if len(objects) > 1 and all(objects):
         return json_lines(lines, path)
     document = parse_json(text, path)
     if isinstance(document, list):

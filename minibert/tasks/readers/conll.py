@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibert.tasks.examples import WordsExample
+from minibert.tasks.readers.files import Lines
 from minibert.tasks.readers.labels import Labels
 from minibert.tasks.readers.records import listed
 from minibert.tasks.registry import OwnColumns
@@ -26,7 +27,7 @@ class Row:
 
 
 def read_conll(
-    lines: list[str], path: Path, own: OwnColumns, labels: Labels | None, passed_over: Counter
+    lines: Lines, path: Path, own: OwnColumns, labels: Labels | None, passed_over: Counter
 ) -> Iterator[WordsExample]:
     """Yield the sentences of a file with a word on each line; labels: None to read none.
 
@@ -65,7 +66,7 @@ def read_conll(
         )
 
 
-def split_sentences(lines: list[str], path: Path, passed_over: Counter) -> tuple[list[list[Row]], int, tuple[str, ...]]:
+def split_sentences(lines: Lines, path: Path, passed_over: Counter) -> tuple[list[list[Row]], int, tuple[str, ...]]:
     """The rows of each sentence, the number of columns, and their names, () if they have none."""
     tabs = any("\t" in line for line in lines if line.strip() and not line.startswith("#"))
     names: tuple[str, ...] = CONLL_U if path.name.removesuffix(".gz").lower().endswith(".conllu") else ()

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,11 +83,28 @@ def how_to_convert(found: str) -> str:
     return f", for example from iconv -f {found.split()[0]} -t UTF-8" if found.startswith("UTF") else ""
 
 
-def lines_of(source: Source) -> list[str]:
-    """The lines, without line endings: a line feed, a carriage return and a line feed, or in a file without line feeds
-    a carriage return.  Other characters, such as U+2028, end no line."""
-    text = text_of(source)
-    if "\n" not in text:
-        text = text.replace("\r", "\n")
-    lines = text.split("\n")
-    return [line.removesuffix("\r") for line in lines[: -1 if not lines[-1] else None]]
+class Lines:
+    """The lines of a text, each cut out when it is its turn: a list of short lines takes many times the text's memory.
+
+    Lines end at a line feed, perhaps after a carriage return, or in a text without line feeds at a carriage return.
+    Other characters, such as U+2028, end no line.
+
+    >>> list(Lines("one\\r\\n\\ntwo"))
+    ['one', '', 'two']
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text if "\n" in text else text.replace("\r", "\n")
+
+    def __iter__(self) -> Iterator[str]:
+        text, begin = self.text, 0
+        while (end := text.find("\n", begin)) >= 0:
+            yield text[begin:end].removesuffix("\r")
+            begin = end + 1
+        if begin < len(text):
+            yield text[begin:].removesuffix("\r")
+
+
+def lines_of(source: Source) -> Lines:
+    """The lines of a text file.  Raises ValueError if it is no text in UTF-8."""
+    return Lines(text_of(source))

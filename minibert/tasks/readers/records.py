@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.base.json_text import parse_json
+from minibert.tasks.readers.files import Lines
 
 OBJECTS = re.compile(r'"(?:[^"\\]|\\.)*"|[{\n]')
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -74,7 +75,7 @@ def shown(value: Any) -> str:
 # ------------------------------------------------------------------------------------------------ JSON
 
 
-def json_lines(lines: list[str], path: Path) -> Iterator[Record]:
+def json_lines(lines: Lines, path: Path) -> Iterator[Record]:
     """Yield the objects of a file with one JSON object per line."""
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minibert.tasks.readers.files import Source
+from minibert.tasks.readers.files import Lines, Source
 from minibert.tasks.readers.records import Record, listed, one_of
 from minibert.tasks.registry import CHOICE, SPAN, Columns, TaskInfo
 
@@ -70,7 +70,7 @@ def is_numbered(name: str, prefix: str) -> bool:
     return name.startswith(prefix) and name[len(prefix) :].isdecimal()
 
 
-def split_rows(lines: list[str], path: Path, comma: bool, own: bool) -> list[tuple[list[str], str]]:
+def split_rows(lines: Lines, path: Path, comma: bool, own: bool) -> list[tuple[list[str], str]]:
     """The fields and the location (file and line) of each non-empty row of a CSV (`comma`) or tab-separated table.
 
     own: whether it is the user's own table: fields in quotes with doubled quotes inside, such as those that pandas
@@ -78,6 +78,7 @@ def split_rows(lines: list[str], path: Path, comma: bool, own: bool) -> list[tup
     """
     if not comma and not (own and any(is_quoted(field) for line in lines for field in line.split("\t"))):
         return [(line.split("\t"), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    csv.field_size_limit(2**31 - 1)
     reader = csv.reader((line + "\n" for line in lines), delimiter="," if comma else "\t", strict=True)
     rows, before = [], 0
     try:
