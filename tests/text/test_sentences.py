@@ -1,5 +1,7 @@
 """The sentence splitter, on the cases that it was made for."""
 
+import time
+
 import pytest
 
 from minibert.text import split_sentences
@@ -55,3 +57,25 @@ def test_the_default_corpus_gives_sentences_of_a_sensible_length():
     assert 65_000 < len(sentences) < 80_000
     assert 20 < lengths[len(lengths) // 2] < 28
     assert lengths[-1] < 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 100_000,
+        "é" + "." * 100_000,
+        "a" * 100_000 + "). ",
+        "x. " + " " * 100_000,
+        "the u.s. army, " * 10_000,
+        "He went. " * 10_000,
+        "a\n" + " \n" * 50_000,
+        "(" * 100_000 + ". (" + '"' * 100_000,
+        "。" + "”" * 100_000 + "！" * 100_000,
+    ],
+    ids=lambda text: ascii(text[:3] + text[-3:]),
+)
+def test_the_time_grows_with_the_text_and_no_faster(text):
+    began = time.process_time()
+    for ends in ("marks", "both", "lines"):
+        assert "".join("".join(split_sentences(text, ends)).split()) == "".join(text.split())
+    assert time.process_time() - began < 3  # a pattern that is tried again from each character takes a minute
