@@ -321,10 +321,10 @@ def read_metrics(folder: Path, file: str) -> Any:
 
 def json_per_line(folder: Path, file: str) -> Any:
     """The records of a file whose last line may be incomplete, as that of a run that was killed."""
-    *lines, last = (folder / file).read_text("utf-8").split("\n")
-    records = [json.loads(line) for line in lines if line.strip()]
+    *lines, last = (folder / file).read_bytes().split(b"\n")
+    records = [json.loads(line.decode("utf-8")) for line in lines if line.strip()]
     try:
-        records.append(json.loads(last))
+        records += [record for record in [json.loads(last.decode("utf-8"))] if isinstance(record, dict)]
     except ValueError:
         pass
     return [json.dumps(record) for record in records]

@@ -1,5 +1,6 @@
 """Numerical functions that several packages share."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,3 +23,11 @@ def require_finite(values: np.ndarray, what: str) -> np.ndarray:
             "train it again with a lower --learning-rate"
         )
     return values
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from a JSON file is a number (not true or false) that a float can hold."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return False

@@ -1,7 +1,6 @@
 """The configuration of a BERT model: the values in `config.json`, under Hugging Face's names."""
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from minibert.base.files import write_text
 from minibert.base.folders import check_finished
 from minibert.base.json_text import read_json
+from minibert.base.numbers import is_number
 from minibert.ops.dropout import MOST_HEADS, MOST_LAYERS
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # name in files -> our op
@@ -100,7 +100,7 @@ class BertConfig:
             least = 0 if field.name == "pad_token_id" else 1
             if field.type is int and not (type(value) is int and value >= least):
                 raise ValueError(f"{field.name} is {value!r}; expected an integer of at least {least}")
-            if field.type is float and not (type(value) in (int, float) and 0 <= value < math.inf):
+            if field.type is float and not (is_number(value) and value >= 0):
                 raise ValueError(f"{field.name} is {value!r}; expected a number of at least 0")
         if self.num_attention_heads > MOST_HEADS or self.num_hidden_layers >= MOST_LAYERS:
             raise ValueError(
@@ -117,7 +117,7 @@ class BertConfig:
         if not isinstance(self.pooler_act, str) or self.pooler_act not in POOLERS:
             raise ValueError(f"pooler_act is {self.pooler_act!r}; expected one of {', '.join(POOLERS)}")
         std = self.output_init
-        if std is not None and not (type(std) in (int, float) and 0 <= std < math.inf):
+        if std is not None and not (is_number(std) and std >= 0):
             raise ValueError(f"output_init is {std!r}; expected None or a number of at least 0")
         for rate in (self.hidden_dropout_prob, self.attention_probs_dropout_prob):
             if not rate < 1:

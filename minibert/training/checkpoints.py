@@ -16,7 +16,6 @@ There is no random-generator state to save, because random numbers are a functio
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from minibert.base.arrays import Array
 from minibert.base.files import flush_to_disk, sha256_of
 from minibert.base.folders import new_folder, remove_folder
 from minibert.base.formats import FormatError, check_format, with_format
+from minibert.base.numbers import is_number
 from minibert.models.huggingface import read_tensors, save_tensors
 from minibert.nn.parameters import Parameters
 from minibert.training.optimizer import AdamW
@@ -154,8 +154,8 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
 
 
-def is_scale(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+def is_scale(value: Any) -> bool:
+    return is_number(value) and value > 0
 
 
 def folder_name(step: int) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert.base.files import flush_to_disk, write_file, write_text
 from minibert.base.markup import in_plot
+from minibert.base.numbers import is_number
 from minibert.training.checkpoints import is_count, no_number
 
 if TYPE_CHECKING:
@@ -73,14 +74,6 @@ def read_metrics(run: Path | str) -> list[dict]:
     with suppress(ValueError):  # a process that was killed has not written all of the last line
         records.append(read_record(last))
     return records
-
-
-def is_number(value: object) -> bool:
-    """Whether a value from a JSON file is a number that a float can hold."""
-    try:
-        return isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def read_record(line: bytes) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def test_a_distilbert_that_does_not_say_its_layers_has_six_as_in_transformers(tm
         ({"id2label": {"0": {"a": 1}}}, "id2label has the name"),
         ({"id2label": ""}, "id2label is ''"),
         ({"hidden_size": None}, "hidden_size is null"),
+        ({"initializer_range": 10**400}, "initializer_range is 1000"),
     ],
 )
 def test_values_of_a_config_are_named(tmp_path, values, message):
