@@ -71,7 +71,7 @@ class Case:
     beside: Callable[[Path], None] | None = None
     """writes the other files of the folder"""
     objects: int = 0
-    """the number of examples or tokens that are returned as Python objects, times the scale"""
+    """the number of examples, answers, words or tokens that are returned as Python objects, times the scale"""
     whole: bool = False
     """whether a malformed file has to be read to its end"""
 
@@ -182,6 +182,7 @@ CASES = (
         "vocab.txt",
         lambda scale: (f"p{n}\n".encode() for n in range(int(1e6 * scale))),
         read_vocabulary,
+        objects=1_000_000,
     ),
     Case("vocabulary: a piece of 100 MB", "vocab.txt", within(b"a\n", many(b"b", 100_000_000), b"\n"), read_vocabulary),
     Case("vocabulary: one piece a million times", "vocab.txt", many(b"a\n", 1_000_000), read_vocabulary, valid=False),
@@ -207,7 +208,13 @@ CASES = (
         examples("sentence"),
         objects=1_000_000,
     ),
-    Case("CoNLL: a sentence of a million words", "a.conll", many(b"EU B-ORG\n", 1_000_000), examples("tokens")),
+    Case(
+        "CoNLL: a sentence of a million words",
+        "a.conll",
+        many(b"EU B-ORG\n", 1_000_000),
+        examples("tokens"),
+        objects=1_000_000,
+    ),
     Case(
         "CoNLL: a million sentences", "a.conll", many(b"EU B-ORG\n\n", 1_000_000), examples("tokens"), objects=1_000_000
     ),
@@ -216,7 +223,7 @@ CASES = (
         "a.json",
         within(b'{"data": [{"title": "t", "paragraphs": [' + PARAGRAPH, many(b", " + PARAGRAPH, 150_000), b"]}]}"),
         examples("squad"),
-        objects=300_000,
+        objects=750_000,
     ),
     Case(
         "SQuAD: a context of 50 MB",
