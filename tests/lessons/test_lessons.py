@@ -1,5 +1,6 @@
 """The course: its notebooks are whole, run from top to bottom, and show what they would show today."""
 
+import importlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minibert.commands.lessons import find_lessons, lessons_folder, table
@@ -146,18 +148,45 @@ class TestWhereTheyAre:
             lessons_folder()
 
 
+def script_named(name: str):
+    """A module of scripts/."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+class TestLevels:
+    """What lesson 7 says about the plateau, with the figures in lessons/data/levels.json."""
+
+    def test_the_level_is_the_loss_of_the_best_model_without_context(self):
+        """Summed over all expected and visible pieces.  The level leaves out that a random piece may be the right one."""
+        counts = np.random.default_rng(0).zipf(1.3, 2000).clip(max=10**6)
+        counts[:5] = 0  # special
+        p, u = counts / counts.sum(), np.where(np.arange(2000) < 5, 0, 1 / 1995)
+        found = script_named("make_course_model").levels(counts, np.arange(5, 2000, dtype=np.int32))
+        assert found["frequencies"] == pytest.approx(-(p[5:] * np.log(p[5:])).sum())
+        joint = u * p[:, None] / 2 + np.diag(p) / 2  # [asked for, seen], of the fifth that is visible
+        given = joint / np.maximum(joint.sum(axis=0), 1e-300)
+        visible = -(joint[joint > 0] * np.log(given[joint > 0])).sum()
+        level = 0.9 * found["frequencies"] + 0.2 * (np.log(2) - found["divergence"])
+        assert 0.8 * found["frequencies"] + 0.2 * visible == pytest.approx(level, abs=1e-3)
+
+    def test_lessons_and_docs_state_the_level_that_follows(self):
+        measured = json.loads((ROOT / "lessons" / "data" / "levels.json").read_text(encoding="utf-8"))
+        level = f"{0.9 * measured['frequencies'] + 0.2 * (np.log(2) - measured['divergence']):.2f}"
+        for name in ("lessons/00-ten-minutes.ipynb", "lessons/07-pretraining.ipynb", "docs/pretraining.md"):
+            assert level in (ROOT / name).read_text(encoding="utf-8"), name
+
+
 class TestScript:
     """scripts/run_lessons.py: what counts as fresh."""
 
     @pytest.fixture
     def script(self):
         pytest.importorskip("nbclient")
-        sys.path.insert(0, str(ROOT / "scripts"))
-        try:
-            import run_lessons
-        finally:
-            sys.path.pop(0)
-        return run_lessons
+        return script_named("run_lessons")
 
     def test_rounding_is_no_difference(self, script):
         assert script.alike("error 3.14e-11, 1,234 tokens", "error 4.0e-11, 1,234 tokens")

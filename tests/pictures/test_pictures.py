@@ -56,6 +56,13 @@ def test_losses_of_a_run_and_of_a_stored_curve_are_read_alike(tmp_path):
     assert figure.axes[0].get_ylabel() == "loss, nats"
 
 
+def test_no_level_lies_on_the_edge_of_the_plot():
+    """A level just within the margin below the curve gets a margin of its own."""
+    low = 6.06 - 0.045 * (8.84 - 6.06)
+    axes = plot_losses({"run": (np.arange(2), np.array([8.84, 6.06]))}, "title", levels={"low": low}).axes[0]
+    assert axes.get_ylim()[0] < low - 0.04 * (8.84 - low)
+
+
 def test_a_running_mean_is_a_mean_at_both_ends_too():
     assert smoothed(np.array([1.0, 2, 3, 4]), 3) == pytest.approx([1.5, 2, 3, 3.5])
 
