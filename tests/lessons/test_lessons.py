@@ -161,7 +161,7 @@ class TestLevels:
     """What lesson 7 says about the plateau, with the figures in lessons/data/levels.json."""
 
     def test_the_level_is_the_loss_of_the_best_model_without_context(self):
-        """Summed over all expected and visible pieces.  The level leaves out that a random piece may be the right one."""
+        """Summed over all expected and visible pieces.  The level leaves out random pieces that happen to be right."""
         counts = np.random.default_rng(0).zipf(1.3, 2000).clip(max=10**6)
         counts[:5] = 0  # special
         p, u = counts / counts.sum(), np.where(np.arange(2000) < 5, 0, 1 / 1995)
