@@ -27,7 +27,7 @@ def read_progress() -> dict[str, str]:
     try:
         done = json.loads(progress_file().read_text(encoding="utf-8"))
         if isinstance(done, dict) and all(isinstance(day, str) for day in done.values()):
-            return {FORMER_NAMES.get(name, name): day for name, day in done.items()}
+            return {FORMER_NAMES.get(name) or name: day for name, day in done.items()}
         raise ValueError
     except (FileNotFoundError, RuntimeError):
         return {}
