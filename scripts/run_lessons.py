@@ -67,6 +67,7 @@ def main() -> int:
         if (
             differences
             or options.force
+            or any(cell.get("execution_count", 0) is None for cell in before.cells)  # cells that are new
             or [cell.source for cell in after.cells] != [cell.source for cell in before.cells]
         ):
             nbformat.write(after, path)
