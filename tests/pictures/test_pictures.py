@@ -79,3 +79,10 @@ def test_a_kernels_accesses_have_a_dot_each():
 def test_shapes_are_drawn_in_their_order():
     figure = plot_shapes([("ids", "[N]"), ("embeddings", "[N, H]"), ("logits", "[M, V]")], "title")
     assert [text for text in texts(figure.axes[0]) if text] == ["ids\n[N]", "embeddings\n[N, H]", "logits\n[M, V]"]
+
+
+def test_a_residual_is_an_arrow_past_the_stages_between():
+    stages = [(name, "[N, H]") for name in ("ids", "embed", "attend", "add", "up", "down", "add", "logits")]
+    axes = plot_shapes(stages, "title", residuals=[(1, 3), (4, 6)]).axes[0]
+    assert texts(axes).count("residual") == 2
+    assert len(plot_shapes(stages, "title").axes[0].texts) == len(axes.texts) - 2 * (1 + 3)  # a word, three lines
