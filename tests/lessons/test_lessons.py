@@ -223,6 +223,14 @@ class TestScript:
         stored.cells[0].source += "  # changed since"
         assert "its code has changed" in script.compare(stored, without, with_weights=False)[0]
 
+    def test_stored_outputs_of_the_published_model_are_of_that_model_and_of_the_code_that_stands_there(self, script):
+        import nbformat
+
+        (lesson,) = (lesson for lesson in LESSONS if lesson.number == 12)
+        shown = [cell for cell in nbformat.read(lesson.path, 4).cells if script.has_tag(cell, "weights")]
+        assert len(shown) == 5 and not any(map(script.needs_weights, shown))
+        assert "6 layers, 384 wide, 12 heads" in script.text_of(shown[0])
+
     def test_the_published_model_is_where_the_tests_expect_it(self, script, tmp_path, monkeypatch):
         monkeypatch.setenv("MINIBERT_TEST_WEIGHTS", str(tmp_path))
         assert script.published_model() is None
