@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert import BertForPreTraining, PretrainConfig, pretrain
+from minibert import BertForPreTraining, PretrainConfig, Tokenizer, pretrain
 from minibert.base.files import write_text
 from minibert.data.corpus import read_corpus
+from minibert.data.masking import MaskingIds
 from minibert.data.shards import Shards
 from minibert.models.huggingface import WEIGHTS, save_tensors
 from minibert.pictures.curves import read_losses
@@ -46,8 +47,11 @@ def main() -> int:
     text = next(document.text for document in read_corpus(["sotu"]) if str(SAMPLE_YEAR) in document.name)
     write_text(folder / "sample.txt", text[: text.rindex(".", 0, SAMPLE_LENGTH) + 1] + "\n")
     store("default_run", options.run / "metrics.jsonl")
-    levels = {"frequencies": round(entropy(Shards(options.run / "corpus")), 3)}
-    write_text(LESSONS / "data" / "levels.json", json.dumps(levels) + "\n")
+    tokenizer = Tokenizer.load(options.run)
+    found = levels(
+        counts_of(Shards(options.run / "corpus", tokenizer), len(tokenizer)), MaskingIds.of(tokenizer).ordinary
+    )
+    write_text(LESSONS / "data" / "levels.json", json.dumps({k: round(v, 3) for k, v in found.items()}) + "\n")
     if options.curves:
         for name, lengths in SCHEDULES.items():
             run = options.run.parent / name
@@ -56,12 +60,27 @@ def main() -> int:
     return 0
 
 
-def entropy(shards: Shards) -> float:
-    """-sum p log p of the pieces' shares p in the training text, in nats: the loss of a model that knows only these."""
+def counts_of(shards: Shards, size: int) -> np.ndarray:
+    """How often each of `size` pieces occurs in the training text, int64 [V]."""
     train, _ = shards.split()
-    counts = np.bincount(np.concatenate([train.read(index) for index in range(len(train))]))
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return np.bincount(np.concatenate([train.read(index) for index in range(len(train))]), minlength=size)
+
+
+def levels(counts: np.ndarray, ordinary: np.ndarray) -> dict[str, float]:
+    """What lesson 7 compares a loss with, in nats.
+
+    counts int64 [V] of the pieces; ordinary int32, the pieces that a random one is drawn from.
+    Returns "frequencies", H(p) of the shares p: the loss of a model that knows only these; and "divergence", the
+    Jensen-Shannon divergence of p and the random pieces: how well the frequencies tell a kept piece from a random one.
+    """
+    p, u = counts / counts.sum(), np.zeros(len(counts))  # [V] each
+    u[ordinary] = 1 / len(ordinary)
+
+    def mean_log(weights: np.ndarray, values: np.ndarray) -> float:
+        return float((weights[weights > 0] * np.log(values[weights > 0])).sum())
+
+    divergence = (mean_log(p, p) + mean_log(u, u)) / 2 - mean_log((p + u) / 2, (p + u) / 2)
+    return {"frequencies": -mean_log(p, p), "divergence": divergence}
 
 
 def store(name: str, metrics: Path) -> None:

@@ -5,12 +5,15 @@
     python scripts/run_lessons.py --check 03      # change nothing; exit code 1 if a stored output is out of date
 
 A cell with the tag "varies" shows times, or numbers that differ from machine to machine; its output is stored, but not
-compared.  If pyproject.toml names the project's address ([project.urls] Repository), each lesson begins with a badge
-that opens it in a hosted notebook.
+compared.  A cell with the tag "weights" shows the published model that scripts/fetch_test_weights.py fetches to
+.ci/weights/minilm (or to MINIBERT_TEST_WEIGHTS).  Where that model is missing, such a cell runs with the course's own
+model; then its output is neither stored nor compared, and the script says so.  If pyproject.toml names the project's
+address ([project.urls] Repository), each lesson begins with a badge that opens it in a hosted notebook.
 """
 
 import argparse
 import difflib
+import hashlib
 import os
 import re
 import sys
@@ -26,7 +29,8 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = ROOT / "lessons"
 SECONDS = 120  # time limit of a lesson, on two cores
-VARIES = "varies"
+VARIES, WEIGHTS = "varies", "weights"
+SHOWN = "shown_code"  # in the metadata of a cell with the tag "weights": the fingerprint of the code that was run
 BADGE = re.compile(r"\[!\[Open in Colab\][^\n]*\n\n")
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 CLOSE = 0.02  # relative: numbers that differ by at most this count as equal, as processors round differently
@@ -42,35 +46,82 @@ def main() -> int:
     paths = [
         path for path in sorted(LESSONS.glob("[0-9]*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
     ]
-    stale = 0
+    failed = False
+    weights = published_model()
     for path in paths:
         before = nbformat.read(path, as_version=4)
         began = time.perf_counter()
-        after = run(before)
-        differences = compare(before, after)
-        stale += bool(differences)
+        after = run(before, weights=weights)
+        if weights is None:
+            report_not_compared(before, path.name)
+            keep_outputs_of_weights(before, after)
+        differences = compare(before, after, with_weights=weights is not None)
         print(
             f"{path.name}: {time.perf_counter() - began:.0f} s" + (", out of date" if differences else ""), flush=True
         )
-        if options.check:
+        if options.check or (weights is None and any(map(needs_weights, before.cells))):
             print("\n".join(differences))
+            failed |= bool(differences)
             continue
         put_badge(after, repository(), path.name)
         if (
             differences
             or options.force
+            or any(cell.get("execution_count", 0) is None for cell in before.cells)  # cells that are new
             or [cell.source for cell in after.cells] != [cell.source for cell in before.cells]
         ):
             nbformat.write(after, path)
-    return int(options.check and stale > 0)
+    return int(failed)
 
 
-def run(notebook, seconds: int = SECONDS):
-    """A copy of a notebook with the outputs of a fresh run.  Raises CellExecutionError if a cell fails."""
+def published_model() -> Path | None:
+    """The folder of the published model that the lessons show, or None if it has not been fetched."""
+    folder = Path(os.environ.get("MINIBERT_TEST_WEIGHTS") or ROOT / ".ci" / "weights") / "minilm"
+    return folder.resolve() if (folder / "model.safetensors").is_file() else None
+
+
+def has_tag(cell, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", [])
+
+
+def needs_weights(cell) -> bool:
+    """Whether a cell shows the published model, and its code has changed since its output was stored."""
+    return has_tag(cell, WEIGHTS) and cell.metadata.get(SHOWN) != fingerprint(cell)
+
+
+def report_not_compared(notebook, name: str) -> None:
+    """Say which cells need the published model, which is missing."""
+    numbers = [str(number) for number, cell in enumerate(notebook.cells) if has_tag(cell, WEIGHTS)]
+    if numbers:
+        print(
+            f"{name}: cells {', '.join(numbers)} are not compared: they show a published model, which is not in "
+            ".ci/weights/minilm; fetch it with python scripts/fetch_test_weights.py .ci/weights",
+            flush=True,
+        )
+
+
+def keep_outputs_of_weights(before, after) -> None:
+    """Put the stored outputs of the published model back, after a run that had only the course's own."""
+    for old, new in zip(before.cells, after.cells, strict=True):
+        if has_tag(old, WEIGHTS):
+            new.outputs = old.outputs
+
+
+def fingerprint(cell) -> str:
+    """Of the code that a stored output belongs to."""
+    return hashlib.sha256(cell.source.encode()).hexdigest()[:16]
+
+
+def run(notebook, seconds: int = SECONDS, weights: Path | None = None):
+    """A copy of a notebook with the outputs of a fresh run.
+
+    weights: the folder of the published model that lessons load; None if there is none.
+    Raises CellExecutionError if a cell fails.
+    """
     notebook = nbformat.from_dict(notebook)
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "MINIBERT_PROGRESS": str(Path(folder) / "progress.json"), "HF_HUB_OFFLINE": "1"}
-        environment.pop("MINIBERT_WEIGHTS", None)  # the stored outputs must not depend on local weights
+        environment["MINIBERT_WEIGHTS"] = str(weights or "")  # not those that somebody happens to have set
         client = NotebookClient(
             notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(LESSONS)}}
         )
@@ -79,6 +130,8 @@ def run(notebook, seconds: int = SECONDS):
         cell.metadata.pop("execution", None)  # times of day
         if cell.cell_type == "code":
             cell.outputs = [tidied(output) for output in joined(cell.outputs)]
+            if weights and has_tag(cell, WEIGHTS):
+                cell.metadata[SHOWN] = fingerprint(cell)
     return notebook
 
 
@@ -105,11 +158,18 @@ def tidied(output):
     return output
 
 
-def compare(before, after) -> list[str]:
-    """What is different in the outputs, cell by cell; nothing for cells that vary."""
+def compare(before, after, with_weights: bool = True) -> list[str]:
+    """What is different in the outputs, cell by cell; nothing for cells that vary.
+
+    with_weights: whether the published model was there; if not, nothing for cells that show it, either.
+    """
     found = []
     for number, (old, new) in enumerate(zip(before.cells, after.cells, strict=True)):
-        if old.cell_type != "code" or VARIES in old.metadata.get("tags", []):
+        if old.cell_type != "code" or has_tag(old, VARIES):
+            continue
+        if has_tag(old, WEIGHTS) and not with_weights:
+            if needs_weights(old):
+                found.append(f"cell {number}: its code has changed; fetch the published model, and store its outputs")
             continue
         a, b = text_of(old), text_of(new)
         if not alike(a, b):

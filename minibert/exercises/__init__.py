@@ -24,7 +24,7 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     tasks,  # noqa: F401
     published,  # noqa: F401
 )
-from minibert.exercises.exercise import EXERCISES, Exercise, Mistake, Try, Verdict
+from minibert.exercises.exercise import EXERCISES, FORMER_NAMES, Exercise, Mistake, Try, Verdict
 from minibert.exercises.judging import judge_function
 from minibert.exercises.progress import read_progress, remember
 from minibert.exercises.showing import Shown, show_hints, show_verdict, source_of
@@ -45,7 +45,8 @@ __all__ = [
 
 
 def find(name: str) -> Exercise:
-    """The exercise with that name.  Raises ValueError if there is none."""
+    """The exercise with that name, or that had it.  Raises ValueError if there is none."""
+    name = FORMER_NAMES.get(name, name)
     if name not in EXERCISES:
         raise ValueError(f"there is no exercise {name!r}; choose one of {', '.join(EXERCISES)}")
     return EXERCISES[name]
@@ -69,7 +70,7 @@ def check(name: str, answer: Any) -> None:
     """
     verdict = judge(name, answer)
     if verdict.right:
-        remember(name)
+        remember(find(name).name)
     print(show_verdict(name, verdict))
 
 

@@ -81,6 +81,7 @@ class Verdict:
 
 
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done yet"
+FORMER_NAMES = {"best_by_likelihood": "best_by_score"}  # in notebooks and records of progress that people have
 EXERCISES: dict[str, Exercise] = {}
 
 

@@ -222,8 +222,8 @@ add(
         outputs=("the rate",),
         mistakes=(
             Mistake(
-                "The rate is 0 at step 0, so that step changes nothing.  Count it as the first rising step: use "
-                "step + 1.",
+                "The rate is 0 at step 0, so that step changes nothing.  (transformers' linear schedule does so, "
+                "too.)  Here, count it as the first rising step: use step + 1.",
                 OfOneStep(starting_at_zero),
             ),
             Mistake("The rate never falls.  After the warm-up, it must fall linearly to 0.", OfOneStep(without_decay)),
@@ -234,8 +234,10 @@ add(
             ),
             Mistake("The warm-up is missing.", OfOneStep(without_warmup)),
             Mistake(
-                "The rate is 0 at step 0; count it as the first of the rising steps, with step + 1.  Also, the rate "
-                "jumps at the end of the warm-up: the fall must take steps - rising steps.",
+                "That is the schedule of Google's optimization.py: a rate of 0 at step 0, and a fall that is counted "
+                "from step 0, so that the rate jumps at the end of the warm-up.  Models learn with it, but here no "
+                "step is to be wasted and nothing is to jump: count step 0 as the first of the rising steps, with "
+                "step + 1, and let the fall take steps - rising steps.",
                 OfOneStep(from_zero_with_a_jump),
             ),
             Mistake(

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from minibert.base.files import write_text
+from minibert.exercises.exercise import FORMER_NAMES
 
 VARIABLE = "MINIBERT_PROGRESS"  # names another file
 
@@ -26,7 +27,7 @@ def read_progress() -> dict[str, str]:
     try:
         done = json.loads(progress_file().read_text(encoding="utf-8"))
         if isinstance(done, dict) and all(isinstance(day, str) for day in done.values()):
-            return done
+            return {FORMER_NAMES.get(name) or name: day for name, day in done.items()}
         raise ValueError
     except (FileNotFoundError, RuntimeError):
         return {}

@@ -159,12 +159,15 @@ add(
 )
 
 
-# ------------------------------------------------------------------------------------- likelihood_score
+# ---------------------------------------------------------------------------------------- best_by_score
 
 
-def best_by_likelihood(pair_counts: dict[tuple[str, str], int], piece_counts: dict[str, int]) -> tuple[str, str]:
-    """The pair whose merge raises the likelihood most: count(ab) / (count(a) * count(b)), highest first."""
+def best_by_score(pair_counts: dict[tuple[str, str], int], piece_counts: dict[str, int]) -> tuple[str, str]:
+    """The pair that is most frequent beside what chance would make it: count(ab) / (count(a) * count(b))."""
     return max(pair_counts, key=lambda pair: pair_counts[pair] / (piece_counts[pair[0]] * piece_counts[pair[1]]))
+
+
+best_by_likelihood = best_by_score  # the name that earlier notebooks import
 
 
 PAIRS = {("t", "##h"): 40, ("q", "##u"): 9, ("##h", "##e"): 30, ("z", "##z"): 1}
@@ -177,10 +180,10 @@ OTHER_PIECES = {"a": 13, "##b": 100, "c": 30, "##d": 7, "e": 12, "##f": 14}
 
 add(
     Exercise(
-        "best_by_likelihood",
+        "best_by_score",
         1,
-        "which pair would WordPiece's score choose?",
-        best_by_likelihood,
+        "which pair has the highest score?",
+        best_by_score,
         lambda: [
             Try("th, qu, he, zz", (dict(PAIRS), dict(PIECES))),
             Try("three other pairs", (dict(OTHER_PAIRS), dict(OTHER_PIECES))),
@@ -189,7 +192,7 @@ add(
         ],
         mistakes=(
             Mistake(
-                "That is the most frequent pair, which byte-pair encoding chooses.  The likelihood also takes into "
+                "That is the most frequent pair, which byte-pair encoding chooses.  The score also takes into "
                 "account how often the two pieces would meet by chance.",
                 lambda pair_counts, piece_counts: max(pair_counts, key=pair_counts.get),
             ),
@@ -229,7 +232,7 @@ add(
         ),
         note=(
             "minibert merges by pair counts, as the tokenizers library does; Schuster and Nakajima (2012) "
-            "describe this score."
+            "merge the pair with the largest gain in likelihood, which often is another one."
         ),
     )
 )

@@ -53,6 +53,7 @@ def plot_losses(
             )
         for dashes, (name, level) in zip(("--", ":", "-.") * 3, (levels or {}).items(), strict=False):
             axes.axhline(level, color="0.4", linestyle=dashes, linewidth=1, label=in_plot(name))
+        axes.autoscale_view(scalex=False)  # so that no level lies on an axis
         axes.set_xlabel("step")
         axes.set_ylabel("loss, nats")
         axes.set_title(title)

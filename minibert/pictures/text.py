@@ -1,6 +1,7 @@
 """Plots of text: the masking of a sentence, word vectors in two dimensions, and the shapes of a model's tensors."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from minibert.pictures.style import BLUE, GREEN, ORANGE, RED, figure, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
 KEPT, MASKED, RANDOM, SAME = "not chosen", "[MASK]", "a random piece", "chosen, as it was"
@@ -99,25 +101,46 @@ def label(axes: "Axes", word: str, point: tuple[float, float], colour: str, take
     return box
 
 
-def plot_shapes(stages: Sequence[tuple[str, str]], title: str) -> "Figure":
+def plot_shapes(stages: Sequence[tuple[str, str]], title: str, residuals: Sequence[tuple[int, int]] = ()) -> "Figure":
     """Plot how a tensor's shape changes through a model; returns a matplotlib figure.
 
-    stages: pairs (operation, shape of its output), each drawn as a box, left to right in two lines.
+    stages: pairs (operation, shape of its output), each drawn as a box, left to right in two lines; residuals: pairs
+    (from, to) of stages in one line, for arrows that carry the input of the first one past the others to the second.
     """
-    half = -(-len(stages) // 2)
-    made, axes = figure(width=10.5, height=3.1)
+    half, gap = -(-len(stages) // 2), 1.35  # boxes per line; between the lines
+    made, axes = figure(width=11, height=3.6)
     with style():
-        for number, (name, shape) in enumerate(stages):
-            row, column = divmod(number, half)
-            x, y = column * 1.0, -1.0 * row
-            axes.text(x, y, f"{name}\n{shape}", ha="center", va="center", fontsize=8.5,
-                      bbox=dict(boxstyle="round,pad=0.4", facecolor="white", edgecolor=BLUE))  # fmt: skip
-            if column < half - 1 and number < len(stages) - 1:
-                axes.annotate("", (x + 0.64, y), (x + 0.36, y), arrowprops=dict(arrowstyle="->", color="0.4"))
-        if half < len(stages):
-            axes.annotate("", (-0.3, -0.72), (half - 0.7, -0.28), arrowprops=dict(arrowstyle="->", color="0.7"))
-        axes.set_xlim(-0.55, half - 0.45)
-        axes.set_ylim(-1.5, 0.5)
+        at = [(number % half, -gap * (number // half)) for number in range(len(stages))]
+        boxes = [
+            axes.text(*point, f"{name}\n{shape}", ha="center", va="center", fontsize=8.5, linespacing=1.3,
+                      bbox=dict(boxstyle="round,pad=0.4", facecolor="white", edgecolor=BLUE))
+            for point, (name, shape) in zip(at, stages, strict=True)
+        ]  # fmt: skip
+        for number in range(1, len(stages)):
+            (x, y), box = at[number], boxes[number]
+            corners = [(half - 1, 0), (half - 1, -0.48), (-0.68, -0.48), (-0.68, y)]  # around, to the second line
+            arrow(axes, [*(corners if number == half else at[number - 1 : number]), (x, y)], boxes[number - 1], box)
+        for first, last in residuals:
+            (x, y), (end, _) = at[first], at[last]
+            arrow(axes, [(x - 0.56, y), (x - 0.56, y + 0.6), (end, y + 0.6), (end, y)], None, boxes[last], ORANGE)
+            axes.text((x + end) / 2, y + 0.63, "residual", ha="center", va="bottom", fontsize=8, color=ORANGE)
+        axes.set_xlim(-0.75, half - 0.45)
+        axes.set_ylim(-gap - 0.4, 0.85)
         axes.axis("off")
         axes.set_title(title)
     return made
+
+
+def arrow(
+    axes: "Axes", points: Sequence[tuple[float, float]], begin: "Text | None", end: "Text", colour: str = "0.4"
+) -> None:
+    """Draw straight lines from point to point, from the edge of the box `begin` (if any) to that of the box `end`."""
+    line: dict[str, Any] = dict(color=colour, linewidth=1, shrinkA=0, shrinkB=0)
+    for number, (a, b) in enumerate(pairwise(points), start=2):
+        first, last = number == 2, number == len(points)
+        axes.annotate("", b, a, zorder=4, arrowprops=dict(
+            line,
+            arrowstyle="->" if last else "-",
+            patchA=begin.get_bbox_patch() if first and begin else None,
+            patchB=end.get_bbox_patch() if last else None,
+        ))  # fmt: skip

@@ -417,7 +417,7 @@ def unclipped(gradients, max_norm):
 
 WRONG = {
     "count_pairs": [(pairs_overwritten, "gets the counts of both")],
-    "best_by_likelihood": [(likely_without_brackets, "in parentheses"), (likely_by_the_larger, "larger one")],
+    "best_by_score": [(likely_without_brackets, "in parentheses"), (likely_by_the_larger, "larger one")],
     "merge_pair": [(merge_as_text, "whole pieces")],
     "longest_match": [(match_with_second_thoughts, "never goes back")],
     "cross_entropy_backward": [(entropy_divided_early, "Divide at the end")],

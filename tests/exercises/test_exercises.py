@@ -334,6 +334,15 @@ class TestProgress:
         check("attend", lambda query, key, value: 1 / 0)
         assert list(exercises.read_progress()) == ["softmax"]
 
+    def test_an_exercise_that_was_renamed_stays_done_and_is_found_by_both_names(self, tmp_path, capsys):
+        path = tmp_path / "progress" / "progress.json"
+        path.parent.mkdir()
+        path.write_text('{"best_by_likelihood": "2026-01-31"}')
+        assert exercises.read_progress() == {"best_by_score": "2026-01-31"}
+        path.unlink()
+        exercises.check("best_by_likelihood", exercises.EXERCISES["best_by_score"].solution)
+        assert "✓" in capsys.readouterr().out and list(exercises.read_progress()) == ["best_by_score"]
+
     def test_a_broken_file_is_set_aside(self, tmp_path):
         path = tmp_path / "progress" / "progress.json"
         path.parent.mkdir()

@@ -1054,7 +1054,7 @@ WRONG = {
         (pairs_c, "Only neighbours"),
     ],
     "merge_pair": [(merge_a, "only the first occurrence"), (merge_b, "only at the front"), (merge_c, "still there")],
-    "best_by_likelihood": [
+    "best_by_score": [
         (likely_a, "most frequent pair"),
         (likely_b, "count of the first piece"),
         (likely_c, "lowest score"),

@@ -56,6 +56,13 @@ def test_losses_of_a_run_and_of_a_stored_curve_are_read_alike(tmp_path):
     assert figure.axes[0].get_ylabel() == "loss, nats"
 
 
+def test_no_level_lies_on_the_edge_of_the_plot():
+    """A level just within the margin below the curve gets a margin of its own."""
+    low = 6.06 - 0.045 * (8.84 - 6.06)
+    axes = plot_losses({"run": (np.arange(2), np.array([8.84, 6.06]))}, "title", levels={"low": low}).axes[0]
+    assert axes.get_ylim()[0] < low - 0.04 * (8.84 - low)
+
+
 def test_a_running_mean_is_a_mean_at_both_ends_too():
     assert smoothed(np.array([1.0, 2, 3, 4]), 3) == pytest.approx([1.5, 2, 3, 3.5])
 
@@ -72,3 +79,10 @@ def test_a_kernels_accesses_have_a_dot_each():
 def test_shapes_are_drawn_in_their_order():
     figure = plot_shapes([("ids", "[N]"), ("embeddings", "[N, H]"), ("logits", "[M, V]")], "title")
     assert [text for text in texts(figure.axes[0]) if text] == ["ids\n[N]", "embeddings\n[N, H]", "logits\n[M, V]"]
+
+
+def test_a_residual_is_an_arrow_past_the_stages_between():
+    stages = [(name, "[N, H]") for name in ("ids", "embed", "attend", "add", "up", "down", "add", "logits")]
+    axes = plot_shapes(stages, "title", residuals=[(1, 3), (4, 6)]).axes[0]
+    assert texts(axes).count("residual") == 2
+    assert len(plot_shapes(stages, "title").axes[0].texts) == len(axes.texts) - 2 * (1 + 3)  # a word, three lines
