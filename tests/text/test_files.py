@@ -187,3 +187,13 @@ def test_a_token_that_no_line_can_hold_is_refused_before_anything_is_written(tok
     with pytest.raises(ValueError, match=r"token 5 is .* a line of vocab\.txt cannot hold"):
         Tokenizer([*SPECIAL_TOKENS, token]).save(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_token_with_a_role_is_special_whatever_its_entry_says(tmp_path):
+    Tokenizer([*SPECIAL_TOKENS, "a"]).save(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    entry = {"content": "[CLS]", "special": False, "normalized": False}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "added_tokens_decoder": {"2": entry}}))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert next(token for token in tokenizer.added_tokens if token.content == "[CLS]").special
+    assert tokenizer.decode(tokenizer.encode("a").ids) == "a"
