@@ -54,12 +54,12 @@ def results(name, backend, all_of_them=False):
 def daily(request, backend, name):
     """What takes seconds on the reference, and longer emulated, is left to the full run."""
     long = (LAYERS if backend.name == "gpu" else ()) + WHOLE_MODELS + TASKS
-    left = ("encoder",) if backend.name == "cpu" else long  # on the cpu "pretraining" has the encoder in it
+    left = () if backend.name == "cpu" else long
     if name in left and "not slow" in request.config.option.markexpr:
         pytest.skip("layers on the emulator, and whole models there and on the reference: in the full run only")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "encoder"])  # "pretraining" has it in it
 def test_gradients(request, daily, backend, name):
     if backend.name == "gpu" and name in THOROUGH and "gpu" not in request.config.option.markexpr:
         pytest.skip("on the emulator: in the thorough run")
@@ -76,8 +76,8 @@ def test_gradients_on_the_emulator(gpu, name):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("backend_name", ["reference", "cpu"])
-@pytest.mark.parametrize("name", sorted(RICHEST.keys() & set(TASKS)))
-def test_gradients_of_all_cases_of_a_task(backend_name, name):
+@pytest.mark.parametrize("name", ["encoder", *sorted(RICHEST.keys() & set(TASKS))])
+def test_gradients_of_all_cases_of_a_task_and_of_an_encoder(backend_name, name):
     failed = [result for result in results(name, load_backend(backend_name), all_of_them=True) if not result.passed]
     assert not failed
 
