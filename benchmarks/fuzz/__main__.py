@@ -148,6 +148,8 @@ def run(name: str, seed: int, first: int, last: int, seconds: float, row: dict, 
         except Exception:
             if process.is_alive() or not results.empty():
                 continue
+            if begun.value < first:
+                raise RuntimeError(f"{name}: its valid files cannot be read; exit code {process.exitcode}") from None
             found = (begun.value, "crash", f"exit code {process.exitcode}")
         if found is None:
             break
@@ -185,7 +187,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="of this piece")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    names = list(READERS) if options.reader == "all" else options.reader.split(",")
+    names = list(READERS) if options.reader == "all" else options.reader.split("+")
     each = -(-options.inputs // len(names))
     report: dict[str, Any] = {"seed": options.seed, "readers": {}}
     if options.out and options.out.exists():

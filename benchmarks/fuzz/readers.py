@@ -57,6 +57,7 @@ from benchmarks.fuzz.models import (
     transformers_config,
     transformers_tokenizer,
 )
+from benchmarks.fuzz.options import option_bases, read_options, stored_options
 from benchmarks.fuzz.reader import Reader, encoded, one
 
 JSON = (m.json_changed, m.json_changed, m.json_changed, m.bytes_changed)
@@ -100,6 +101,7 @@ READERS = {
             json_per_line,
             (m.unchanged,),
         ),
+        Reader("pretrain.json, finetune.json", option_bases, JSON, read_options, stored_options),
         Reader("task.json", one("task.json", encoded(TASK)), JSON, read_task, stored_task),
         Reader(
             "TSV", one("a.tsv", TSV), (m.field_changed(b"\t"), *LINES), examples("sentence"), table("\t"), TABULAR, True

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument, flag_of
+from minibert.base.field_types import typed
 from minibert.base.files import write_text
 from minibert.base.folders import UNFINISHED, is_unfinished
 from minibert.base.formats import FormatError, with_format, without_format
+from minibert.base.json_text import read_json
 from minibert.ops.backend import CANNOT_EMULATE
 from minibert.tasks.registry import RETIRED, task_info
 from minibert.training.config import value_of
@@ -219,12 +221,12 @@ class FinetuneConfig:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: the model was fine-tuned by an earlier version of minibert")
         try:
-            values = without_format(json.loads(path.read_text(encoding="utf-8")), path, {})
-            FinetuneConfig(**values)
+            values = without_format(read_json(path), path, {})
+            FinetuneConfig(**typed(FinetuneConfig, values))
             return values
         except FormatError:
             raise
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error})") from None
 
 

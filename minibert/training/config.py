@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument, flag_of
+from minibert.base.field_types import typed
 from minibert.base.files import write_text
 from minibert.base.formats import FormatError, with_format, without_format
+from minibert.base.json_text import read_json
 from minibert.data.corpus import CorpusOptions
 from minibert.data.masking import MASKED_AS, Masking
 from minibert.nn.config import PRESETS as SIZES
@@ -325,9 +327,7 @@ class PretrainConfig:
         if not path.is_file():
             raise FileNotFoundError(f"{folder} contains no pre-training run ({path} is missing)")
         try:
-            values = without_format(json.loads(path.read_text(encoding="utf-8")), path, RENAMED)
-            for name in {"corpus", "lengths", "masked_as", "loss_weights"} & set(values):
-                values[name] = tuple(values[name])
+            values = typed(cls, without_format(read_json(path), path, RENAMED))
             if "documents" not in values and values.get("corpus"):  # the only layout that earlier versions knew
                 blank = "auto" if values.get("document_per_file") else "blank"
                 values |= {"documents": blank, "sentences": "marks"}

@@ -7,6 +7,7 @@ import pytest
 
 from minibert import cli
 from minibert.training.checkpoints import list_checkpoints, read_state
+from minibert.training.config import PretrainConfig
 from minibert.training.metrics import Metrics, as_line, read_metrics
 
 from .tiny import losses_of, tiny_config  # noqa: F401  (the corpus and the model's size come from conftest)
@@ -137,3 +138,24 @@ def test_checkpoints_of_earlier_versions_have_no_options(run):
     del state["options"]
     path.write_text(json.dumps(state))
     assert cli.main(["pretrain", "--out", str(run), "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("steps", 12.5, "steps is 12.5; expected int"),
+        ("steps", True, "steps is True; expected int"),
+        ("learning_rate", 10**400, "learning_rate is 1000"),
+        ("lengths", "8:1", "lengths is '8:1'; expected a list of str"),
+        ("model", "robot", "model is 'robot'; expected 'bert' | 'gpt'"),
+        ("from_", ["x"], "from_ is ['x']; expected str | None"),
+    ],
+)
+def test_an_option_of_another_type_is_named(tmp_path, name, value, words):
+    PretrainConfig(steps=20).save(tmp_path)
+    assert PretrainConfig.load(tmp_path).steps == 20
+    path = tmp_path / "pretrain.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(ValueError, match="pretrain.json is damaged") as caught:
+        PretrainConfig.load(tmp_path)
+    assert words in str(caught.value)
