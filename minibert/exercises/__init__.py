@@ -13,6 +13,7 @@ from typing import Any
 from minibert.exercises import (  # isort: skip  (in the order of the lessons: each adds to EXERCISES)
     wordpiece,  # noqa: F401
     embeddings,  # noqa: F401
+    linear,  # noqa: F401
     backpropagation,  # noqa: F401
     self_attention,  # noqa: F401
     encoder,  # noqa: F401
@@ -21,6 +22,8 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     speed,  # noqa: F401
     cuda,  # noqa: F401
     flash,  # noqa: F401
+    flash_kernel,  # noqa: F401
+    half_precision,  # noqa: F401
     tasks,  # noqa: F401
     published,  # noqa: F401
 )
