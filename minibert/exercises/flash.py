@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.exercises.watched import Log, Rows, about_tiles
 
 
 def random(seed: int) -> np.random.Generator:
@@ -94,19 +95,28 @@ def online_tries() -> Iterator[Try]:
     r = random(0)
     for what, keys, width, tile, size in (
         ("8 keys, tiles of 4", 8, 3, 4, 1), ("7 keys, tiles of 3", 7, 4, 3, 1), ("tiles of one key", 5, 2, 1, 1),
-        ("large scores", 6, 4, 2, 40),
+        ("large scores", 6, 4, 2, 40), ("a tile for more keys than there are", 3, 2, 5, 1),
     ):  # fmt: skip
-        yield Try(
-            what,
-            (
-                size * r.standard_normal(width),
-                size * r.standard_normal((keys, width)),
-                r.standard_normal((keys, width)),
-                tile,
-            ),
-        )
-    low = (np.full(3, -20.0), 16 + r.standard_normal((6, 3)), r.standard_normal((6, 3)), 2)
-    yield Try("scores near -1,000", low)
+        query, key = size * r.standard_normal(width), size * r.standard_normal((keys, width))
+        yield online_try(what, query, key, r.standard_normal((keys, width)), tile)
+    value = r.standard_normal((6, 3))
+    yield online_try("scores near -1,000", np.full(3, -20.0), 16 + r.standard_normal((6, 3)), value, 2)
+    rising = np.array([0, -1, 1000, 999, 2000, 2001.0])[:, None] * np.ones(3)
+    yield online_try("scores that rise by 1,000 from tile to tile", np.full(3, 1 / 3), rising, value, 2)
+
+
+def online_try(what: str, query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> Try:
+    """A case whose keys and values remember how they are read."""
+    log = Log()
+    return Try(what, (query, Rows("key", key, log), Rows("value", value, log), tile))
+
+
+def first_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
+    maximum, total, context = (key[:tile] @ query).max(), 0.0, np.zeros(value.shape[1])
+    for first in range(0, len(key), tile):
+        weights = np.exp(key[first : first + tile] @ query - maximum)
+        total, context = total + weights.sum(), context + weights @ value[first : first + tile]
+    return context / total
 
 
 add(
@@ -161,7 +171,13 @@ add(
                 "before exp.",
                 without_maximum,
             ),
+            Mistake(
+                "You keep the maximum of the first tile, so exp overflows when a later tile has much higher scores.  "
+                "Update the maximum in each tile, and correct both sums.",
+                first_maximum,
+            ),
         ),
+        about=about_tiles,
         hints=(
             "Keep three things from tile to tile: the highest score, the denominator, and the context before division.",
             "In each tile, compute new = max(old, scores.max()) and factor = exp(old - new), multiply both "
@@ -226,10 +242,15 @@ def tile_tries() -> Iterator[Try]:
         ("keys 2 to 6 of 8", 3, 8, 4, 2, 6),
         ("the last key", 2, 5, 3, 4, 5),
         ("as many keys as queries", 3, 8, 4, 0, 3),
+        ("scores near 1,000", 2, 5, 4, 1, 4),
+        ("scores near -1,000", 2, 5, 4, 1, 4),
     ):
         q, k, v, d = (r.standard_normal((n, width)) for n in (queries, keys, keys, queries))
+        if "1,000" in what:
+            q[:, 0], k[:, 0] = (-40 if "-" in what else 40), 25
         scores = q @ k.T
-        log_sums = np.log(np.exp(scores).sum(axis=1))
+        highest = scores.max(axis=1)
+        log_sums = highest + np.log(np.exp(scores - highest[:, None]).sum(axis=1))
         context = np.exp(scores - log_sums[:, None]) @ v
         yield Try(what, (q, k[first:last], v[first:last], d, log_sums, (d * context).sum(axis=1)))
 
@@ -269,6 +290,11 @@ add(
             Mistake(
                 "The factor of the probabilities is missing: multiply by them to get d_scores.",
                 lambda q, k, v, d, s, e: d @ v.T - e[:, None],
+            ),
+            Mistake(
+                "exp overflows when scores are large: subtract log_sums from the scores *before* exp, instead of "
+                "dividing exp(scores) by exp(log_sums).",
+                lambda q, k, v, d, s, e: np.exp(q @ k.T) / np.exp(s)[:, None] * (d @ v.T - e[:, None]),
             ),
         ),
         hints=(

@@ -1,12 +1,13 @@
 """Exercises of lesson 10: flash attention as a CUDA kernel."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
 from minibert.exercises.exercise import Mistake, add
 from minibert.exercises.flash import LOWEST, NOT_SCALED, random
-from minibert.exercises.kernels import KernelExercise, Launch, judge_kernel
+from minibert.exercises.kernels import KernelExercise, Launch, Observed, busiest, judge_kernel
 
 # ------------------------------------------------------------------------------------------- flash_kernel
 
@@ -56,10 +57,31 @@ def flash_launches() -> Iterator[Launch]:
             what,
             -(-tokens // 32),
             32,
-            lambda q=q, k=k, v=v, n=tokens: (q.copy(), k.copy(), v.copy(), np.zeros_like(q), np.int32(n)),
+            lambda q=q, k=k, v=v, n=tokens: (q.copy(), k.copy(), v.copy(), np.full_like(q, np.nan), np.int32(n)),
             3,
             (p / p.sum(axis=1, keepdims=True) @ v).astype(np.float32),
         )
+
+
+def read_once(launch: Launch, seen: Observed) -> str | None:
+    """Each block reads each key and value once, as a tile, and each thread has one query."""
+    for name, array in (("key", 1), ("value", 2)):
+        reads = Counter((one.block, one.element) for one in seen.of(array, "read"))
+        times = max(reads.values(), default=0)
+        if times >= launch.block:
+            return (
+                f"The numbers are right, but a block reads each {name} {times} times from global memory.  Its threads "
+                "should load each tile together into shared memory, once, and then all read it there."
+            )
+        if times > 1:
+            return (
+                f"The numbers are right, but a block reads each {name} {times} times from global memory.  With the "
+                "running maximum, one pass over the tiles is enough."
+            )
+    most = busiest(seen.of(launch.output))
+    if most > 4:
+        return f"The numbers are right, but one thread computes {most // 4} queries: let each thread have its own."
+    return None
 
 
 add(
@@ -70,6 +92,8 @@ add(
         FLASH,
         flash_launches,
         outputs=("context",),
+        about=read_once,
+        observed=1,
         tolerance=1e-4,
         judge=judge_kernel,
         kinds=(

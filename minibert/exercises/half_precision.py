@@ -47,6 +47,9 @@ add(
             Try("more good steps than the interval, which was longer before", (1024.0, 12, 2.5, 10)),
             Try("an interval of 2,000", (65536.0, 9, 0.1, 2000)),
             Try("a large norm that is finite", (1024.0, 3, 1e5, 10)),
+            Try("a norm of 0", (1024.0, 3, 0.0, 10)),
+            Try("an overflow at a scale of 1", (1.0, 3, float("inf"), 10)),
+            Try("the tenth good step at a scale of 2**40", (2.0**40, 9, 2.5, 10)),
         ],
         outputs=("scale", "good steps"),
         mistakes=(
@@ -76,6 +79,26 @@ add(
             Mistake(
                 "The norm is a float32 number, so only infinity and NaN are overflows; a norm above 65,504 is not.",
                 lambda s, g, n, i: next_scale(s, g, n if n <= 65504 else np.inf, i),
+            ),
+            Mistake(
+                "Half of a scale of 1 is 0.5: divide with /, since // and int() give 0, and all gradients with it.",
+                lambda s, g, n, i: next_scale(s, g, n, i) if np.isfinite(n) else (s // 2, 0),
+            ),
+            Mistake(
+                "You set a lower limit to the scale; here, each overflow halves it, even at 1.",
+                lambda s, g, n, i: next_scale(s, g, n, i) if np.isfinite(n) else (max(1.0, s / 2), 0),
+            ),
+            Mistake(
+                "You set an upper limit to the scale; here, it doubles after every `interval` good steps.",
+                lambda s, g, n, i: (min(next_scale(s, g, n, i)[0], 2.0**24), next_scale(s, g, n, i)[1]),
+            ),
+            Mistake(
+                "You set an upper limit to the scale; here, it doubles after every `interval` good steps.",
+                lambda s, g, n, i: (min(next_scale(s, g, n, i)[0], 2.0**16), next_scale(s, g, n, i)[1]),
+            ),
+            Mistake(
+                "A norm of 0 is finite, so such a step is a good one.",
+                lambda s, g, n, i: next_scale(s, g, n if n else np.inf, i),
             ),
         ),
         hints=(

@@ -38,7 +38,7 @@ class Outcome:
 def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
     """Try a function on all cases of its exercise."""
     right, tries = outcomes(exercise, exercise.solution)
-    given, _ = outcomes(exercise, exercise.wrap(answer) if exercise.wrap else answer)
+    given, called = outcomes(exercise, exercise.wrap(answer) if exercise.wrap else answer)
     if given[0] is None:
         return Verdict(NOT_DONE, f"not done yet{NO_RETURN if computes(answer) else ''}")
     for checks in (say_error, say_number, say_changed):
@@ -50,6 +50,8 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
     ]  # [tries][outputs]
     largest = max(error for of_try in errors for error in of_try)
     if largest <= exercise.tolerance:
+        if text := say_about(exercise, called):
+            return Verdict(WRONG, text)
         found = "exactly" if largest == 0 else f"max error {largest:.0e}"
         return Verdict(RIGHT, f"right, {found}" + (f".  {exercise.note}" if exercise.note else ""))
     return Verdict(WRONG, known_mistake(exercise, right, given) or describe(exercise, tries, right, given, errors))
@@ -101,6 +103,8 @@ def copy_of(argument: Scalar) -> Scalar:
 
 def equal(a: Any, b: Any) -> bool:
     """Whether an argument is unchanged."""
+    if a is b:
+        return True
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, tuple | list):
@@ -202,6 +206,15 @@ def say_error(exercise: Exercise, tries: list[Try], given: list) -> str | None:
             where = f" in its line {lines[0]}" if lines else ""
             kind, message = type(outcome.error).__name__, str(outcome.error).splitlines()
             return f"with {one.what}, your function raises {kind}{where}: {message[0] if message else ''}"
+    return None
+
+
+def say_about(exercise: Exercise, called: list[Try]) -> str | None:
+    """The first case in which an answer misses what its exercise is about, though its results are right."""
+    if exercise.about is not None:
+        for one in called:
+            if text := exercise.about(one.arguments):
+                return f"with {one.what}: {text}"
     return None
 
 

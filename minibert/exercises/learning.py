@@ -267,7 +267,8 @@ add(
 def clip(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
     """gradients: a list of arrays, max_norm: a number.  Returns one long vector: all of them, scaled down together."""
     flat = np.concatenate([g.ravel() for g in gradients])
-    return flat * min(1.0, max_norm / np.sqrt((flat**2).sum()))
+    norm = np.sqrt((flat**2).sum())
+    return flat if norm <= max_norm else flat * (max_norm / norm)
 
 
 def clip_each(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
@@ -283,6 +284,12 @@ def always_scale(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray
     return flat * max_norm / np.sqrt((flat**2).sum())
 
 
+def clip_unit(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
+    flat = np.concatenate([g.ravel() for g in gradients])
+    norm = np.sqrt((flat**2).sum())
+    return flat / norm * min(norm, max_norm)
+
+
 def clip_by_square(gradients: Sequence[np.ndarray], max_norm: float) -> np.ndarray:
     flat = np.concatenate([g.ravel() for g in gradients])
     return flat * min(1.0, max_norm / (flat**2).sum())
@@ -293,6 +300,7 @@ def clip_tries() -> Iterator[Try]:
     yield Try("a norm above the limit", ([3 * r.standard_normal((2, 3)), r.standard_normal(4)], 1.0))
     yield Try("a limit of 0.5", ([r.standard_normal((2, 3)), r.standard_normal(4)], 0.5))
     yield Try("a norm below the limit", ([0.01 * r.standard_normal((2, 2)), 0.01 * r.standard_normal(3)], 1.0))
+    yield Try("gradients that are all 0", ([np.zeros((2, 2)), np.zeros(3)], 1.0))
 
 
 add(
@@ -326,10 +334,14 @@ add(
             Mistake(
                 "The square root is missing: the norm is the square root of the sum of the squares.", clip_by_square
             ),
+            Mistake(
+                "When the gradients are all 0, you divide 0 by 0.  They are below the limit, so leave them unchanged.",
+                clip_unit,
+            ),
         ),
         hints=(
             "np.concatenate([g.ravel() for g in gradients]) makes one vector of all gradients.",
-            "Multiply the vector by min(1, max_norm / norm).",
+            "If the norm is above max_norm, multiply the vector by max_norm / norm; otherwise leave it unchanged.",
         ),
         note="In the package, the gradients are one flat buffer, and the factor is applied inside adamw.",
     )

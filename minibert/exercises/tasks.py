@@ -130,6 +130,17 @@ def one_too_long(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[int,
     return best_span(start, end, longest + 1)
 
 
+def shares(scores: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(scores - scores.max())
+    return exponentials / exponentials.sum()
+
+
+def span_of_exponentials(start: np.ndarray, end: np.ndarray, longest: int) -> np.ndarray:
+    """The first span of several with the same product."""
+    spans = [(i, j) for i in range(len(start)) for j in range(i, min(i + longest, len(end)))]
+    return np.array(max(spans, key=lambda span: np.exp(start[span[0]]) * np.exp(end[span[1]])))
+
+
 def span_tries() -> Iterator[Try]:
     yield Try("an end before the best start", (np.array([0.0, 1, 5, 0]), np.array([0.0, 6, 1, 0]), 3))
     yield Try("a good end that is too far away", (np.array([4.0, 0, 3, 0, 0]), np.array([0.0, 0, 0, 2, 9]), 3))
@@ -138,6 +149,9 @@ def span_tries() -> Iterator[Try]:
     yield Try("12 tokens", (r.standard_normal(12), r.standard_normal(12), 4))
     yield Try("an end just out of reach", (np.array([9.0, 0, 0, 0]), np.array([0.0, 0, 1, 5]), 3))
     yield Try("all sums below 0", (np.array([-3.0, -1, -2]), np.array([-4.0, -2, -1]), 2))
+    yield Try("poor ends for the best start", (np.array([5.0, -3, 1, -4]), np.array([-6.0, -6, 4, 2]), 2))
+    yield Try("scores near 1,000", (np.array([1000.0, 999, 1002]), np.array([998.0, 1001, 997]), 2))
+    yield Try("scores near -1,000", (np.array([-1000.0, -999, -1002]), np.array([-998.0, -1001, -997]), 2))
 
 
 add(
@@ -175,6 +189,16 @@ add(
                 span_with(first_added=False),
             ),
             Mistake("The last token must not come before the first: last >= first.", span_with(either_way=True)),
+            Mistake(
+                "Add up the scores themselves: sums of softmax probabilities prefer a span whose one end is certain, "
+                "however poor its other end.  (The probability of a span is the *product* of the two.)",
+                lambda start, end, longest: best_span(shares(start), shares(end), longest),
+            ),
+            Mistake(
+                "exp overflows when scores are large, and is 0 when they are far below 0.  The best sum of the scores "
+                "themselves needs no exp.",
+                span_of_exponentials,
+            ),
         ),
         hints=(
             "Use two loops: one over first, and inside it one over last, beginning at first.",
@@ -227,6 +251,21 @@ def single_words(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     return {(tag[2:], i, i + 1) for i, tag in enumerate(tags) if tag != "O"}
 
 
+HYPHENS = "The type is all of a tag after its first hyphen: that of B-work-of-art is work-of-art.  tag[2:] is the type."
+
+
+def entities_of(tags: Sequence[str], kind_of: Callable[[str], str]) -> set[tuple[str, int, int]]:
+    """find_entities with another way to find a tag's type."""
+    found, begin = set(), None
+    for position, tag in enumerate([*tags, "O"]):
+        if begin is not None and (tag[0] in "OB" or kind_of(tag) != kind_of(tags[begin])):
+            found.add((kind_of(tags[begin]), begin, position))
+            begin = None
+        if begin is None and tag != "O":
+            begin = position
+    return found
+
+
 def only_with_b(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     found, begin = set(), None
     for i, tag in enumerate([*tags, "O"]):
@@ -249,6 +288,11 @@ add(
             Try("two people side by side", (["B-per", "B-per", "I-per"],)),
             Try("an I- that continues nothing", (["O", "I-loc", "I-loc", "I-per"],)),
             Try("no entity", (["O", "O"],)),
+            Try(
+                "types with hyphens",
+                (["B-work-of-art", "I-work-of-art", "I-work-of-law", "O", "I-art", "B-work-of-art"],),
+            ),
+            Try("types that begin with B and I", (["B-Brand", "I-Brand", "B-rand", "I-Illness", "I-llness"],)),
         ],
         outputs=("the entities",),
         mistakes=(
@@ -264,6 +308,13 @@ add(
             Mistake(
                 "An entity may last until the end of the sentence, where no further tag closes it.",
                 lambda tags: {entity for entity in entities(tags) if entity[2] < len(tags)},
+            ),
+            Mistake(HYPHENS, lambda tags: entities_of(tags, lambda tag: tag.split("-")[1])),
+            Mistake(HYPHENS, lambda tags: entities_of(tags, lambda tag: tag.split("-")[-1])),
+            Mistake(
+                "strip removes any of the characters B, I and - at an end, and so also the first letters of a type: "
+                "take tag[2:] instead.",
+                lambda tags: entities_of(tags, lambda tag: tag.lstrip("BI-")),
             ),
             Mistake(
                 "By the rules of conlleval and seqeval, an I- that continues nothing also begins an entity.",
@@ -330,6 +381,7 @@ add(
             Try("10 examples", ([1, 1, 1, 0, 1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 1, 1, 1, 1, 0, 1])),
             Try("a model that always says 1", ([1, 0, 1, 1], [1, 1, 1, 1])),
             Try("all answers wrong", ([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])),
+            Try("a truth that is always 0", ([0, 0, 0], [0, 1, 0])),
             Try("a model that rarely says 1", ([1, 1, 1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0])),
         ],
         outputs=("the correlation",),
@@ -348,6 +400,10 @@ add(
             Mistake(
                 "All four factors belong in the denominator, under one square root.",
                 lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fn) * (tn + fp)),
+            ),
+            Mistake(
+                "The correlation is 0 also where the truth never changes, not only where the answers never do.",
+                lambda t, s: matthews(t, s) if len(set(t)) > 1 or len(set(s)) == 1 else np.nan,
             ),
             Mistake("That is F1, which ignores the true negatives.", f1),
             Mistake("Errors must lower the result: the numerator is tp * tn - fp * fn.", plus_instead),

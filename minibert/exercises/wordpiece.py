@@ -8,6 +8,7 @@ from minibert.exercises.exercise import Exercise, Mistake, Try, add
 # words as tuples of pieces -> how often each occurs
 SMALL = {("l", "##o", "##w"): 5, ("l", "##o", "##w", "##e", "##r"): 2, ("n", "##e", "##w"): 6}
 REPEATED = {("b", "##a", "##n", "##a", "##n", "##a"): 3, ("a",): 7, ("n", "##a"): 1}
+EQUALS = {("z", "##z", "##z", "##z", "##z"): 2, ("##z", "##z"): 1}
 
 
 # ------------------------------------------------------------------------------------------- count_pairs
@@ -41,6 +42,17 @@ def count_each_pair_once_a_word(words: dict[tuple[str, ...], int]) -> dict[tuple
     return dict(pairs)
 
 
+def count_without_overlap(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
+    pairs = Counter()
+    for pieces, count in words.items():
+        used = -1  # where the last pair of equals ends
+        for i, pair in enumerate(zip(pieces, pieces[1:], strict=False)):
+            if pair[0] != pair[1] or i != used:
+                pairs[pair] += count
+                used = i + 1 if pair[0] == pair[1] else -1
+    return dict(pairs)
+
+
 def count_all_pairs(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
     pairs = Counter()
     for pieces, count in words.items():
@@ -56,7 +68,11 @@ add(
         1,
         "count how often two pieces are neighbours",
         count_pairs,
-        lambda: [Try("low, lower, new", (dict(SMALL),)), Try("banana, a, na", (dict(REPEATED),))],
+        lambda: [
+            Try("low, lower, new", (dict(SMALL),)),
+            Try("banana, a, na", (dict(REPEATED),)),
+            Try("zzzzz", (dict(EQUALS),)),
+        ],
         mistakes=(
             Mistake(
                 "You count each distinct word once.  The pairs of a word that occurs five times also occur five times.",
@@ -68,6 +84,11 @@ add(
             ),
             Mistake("A pair that occurs in two words gets the counts of both: add them.", keep_the_last_count),
             Mistake("Only neighbours count: l and ##w are not neighbours in l ##o ##w.", count_all_pairs),
+            Mistake(
+                "Pairs may overlap: the pair (##z, ##z) occurs three times in z ##z ##z ##z ##z, since each ##z but "
+                "the last has a ##z after it.",
+                count_without_overlap,
+            ),
         ),
         hints=(
             "Use two loops: one over the words with their counts, and one over the neighbours in each word.",
@@ -110,6 +131,12 @@ def merge_with_hashes(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str
     return tuple(pair[0] + pair[1] if piece == whole and whole not in pieces else piece for piece in right)
 
 
+def merge_that_strips(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
+    return tuple(
+        pair[0] if piece == pair[0] + "#" and piece not in pieces else piece for piece in merge_pair(pieces, pair)
+    )
+
+
 def merge_in_the_joined_text(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(" ".join(pieces).replace(" ".join(pair), pair[0] + pair[1].removeprefix("##")).split())
 
@@ -133,9 +160,15 @@ add(
             Try("##a ##a ##a and (##a, ##a)", (("b", "##a", "##a", "##a"), ("##a", "##a"))),
             Try("a pair that is not there", (("n", "##e", "##w"), ("##e", "##r"))),
             Try("##nd, which is not ##n", (("b", "##a", "##nd"), ("##a", "##n"))),
+            Try("a piece that is the character #", (("c", "###", "x"), ("c", "###"))),
         ],
         mistakes=(
             Mistake("You merge only the first occurrence of the pair; banana contains two.", merge_first_only),
+            Mistake(
+                "Remove only the two characters ## at the front: ### is the character # inside a word, and strip or "
+                "replace may remove it, too.",
+                merge_that_strips,
+            ),
             Mistake(
                 "## marks a piece that continues a word, and belongs only at the front of it: ##a and ##n make ##an.",
                 merge_with_hashes,
@@ -173,6 +206,8 @@ RARE_PAIRS, RARE_PIECES = {("x", "##y"): 5, ("n", "##o"): 9}, {"x": 10, "##y": 2
 OTHER_PAIRS = {("a", "##b"): 12, ("c", "##d"): 6, ("e", "##f"): 10}
 EVEN_PAIRS = {("a", "##b"): 12, ("c", "##d"): 2, ("e", "##f"): 1}
 EVEN_PIECES = {"a": 20, "##b": 20, "c": 4, "##d": 4, "e": 50, "##f": 1}
+UNEVEN_PAIRS = {("a", "##b"): 3, ("c", "##d"): 4}
+UNEVEN_PIECES = {"a": 4, "##b": 100, "c": 30, "##d": 30}
 OTHER_PIECES = {"a": 13, "##b": 100, "c": 30, "##d": 7, "e": 12, "##f": 14}
 
 add(
@@ -186,6 +221,7 @@ add(
             Try("three other pairs", (dict(OTHER_PAIRS), dict(OTHER_PIECES))),
             Try("xy and no", (dict(RARE_PAIRS), dict(RARE_PIECES))),
             Try("ab, cd and ef", (dict(EVEN_PAIRS), dict(EVEN_PIECES))),
+            Try("one rare and one frequent piece", (dict(UNEVEN_PAIRS), dict(UNEVEN_PIECES))),
         ],
         mistakes=(
             Mistake(
@@ -208,6 +244,34 @@ add(
                 "in proportion to the product of their counts.",
                 lambda pair_counts, piece_counts: max(
                     pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] + piece_counts[p[1]])
+                ),
+            ),
+            Mistake(
+                "You divide by the square of the sum of the two counts, or of the larger one.  By chance, the pieces "
+                "would meet in proportion to the product of their counts.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] + piece_counts[p[1]]) ** 2
+                ),
+            ),
+            Mistake(
+                "You divide by the square of the sum of the two counts, or of the larger one.  By chance, the pieces "
+                "would meet in proportion to the product of their counts.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / max(piece_counts[p[0]], piece_counts[p[1]]) ** 2
+                ),
+            ),
+            Mistake(
+                "You divide by the square root of the product, or take the square of the pair's count; divide the "
+                "count itself by the product.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] ** 2 / (piece_counts[p[0]] * piece_counts[p[1]])
+                ),
+            ),
+            Mistake(
+                "You divide by the smaller of the two counts.  By chance, the pieces would meet in proportion to the "
+                "product of their counts.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / min(piece_counts[p[0]], piece_counts[p[1]])
                 ),
             ),
             Mistake(

@@ -221,7 +221,10 @@ WRONG = {
         (likely_by_the_larger_squared, "product"),
     ],
     "attend": [(attend_with(naive), "overflow"), (attend_with(less_the_largest), "own maximum")],
-    "attend_backward": [(attend_backward_with(naive), "overflow"), (attend_backward_with(less_the_largest), "own maximum")],
+    "attend_backward": [
+        (attend_backward_with(naive), "overflow"),
+        (attend_backward_with(less_the_largest), "own maximum"),
+    ],
     "masked_loss": [(loss_without_zeros, "exactly 0")],
     "clip": [(clip_of_units, "all 0"), (clip_by_numbers, "ZeroDivisionError")],
     "rows_read": [(rows_of_a_set, "set")],
@@ -248,7 +251,7 @@ WRONG = {
     "find_entities": [
         (entities_with(lambda tag: tag.split("-")[1]), "work-of-art"),
         (entities_with(lambda tag: tag.split("-")[-1]), "work-of-art"),
-        (entities_with(lambda tag: tag.lstrip("BI-")), "BI-"),
+        (entities_with(lambda tag: tag.lstrip("BI-")), "strip removes"),
     ],
     "matthews": [(matthews_of_changing_answers, "truth")],
 }  # fmt: skip
@@ -397,6 +400,9 @@ WRONG_KERNELS = {
 }
 
 
+BEGIN_AT_0 = "    if (threadIdx.x == 0) sums[blockIdx.x] = 0;\n    __syncthreads();\n"
+
+
 def in_dynamic_memory(source: str, declaration: str, size: str = "") -> str:
     return source.replace(f"__shared__ float {declaration};", f"extern __shared__ float scratch[];{size}")
 
@@ -406,7 +412,7 @@ RIGHT_KERNELS = {
     "row_sums": [
         in_dynamic_memory(ROW_SUMS, "scratch[64]"),
         ROW_SUMS.replace("{\n", "{\n    // ...       (a row begins at x + blockIdx.x * width)\n", 1),
-        ATOMIC_SUMS.replace("    float sum", "    if (threadIdx.x == 0) sums[blockIdx.x] = 0;\n    __syncthreads();\n    float sum"),
+        ATOMIC_SUMS.replace("    float", BEGIN_AT_0 + "    float"),
     ],
     "layernorm_kernel": [in_dynamic_memory(LAYERNORM, "scratch[32]")],
     "flash_kernel": [
