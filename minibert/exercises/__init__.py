@@ -12,12 +12,14 @@ from typing import Any
 
 from minibert.exercises import (  # isort: skip  (in the order of the lessons: each adds to EXERCISES)
     wordpiece,  # noqa: F401
+    splitting,  # noqa: F401
     embeddings,  # noqa: F401
     linear,  # noqa: F401
     backpropagation,  # noqa: F401
     self_attention,  # noqa: F401
     encoder,  # noqa: F401
     objectives,  # noqa: F401
+    adamw,  # noqa: F401
     learning,  # noqa: F401
     speed,  # noqa: F401
     cuda,  # noqa: F401
@@ -25,6 +27,7 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     flash_kernel,  # noqa: F401
     half_precision,  # noqa: F401
     tasks,  # noqa: F401
+    task_metrics,  # noqa: F401
     published,  # noqa: F401
 )
 from minibert.exercises.exercise import EXERCISES, Exercise, Mistake, Try, Verdict

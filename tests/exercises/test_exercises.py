@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import exercises
-from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, learning, solution, tasks
+from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, learning, solution, task_metrics
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
@@ -135,9 +135,9 @@ def test_solutions_equal_what_the_package_does():
             assert ours == pytest.approx(learning_rate_at(step, steps=steps, peak=0.3, warmup=rising / steps))
     for _ in range(200):
         tags = random.choice(["O", "B-per", "I-per", "B-loc", "I-loc"], 8).tolist()
-        assert tasks.find_entities(tags) == metrics.entities(tags)
+        assert task_metrics.find_entities(tags) == metrics.entities(tags)
         truth, said = random.integers(0, 2, (2, 6)).tolist()
-        assert tasks.matthews(truth, said) == pytest.approx(metrics.matthews(truth, said))
+        assert task_metrics.matthews(truth, said) == pytest.approx(metrics.matthews(truth, said))
     rows, ids = random.standard_normal((9, 3)), random.integers(0, 5, 9)
     np.testing.assert_allclose(embeddings.scatter_add(rows, ids, 5), scatter_add(rows, ids, (5, 3)), rtol=1e-14)
 

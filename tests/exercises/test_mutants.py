@@ -28,6 +28,7 @@ AS_RIGHT = {
     "drop": ("threshold = rate * 65536", "65535)", "65537)"),  # between two whole numbers no bits lie
     "layer_parameters": ("(2 + 2)",),
     "online_attention": ("-1.0", "1.0", ", value.shape[1])"),  # whatever it is, it is multiplied by exp(-infinity)
+    "clip": ("norm < max_norm",),  # at the limit the factor is 1
     "label_first_pieces": ("return [*result, -100]",),  # a list is as good as an array
     "best_span": (">= best",),  # of equal sums any will do
     "mean_pool": ("return [",),  # so is a list of rows
