@@ -82,6 +82,10 @@ class Verdict:
         return self.state == RIGHT
 
 
+class NothingReturned(Exception):
+    """Raised by a `wrap` when an answer returned a result in some of its calls, and nothing in others: "at step 3"."""
+
+
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done yet"
 EXERCISES: dict[str, Exercise] = {}
 

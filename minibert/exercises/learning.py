@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from minibert.exercises.exercise import Exercise, Mistake, Try, add
+from minibert.exercises.exercise import Exercise, Mistake, NothingReturned, Try, add
 
 
 def random(seed: int) -> np.random.Generator:
@@ -29,7 +29,12 @@ class OfOneStep:
 
     def __call__(self, steps: int, peak: float, rising: int) -> np.ndarray | None:
         rates = [self.function(step, steps, peak, rising) for step in range(steps)]
-        return None if rates[0] is None or rates[0] is Ellipsis else np.array(rates, float)
+        missing = [step for step, rate in enumerate(rates) if rate is None or rate is Ellipsis]
+        if len(missing) == steps:
+            return None
+        if missing:
+            raise NothingReturned(f"at step {missing[0]}")
+        return np.array(rates, float)
 
 
 def starting_at_zero(step: int, steps: int, peak: float, rising: int) -> float:
