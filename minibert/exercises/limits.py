@@ -28,31 +28,44 @@ def run_limited(function: Callable[[], Any], seconds: float | None = None) -> bo
     Returns whether it ended by itself.  Raises LeftThreads if it ended, but threads that it started did not, and
     KeyboardInterrupt when the user interrupts: then, too, the function is stopped.
     """
-    context, errors = contextvars.copy_context(), []
+    context, errors, ended = contextvars.copy_context(), [], threading.Event()
 
     def call() -> None:
         try:
             context.run(function)
         except BaseException as error:  # it belongs to the caller's thread, not to this one
             errors.append(error)
+        ended.set()
 
     worker = threading.Thread(target=call, name="answer", daemon=True)
     with noted_threads(worker) as started:
         try:
             worker.start()
-            deadline = time.monotonic() + (SECONDS if seconds is None else seconds)
-            while worker.is_alive() and time.monotonic() < deadline:
-                worker.join(0.1)  # in short pieces, since on Windows nothing interrupts a long one
-            ended = not worker.is_alive()
+            in_time = wait_for(ended.is_set, SECONDS if seconds is None else seconds)
         finally:
-            stop([worker], PATIENCE)
-            left = still_running(started)
-            stop(left, GRACE)
-    if ended and errors:
+            if not ended.is_set():
+                stop([worker])
+            left = [] if wait_for(lambda: not running(started), GRACE) else running(started)
+            stop(left)
+    if in_time and errors:
         raise errors[0]
-    if ended and left:
+    if in_time and left:
         raise LeftThreads(f"{len(left)} threads")
-    return ended
+    return in_time
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until a condition holds, at most some seconds.  Returns whether it holds.
+
+    No thread is joined: in Python 3.11, a join that the user interrupts marks a running thread as ended.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.0002
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(0.02, 2 * pause)
+    return True
 
 
 class LeftThreads(Exception):
@@ -78,18 +91,14 @@ def noted_threads(worker: threading.Thread) -> Iterator[list[threading.Thread]]:
         threading.Thread.start = start  # type: ignore[method-assign]
 
 
-def still_running(threads: Sequence[threading.Thread]) -> list[threading.Thread]:
-    """Those that have not ended after GRACE."""
-    deadline = time.monotonic() + GRACE
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+def running(threads: Sequence[threading.Thread]) -> list[threading.Thread]:
     return [thread for thread in threads if thread.is_alive()]
 
 
-def stop(threads: Sequence[threading.Thread], patience: float) -> None:
+def stop(threads: Sequence[threading.Thread]) -> None:
     """Raise OutOfTime in threads until they end; an answer may catch it, so more than once."""
-    deadline = time.monotonic() + patience
-    while (alive := [thread for thread in threads if thread.is_alive()]) and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while (alive := running(threads)) and time.monotonic() < deadline:
         for thread in alive:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(OutOfTime))
-        alive[0].join(0.01)
+        time.sleep(0.01)

@@ -97,7 +97,8 @@ def test_threads_that_end_are_allowed():
 @pytest.mark.parametrize("daemon", [False, True])
 def test_threads_that_go_on_are_ended(daemon, short):
     def softmax(scores):
-        threading.Thread(target=endless, args=(scores,), daemon=daemon).start()
+        if scores.shape == (3, 5):
+            threading.Thread(target=endless, args=(scores,), daemon=daemon).start()
         return right(scores)
 
     verdict = judge("softmax", softmax)
