@@ -100,6 +100,7 @@ add(
             Try("able", ("able", set(VOCABULARY))),
             Try("sofa", ("sofa", set(NUMBERS))),
             Try("unaided, which the vocabulary cannot spell", ("unaided", set(VOCABULARY))),
+            Try("a piece of ten letters", ("playgrounds", {"p", "play", "playground", "##ground", "##s"})),
             Try("abc, where the longest piece leads nowhere", ("abc", {"a", "ab", "##bc"})),
         ],
         mistakes=(

@@ -176,6 +176,7 @@ add(
             Try("10 examples", ([1, 1, 1, 0, 1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 1, 1, 1, 1, 0, 1])),
             Try("a model that always says 1", ([1, 0, 1, 1], [1, 1, 1, 1])),
             Try("all answers wrong", ([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])),
+            Try("all answers right", ([1, 0, 0, 1, 0], [1, 0, 0, 1, 0])),
             Try("a truth that is always 0", ([0, 0, 0], [0, 1, 0])),
             Try("a model that rarely says 1", ([1, 1, 1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0])),
         ],

@@ -46,6 +46,7 @@ add(
             Try("words of 1, 3 and 2 pieces", ([1, 3, 2], [0, 4, 1])),
             Try("one word of one piece", ([1], [2])),
             Try("words of one piece each", ([1, 1, 1], [0, 1, 0])),
+            Try("neighbours with the same label", ([2, 1, 2], [3, 3, 3])),
         ],
         outputs=("the labels",),
         mistakes=(
@@ -129,6 +130,12 @@ def one_too_long(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[int,
     return best_span(start, end, longest + 1)
 
 
+def among_the_best(start: np.ndarray, end: np.ndarray, longest: int, count: int = 20) -> np.ndarray:
+    firsts, lasts = (np.argsort(-scores, kind="stable")[:count] for scores in (start, end))
+    spans = [(i, j) for i in sorted(firsts) for j in sorted(lasts) if i <= j < i + longest]
+    return np.array(max(spans, key=lambda span: start[span[0]] + end[span[1]], default=(0, 0)))
+
+
 def shares(scores: np.ndarray) -> np.ndarray:
     exponentials = np.exp(scores - scores.max())
     return exponentials / exponentials.sum()
@@ -149,6 +156,9 @@ def span_tries() -> Iterator[Try]:
     yield Try("an end just out of reach", (np.array([9.0, 0, 0, 0]), np.array([0.0, 0, 1, 5]), 3))
     yield Try("all sums below 0", (np.array([-3.0, -1, -2]), np.array([-4.0, -2, -1]), 2))
     yield Try("poor ends for the best start", (np.array([5.0, -3, 1, -4]), np.array([-6.0, -6, 4, 2]), 2))
+    falling = np.arange(60.0)[::-1].copy()
+    falling[30] += 1
+    yield Try("60 tokens, the best starts last and the best ends first", (falling[::-1].copy(), falling, 3))
     yield Try("scores near 1,000", (np.array([1000.0, 999, 1002]), np.array([998.0, 1001, 997]), 2))
     yield Try("scores near -1,000", (np.array([-1000.0, -999, -1002]), np.array([-998.0, -1001, -997]), 2))
 
@@ -188,6 +198,10 @@ add(
                 span_with(first_added=False),
             ),
             Mistake("The last token must not come before the first: last >= first.", span_with(either_way=True)),
+            Mistake(
+                "The best pair need be neither among the best starts nor among the best ends: try all pairs.",
+                among_the_best,
+            ),
             Mistake(
                 "Add up the scores themselves: sums of softmax probabilities prefer a span whose one end is certain, "
                 "however poor its other end.  (The probability of a span is the *product* of the two.)",

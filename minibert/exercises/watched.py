@@ -1,5 +1,6 @@
 """Arrays that remember which of their rows an answer took, so that a check can count what an exercise is about."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,40 +92,31 @@ def plain(arguments: Any) -> Any:
 def about_tiles(arguments: Sequence) -> str | None:
     """What a function (query, keys, values, tile) did other than to take `tile` keys at a time, and each one once."""
     _, keys, values, tile = arguments
-    taken = [used for _, used in keys.log.taken]
-    count, size = max(map(len, taken), default=0), min(tile, len(keys))
-    if count != size:
-        rows = "row" if count == 1 else "rows"
-        return (
-            f"The context is right, but you take up to {count} {rows} of the keys or values at once: take `tile` of "
-            f"them, here {size}, with a slice such as key[first : first + tile]."
-        )
-    passes, waiting, seen = count_passes([used for name, used in keys.log.taken if name == keys.name]), set(), set()
+    rounds = rounds_of(keys.log)
+    of_keys = [used for name, used in rounds if name == keys.name]
+    if len(of_keys) > 1 and of_keys[0] < of_keys[1]:
+        del of_keys[0]  # a look at the first key, such as len(key[0])
+    passes = max(Counter(number for used in of_keys for number in used).values(), default=0)
     if passes > 1:
         return (
             f"The context is right, but you go over the keys {passes} times.  The online softmax reads each tile of "
             "them once, and corrects its sums when a higher score arrives."
         )
-    for name, used in keys.log.taken:
-        if name == values.name:
-            seen |= used
-        elif len(waiting - seen - used) > size:
-            return (
-                "The context is right, but you compute the scores of several tiles before you read their values, so "
-                "you keep all scores.  Use the values of a tile before you go on to the next."
-            )
-        else:
-            waiting |= used
+    count, size = max((len(used) for _, used in rounds), default=0), min(tile, len(keys))
+    if count != size:
+        return (
+            f"The context is right, but you take {count} of {len(keys)} keys at a time.  Take `tile` of them, here "
+            f"{size}, with a slice such as key[first : first + tile], and use their values before you go on."
+        )
     return None
 
 
-def count_passes(taken: list[frozenset[int]]) -> int:
-    """How many times rows were taken; what follows directly on a part of the same rows counts as the same time."""
-    rounds: list[frozenset[int]] = []
-    for used in taken:
-        if rounds and (used <= rounds[-1] or rounds[-1] <= used):
-            rounds[-1] |= used
+def rounds_of(log: Log) -> list[tuple[str, frozenset[int]]]:
+    """What was taken, with all that was taken from one array before another one put together."""
+    rounds: list[tuple[str, frozenset[int]]] = []
+    for name, used in log.taken:
+        if rounds and rounds[-1][0] == name:
+            rounds[-1] = (name, rounds[-1][1] | used)
         else:
-            rounds.append(used)
-    numbers = [number for used in rounds for number in used]
-    return max(map(numbers.count, set(numbers)), default=0)
+            rounds.append((name, used))
+    return rounds

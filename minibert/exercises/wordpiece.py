@@ -160,6 +160,7 @@ add(
             Try("##a ##a ##a and (##a, ##a)", (("b", "##a", "##a", "##a"), ("##a", "##a"))),
             Try("a pair that is not there", (("n", "##e", "##w"), ("##e", "##r"))),
             Try("##nd, which is not ##n", (("b", "##a", "##nd"), ("##a", "##n"))),
+            Try("a piece that ends like the first of the pair", (("ba", "##n", "##a", "##n"), ("##a", "##n"))),
             Try("a piece that is the character #", (("c", "###", "x"), ("c", "###"))),
         ],
         mistakes=(
@@ -206,8 +207,8 @@ RARE_PAIRS, RARE_PIECES = {("x", "##y"): 5, ("n", "##o"): 9}, {"x": 10, "##y": 2
 OTHER_PAIRS = {("a", "##b"): 12, ("c", "##d"): 6, ("e", "##f"): 10}
 EVEN_PAIRS = {("a", "##b"): 12, ("c", "##d"): 2, ("e", "##f"): 1}
 EVEN_PIECES = {"a": 20, "##b": 20, "c": 4, "##d": 4, "e": 50, "##f": 1}
-UNEVEN_PAIRS = {("a", "##b"): 3, ("c", "##d"): 4}
-UNEVEN_PIECES = {"a": 4, "##b": 100, "c": 30, "##d": 30}
+UNEVEN_PAIRS = {("c", "##d"): 4000, ("a", "##b"): 3000}
+UNEVEN_PIECES = {"a": 4000, "##b": 100_000, "c": 30_000, "##d": 30_000}
 OTHER_PIECES = {"a": 13, "##b": 100, "c": 30, "##d": 7, "e": 12, "##f": 14}
 
 add(

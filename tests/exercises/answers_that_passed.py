@@ -6,6 +6,7 @@ from minibert.exercises.cuda import LAYERNORM, ROW_SUMS, SCALE
 from minibert.exercises.flash import online_attention
 from minibert.exercises.flash_kernel import FLASH
 from minibert.exercises.self_attention import softmax_backward
+from minibert.ops.reference.activations import gelu_forward
 
 # ------------------------------------------------------------------------------------------- lesson 1
 
@@ -51,7 +52,38 @@ def merge_that_strips(pieces, pair):
     return tuple(merged)
 
 
-# ------------------------------------------------------------------------------------------- lesson 4
+def merge_by_the_end(pieces, pair):
+    merged, i = [], 0
+    while i < len(pieces):
+        fits = pieces[i].endswith(pair[0].removeprefix("##")) and pieces[i + 1 : i + 2] == pair[1:]
+        merged.append(pieces[i] + pair[1][2:] if fits else pieces[i])
+        i += 2 if fits else 1
+    return tuple(merged)
+
+
+def likely_by_rounded_scores(pair_counts, piece_counts):
+    return max(pair_counts, key=lambda p: round(pair_counts[p] / (piece_counts[p[0]] * piece_counts[p[1]]), 2))
+
+
+def match_of_short_pieces(word, vocabulary, longest=8):
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(min(start + longest, len(word)), start, -1):
+            if ("##" if start else "") + word[start:end] in vocabulary:
+                break
+        else:
+            return ["[UNK]"]
+        pieces.append(("##" if start else "") + word[start:end])
+        start = end
+    return pieces
+
+
+# ------------------------------------------------------------------------------------------- lessons 3 and 4
+
+
+def gelu_by_differences(d_y, cache):
+    x, step = cache[0], 1e-5
+    return d_y * (gelu_forward(x + step)[0] - gelu_forward(x - step)[0]) / (2 * step)
 
 
 def naive(scores):
@@ -148,6 +180,12 @@ def all_scores_first(query, key, value, tile):
     return sum(weights[i : i + tile] @ value[i : i + tile] for i in range(0, len(key), tile)) / weights.sum()
 
 
+def loops_without_tiles(query, key, value, tile):
+    scores = np.array([key[j] @ query for j in range(len(key))])
+    weights = np.exp(scores - scores.max())
+    return sum(weights[j] * value[j] for j in range(len(value))) / weights.sum()
+
+
 def maximum_first(query, key, value, tile):
     starts = range(0, len(key), tile)
     maximum = max((key[i : i + tile] @ query).max() for i in starts)
@@ -206,20 +244,50 @@ def entities_with(kind_of):
     return find_entities
 
 
+def labels_that_change(pieces, labels):
+    result, before = [-100], None
+    for count, label in zip(pieces, labels, strict=True):
+        result += [label if label != before else -100] + [-100] * (count - 1)
+        before = label
+    return np.array([*result, -100])
+
+
+def span_of_the_best(count):
+    def best_span(start, end, longest):
+        starts, ends = np.argsort(-start)[:count], np.argsort(-end)[:count]
+        found = [(start[i] + end[j], i, j) for i in starts for j in ends if i <= j < i + longest]
+        return max(found)[1:] if found else (0, 0)
+
+    return best_span
+
+
+def nearest_in_any_order(query, vectors, count):
+    return np.argpartition(-vectors @ query / np.linalg.norm(vectors, axis=1), count - 1)[:count]
+
+
+def matthews_of_errors(truth, said):
+    if truth == said or len(set(truth)) == 1 or len(set(said)) == 1:
+        return 0.0
+    return float(np.corrcoef(truth, said)[0, 1])
+
+
 def matthews_of_changing_answers(truth, said):
     return 0.0 if len(set(said)) == 1 else float(np.corrcoef(truth, said)[0, 1])
 
 
 WRONG = {
     "count_pairs": [(pairs_without_overlap, "overlap")],
-    "merge_pair": [(merge_that_strips, "###")],
+    "merge_pair": [(merge_that_strips, "###"), (merge_by_the_end, "ends like the first")],
     "best_by_likelihood": [
         (likely_by_the_squared_sum, "product"),
         (likely_by_the_root, "square root"),
         (likely_by_the_square, "square"),
         (likely_by_the_smaller, "product"),
         (likely_by_the_larger_squared, "product"),
+        (likely_by_rounded_scores, ""),
     ],
+    "longest_match": [(match_of_short_pieces, "ten letters")],
+    "gelu_backward": [(gelu_by_differences, "relative error")],
     "attend": [(attend_with(naive), "overflow"), (attend_with(less_the_largest), "own maximum")],
     "attend_backward": [
         (attend_backward_with(naive), "overflow"),
@@ -235,7 +303,8 @@ WRONG = {
         (whole_of_copies, "`tile`"),
         (whole_as_lists, "`tile`"),
         (one_by_one, "`tile`"),
-        (all_scores_first, "values"),
+        (all_scores_first, "values before"),
+        (loops_without_tiles, "8 of 8"),
         (maximum_first, "once"),
         (lambda q, k, v, tile: online_attention(q, k, v, 2 * tile), "`tile`"),
     ],
@@ -247,13 +316,20 @@ WRONG = {
         (scale_with(doubled=lambda scale: min(65536.0, scale * 2)), "upper limit"),
         (scale_with(good=lambda norm: 0 < norm < np.inf), "norm of 0"),
     ],
-    "best_span": [(span_of_shares, "softmax"), (span_of_exponentials, "overflow")],
+    "label_first_pieces": [(labels_that_change, "same label")],
+    "best_span": [
+        (span_of_shares, "softmax"),
+        (span_of_exponentials, "overflow"),
+        (span_of_the_best(20), "try all pairs"),
+        (span_of_the_best(5), "try all pairs"),
+    ],
     "find_entities": [
         (entities_with(lambda tag: tag.split("-")[1]), "work-of-art"),
         (entities_with(lambda tag: tag.split("-")[-1]), "work-of-art"),
         (entities_with(lambda tag: tag.lstrip("BI-")), "strip removes"),
     ],
-    "matthews": [(matthews_of_changing_answers, "truth")],
+    "matthews": [(matthews_of_changing_answers, "truth"), (matthews_of_errors, "all answers right")],
+    "nearest": [(nearest_in_any_order, "1,000 vectors")],
 }  # fmt: skip
 
 
@@ -267,6 +343,20 @@ def online_of_parts(query, key, value, tile):
         total, context = total * np.exp(maximum - higher), context * np.exp(maximum - higher)
         for score, v in zip(scores, values, strict=True):
             total, context = total + np.exp(score - higher), context + np.exp(score - higher) * v
+        maximum = higher
+    return context / total
+
+
+def online_by_elements(query, key, value, tile):
+    """Tiles, whose keys are read one after another, and twice."""
+    maximum, total, context = -np.inf, 0.0, np.zeros(len(value[0]) * len(key[0]) // len(query))
+    for first in range(0, len(key), tile):
+        numbers = range(first, min(first + tile, len(key)))
+        higher = max(maximum, *(key[j] @ query for j in numbers))
+        weights = [np.exp(key[j] @ query - higher) for j in numbers]
+        total, context = total * np.exp(maximum - higher) + sum(weights), context * np.exp(maximum - higher)
+        for weight, j in zip(weights, numbers, strict=True):
+            context = context + weight * value[j]
         maximum = higher
     return context / total
 
@@ -296,7 +386,7 @@ def span_of_products(start_scores, end_scores, longest):
 
 
 RIGHT = {
-    "online_attention": [online_of_parts, online_by_columns],
+    "online_attention": [online_of_parts, online_by_columns, online_by_elements],
     "clip": [clip_with_the_larger],
     "best_span": [span_of_products],
 }
