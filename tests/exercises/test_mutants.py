@@ -6,11 +6,12 @@ either as right as the solution, and listed below with the reason, or shows that
 
 import ast
 import copy
+import re
 import textwrap
 
 import pytest
 
-from minibert.exercises import EXERCISES, judge, limits
+from minibert.exercises import EXERCISES, judge, kernels, limits
 from minibert.exercises.showing import source_of
 
 OPERATORS = {
@@ -102,3 +103,47 @@ def test_no_small_change_of_a_solution_is_right(name, monkeypatch):
         if judge(name, scope[function]).right:
             survivors.append(text)
     assert tried >= 1 and not survivors
+
+
+KERNEL_CHANGES = (
+    (r" \+ ", " - "), (r" - ", " + "), (r" < ", " <= "), (r" > ", " >= "), (r" == ", " != "), (r" \* ", " + "),
+    (r" / ", " * "), (r" \+= ", " = "), (r" \*= ", " += "), (r" && ", " || "), (r"__syncthreads\(\);", ""),
+    (r"fmaxf\((\w+), \w+\)", r"\1"), (r"\breturn;", ";"),
+)  # fmt: skip
+NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
+
+KERNELS_AS_RIGHT = {
+    "row_sums": ("scratch[65]", "if (threadIdx.x == 1) sums"),  # of the threads that have the sum, any may write it
+    "layernorm_kernel": ("scratch[33]",),
+    "flash_kernel": (
+        "first <= T",  # one more tile, of which no key exists
+        "sums[D] = {1", "{0, 1", "{0, 0, 1", "{0, 0, 0, 1", "total = 1",  # multiplied by exp(-infinity)
+        "? q[query * D + d] : 1", "? k[row * D + d] : 1", "? v[row * D + d] : 1",  # never read
+    ),
+}  # fmt: skip
+
+
+def changed_kernels(source: str):
+    """Copies of a kernel, each with one small change in its body."""
+    begin = source.index("{")
+    for pattern, other in KERNEL_CHANGES:
+        for match in re.finditer(pattern, source[begin:]):
+            yield source[: begin + match.start()] + match.expand(other) + source[begin + match.end() :]
+    for match in NUMBER.finditer(source, begin):
+        for by in (-1, 1):
+            yield source[: match.start()] + str(int(match[0]) + by) + source[match.end() :]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", [name for name, exercise in EXERCISES.items() if exercise.judge is not None])
+def test_no_small_change_of_a_kernel_is_right(name, monkeypatch):
+    monkeypatch.setattr(kernels, "SECONDS", 2)  # a change may make a loop endless
+    before = EXERCISES[name].solution
+    tried, survivors = 0, []
+    for source in changed_kernels(before):
+        if any(piece in source and piece not in before for piece in KERNELS_AS_RIGHT.get(name, ())):
+            continue
+        tried += 1
+        if judge(name, source).right:
+            survivors.append(source)
+    assert tried >= 4 and not survivors
