@@ -105,9 +105,9 @@ def is_plain(result: Scalar) -> bool:
 
 
 def as_array(result: Scalar) -> Any:
-    """A result as an array; unchanged if it cannot be one."""
+    """A copy of a result as an array (a later call may write to the same memory); unchanged if it cannot be one."""
     try:
-        array = np.asarray(result)
+        array = np.array(result)
         return array if array.dtype.kind in "fiub" else result
     except ValueError:  # rows of different lengths
         return result

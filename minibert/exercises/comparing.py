@@ -8,8 +8,8 @@ SAME = 1e-7  # relative: an answer this close to a mistake's results has made th
 NEARLY = 1e-4  # relative: a result this close to the right one is not a mistake in the formula
 
 
-def distance(mine: Any, true: Any) -> float:
-    """The largest difference, relative to the largest number; infinity if the two cannot be compared."""
+def distance(mine: Any, true: Any, least: float = 1e-30) -> float:
+    """The largest difference, relative to the largest number, or to `least`; infinity if the two cannot be compared."""
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         return 0.0 if same_kind(mine, true) and mine == true else np.inf
     if mine.shape != true.shape:
@@ -24,7 +24,7 @@ def distance(mine: Any, true: Any) -> float:
         return np.inf
     if not finite.any():
         return 0.0
-    scale = max(np.abs(true[finite]).max(), np.abs(mine[finite]).max(), 1e-30)
+    scale = max(np.abs(true[finite]).max(), np.abs(mine[finite]).max(), least)
     return float(np.abs(mine[finite] - true[finite]).max() / scale)
 
 

@@ -39,7 +39,7 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
         if text := checks(exercise, tries, given):
             return Verdict(WRONG, known_mistake(exercise, right, given) or other_order(exercise, right, answer) or text)
     errors = [
-        [distance(mine, true) for mine, true in zip(outcome.results, expected.results, strict=True)]
+        [error_of(outcome, expected, output, least) for output, least in enumerate(least_sizes(exercise, right))]
         for outcome, expected in zip(given, right, strict=True)
     ]  # [tries][outputs]
     largest = max(error for of_try in errors for error in of_try)
@@ -58,13 +58,17 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
 def known_mistake(exercise: Exercise, right: Sequence[Outcome], given: Sequence[Outcome]) -> str | None:
     """The hint of the first known mistake with the same outputs as the answer; or one for each wrong output."""
     results = [outcomes(exercise, mistake.function) for mistake in exercise.mistakes]
-    outputs = range(len(exercise.outputs))
+    sizes = least_sizes(exercise, right)
     for mistake, bad in zip(exercise.mistakes, results, strict=True):
-        if all(alike(given, bad, output) for output in outputs):
+        if all(alike(given, bad, output, least) for output, least in enumerate(sizes)):
             return mistake.hint
-    wrong = [output for output in outputs if not alike(given, right, output)]
+    wrong = [output for output, least in enumerate(sizes) if not alike(given, right, output, least)]
     explained = {
-        output: [k for k, bad in enumerate(results) if alike(given, bad, output) and not alike(right, bad, output)]
+        output: [
+            k
+            for k, bad in enumerate(results)
+            if alike(given, bad, output, sizes[output]) and not alike(right, bad, output, sizes[output])
+        ]
         for output in wrong
     }
     if not wrong or not all(explained.values()):
@@ -73,12 +77,31 @@ def known_mistake(exercise: Exercise, right: Sequence[Outcome], given: Sequence[
     return "  ".join(exercise.mistakes[k].hint for k in chosen)
 
 
-def alike(some: Sequence[Outcome], others: Sequence[Outcome], output: int) -> bool:
+def least_sizes(exercise: Exercise, right: Sequence[Outcome]) -> list[float]:
+    """For each output, a size that is small beside its largest number in any case.
+
+    In a case where the right result is 0, others may differ from it by a rounding error.
+    """
+    found = []
+    for output in range(len(exercise.outputs)):
+        arrays = [one.results[output] for one in right if one.results and isinstance(one.results[output], np.ndarray)]
+        numbers = [np.abs(array[np.isfinite(array)], dtype=float).max(initial=0) for array in arrays]
+        found.append(max(1e-30, 1e-6 * max(numbers, default=0)))
+    return found
+
+
+def error_of(outcome: Outcome, true: Outcome, output: int, least: float) -> float:
+    """The distance of one output from the right one."""
+    assert outcome.results is not None and true.results is not None
+    return distance(outcome.results[output], true.results[output], least)
+
+
+def alike(some: Sequence[Outcome], others: Sequence[Outcome], output: int, least: float) -> bool:
     """Whether two functions gave the same results for one of their outputs in all cases."""
-    return all(is_same(a, b, output) for a, b in zip(some, others, strict=True))
+    return all(is_same(a, b, output, least) for a, b in zip(some, others, strict=True))
 
 
-def is_same(a: Outcome | None, b: Outcome | None, output: int) -> bool:
+def is_same(a: Outcome | None, b: Outcome | None, output: int, least: float) -> bool:
     """Whether two calls gave the same result for one of their outputs."""
     if a is None or b is None:
         return a is b
@@ -88,7 +111,7 @@ def is_same(a: Outcome | None, b: Outcome | None, output: int) -> bool:
         return a.count == b.count
     if a.changed != b.changed:
         return False
-    return a.results is not None and b.results is not None and distance(a.results[output], b.results[output]) <= SAME
+    return a.results is not None and b.results is not None and error_of(a, b, output, least) <= SAME
 
 
 # ------------------------------------------------------------------------------------- swapped arguments
@@ -109,10 +132,7 @@ def other_order(exercise: Exercise, right: Sequence[Outcome], answer: Callable) 
             given = outcomes_of_answer(exercise, reordered(answer, order), tries, SECONDS_OF_SEARCH / len(orders))
         except LeftThreads:
             return None
-        if all(
-            outcome is not None and outcome.results is not None and alike_within(exercise, outcome, true)
-            for outcome, true in zip(given, right, strict=True)
-        ):
+        if all(is_right(exercise, right, outcome, number) for number, outcome in enumerate(given)):
             names = ", ".join(expected[k] for k in order)
             return (
                 f"Your function would be right if it were called with its arguments in the order ({names}).  The order "
@@ -140,10 +160,12 @@ def reordered(function: Callable, order: Sequence[int]) -> Callable:
     return passing
 
 
-def alike_within(exercise: Exercise, outcome: Outcome, true: Outcome) -> bool:
-    """Whether results are right."""
-    pairs = zip(outcome.results or (), true.results or (), strict=True)
-    return all(distance(a, b) <= exercise.tolerance for a, b in pairs)
+def is_right(exercise: Exercise, right: Sequence[Outcome], outcome: Outcome | None, number: int) -> bool:
+    """Whether the results of a case are right."""
+    if outcome is None or outcome.results is None:
+        return False
+    errors = (error_of(outcome, right[number], k, least) for k, least in enumerate(least_sizes(exercise, right)))
+    return all(error <= exercise.tolerance for error in errors)
 
 
 # --------------------------------------------------------------------------------------------- describing

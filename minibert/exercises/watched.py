@@ -46,6 +46,9 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
     def T(self) -> "Rows":
         return Rows(self.name, self.array.T, self.log, self.numbers.T)
 
+    def __repr__(self) -> str:
+        return repr(self.array)
+
     def __len__(self) -> int:
         return len(self.array)
 
