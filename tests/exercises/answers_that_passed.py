@@ -494,10 +494,15 @@ TWO_PASSES = """__global__ void flash(const float* q, const float* k, const floa
 """
 
 WRONG_KERNELS = {
-    "scale": [(ONE_THREAD_SCALES, "one thread"), (FIRST_BLOCK_SCALES, "thread")],
-    "row_sums": [(ATOMIC_SUMS, "anything"), (LOST_SUMS, "never written")],
-    "layernorm_kernel": [(ONE_THREAD_NORMALISES, "thread"), (EACH_READS_ALL, "sectors")],
+    "scale": [(ONE_THREAD_SCALES, "one thread")],
+    "row_sums": [(ATOMIC_SUMS, "anything")],
+    "layernorm_kernel": [(EACH_READS_ALL, "sectors")],
     "flash_kernel": [(WITHOUT_A_TILE, "shared memory"), (TWO_PASSES, "2 times")],
+}
+MORE_WRONG_KERNELS = {
+    "scale": [(FIRST_BLOCK_SCALES, "thread")],
+    "row_sums": [(LOST_SUMS, "never written")],
+    "layernorm_kernel": [(ONE_THREAD_NORMALISES, "thread")],
 }
 
 
@@ -510,16 +515,18 @@ def in_dynamic_memory(source: str, declaration: str, size: str = "") -> str:
 
 RIGHT_KERNELS = {
     "scale": [SCALE.replace("{\n", "{\n    // ...\n", 1)],
+    "row_sums": [in_dynamic_memory(ROW_SUMS, "scratch[64]")],
+    "flash_kernel": [FLASH.replace("    float mine", "    // ...\n    float mine")],
+}
+MORE_RIGHT_KERNELS = {
     "row_sums": [
-        in_dynamic_memory(ROW_SUMS, "scratch[64]"),
         ROW_SUMS.replace("{\n", "{\n    // ...       (a row begins at x + blockIdx.x * width)\n", 1),
         ATOMIC_SUMS.replace("    float", BEGIN_AT_0 + "    float"),
     ],
     "layernorm_kernel": [in_dynamic_memory(LAYERNORM, "scratch[32]")],
     "flash_kernel": [
-        FLASH.replace("    float mine", "    // ...\n    float mine"),
         in_dynamic_memory(
             FLASH, "keys[TILE * D], values[TILE * D]", " float *keys = scratch, *values = scratch + TILE * D;"
         ),
     ],
-}  # fmt: skip
+}

@@ -182,6 +182,13 @@ class TestKernels:
         verdict = judge(name, source)
         assert verdict.state == WRONG and words in verdict.text
 
+    @pytest.mark.thorough
+    def test_more_of_both(self):
+        for name, source, words in flat(answers_that_passed.MORE_WRONG_KERNELS):
+            verdict = judge(name, source)
+            assert verdict.state == WRONG and words in verdict.text
+        assert all(judge(name, source).right for name, source in flat(answers_that_passed.MORE_RIGHT_KERNELS))
+
     def test_a_missing_barrier_is_told_with_its_line(self):
         source, _ = wrong_answers.KERNELS["row_sums"][0]
         line = source.splitlines().index("    int t = threadIdx.x;")  # the kernel's lines are told as they are counted

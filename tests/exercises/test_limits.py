@@ -16,8 +16,8 @@ right = EXERCISES["softmax"].solution
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(limits, "SECONDS", 0.3)
-    monkeypatch.setattr(limits, "GRACE", 0.1)
+    monkeypatch.setattr(limits, "SECONDS", 0.15)
+    monkeypatch.setattr(limits, "GRACE", 0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +119,7 @@ def test_the_users_own_interrupt_stops_the_check_at_once():
     code = """
 import signal, threading, time
 from minibert.exercises import check
-threading.Timer(1, signal.raise_signal, [signal.SIGINT]).start()
+threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
 def softmax(scores):
     while True:
         pass
