@@ -1,5 +1,6 @@
 """Compares results, and describes how a wrong one differs from the right one."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ def compare(mine: Any, true: Any) -> str:
     if not isinstance(mine, np.ndarray) or not isinstance(true, np.ndarray):
         if mine is None or mine is Ellipsis:
             return "is None: have you not computed it yet?"
+        if inspect.isgenerator(mine) or inspect.iscoroutine(mine):
+            return f"came out as a {type(mine).__name__}; write `def` and `return`, without `yield` or `async`"
         if is_of_another_type(mine, true):
             return f"has the right elements, but is a {type(mine).__name__}; return a {type(true).__name__}"
         if isinstance(mine, set | dict) and isinstance(true, np.ndarray):

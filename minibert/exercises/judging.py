@@ -189,6 +189,8 @@ def say_error(exercise: Exercise, tries: list[Try], given: list) -> str | None:
         if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
             advice = advice_on_name(error.name or "", exercise.lesson)
             text += f"; {advice}" if advice else ""
+        if isinstance(error, TypeError) and not lines and (names := parameters(exercise.shown or exercise.solution)):
+            text += f"; it is called with {len(names)} arguments: {', '.join(names)}"
         if isinstance(error, SystemExit):
             text += "; leave out sys.exit, exit() or quit(), and return the result"
         return text.removesuffix(": ")

@@ -156,3 +156,25 @@ class TestNames:
 
         text = judge("softmax", softmax).text
         assert "UnboundLocalError" in text and "code cell" not in text
+
+
+class TestOfAnotherKind:
+    def test_too_few_parameters(self):
+        text = judge("attend", lambda query, key: query).text
+        assert "raises TypeError" in text and "it is called with 3 arguments: query, key, value" in text
+
+    def test_a_generator(self):
+        def softmax(scores):
+            yield solution("softmax")(scores)
+
+        assert "a generator; write `def` and `return`, without `yield`" in judge("softmax", softmax).text
+
+    def test_results_that_share_their_memory(self):
+        memory = np.empty((9, 9))
+
+        def softmax(scores):
+            result = memory[: scores.shape[0], : scores.shape[1]]
+            result[...] = solution("softmax")(scores)
+            return result
+
+        assert judge("softmax", softmax).state == RIGHT
