@@ -8,6 +8,11 @@ from pathlib import Path
 
 import minibert
 
+IMPORTS = {
+    "np": "import numpy as np", "math": "import math", "Counter": "from collections import Counter",
+    "defaultdict": "from collections import defaultdict",
+}  # fmt: skip
+
 
 def advice_on_name(name: str, lesson: int) -> str:
     """What to do about a name that is not defined, or "" if nothing is known about it."""
@@ -16,6 +21,8 @@ def advice_on_name(name: str, lesson: int) -> str:
         line = defining_line(source, name)
         if line:
             return f"run the lesson's code cell {number} first, which has the line `{line}`"
+    if name in IMPORTS:
+        return f"write `{IMPORTS[name]}` in a cell before it"
     known = {defined for source in cells for defined, _ in definitions(source)}
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else ""

@@ -1,6 +1,8 @@
 """Decides whether an answer is right, and diagnoses it if it is not; all conclusions are drawn from numbers."""
 
+import contextlib
 import inspect
+import io
 import itertools
 import traceback
 from collections.abc import Callable, Sequence
@@ -37,7 +39,9 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
         return Verdict(NOT_DONE, f"not done yet{NO_RETURN if computes(answer) else ''}")
     for checks in (say_error, say_nothing, say_number, say_changed):
         if text := checks(exercise, tries, given):
-            return Verdict(WRONG, known_mistake(exercise, right, given) or other_order(exercise, right, answer) or text)
+            return Verdict(
+                WRONG, known_mistake(exercise, right, given) or other_order(exercise, right, given, answer) or text
+            )
     errors = [
         [error_of(outcome, expected, output, least) for output, least in enumerate(least_sizes(exercise, right))]
         for outcome, expected in zip(given, right, strict=True)
@@ -48,7 +52,7 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
             return Verdict(WRONG, text)
         found = "exactly" if largest == 0 else f"max error {largest:.0e}"
         return Verdict(RIGHT, f"right, {found}" + (f".  {exercise.note}" if exercise.note else ""))
-    text = known_mistake(exercise, right, given) or other_order(exercise, right, answer)
+    text = known_mistake(exercise, right, given) or other_order(exercise, right, given, answer)
     return Verdict(WRONG, text or describe(exercise, tries, right, given, errors))
 
 
@@ -117,8 +121,10 @@ def is_same(a: Outcome | None, b: Outcome | None, output: int, least: float) -> 
 # ------------------------------------------------------------------------------------- swapped arguments
 
 
-def other_order(exercise: Exercise, right: Sequence[Outcome], answer: Callable) -> str | None:
-    """The order of arguments with which an answer would be right, if it is not that of the exercise."""
+def other_order(exercise: Exercise, right: Sequence[Outcome], given: list, answer: Callable) -> str | None:
+    """What to say if an answer would be right with its arguments in another order.  Nothing that it prints is shown."""
+    if any(outcome is not None and isinstance(outcome.error, OutOfTime) for outcome in given):
+        return None
     expected, own = parameters(exercise.shown or exercise.solution), parameters(answer)
     pairs = [] if exercise.wrap else list(itertools.combinations(range(len(expected)), 2))
     orders = [tuple(j if k == i else i if k == j else k for k in range(len(expected))) for i, j in pairs]
@@ -129,10 +135,11 @@ def other_order(exercise: Exercise, right: Sequence[Outcome], answer: Callable) 
             continue
         tries = list(exercise.tries())
         try:
-            given = outcomes_of_answer(exercise, reordered(answer, order), tries, SECONDS_OF_SEARCH / len(orders))
+            with contextlib.redirect_stdout(io.StringIO()):
+                found = outcomes_of_answer(exercise, reordered(answer, order), tries, SECONDS_OF_SEARCH / len(orders))
         except LeftThreads:
             return None
-        if all(is_right(exercise, right, outcome, number) for number, outcome in enumerate(given)):
+        if all(is_right(exercise, right, outcome, number) for number, outcome in enumerate(found)):
             names = ", ".join(expected[k] for k in order)
             return (
                 f"Your function would be right if it were called with its arguments in the order ({names}).  The order "

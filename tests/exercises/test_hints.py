@@ -112,6 +112,10 @@ class TestSwapped:
 
         assert "(steps, step, peak, rising)" in judge("learning_rate", learning_rate).text
 
+    def test_the_search_prints_nothing(self, capsys):
+        judge("softmax_backward", lambda d, p: print("once a case") or d)
+        assert capsys.readouterr().out.splitlines() == ["once a case"] * 3
+
     def test_of_check_itself(self):
         with pytest.raises(ValueError, match=r'the name of the exercise comes first: check\("softmax", softmax\)'):
             check(solution("softmax"), "softmax")
@@ -146,7 +150,8 @@ class TestNames:
 
     def test_a_mistyped_name(self):
         assert advice_on_name("softmx", 4) == "did you mean softmax?"
-        assert advice_on_name("xyzzy", 4) == "" and advice_on_name("np", 99) == ""
+        assert advice_on_name("xyzzy", 4) == "" and advice_on_name("xyzzy", 99) == ""
+        assert advice_on_name("defaultdict", 1) == "write `from collections import defaultdict` in a cell before it"
 
     def test_a_variable_that_is_not_assigned_yet_is_no_matter_of_cells(self):
         def softmax(scores):
