@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 MEASURES = (np.shape, np.size, np.ndim, np.zeros_like, np.ones_like, np.empty_like)  # these read no element
+CHANGED = "your function changes its arguments; work on a copy"
 SPLITS = (np.split, np.array_split, np.vsplit)
 
 
@@ -61,12 +62,14 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
         return np.copy(part) if isinstance(part, np.ndarray) else part
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise ValueError("your function changes its arguments; work on a copy")
+        raise ValueError(CHANGED)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.whole().astype(dtype or self.dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if "out" in options:
+            raise ValueError(CHANGED)
         return getattr(ufunc, method)(*plain(inputs), **options)
 
     def __array_function__(self, function: Callable, types: Any, arguments: tuple, options: dict) -> Any:

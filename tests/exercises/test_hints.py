@@ -183,3 +183,10 @@ class TestOfAnotherKind:
             return result
 
         assert judge("softmax", softmax).state == RIGHT
+
+    def test_tiles_that_are_changed_in_place(self):
+        def online_attention(query, key, value, tile):
+            key -= 1
+            return key @ query
+
+        assert "your function changes its arguments" in judge("online_attention", online_attention).text
