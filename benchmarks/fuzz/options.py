@@ -52,7 +52,7 @@ def stored_options(folder: Path, file: str) -> Any:
     usual = asdict(PretrainConfig()) if file == OPTIONS else asdict(fine_tuning())
     if unknown := set(values) - set(usual):
         raise ValueError(unknown)
-    if file == OPTIONS and "documents" not in values:  # as the first versions wrote it
+    if file == OPTIONS and "documents" not in values and values.get("corpus"):  # as the first versions wrote it
         usual |= {"documents": "auto" if values.get("document_per_file") else "blank"}
         values |= {"sentences": "marks"}
     return encoded({**usual, **values})

@@ -8,20 +8,27 @@
 A diagnosis follows from what the answer computes, never from how it is written.
 """
 
+import difflib
 from typing import Any
 
 from minibert.exercises import (  # isort: skip  (in the order of the lessons: each adds to EXERCISES)
     wordpiece,  # noqa: F401
+    splitting,  # noqa: F401
     embeddings,  # noqa: F401
+    linear,  # noqa: F401
     backpropagation,  # noqa: F401
     self_attention,  # noqa: F401
     encoder,  # noqa: F401
     objectives,  # noqa: F401
+    adamw,  # noqa: F401
     learning,  # noqa: F401
     speed,  # noqa: F401
     cuda,  # noqa: F401
     flash,  # noqa: F401
+    flash_kernel,  # noqa: F401
+    half_precision,  # noqa: F401
     tasks,  # noqa: F401
+    task_metrics,  # noqa: F401
     published,  # noqa: F401
 )
 from minibert.exercises.exercise import EXERCISES, FORMER_NAMES, Exercise, Mistake, Try, Verdict
@@ -46,14 +53,20 @@ __all__ = [
 
 def find(name: str) -> Exercise:
     """The exercise with that name, or that had it.  Raises ValueError if there is none."""
+    if not isinstance(name, str):
+        raise ValueError(f'expected the name of an exercise, such as "softmax"; got {type(name).__name__}')
     name = FORMER_NAMES.get(name, name)
     if name not in EXERCISES:
-        raise ValueError(f"there is no exercise {name!r}; choose one of {', '.join(EXERCISES)}")
+        near = difflib.get_close_matches(name, EXERCISES, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(EXERCISES)}"
+        raise ValueError(f"there is no exercise {name[:40]!r}; {advice}")
     return EXERCISES[name]
 
 
 def judge(name: str, answer: Any) -> Verdict:
     """The verdict on an answer.  Raises ValueError if there is no such exercise."""
+    if isinstance(answer, str) and answer in EXERCISES and (not isinstance(name, str) or name not in EXERCISES):
+        raise ValueError(f'the name of the exercise comes first: check("{answer}", {answer})')
     exercise = find(name)
     if exercise.judge is not None:
         return exercise.judge(exercise, answer)

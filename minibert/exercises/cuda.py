@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minibert.exercises.exercise import Mistake, add
-from minibert.exercises.kernels import KernelExercise, Launch, judge_kernel
+from minibert.exercises.kernels import KernelExercise, Launch, Observed, busiest, judge_kernel
 
 # -------------------------------------------------------------------------------------------------- scale
 
@@ -23,6 +23,17 @@ def scale_launches() -> Iterator[Launch]:
         yield Launch(what, grid, block, lambda x=x, n=n: (x.copy(), np.int32(n), np.float32(3)), 0, x * np.float32(3))
 
 
+def one_number_each(launch: Launch, seen: Observed) -> str | None:
+    """Each thread has at most one number; there are enough threads."""
+    most = busiest(seen.of(launch.output))
+    if most <= 1:
+        return None
+    return (
+        f"The numbers are right, but one thread multiplies {most} of them, and others none.  Let each thread work on "
+        "its own number: that is why there are so many threads."
+    )
+
+
 add(
     KernelExercise(
         "scale",
@@ -31,6 +42,7 @@ add(
         SCALE,
         scale_launches,
         outputs=("x",),
+        about=one_number_each,
         tolerance=1e-6,
         judge=judge_kernel,
         kinds=(
@@ -100,7 +112,7 @@ def row_launches() -> Iterator[Launch]:
             what,
             rows,
             block,
-            lambda x=x, rows=rows, width=width: (x.copy(), np.zeros(rows, np.float32), np.int32(width)),
+            lambda x=x, rows=rows, width=width: (x.copy(), np.full(rows, np.nan, np.float32), np.int32(width)),
             1,
             x.sum(axis=1, dtype=np.float64).astype(np.float32),
         )
@@ -178,7 +190,8 @@ add(
             ),
         ),
         hints=(
-            "First, each thread adds up every blockDim.x-th number of the row in a register.",
+            "First, each thread adds up every blockDim.x-th number of the row in a register.  (Shared memory may be "
+            "an array of fixed size, or extern __shared__ float scratch[]: each launch has 4,096 bytes for that.)",
             "Then come scratch[threadIdx.x] = sum, a barrier, and several rounds: in each, the threads of the "
             "lower half add the numbers of the upper half to their own.",
             "Put a barrier after every round, outside the if.  At the end, thread 0 writes scratch[0] to sums.",
@@ -228,10 +241,29 @@ def layernorm_launches() -> Iterator[Launch]:
             what,
             rows,
             32,
-            lambda x=x, width=width: (x.copy(), np.zeros_like(x), np.int32(width), np.float32(0.01)),
+            lambda x=x, width=width: (x.copy(), np.full_like(x, np.nan), np.int32(width), np.float32(0.01)),
             1,
             y.astype(np.float32),
         )
+
+
+def shared_work(launch: Launch, seen: Observed) -> str | None:
+    """Each thread writes its share of a row, and the block reads a row no more often than it must."""
+    rows, width = launch.expected.shape
+    most, share = busiest(seen.of(launch.output)), -(-width // launch.block)
+    if most > share:
+        return (
+            f"The numbers are right, but one thread writes {most} of them.  A row of {width} is the work of "
+            f"{launch.block} threads: {share} numbers each."
+        )
+    enough = 10 * rows * (width // 8 + 1)  # ten times a whole row, eight numbers at a time; four are needed
+    if seen.sectors > enough:
+        return (
+            f"The numbers are right, but your threads touch {seen.sectors} sectors of 32 bytes; {enough} would be "
+            "plenty.  If each thread, or one of them, adds up the whole row, the others do not help: let each thread "
+            "add up its own numbers, and share the sums in shared memory."
+        )
+    return None
 
 
 add(
@@ -242,6 +274,7 @@ add(
         LAYERNORM,
         layernorm_launches,
         outputs=("y",),
+        about=shared_work,
         tolerance=2e-4,
         judge=judge_kernel,
         kinds=(

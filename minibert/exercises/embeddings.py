@@ -31,6 +31,7 @@ add(
         lambda: [
             Try("lengths 5, 3 and 1", (np.array([0, 5, 8, 9]),)),
             Try("one sequence", (np.array([0, 4]),)),
+            Try("lengths 2, 2, 5 and 1", (np.array([0, 2, 4, 9, 10]),)),
             Try("three sequences of one token", (np.array([0, 1, 2, 3]),)),
         ],
         mistakes=(

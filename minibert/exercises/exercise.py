@@ -1,8 +1,8 @@
 """An exercise: a function to write, the cases it is tried on, and the known mistakes.
 
-A diagnosis follows from numbers, never from the text of an answer.  A known mistake is itself a function, the solution
-with that mistake in it; an answer whose results equal that function's on every case has made that mistake, however it
-is written.
+A diagnosis follows from numbers and counts, never from the text of an answer.  A known mistake is itself a function,
+the solution with that mistake in it; an answer whose results equal that function's on every case has made that mistake,
+however it is written.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,6 +48,7 @@ class Exercise:
     hints      a series of hints, from "where to look" to "almost the answer"
     note       what to say when the answer is right: where the package has the same function
     tolerance  the largest allowed error of an element, relative to the largest of its array
+    about      what else makes an answer wrong: (a case's arguments, after a call with the right result) -> text or None
     wrap       what is called instead of an answer: a function of it; None for the answer itself
     shown      the function whose source is shown as the solution, where that is not `solution`
     judge      for what is not a function of arrays: (exercise, answer) -> Verdict
@@ -63,6 +64,7 @@ class Exercise:
     hints: tuple[str, ...] = ()
     note: str = ""
     tolerance: float = 1e-9
+    about: Callable | None = None
     wrap: Callable | None = None
     shown: Callable | None = None
     judge: Callable | None = field(default=None, compare=False)
@@ -78,6 +80,10 @@ class Verdict:
     @property
     def right(self) -> bool:
         return self.state == RIGHT
+
+
+class NothingReturned(Exception):
+    """Raised by a `wrap` when an answer returned a result in some of its calls, and nothing in others: "at step 3"."""
 
 
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done yet"

@@ -1,11 +1,11 @@
-"""Exercises of lesson 10: flash attention, and half precision."""
+"""Exercises of lesson 10: flash attention in NumPy."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
-from minibert.exercises.kernels import KernelExercise, Launch, judge_kernel
+from minibert.exercises.watched import Log, Rows, about_tiles
 
 
 def random(seed: int) -> np.random.Generator:
@@ -95,19 +95,28 @@ def online_tries() -> Iterator[Try]:
     r = random(0)
     for what, keys, width, tile, size in (
         ("8 keys, tiles of 4", 8, 3, 4, 1), ("7 keys, tiles of 3", 7, 4, 3, 1), ("tiles of one key", 5, 2, 1, 1),
-        ("large scores", 6, 4, 2, 40),
+        ("large scores", 6, 4, 2, 40), ("a tile for more keys than there are", 3, 2, 5, 1),
     ):  # fmt: skip
-        yield Try(
-            what,
-            (
-                size * r.standard_normal(width),
-                size * r.standard_normal((keys, width)),
-                r.standard_normal((keys, width)),
-                tile,
-            ),
-        )
-    low = (np.full(3, -20.0), 16 + r.standard_normal((6, 3)), r.standard_normal((6, 3)), 2)
-    yield Try("scores near -1,000", low)
+        query, key = size * r.standard_normal(width), size * r.standard_normal((keys, width))
+        yield online_try(what, query, key, r.standard_normal((keys, width)), tile)
+    value = r.standard_normal((6, 3))
+    yield online_try("scores near -1,000", np.full(3, -20.0), 16 + r.standard_normal((6, 3)), value, 2)
+    rising = np.array([0, -1, 1000, 999, 2000, 2001.0])[:, None] * np.ones(3)
+    yield online_try("scores that rise by 1,000 from tile to tile", np.full(3, 1 / 3), rising, value, 2)
+
+
+def online_try(what: str, query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> Try:
+    """A case whose keys and values remember how they are read."""
+    log = Log()
+    return Try(what, (query, Rows("key", key, log), Rows("value", value, log), tile))
+
+
+def first_maximum(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) -> np.ndarray:
+    maximum, total, context = (key[:tile] @ query).max(), 0.0, np.zeros(value.shape[1])
+    for first in range(0, len(key), tile):
+        weights = np.exp(key[first : first + tile] @ query - maximum)
+        total, context = total + weights.sum(), context + weights @ value[first : first + tile]
+    return context / total
 
 
 add(
@@ -162,7 +171,13 @@ add(
                 "before exp.",
                 without_maximum,
             ),
+            Mistake(
+                "You keep the maximum of the first tile, so exp overflows when a later tile has much higher scores.  "
+                "Update the maximum in each tile, and correct both sums.",
+                first_maximum,
+            ),
         ),
+        about=about_tiles,
         hints=(
             "Keep three things from tile to tile: the highest score, the denominator, and the context before division.",
             "In each tile, compute new = max(old, scores.max()) and factor = exp(old - new), multiply both "
@@ -227,10 +242,15 @@ def tile_tries() -> Iterator[Try]:
         ("keys 2 to 6 of 8", 3, 8, 4, 2, 6),
         ("the last key", 2, 5, 3, 4, 5),
         ("as many keys as queries", 3, 8, 4, 0, 3),
+        ("scores near 1,000", 2, 5, 4, 1, 4),
+        ("scores near -1,000", 2, 5, 4, 1, 4),
     ):
         q, k, v, d = (r.standard_normal((n, width)) for n in (queries, keys, keys, queries))
+        if "1,000" in what:
+            q[:, 0], k[:, 0] = (-40 if "-" in what else 40), 25
         scores = q @ k.T
-        log_sums = np.log(np.exp(scores).sum(axis=1))
+        highest = scores.max(axis=1)
+        log_sums = highest + np.log(np.exp(scores - highest[:, None]).sum(axis=1))
         context = np.exp(scores - log_sums[:, None]) @ v
         yield Try(what, (q, k[first:last], v[first:last], d, log_sums, (d * context).sum(axis=1)))
 
@@ -271,6 +291,11 @@ add(
                 "The factor of the probabilities is missing: multiply by them to get d_scores.",
                 lambda q, k, v, d, s, e: d @ v.T - e[:, None],
             ),
+            Mistake(
+                "exp overflows when scores are large: subtract log_sums from the scores *before* exp, instead of "
+                "dividing exp(scores) by exp(log_sums).",
+                lambda q, k, v, d, s, e: np.exp(q @ k.T) / np.exp(s)[:, None] * (d @ v.T - e[:, None]),
+            ),
         ),
         hints=(
             "The probabilities are exp(scores - log_sums[:, None]): you need neither a maximum nor a sum.",
@@ -279,230 +304,6 @@ add(
         note=(
             "The sum of p * d_p over all keys equals d_context . context, so one number for each query "
             "replaces a row of T numbers."
-        ),
-    )
-)
-
-
-# --------------------------------------------------------------------------------------------- loss_scale
-
-
-def next_scale(scale: float, good_steps: int, norm: float, interval: int) -> tuple[float, int]:
-    """The loss scale, the good steps since it changed, and the gradients' norm.  Returns the first two after this step.
-
-    A step whose norm is not finite halves the scale; `interval` good steps in a row double it.
-    """
-    if not np.isfinite(norm):
-        return scale / 2, 0
-    if good_steps + 1 >= interval:
-        return scale * 2, 0
-    return scale, good_steps + 1
-
-
-def scale_with(*, halve: bool = True, reset: bool = True, double: bool = True, keep_counting: bool = False) -> Callable:
-    def wrong(scale, good_steps, norm, interval):
-        if not np.isfinite(norm):
-            return (scale / 2 if halve else scale), (0 if reset else good_steps)
-        if good_steps + 1 >= interval and double:
-            return scale * 2, (good_steps + 1 if keep_counting else 0)
-        return scale, good_steps + 1
-
-    return wrong
-
-
-add(
-    Exercise(
-        "next_scale",
-        10,
-        "dynamic loss scaling",
-        next_scale,
-        lambda: [
-            Try("a good step", (1024.0, 3, 2.5, 10)),
-            Try("a norm that is infinite", (1024.0, 3, float("inf"), 10)),
-            Try("a NaN norm", (1024.0, 9, float("nan"), 10)),
-            Try("the ninth good step", (1024.0, 8, 2.5, 10)),
-            Try("the tenth good step", (1024.0, 9, 2.5, 10)),
-            Try("more good steps than the interval, which was longer before", (1024.0, 12, 2.5, 10)),
-            Try("an interval of 2,000", (65536.0, 9, 0.1, 2000)),
-            Try("a large norm that is finite", (1024.0, 3, 1e5, 10)),
-        ],
-        outputs=("scale", "good steps"),
-        mistakes=(
-            Mistake("After an overflow, the scale must fall to half its value.", scale_with(halve=False)),
-            Mistake("After an overflow, the count of good steps must start again at 0.", scale_with(reset=False)),
-            Mistake(
-                "After `interval` good steps in a row, the scale doubles, because it may have become too small.  "
-                "(`interval` is an argument.)",
-                scale_with(double=False),
-            ),
-            Mistake(
-                "The scale doubles one step late: the current step is a good one, too, and counts.",
-                lambda s, g, n, i: (s * 2, 0) if np.isfinite(n) and g >= i else next_scale(s, g, n, max(i, g + 2)),
-            ),
-            Mistake(
-                "When the scale has doubled, the count of good steps must start again at 0.",
-                scale_with(keep_counting=True),
-            ),
-            Mistake(
-                "NaN is an overflow as well as infinity: use np.isfinite.",
-                lambda s, g, n, i: (s / 2, 0) if n == np.inf else next_scale(s, g, 1.0, i),
-            ),
-            Mistake(
-                "Infinity is an overflow as well as NaN: use np.isfinite.",
-                lambda s, g, n, i: (s / 2, 0) if np.isnan(n) else next_scale(s, g, 1.0, i),
-            ),
-            Mistake(
-                "The norm is a float32 number, so only infinity and NaN are overflows; a norm above 65,504 is not.",
-                lambda s, g, n, i: next_scale(s, g, n if n <= 65504 else np.inf, i),
-            ),
-        ),
-        hints=(
-            "There are three cases: the norm is not finite; the step is the last of `interval` good steps; any "
-            "other step.",
-        ),
-        note=(
-            "In the package, this is update_scale in minibert/ops/gpu/optimizer.cu, which runs on the device "
-            "without waiting for the CPU."
-        ),
-    )
-)
-
-
-# ------------------------------------------------------------------------------------------- flash_kernel
-
-FLASH = """__global__ void flash(const float* q, const float* k, const float* v, float* context, int T) {
-    const int D = 4, TILE = 32;
-    __shared__ float keys[TILE * D], values[TILE * D];
-    int query = blockIdx.x * TILE + threadIdx.x;
-    float mine[D], sums[D] = {0, 0, 0, 0}, maximum = -1e30f, total = 0;
-    for (int d = 0; d < D; d++) mine[d] = query < T ? q[query * D + d] : 0;
-    for (int first = 0; first < T; first += TILE) {
-        __syncthreads();
-        for (int d = 0; d < D; d++) {
-            int row = first + threadIdx.x;
-            keys[threadIdx.x * D + d] = row < T ? k[row * D + d] : 0;
-            values[threadIdx.x * D + d] = row < T ? v[row * D + d] : 0;
-        }
-        __syncthreads();
-        for (int j = 0; j < TILE && first + j < T; j++) {
-            float score = 0;
-            for (int d = 0; d < D; d++) score += mine[d] * keys[j * D + d];
-            float higher = fmaxf(maximum, score), factor = expf(maximum - higher), weight = expf(score - higher);
-            total = total * factor + weight;
-            for (int d = 0; d < D; d++) sums[d] = sums[d] * factor + weight * values[j * D + d];
-            maximum = higher;
-        }
-    }
-    if (query < T)
-        for (int d = 0; d < D; d++) context[query * D + d] = sums[d] / total;
-}
-"""
-
-
-def flash_launches() -> Iterator[Launch]:
-    r = random(2)
-    for what, tokens, shift in (
-        ("64 tokens", 64, (0, 0)),
-        ("45 tokens", 45, (0, 0)),
-        ("3 tokens", 3, (0, 0)),
-        ("scores near -200", 5, (-7, 7)),
-        ("scores near 200", 5, (7, 7)),
-    ):
-        q, k, v = (r.standard_normal((tokens, 4)).astype(np.float32) for _ in range(3))
-        q, k = q + np.float32(shift[0]), k + np.float32(shift[1])
-        scores = q.astype(float) @ k.T.astype(float)
-        p = np.exp(scores - scores.max(axis=1, keepdims=True))
-        yield Launch(
-            what,
-            -(-tokens // 32),
-            32,
-            lambda q=q, k=k, v=v, n=tokens: (q.copy(), k.copy(), v.copy(), np.zeros_like(q), np.int32(n)),
-            3,
-            (p / p.sum(axis=1, keepdims=True) @ v).astype(np.float32),
-        )
-
-
-add(
-    KernelExercise(
-        "flash_kernel",
-        10,
-        "flash attention as a kernel",
-        FLASH,
-        flash_launches,
-        outputs=("context",),
-        tolerance=1e-4,
-        judge=judge_kernel,
-        kinds=(
-            (
-                "race",
-                "A barrier is missing.  Each round needs two: one before the tile is loaded, because slow threads "
-                "may still be reading the old tile, and one after, to wait until the whole tile is there.",
-            ),
-            (
-                "global race",
-                "Two threads write the same row of context: each thread has its own query, and each of the blocks "
-                "before its own has 32 queries.",
-            ),
-            (
-                "out of bounds",
-                "45 is not a multiple of 32: the last tile and the last block have rows that do not exist.",
-            ),
-            ("uninitialised", "A thread reads an element of the tile that no thread has written."),
-            ("divergence", "All threads of a block must reach __syncthreads(), including those without a query."),
-        ),
-        mistakes=(
-            Mistake(
-                "Keys beyond the end take part with a score of 0: use only keys with first + j < T.",
-                FLASH.replace("j < TILE && first + j < T", "j < TILE"),
-            ),
-            Mistake(
-                "When the maximum rises, the context accumulated so far must be multiplied by the factor, too.",
-                FLASH.replace("sums[d] * factor + weight", "sums[d] + weight"),
-            ),
-            Mistake(
-                "When the maximum rises, the denominator accumulated so far must be multiplied by the factor, too.",
-                FLASH.replace("total * factor + weight", "total + weight"),
-            ),
-            Mistake(LOWEST, FLASH.replace("maximum = -1e30f", "maximum = 0")),
-            Mistake("You do not divide the context by the denominator.", FLASH.replace("sums[d] / total", "sums[d]")),
-            Mistake(
-                "exp overflows when scores are large: keep a running maximum, and subtract it from the scores "
-                "before exp.",
-                FLASH.replace("float higher = fmaxf(maximum, score)", "float higher = 0"),
-            ),
-            Mistake(
-                NOT_SCALED,
-                FLASH.replace("float higher = fmaxf", "score /= sqrtf(D);\n            float higher = fmaxf"),
-            ),
-            Mistake(
-                "Each block sees only its own tile of keys, but its queries attend to all keys: use a loop over "
-                "the tiles.",
-                FLASH.replace(
-                    "int first = 0; first < T; first += TILE", "int first = blockIdx.x * TILE, i = 0; i < 1; i++"
-                ),
-            ),
-            Mistake(
-                "The keys of the last tile are left out when T is not a multiple of 32.",
-                FLASH.replace(
-                    "first < T; first += TILE", "first + TILE <= T || (T < TILE && first < T); first += TILE"
-                ),
-            ),
-            Mistake(
-                "You never set maximum to the new maximum, so the sums so far are multiplied by exp(-infinity), "
-                "which is 0.",
-                FLASH.replace("            maximum = higher;\n", ""),
-            ),
-        ),
-        hints=(
-            "Each thread keeps one query in registers; the 32 threads of the block load a tile of 32 keys and "
-            "values together.",
-            "For each key of the tile, compute the score, the new maximum, the factor, and the weight, as in "
-            "online_attention.",
-            "Threads whose query does not exist must still load their key, and reach the barriers.",
-        ),
-        note=(
-            "In the package, this is in minibert/ops/gpu/attention.cu, where each thread computes small tiles "
-            "of the products in registers."
         ),
     )
 )

@@ -305,6 +305,10 @@ add(
                 (random(3).random((2, 4)), np.array([[-100, 7, -100, -100], [0, -100, 5, -100]])),
             ),
             Try("a label that is 0", (random(4).random((1, 3)), np.array([[0, -100, 3]]))),
+            Try(
+                "losses of exactly 0",
+                (np.array([[0.0, 0.5, 0.0], [2.0, 0.0, 1.0]]), np.array([[3, -100, 2], [1, 0, 5]])),
+            ),
             Try("one sequence with more masks", (random(5).random((2, 3)), np.array([[1, 2, 3], [-100, 4, -100]]))),
         ],
         outputs=("the loss",),
@@ -337,6 +341,11 @@ add(
                 "That is the mean over all tokens, masked or not; leave out the tokens that are not masked before "
                 "you average.",
                 lambda x, y: x.mean(),
+            ),
+            Mistake(
+                "A loss of exactly 0 counts, too: the token was masked, and predicted with certainty.  Decide by the "
+                "labels which losses count, not by the losses.",
+                lambda x, y: x[(y != -100) & (x != 0)].mean(),
             ),
             Mistake(
                 "That is the sum over the masked tokens; the loss must be their mean, or else it grows with the batch.",

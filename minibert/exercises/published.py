@@ -106,6 +106,7 @@ add(
                     4,
                 ),
             ),
+            Try("1,000 vectors", (random(8).standard_normal(3), random(9).standard_normal((1000, 3)), 300)),
             Try("2 of 3 vectors", (np.array([1.0, 0]), np.array([[9.0, 9], [0.5, 0.1], [-4, 0]]), 2)),
         ],
         outputs=("the indices of the nearest vectors",),

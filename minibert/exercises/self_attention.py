@@ -33,6 +33,14 @@ COLUMNS = (
 )
 
 
+OVERFLOW = (
+    "exp overflows near 710, and if all scores are far below zero, all exponentials are 0.  First subtract each row's "
+    "maximum from its scores: the result is unchanged, because the factor cancels."
+)
+OVERALL = (
+    "You subtract the overall maximum from every row, so a row far below it becomes 0 / 0.  Subtract each row's own "
+    "maximum: axis=1, keepdims=True."
+)
 WHOLE = "The whole matrix adds up to 1; each row must add up to 1 by itself."
 
 
@@ -70,21 +78,13 @@ add(
         ],
         outputs=("the probabilities",),
         mistakes=(
-            Mistake(
-                "exp overflows near 710, and if all scores are far below zero, all exponentials are 0.  First "
-                "subtract each row's maximum from its scores: the result is unchanged, because the factor cancels.",
-                overflowing_over(1),
-            ),
+            Mistake(OVERFLOW, overflowing_over(1)),
             Mistake(COLUMNS, softmax_over(0)),
             Mistake(COLUMNS, softmax_over(0, overall_maximum=True)),
             Mistake(WHOLE, softmax_over(None)),
             Mistake(COLUMNS, overflowing_over(0)),
             Mistake(WHOLE, overflowing_over(None)),
-            Mistake(
-                "You subtract the overall maximum from every row, so a row far below it becomes 0 / 0.  Subtract "
-                "each row's own maximum: axis=1, keepdims=True.",
-                softmax_minus_maximum,
-            ),
+            Mistake(OVERALL, softmax_minus_maximum),
             Mistake(
                 "You subtract something other than the row's maximum (the mean or the minimum?), so exp still "
                 "overflows for scores far above it.",
@@ -193,6 +193,11 @@ def head_tries() -> Iterator[Try]:
     )
     yield Try("one token", tuple(r.standard_normal((1, 5)) for _ in range(3)))
     yield Try("5 queries, 5 keys, D = 8", tuple(2 * r.standard_normal((5, 8)) for _ in range(3)))
+    for what, first in (("scores near 1,000", (60, 60, 60)), ("scores near -1,000", (-60, -60, -60)),
+                        ("one query with scores near 1,000 and one near -1,000", (60, -60))):  # fmt: skip
+        query, key, value = (r.standard_normal(shape) for shape in ((len(first), 4), (4, 4), (4, 4)))
+        query[:, 0], key[:, 0] = first, 35
+        yield Try(what, (query, key, value))
 
 
 add(
@@ -244,6 +249,8 @@ add(
                 "The result is a weighted mean of the *values*; the keys only decide the weights.",
                 lambda q, k, v: softmax(q @ k.T / np.sqrt(q.shape[1])) @ k,
             ),
+            Mistake(OVERFLOW, lambda q, k, v: overflowing_over(1)(q @ k.T / np.sqrt(q.shape[1])) @ v),
+            Mistake(OVERALL, lambda q, k, v: softmax_minus_maximum(q @ k.T / np.sqrt(q.shape[1])) @ v),
         ),
         hints=("The scores [Tq, Tk] are query @ key.T / sqrt(D).", "Apply softmax to each row, and multiply by value."),
         note=(
@@ -280,12 +287,13 @@ def backward_with(
     scaled_before: bool = True,
     softmax_gradient: Callable = softmax_backward,
     transposed: bool = True,
+    softened: Callable = softmax,
 ) -> Callable:
     """attend_backward with something wrong."""
 
     def wrong(d_context, query, key, value):
         scale = query.shape[1] ** -0.5
-        probabilities = softmax(query @ key.T * (scale if scaled_before else 1))
+        probabilities = softened(query @ key.T * (scale if scaled_before else 1))
         d_scores = softmax_gradient(d_context @ value.T, probabilities)
         d_value = probabilities.T @ d_context if transposed else probabilities @ d_context
         factor = scale if scaled else 1
@@ -349,6 +357,8 @@ add(
                 "d_value collects a gradient from every query that attends to the key: probabilities.T @ d_context.",
                 backward_with(transposed=False),
             ),
+            Mistake(OVERFLOW, backward_with(softened=overflowing_over(1))),
+            Mistake(OVERALL, backward_with(softened=softmax_minus_maximum)),
         ),
         hints=(
             "Recompute the probabilities; then walk back through the three lines of the forward pass.",

@@ -82,6 +82,7 @@ add(
             Try("lengths 5, 3 and 4", (np.array([2, 6, 7, 9]), np.array([0, 5, 8, 12]))),
             Try("a masked token that is the first of its sequence", (np.array([0, 5, 6]), np.array([0, 5, 8]))),
             Try("nothing masked", (np.array([], int), np.array([0, 4]))),
+            Try("sequences of 128 tokens", (np.array([7, 90, 135, 200, 301]), np.array([0, 128, 256, 384]))),
         ],
         outputs=("the rows",),
         mistakes=(
@@ -105,6 +106,10 @@ add(
                 "The rows must be in ascending order, so that the batch keeps its order; and a row that both "
                 "losses read must occur only once.",
                 lambda m, c: np.concatenate([c[:-1], m]),
+            ),
+            Mistake(
+                "The rows must be in ascending order.  A Python set has no order: sort its elements.",
+                lambda m, c: np.array(list({*m.tolist(), *c[:-1].tolist()})),
             ),
             Mistake(
                 "cu_seqlens ends with the number of tokens, where no sequence begins: leave out its last element.",

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
-from minibert.tasks.metrics import entities
 
 
 def random(seed: int) -> np.random.Generator:
@@ -47,6 +46,7 @@ add(
             Try("words of 1, 3 and 2 pieces", ([1, 3, 2], [0, 4, 1])),
             Try("one word of one piece", ([1], [2])),
             Try("words of one piece each", ([1, 1, 1], [0, 1, 0])),
+            Try("neighbours with the same label", ([2, 1, 2], [3, 3, 3])),
         ],
         outputs=("the labels",),
         mistakes=(
@@ -130,6 +130,23 @@ def one_too_long(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[int,
     return best_span(start, end, longest + 1)
 
 
+def among_the_best(start: np.ndarray, end: np.ndarray, longest: int, count: int = 20) -> np.ndarray:
+    firsts, lasts = (np.argsort(-scores, kind="stable")[:count] for scores in (start, end))
+    spans = [(i, j) for i in sorted(firsts) for j in sorted(lasts) if i <= j < i + longest]
+    return np.array(max(spans, key=lambda span: start[span[0]] + end[span[1]], default=(0, 0)))
+
+
+def shares(scores: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(scores - scores.max())
+    return exponentials / exponentials.sum()
+
+
+def span_of_exponentials(start: np.ndarray, end: np.ndarray, longest: int) -> np.ndarray:
+    """The first span of several with the same product."""
+    spans = [(i, j) for i in range(len(start)) for j in range(i, min(i + longest, len(end)))]
+    return np.array(max(spans, key=lambda span: np.exp(start[span[0]]) * np.exp(end[span[1]])))
+
+
 def span_tries() -> Iterator[Try]:
     yield Try("an end before the best start", (np.array([0.0, 1, 5, 0]), np.array([0.0, 6, 1, 0]), 3))
     yield Try("a good end that is too far away", (np.array([4.0, 0, 3, 0, 0]), np.array([0.0, 0, 0, 2, 9]), 3))
@@ -138,6 +155,12 @@ def span_tries() -> Iterator[Try]:
     yield Try("12 tokens", (r.standard_normal(12), r.standard_normal(12), 4))
     yield Try("an end just out of reach", (np.array([9.0, 0, 0, 0]), np.array([0.0, 0, 1, 5]), 3))
     yield Try("all sums below 0", (np.array([-3.0, -1, -2]), np.array([-4.0, -2, -1]), 2))
+    yield Try("poor ends for the best start", (np.array([5.0, -3, 1, -4]), np.array([-6.0, -6, 4, 2]), 2))
+    falling = np.arange(60.0)[::-1].copy()
+    falling[30] += 1
+    yield Try("60 tokens, the best starts last and the best ends first", (falling[::-1].copy(), falling, 3))
+    yield Try("scores near 1,000", (np.array([1000.0, 999, 1002]), np.array([998.0, 1001, 997]), 2))
+    yield Try("scores near -1,000", (np.array([-1000.0, -999, -1002]), np.array([-998.0, -1001, -997]), 2))
 
 
 add(
@@ -175,6 +198,20 @@ add(
                 span_with(first_added=False),
             ),
             Mistake("The last token must not come before the first: last >= first.", span_with(either_way=True)),
+            Mistake(
+                "The best pair need be neither among the best starts nor among the best ends: try all pairs.",
+                among_the_best,
+            ),
+            Mistake(
+                "Add up the scores themselves: sums of softmax probabilities prefer a span whose one end is certain, "
+                "however poor its other end.  (The probability of a span is the *product* of the two.)",
+                lambda start, end, longest: best_span(shares(start), shares(end), longest),
+            ),
+            Mistake(
+                "exp overflows when scores are large, and is 0 when they are far below 0.  The best sum of the scores "
+                "themselves needs no exp.",
+                span_of_exponentials,
+            ),
         ),
         hints=(
             "Use two loops: one over first, and inside it one over last, beginning at first.",
@@ -184,178 +221,5 @@ add(
             "In the package, minibert/tasks/codecs.py finds the best `n_best` answers, and compares them with "
             "'no answer'."
         ),
-    )
-)
-
-
-# ------------------------------------------------------------------------------------------- find_entities
-
-
-def find_entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """tags: a list such as ["B-per", "I-per", "O"].  Returns the set of (type, first word, word after the last)."""
-    found, begin = set(), None
-    for position, tag in enumerate([*tags, "O"]):
-        if begin is not None and (tag[0] in "OB" or tag[2:] != tags[begin][2:]):
-            found.add((tags[begin][2:], begin, position))
-            begin = None
-        if begin is None and tag != "O":
-            begin = position
-    return found
-
-
-def one_type_long(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """An I- of any type continues the open entity."""
-    found, begin = set(), None
-    for position, tag in enumerate([*tags, "O"]):
-        if begin is not None and tag[0] in "OB":
-            found.add((tags[begin][2:], begin, position))
-            begin = None
-        if begin is None and tag != "O":
-            begin = position
-    return found
-
-
-def by_type_only(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    return entities([tag.replace("B-", "I-") for tag in tags])
-
-
-def closed_ends(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    return {(kind, first, last - 1) for kind, first, last in entities(tags)}
-
-
-def single_words(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    return {(tag[2:], i, i + 1) for i, tag in enumerate(tags) if tag != "O"}
-
-
-def only_with_b(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    found, begin = set(), None
-    for i, tag in enumerate([*tags, "O"]):
-        if begin is not None and tag != "I-" + tags[begin][2:]:
-            found.add((tags[begin][2:], begin, i))
-            begin = None
-        if tag.startswith("B-"):
-            begin = i
-    return found
-
-
-add(
-    Exercise(
-        "find_entities",
-        11,
-        "from BIO tags to entities",
-        find_entities,
-        lambda: [
-            Try("B-per I-per O B-loc", (["B-per", "I-per", "O", "B-loc"],)),
-            Try("two people side by side", (["B-per", "B-per", "I-per"],)),
-            Try("an I- that continues nothing", (["O", "I-loc", "I-loc", "I-per"],)),
-            Try("no entity", (["O", "O"],)),
-        ],
-        outputs=("the entities",),
-        mistakes=(
-            Mistake("A B- begins a new entity, even directly after an entity of the same type.", by_type_only),
-            Mistake("An entity is (type, first word, word *after* the last), as in a Python slice.", closed_ends),
-            Mistake(
-                "Words that belong together form one entity: an I- continues the entity that is open.", single_words
-            ),
-            Mistake(
-                "An I- of another type does not continue the open entity: it ends that entity and begins a new one.",
-                one_type_long,
-            ),
-            Mistake(
-                "An entity may last until the end of the sentence, where no further tag closes it.",
-                lambda tags: {entity for entity in entities(tags) if entity[2] < len(tags)},
-            ),
-            Mistake(
-                "By the rules of conlleval and seqeval, an I- that continues nothing also begins an entity.",
-                only_with_b,
-            ),
-        ),
-        hints=(
-            "Walk through the tags, and remember the entity that is open.",
-            "The open entity ends at an O, at a B-, and at an I- of another type.",
-        ),
-        note=(
-            "In the package, this is in minibert/tasks/metrics.py, which gives the same results as seqeval on "
-            "random tags."
-        ),
-    )
-)
-
-
-# ----------------------------------------------------------------------------------------------- matthews
-
-
-def matthews(truth: Sequence[int], said: Sequence[int]) -> float:
-    """truth, said: lists of 0 and 1.  Returns Matthews' correlation; 0 where one side never changes."""
-    pairs = list(zip(truth, said, strict=True))
-    tp, tn, fp, fn = (pairs.count(pair) for pair in ((1, 1), (0, 0), (0, 1), (1, 0)))
-    below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    return (tp * tn - fp * fn) / below**0.5 if below else 0.0
-
-
-def counts(truth: Sequence[int], said: Sequence[int]) -> list[int]:
-    pairs = list(zip(truth, said, strict=True))
-    return [pairs.count(which) for which in ((1, 1), (0, 0), (0, 1), (1, 0))]  # tp, tn, fp, fn
-
-
-def without_root(truth: Sequence[int], said: Sequence[int]) -> float:
-    tp, tn, fp, fn = counts(truth, said)
-    below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    return (tp * tn - fp * fn) / below if below else 0.0
-
-
-def two_factors(truth: Sequence[int], said: Sequence[int], below: Callable) -> float:
-    tp, tn, fp, fn = counts(truth, said)
-    return (tp * tn - fp * fn) / below(tp, tn, fp, fn) if below(tp, tn, fp, fn) else 0.0
-
-
-def f1(truth: Sequence[int], said: Sequence[int]) -> float:
-    tp, tn, fp, fn = counts(truth, said)
-    return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
-
-
-def plus_instead(truth: Sequence[int], said: Sequence[int]) -> float:
-    tp, tn, fp, fn = counts(truth, said)
-    below = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    return (tp * tn + fp * fn) / below**0.5 if below else 0.0
-
-
-add(
-    Exercise(
-        "matthews",
-        11,
-        "the metric of CoLA: the correlation of two classes",
-        matthews,
-        lambda: [
-            Try("10 examples", ([1, 1, 1, 0, 1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 1, 1, 1, 1, 0, 1])),
-            Try("a model that always says 1", ([1, 0, 1, 1], [1, 1, 1, 1])),
-            Try("all answers wrong", ([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])),
-            Try("a model that rarely says 1", ([1, 1, 1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0])),
-        ],
-        outputs=("the correlation",),
-        tolerance=1e-8,  # an answer that guards the denominator adds about this much to it
-        mistakes=(
-            Mistake(
-                "That is the accuracy: a model that always says 1 gets 70 % if 70 % of the answers are 1.  Its "
-                "correlation would be 0.",
-                lambda t, s: sum(a == b for a, b in zip(t, s, strict=True)) / len(t),
-            ),
-            Mistake("The square root in the denominator is missing.", without_root),
-            Mistake(
-                "All four factors belong in the denominator, under one square root.",
-                lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fp) * (tn + fn)),
-            ),
-            Mistake(
-                "All four factors belong in the denominator, under one square root.",
-                lambda t, s: two_factors(t, s, lambda tp, tn, fp, fn: (tp + fn) * (tn + fp)),
-            ),
-            Mistake("That is F1, which ignores the true negatives.", f1),
-            Mistake("Errors must lower the result: the numerator is tp * tn - fp * fn.", plus_instead),
-        ),
-        hints=(
-            "Count the four numbers tp, tn, fp and fn.",
-            "The correlation is (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)).",
-        ),
-        note="In the package, minibert/tasks/metrics.py does this for any number of classes.",
     )
 )

@@ -1,4 +1,4 @@
-"""Exercises of lesson 1: from text to pieces."""
+"""Exercises of lesson 1: from text to a vocabulary of pieces."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from minibert.exercises.exercise import Exercise, Mistake, Try, add
 # words as tuples of pieces -> how often each occurs
 SMALL = {("l", "##o", "##w"): 5, ("l", "##o", "##w", "##e", "##r"): 2, ("n", "##e", "##w"): 6}
 REPEATED = {("b", "##a", "##n", "##a", "##n", "##a"): 3, ("a",): 7, ("n", "##a"): 1}
+EQUALS = {("z", "##z", "##z", "##z", "##z"): 2, ("##z", "##z"): 1}
 
 
 # ------------------------------------------------------------------------------------------- count_pairs
@@ -41,6 +42,17 @@ def count_each_pair_once_a_word(words: dict[tuple[str, ...], int]) -> dict[tuple
     return dict(pairs)
 
 
+def count_without_overlap(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
+    pairs = Counter()
+    for pieces, count in words.items():
+        used = -1  # where the last pair of equals ends
+        for i, pair in enumerate(zip(pieces, pieces[1:], strict=False)):
+            if pair[0] != pair[1] or i != used:
+                pairs[pair] += count
+                used = i + 1 if pair[0] == pair[1] else -1
+    return dict(pairs)
+
+
 def count_all_pairs(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
     pairs = Counter()
     for pieces, count in words.items():
@@ -56,7 +68,11 @@ add(
         1,
         "count how often two pieces are neighbours",
         count_pairs,
-        lambda: [Try("low, lower, new", (dict(SMALL),)), Try("banana, a, na", (dict(REPEATED),))],
+        lambda: [
+            Try("low, lower, new", (dict(SMALL),)),
+            Try("banana, a, na", (dict(REPEATED),)),
+            Try("zzzzz", (dict(EQUALS),)),
+        ],
         mistakes=(
             Mistake(
                 "You count each distinct word once.  The pairs of a word that occurs five times also occur five times.",
@@ -68,6 +84,11 @@ add(
             ),
             Mistake("A pair that occurs in two words gets the counts of both: add them.", keep_the_last_count),
             Mistake("Only neighbours count: l and ##w are not neighbours in l ##o ##w.", count_all_pairs),
+            Mistake(
+                "Pairs may overlap: the pair (##z, ##z) occurs three times in z ##z ##z ##z ##z, since each ##z but "
+                "the last has a ##z after it.",
+                count_without_overlap,
+            ),
         ),
         hints=(
             "Use two loops: one over the words with their counts, and one over the neighbours in each word.",
@@ -110,6 +131,12 @@ def merge_with_hashes(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str
     return tuple(pair[0] + pair[1] if piece == whole and whole not in pieces else piece for piece in right)
 
 
+def merge_that_strips(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
+    return tuple(
+        pair[0] if piece == pair[0] + "#" and piece not in pieces else piece for piece in merge_pair(pieces, pair)
+    )
+
+
 def merge_in_the_joined_text(pieces: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(" ".join(pieces).replace(" ".join(pair), pair[0] + pair[1].removeprefix("##")).split())
 
@@ -133,9 +160,16 @@ add(
             Try("##a ##a ##a and (##a, ##a)", (("b", "##a", "##a", "##a"), ("##a", "##a"))),
             Try("a pair that is not there", (("n", "##e", "##w"), ("##e", "##r"))),
             Try("##nd, which is not ##n", (("b", "##a", "##nd"), ("##a", "##n"))),
+            Try("a piece that ends like the first of the pair", (("ba", "##n", "##a", "##n"), ("##a", "##n"))),
+            Try("a piece that is the character #", (("c", "###", "x"), ("c", "###"))),
         ],
         mistakes=(
             Mistake("You merge only the first occurrence of the pair; banana contains two.", merge_first_only),
+            Mistake(
+                "Remove only the two characters ## at the front: ### is the character # inside a word, and strip or "
+                "replace may remove it, too.",
+                merge_that_strips,
+            ),
             Mistake(
                 "## marks a piece that continues a word, and belongs only at the front of it: ##a and ##n make ##an.",
                 merge_with_hashes,
@@ -176,6 +210,8 @@ RARE_PAIRS, RARE_PIECES = {("x", "##y"): 5, ("n", "##o"): 9}, {"x": 10, "##y": 2
 OTHER_PAIRS = {("a", "##b"): 12, ("c", "##d"): 6, ("e", "##f"): 10}
 EVEN_PAIRS = {("a", "##b"): 12, ("c", "##d"): 2, ("e", "##f"): 1}
 EVEN_PIECES = {"a": 20, "##b": 20, "c": 4, "##d": 4, "e": 50, "##f": 1}
+UNEVEN_PAIRS = {("c", "##d"): 4000, ("a", "##b"): 3000}
+UNEVEN_PIECES = {"a": 4000, "##b": 100_000, "c": 30_000, "##d": 30_000}
 OTHER_PIECES = {"a": 13, "##b": 100, "c": 30, "##d": 7, "e": 12, "##f": 14}
 
 add(
@@ -189,6 +225,7 @@ add(
             Try("three other pairs", (dict(OTHER_PAIRS), dict(OTHER_PIECES))),
             Try("xy and no", (dict(RARE_PAIRS), dict(RARE_PIECES))),
             Try("ab, cd and ef", (dict(EVEN_PAIRS), dict(EVEN_PIECES))),
+            Try("one rare and one frequent piece", (dict(UNEVEN_PAIRS), dict(UNEVEN_PIECES))),
         ],
         mistakes=(
             Mistake(
@@ -214,6 +251,34 @@ add(
                 ),
             ),
             Mistake(
+                "You divide by the square of the sum of the two counts, or of the larger one.  By chance, the pieces "
+                "would meet in proportion to the product of their counts.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / (piece_counts[p[0]] + piece_counts[p[1]]) ** 2
+                ),
+            ),
+            Mistake(
+                "You divide by the square of the sum of the two counts, or of the larger one.  By chance, the pieces "
+                "would meet in proportion to the product of their counts.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / max(piece_counts[p[0]], piece_counts[p[1]]) ** 2
+                ),
+            ),
+            Mistake(
+                "You divide by the square root of the product, or take the square of the pair's count; divide the "
+                "count itself by the product.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] ** 2 / (piece_counts[p[0]] * piece_counts[p[1]])
+                ),
+            ),
+            Mistake(
+                "You divide by the smaller of the two counts.  By chance, the pieces would meet in proportion to the "
+                "product of their counts.",
+                lambda pair_counts, piece_counts: max(
+                    pair_counts, key=lambda p: pair_counts[p] / min(piece_counts[p[0]], piece_counts[p[1]])
+                ),
+            ),
+            Mistake(
                 "`n / a * b` means (n / a) * b: put the product in parentheses.",
                 lambda pair_counts, piece_counts: max(
                     pair_counts, key=lambda p: pair_counts[p] / piece_counts[p[0]] * piece_counts[p[1]]
@@ -234,144 +299,5 @@ add(
             "minibert merges by pair counts, as the tokenizers library does; Schuster and Nakajima (2012) "
             "merge the pair with the largest gain in likelihood, which often is another one."
         ),
-    )
-)
-
-
-# ----------------------------------------------------------------------------------------- longest_match
-
-
-def longest_match(word: str, vocabulary: set[str]) -> list[str]:
-    """The pieces of a word, greedily the longest first; ["[UNK]"] if some part of it is in no piece."""
-    pieces, start = [], 0
-    while start < len(word):
-        for end in range(len(word), start, -1):
-            piece = ("##" if start else "") + word[start:end]
-            if piece in vocabulary:
-                break
-        else:
-            return ["[UNK]"]
-        pieces.append(piece)
-        start = end
-    return pieces
-
-
-def match_shortest(word: str, vocabulary: set[str]) -> list[str]:
-    pieces, start = [], 0
-    while start < len(word):
-        for end in range(start + 1, len(word) + 1):
-            piece = ("##" if start else "") + word[start:end]
-            if piece in vocabulary:
-                break
-        else:
-            return ["[UNK]"]
-        pieces.append(piece)
-        start = end
-    return pieces
-
-
-def match_without_hashes(word: str, vocabulary: set[str]) -> list[str]:
-    pieces, start = [], 0
-    while start < len(word):
-        for end in range(len(word), start, -1):
-            if word[start:end] in vocabulary:
-                break
-        else:
-            return ["[UNK]"]
-        pieces.append(word[start:end])
-        start = end
-    return pieces
-
-
-def match_letter_by_letter(word: str, vocabulary: set[str], skipped: int = 1) -> list[str]:
-    pieces, start = [], 0
-    while start < len(word):
-        for end in range(len(word), start, -1):
-            piece = ("##" if start else "") + word[start:end]
-            if piece in vocabulary:
-                break
-        else:
-            piece, end = "[UNK]", start + skipped
-        pieces.append(piece)
-        start = end
-    return pieces
-
-
-def match_dropping_the_last_character(word: str, vocabulary: set[str]) -> list[str]:
-    pieces, start = [], 0
-    while start < len(word):
-        for end in range(len(word) - 1, start, -1):
-            piece = ("##" if start else "") + word[start:end]
-            if piece in vocabulary:
-                break
-        else:
-            return ["[UNK]"]
-        pieces.append(piece)
-        start = end
-    return pieces
-
-
-def match_going_back(word: str, vocabulary: set[str], start: int = 0) -> list[str]:
-    if start == len(word):
-        return []
-    for end in range(len(word), start, -1):
-        piece = ("##" if start else "") + word[start:end]
-        rest = match_going_back(word, vocabulary, end) if piece in vocabulary else ["[UNK]"]
-        if rest != ["[UNK]"]:
-            return [piece, *rest]
-    return ["[UNK]"]
-
-
-VOCABULARY = {"un", "una", "u", "n", "##aff", "##able", "##a", "##f", "##b", "##l", "##e", "able", "a", "aff", "##n"}
-NUMBERS = {"s", "so", "##s", "##o", "##so", "##fa", "fa", "##f"}
-
-add(
-    Exercise(
-        "longest_match",
-        1,
-        "greedy longest match: split a word into pieces",
-        longest_match,
-        lambda: [
-            Try("unaffable", ("unaffable", set(VOCABULARY))),
-            Try("able", ("able", set(VOCABULARY))),
-            Try("sofa", ("sofa", set(NUMBERS))),
-            Try("unaided, which the vocabulary cannot spell", ("unaided", set(VOCABULARY))),
-            Try("abc, where the longest piece leads nowhere", ("abc", {"a", "ab", "##bc"})),
-        ],
-        mistakes=(
-            Mistake("You take the shortest piece that fits; try the longest one first.", match_shortest),
-            Mistake(
-                "After the start of a word, only pieces with ## may match: able and ##able are two different "
-                "vocabulary entries.",
-                match_without_hashes,
-            ),
-            Mistake(
-                "If some part of a word matches no piece, the whole word is unknown: BERT gives only [UNK], "
-                "without the pieces found before.",
-                lambda word, vocabulary: match_letter_by_letter(word, vocabulary, skipped=len(word)),
-            ),
-            Mistake(
-                "If some part of a word matches no piece, the whole word is unknown: return one [UNK], not one for "
-                "each letter.",
-                match_letter_by_letter,
-            ),
-            Mistake(
-                "You go back and try a shorter piece when the longest one leads nowhere.  Greedy matching never "
-                "goes back: with the pieces a, ab and ##bc, it takes ab from abc, then nothing fits, and the word "
-                "becomes [UNK].",
-                match_going_back,
-            ),
-            Mistake(
-                "A piece may reach to the end of the word, len(word): range(len(word), start, -1) begins there.",
-                match_dropping_the_last_character,
-            ),
-        ),
-        hints=(
-            "Use an outer loop over the start of a piece, and an inner loop over its end, beginning at the end "
-            "of the word.",
-            "The candidate is word[start:end], with ## before it unless start is 0.",
-            "In Python, the else of a for loop runs when no break has happened: then the word is unknown.",
-        ),
-        note="In the package, this is split_into_pieces in minibert/text/wordpiece.py.",
     )
 )

@@ -199,6 +199,15 @@ def test_what_does_not_end_is_stopped(module, checked):
             module.kernel("endless")(1, 1, (zeros(1, I),))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("checked", [False, True])
+def test_threads_that_meet_at_barriers_for_ever_are_stopped(checked):
+    """The scheduler runs most of the time, not a thread."""
+    kernel = emulator.Module("__global__ void endless(volatile int* x) { while (x[0] == 0) __syncthreads(); }").kernel()
+    with emulator.checking(checked), emulator.time_limit(1), pytest.raises(emulator.EndlessError):
+        kernel(1, 256, (zeros(1, I),))
+
+
 def test_too_much_memory(module):
     with pytest.raises(emulator.LaunchError, match="49168 bytes"):
         module.kernel("too_much_shared")(1, 32, (zeros(32),))

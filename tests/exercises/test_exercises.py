@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import exercises
-from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, learning, solution, tasks
+from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, learning, solution, task_metrics
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
@@ -16,7 +16,7 @@ from minibert.ops.reference.embedding import scatter_add
 from minibert.ops.reference.normal import normal_density
 from minibert.tasks import metrics
 from minibert.training.optimizer import learning_rate_at
-from tests.exercises import answers_of_readers, wrong_answers
+from tests.exercises import answers_of_readers, answers_that_passed, wrong_answers
 
 FUNCTIONS = [name for name, exercise in EXERCISES.items() if exercise.judge is None]
 SOURCES = [name for name in EXERCISES if name not in FUNCTIONS]
@@ -32,11 +32,18 @@ ALL_WRONG_KERNELS = [
 ]
 
 
-ALL_RIGHT = [(name, answer) for name, answers in answers_of_readers.RIGHT.items() for answer in answers]
-RIGHT_KERNELS = [(name, source) for name, sources in answers_of_readers.RIGHT_KERNELS.items() for source in sources]
+def flat(*groups):
+    """{name: answers} -> (name, answer), or (name, answer, words) for wrong ones."""
+    return [
+        (name, *answer) if isinstance(answer, tuple) else (name, answer)
+        for group in groups
+        for name, answers in group.items()
+        for answer in answers
+    ]
 
 
-CHANGES_NOTHING = {("online_attention", 3)}  # whatever the tile, the context is the same
+ALL_RIGHT = flat(answers_of_readers.RIGHT, answers_that_passed.RIGHT)
+RIGHT_KERNELS = flat(answers_of_readers.RIGHT_KERNELS, answers_that_passed.RIGHT_KERNELS)
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +89,12 @@ def test_a_mistake_that_others_write_in_their_own_way_gets_the_same_hint(name, a
     assert verdict.text in [mistake.hint for mistake in EXERCISES[name].mistakes]
 
 
+@pytest.mark.parametrize("name, answer, words", flat(answers_that_passed.WRONG))
+def test_what_was_once_judged_right_is_wrong(name, answer, words):
+    verdict = judge(name, answer)
+    assert verdict.state == WRONG and words in verdict.text
+
+
 @pytest.mark.parametrize("name, answer", ALL_RIGHT)
 def test_what_others_write_is_right_too(name, answer):
     assert judge(name, answer).state == RIGHT
@@ -94,7 +107,7 @@ def test_no_argument_can_be_ignored(name):
     function = exercise.shown or exercise.solution
     first = next(iter(exercise.tries())).arguments
     for position, value in enumerate(first):
-        if isinstance(value, int | float) and (name, position) not in CHANGES_NOTHING:
+        if isinstance(value, int | float):
 
             def ignoring(*arguments, position=position, value=value):
                 return function(*arguments[:position], value, *arguments[position + 1 :])
@@ -122,9 +135,9 @@ def test_solutions_equal_what_the_package_does():
             assert ours == pytest.approx(learning_rate_at(step, steps=steps, peak=0.3, warmup=rising / steps))
     for _ in range(200):
         tags = random.choice(["O", "B-per", "I-per", "B-loc", "I-loc"], 8).tolist()
-        assert tasks.find_entities(tags) == metrics.entities(tags)
+        assert task_metrics.find_entities(tags) == metrics.entities(tags)
         truth, said = random.integers(0, 2, (2, 6)).tolist()
-        assert tasks.matthews(truth, said) == pytest.approx(metrics.matthews(truth, said))
+        assert task_metrics.matthews(truth, said) == pytest.approx(metrics.matthews(truth, said))
     rows, ids = random.standard_normal((9, 3)), random.integers(0, 5, 9)
     np.testing.assert_allclose(embeddings.scatter_add(rows, ids, 5), scatter_add(rows, ids, (5, 3)), rtol=1e-14)
 
@@ -163,6 +176,18 @@ class TestKernels:
     def test_a_mistake_that_others_write_in_their_own_way_gets_the_same_hint(self, name, source, words):
         verdict = judge(name, source)
         assert verdict.state == WRONG and words in verdict.text
+
+    @pytest.mark.parametrize("name, source, words", flat(answers_that_passed.WRONG_KERNELS))
+    def test_what_was_once_judged_right_is_wrong(self, name, source, words):
+        verdict = judge(name, source)
+        assert verdict.state == WRONG and words in verdict.text
+
+    @pytest.mark.thorough
+    def test_more_of_both(self):
+        for name, source, words in flat(answers_that_passed.MORE_WRONG_KERNELS):
+            verdict = judge(name, source)
+            assert verdict.state == WRONG and words in verdict.text
+        assert all(judge(name, source).right for name, source in flat(answers_that_passed.MORE_RIGHT_KERNELS))
 
     def test_a_missing_barrier_is_told_with_its_line(self):
         source, _ = wrong_answers.KERNELS["row_sums"][0]

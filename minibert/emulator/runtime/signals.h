@@ -33,6 +33,7 @@ inline bool overflows_stack(const char* address) {
 }
 
 inline void explain_signal(int signal, const siginfo_t* details) {
+    if (interrupted) signal = interrupted;
     if (signal == SIGINT) return report_signal(Kind::INTERRUPTED, "interrupted");
     if (signal == SIGFPE) return report_signal(Kind::ARITHMETIC, "integer division by zero");
     if (signal == SIGABRT) return report_signal(Kind::TRAP, "an exception was not caught, or the C++ library gave up");
@@ -66,6 +67,12 @@ inline void restore_action(int signal) {
     }
 }
 
+inline void set_timer(unsigned seconds, unsigned microseconds = 0) {
+    struct itimerval timer = {};
+    timer.it_value.tv_sec = seconds, timer.it_value.tv_usec = microseconds;
+    setitimer(ITIMER_VIRTUAL, &timer, nullptr);  // counts CPU time of the process
+}
+
 void on_signal(int signal, siginfo_t* details, void* context) {
     bool is_request = signal == SIGINT || signal == SIGVTALRM, here = pthread_equal(pthread_self(), launching_thread);
     if (is_request && !here) {  // another thread of the process received a signal meant for the kernel
@@ -73,20 +80,16 @@ void on_signal(int signal, siginfo_t* details, void* context) {
         return;
     }
     if (!here || current == nullptr) {  // the scheduler is running, or another thread, not the kernel
-        if (is_request) interrupted = signal;
-        else restore_action(signal);  // not the kernel's fault: on return it happens again, with the earlier handler
+        if (is_request) {
+            if (!interrupted) interrupted = signal;
+            set_timer(0, 1000);  // again soon: threads that meet at barriers for ever never end their block
+        } else restore_action(signal);  // not the kernel's fault: on return it happens again, with the earlier handler
         return;
     }
     explain_signal(signal, details);
     report.counter = counter_of_context(context);
     stop();
     abandon_thread();
-}
-
-inline void set_timer(unsigned seconds) {
-    struct itimerval timer = {};
-    timer.it_value.tv_sec = seconds;
-    setitimer(ITIMER_VIRTUAL, &timer, nullptr);  // counts CPU time of the process
 }
 
 inline void catch_signals() {
@@ -104,7 +107,7 @@ inline void catch_signals() {
 }
 
 inline void release_signals() {
-    if (launch->seconds > 0) set_timer(0);
+    set_timer(0);
     for (unsigned i = 0; i < SIGNAL_COUNT; i++) sigaction(SIGNALS[i], &earlier_actions[i], nullptr);
     sigaltstack(&earlier_stack, nullptr);
 }
