@@ -208,7 +208,9 @@ def read_config(folder: Path | str, *kinds: str) -> dict:
     path = Path(folder) / "config.json"
     check_finished(folder)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected the folder of a BERT model")
+        inner = next((found.parent for found in sorted(Path(folder).glob("0_*/config.json"))), None)
+        advice = f"give {inner}, the Transformer in it" if inner else "expected the folder of a BERT model"
+        raise FileNotFoundError(f"{path} does not exist; {advice}")
     values = read_json(path)
     kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__
     if kind not in kinds:

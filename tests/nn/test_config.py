@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minibert.nn.config import PRESETS
+from minibert.nn.config import PRESETS, read_config
 from minibert.nn.parameters import sinusoids, truncated_normal
 
 
@@ -33,3 +33,14 @@ def test_a_truncated_normal_reaches_to_two_standard_deviations_and_no_further():
     assert 0.0399 < values.max() <= 0.04 and -0.04 <= values.min() < -0.0399
     assert abs(values.mean()) < 0.0003
     assert values.std() == pytest.approx(0.02 * 0.8796, rel=0.01)  # of a normal distribution cut off at 2
+
+
+def test_a_folder_of_sentence_transformers_with_the_model_inside_is_said(tmp_path):
+    """As its first versions wrote it: modules.json, 0_Transformer/config.json, 1_Pooling/config.json."""
+    with pytest.raises(FileNotFoundError, match="expected the folder of a BERT model"):
+        read_config(tmp_path, "bert")
+    for name in ("0_Transformer", "1_Pooling"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="give .*0_Transformer, the Transformer in it"):
+        read_config(tmp_path, "bert")
