@@ -15,13 +15,13 @@ import gzip
 import json
 import multiprocessing
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.fuzz.extreme_files import CASES, MB, Case
+from minibert.base.processes import environment, python
 
 SLOWEST, LARGEST, CONSTANT = 0.5, 3.0, 50  # MB a second, times the size, and MB
 SECONDS, MOST = 2.0, 200  # seconds and MB that a malformed file may take
@@ -113,9 +113,9 @@ def main() -> int:
         return 0
     report: dict[str, Any] = {}
     for case in (case for case in CASES if case.name.startswith(tuple(options.only))):
-        command = [sys.executable, "-m", "benchmarks.fuzz.extremes", "--case", case.name, "--scale", str(options.scale)]
+        command = python("benchmarks.fuzz.extremes", "--case", case.name, "--scale", str(options.scale))
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, env=environment())
         except subprocess.TimeoutExpired:
             done = subprocess.CompletedProcess(command, -1, "", f"more than {LONGEST} s")
         last = done.stderr.strip().splitlines()[-1:] or [""]

@@ -3,8 +3,10 @@
 import json
 import logging
 import struct
+import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,10 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("zstandard")
 
 from benchmarks.fuzz.__main__ import Fuzzer, main
+from benchmarks.fuzz.extremes import CASES, verdict
 from benchmarks.fuzz.readers import READERS
 from minibert.base.json_text import read_json
+from minibert.base.processes import environment, python
 from minibert.models import Bert, BertConfig
 from minibert.models.huggingface import load, save
 from minibert.tasks.task import Task
@@ -126,3 +130,17 @@ def test_white_space_at_the_end_of_a_vocabulary_line_is_dropped_as_tokenizers_do
     (tmp_path / "vocab.txt").write_text("a\n ", encoding="utf-8")  # a second token, "", for `tokenizers`
     with pytest.raises(ValueError, match="line 2 is empty"):
         read_vocabulary(tmp_path / "vocab.txt")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_an_extreme_file_is_measured_in_a_process_of_its_own(tmp_path):
+    out = tmp_path / "extremes.json"
+    names = "text: one word of 100 MB", "SQuAD: nested", "safetensors: a header of 2^63 bytes"
+    command = python("benchmarks.fuzz.extremes", "--only", *names, "--scale", "0.01", "--out", str(out))
+    assert subprocess.run(command, env=environment(), capture_output=True).returncode == 0
+    report = json.loads(out.read_text())
+    assert [report[name]["outcome"] for name in names] == ["read", "refused", "refused"]
+    assert report[names[0]]["MB"] == 1.0
+    case = next(case for case in CASES if case.name == names[0])
+    assert verdict(case, {**report[names[0]], "grown": 60}, 0.01) == "too large"
+    assert verdict(case, {**report[names[0]], "seconds": 3}, 0.01) == "too slow"
