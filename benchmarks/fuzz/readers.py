@@ -89,10 +89,10 @@ READERS = {
         Reader(
             "manifest.json",
             lambda: [(manifest_base(), "manifest.json")],
-            (signed(m.json_changed), signed(m.json_changed), *JSON[2:]),
+            (*[signed(m.json_changed)] * 4, *JSON[2:]),
             read_shards,
         ),
-        Reader("state.json", lambda: [(checkpoint_base(), "step-00000007/state.json")], JSON[2:], read_state),
+        Reader("state.json", lambda: [(checkpoint_base(), "step-00000007/state.json")], JSON, read_state),
         Reader(
             "metrics.jsonl",
             one("metrics.jsonl", METRICS),

@@ -1,6 +1,8 @@
 """A gallery of wrong kernels (mistakes.cu): each is caught, as what it is, with its line, block and thread."""
 
+import ctypes
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +208,21 @@ def test_threads_that_meet_at_barriers_for_ever_are_stopped(checked):
     kernel = emulator.Module("__global__ void endless(volatile int* x) { while (x[0] == 0) __syncthreads(); }").kernel()
     with emulator.checking(checked), emulator.time_limit(1), pytest.raises(emulator.EndlessError):
         kernel(1, 256, (zeros(1, I),))
+
+
+@pytest.mark.slow
+def test_a_kernel_that_is_stopped_keeps_no_lock_of_the_process():
+    """In check mode each access to a variable of the library asks the dynamic loader, which has a lock."""
+    source = (
+        "__device__ int table[4] = {1, 1, 1, 1}; __global__ void endless(int* x) { while (table[x[0] & 3]) x[1]++; }"
+    )
+    kernel = emulator.Module(source).kernel()
+    with emulator.checking(), emulator.time_limit(1), pytest.raises(emulator.EndlessError):
+        kernel(1, 1, (zeros(1, I),))
+    other = threading.Thread(target=ctypes.CDLL, args=(None,), daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive()
 
 
 def test_too_much_memory(module):

@@ -21,7 +21,7 @@ inline Region* region_around(char* address) {
 inline bool in_library(const char* address) {
     if (in_shared_memory(address)) return false;
     Dl_info mine, its;
-    if (dladdr(&dynamic_shared, &mine) == 0 || dladdr(address, &its) == 0) return false;
+    if (!find_library(&dynamic_shared, &mine) || !find_library(address, &its)) return false;
     return mine.dli_fbase == its.dli_fbase;
 }
 

@@ -1,16 +1,28 @@
 // Ending a launch because of an error in the kernel.
 #pragma once
+#include <csignal>
 #include <dlfcn.h>
 
 #include "scheduler.h"
 
 namespace emulator {
 
+// dladdr holds the dynamic loader's lock.  A thread that is abandoned within it would keep the lock, and the next thread
+// of the process that needs it would wait for ever, so a request to stop has to wait meanwhile.
+inline volatile sig_atomic_t in_loader = 0;
+
+inline bool find_library(const void* address, Dl_info* library) {
+    in_loader = 1;
+    bool found = dladdr(address, library) != 0;
+    in_loader = 0;
+    return found;
+}
+
 // Program counters are reported as offsets from the beginning of this library, which is what tools look up in the file.
 // A return address is one instruction too far, so we subtract one to get an address in the call.
 inline size_t library_offset(const void* counter) {
     Dl_info library;
-    if (counter == nullptr || dladdr(counter, &library) == 0) return 0;
+    if (counter == nullptr || !find_library(counter, &library)) return 0;
     return size_t(static_cast<const char*>(counter) - static_cast<const char*>(library.dli_fbase)) - 1;
 }
 

@@ -79,7 +79,7 @@ void on_signal(int signal, siginfo_t* details, void* context) {
         pthread_kill(launching_thread, signal);
         return;
     }
-    if (!here || current == nullptr) {  // the scheduler is running, or another thread, not the kernel
+    if (!here || current == nullptr || in_loader) {  // the scheduler is running, or another thread, not the kernel
         if (is_request) {
             if (!interrupted) interrupted = signal;
             set_timer(0, 1000);  // again soon: threads that meet at barriers for ever never end their block
