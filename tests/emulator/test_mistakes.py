@@ -218,7 +218,7 @@ def test_a_kernel_that_is_stopped_keeps_no_lock_of_the_process():
     )
     kernel = emulator.Module(source).kernel()
     with emulator.checking(), emulator.time_limit(1), pytest.raises(emulator.EndlessError):
-        kernel(1, 1, (zeros(1, I),))
+        kernel(1, 1, (zeros(2, I),))
     other = threading.Thread(target=ctypes.CDLL, args=(None,), daemon=True)
     other.start()
     other.join(10)
