@@ -153,7 +153,7 @@ def test_parts_of_a_batch_add_up(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", pytest.param("bfloat16", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_precision_of_the_gpu_gives_about_the_same(gpu, kind, dtype):
     batch = task_batch(kind, np.random.default_rng(7))

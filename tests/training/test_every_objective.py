@@ -225,7 +225,9 @@ def test_a_training_that_is_resumed_or_stopped_by_a_signal_is_the_same_training(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "bits"), [("float16", 11), ("bfloat16", 8)])
+@pytest.mark.parametrize(
+    ("precision", "bits"), [("float16", 11), pytest.param("bfloat16", 8, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_sixteen_bits_learn_what_thirty_two_do_and_resume(tmp_path, gpu, name, precision, bits):
     """A loss is a mean: off by an eighth of a rounding at first, by one rounding after four steps."""

@@ -155,16 +155,16 @@ def agree(case):
     [
         slow("float16", (1,), 8, "dropout", None),
         ("float16", (33, 5), 20, "causal, dropout", None),
-        slow("float16", (66,), 32, "plain", None),
+        thorough("float16", (66,), 32, "plain", None),
         ("float16", (3, 70), 16, "dropout", (1, 2)),  # a sequence in which nobody asks
         ("float16", (3, 4), 16, "causal", ()),
         slow("float16", (5, 66), 24, "causal, dropout", None),
-        slow("float16", (9, 34), 7, "dropout", None),
+        thorough("float16", (9, 34), 7, "dropout", None),
         slow("bfloat16", (40, 9), 64, "dropout", (3, 38)),
-        slow("bfloat16", (35,), 40, "causal", None),
+        thorough("bfloat16", (35,), 40, "causal", None),
         slow("bfloat16", (130,), 64, "causal, dropout", None),
-        slow("float16", (35,), 80, "causal", None),
-        slow("float16", (34,), 128, "causal, dropout", None),
+        thorough("float16", (35,), 80, "causal", None),
+        thorough("float16", (34,), 128, "causal, dropout", None),
     ],
 )
 @each_version

@@ -33,6 +33,7 @@ from tests.ops.gpu.helpers import (
     host,
     numbers,
     slow,
+    thorough,
 )
 
 pytestmark = emulator_only
@@ -179,7 +180,7 @@ every_run = pytest.mark.parametrize("run", RUNS)
 every_width = pytest.mark.parametrize("width", WIDTHS)
 
 
-@pytest.mark.parametrize("dtype", ["float32", *map(slow, ("float16", "bfloat16", "float64"))])
+@pytest.mark.parametrize("dtype", ["float32", slow("float16"), *map(thorough, ("bfloat16", "float64"))])
 @every_width
 @every_run
 def test_check_mode_finds_nothing(run, width, dtype):
