@@ -186,8 +186,7 @@ def next_passage(
             yield SentenceExample(first, second, FOLLOWS)
         elif strangers:
             stranger = strangers[random.integers(len(strangers))]
-            found = [piece for piece in pieces_of(stranger.text) if fits(piece, NEXT_WORDS)]
-            if found:
+            if found := short_pieces_of(stranger.text):
                 yield SentenceExample(first, found[random.integers(len(found))], ELSEWHERE)
 
 
@@ -202,6 +201,12 @@ def pieces_of(text: str) -> list[str]:
             pieces.append(" ".join(words))
             words = []
     return pieces
+
+
+@lru_cache(maxsize=512)
+def short_pieces_of(text: str) -> list[str]:
+    """The pieces of an address that are short enough for a pair."""
+    return [piece for piece in pieces_of(text) if fits(piece, NEXT_WORDS)]
 
 
 # ------------------------------------------------------------------------------------------------ punctuation

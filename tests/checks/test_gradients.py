@@ -14,6 +14,7 @@ from minibert.ops.reference import attention as reference_attention
 from minibert.ops.table import PAIRS
 
 LAYERS = ("embeddings", "self_attention", "feed_forward", "pooler", "mlm_head", "nsp_head")
+ALIKE = "language_model", "both_directions"  # their layers are those of "pretraining"
 WHOLE_MODELS = ("encoder", "pretraining", "language_model", "both_directions", "distillation")
 TASKS = (
     "sequence_classification",
@@ -53,10 +54,11 @@ def results(name, backend, all_of_them=False):
 @pytest.fixture
 def daily(request, backend, name):
     """What takes seconds on the reference, and longer emulated, is left to the full run."""
-    long = (LAYERS if backend.name == "gpu" else ()) + WHOLE_MODELS + TASKS
-    left = () if backend.name == "cpu" else long
+    left = ALIKE if backend.name == "cpu" else WHOLE_MODELS + TASKS
+    if backend.name == "gpu":
+        left += LAYERS + ("attention",)
     if name in left and "not slow" in request.config.option.markexpr:
-        pytest.skip("layers on the emulator, and whole models there and on the reference: in the full run only")
+        pytest.skip("in the full run only")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "encoder"])  # "pretraining" has it in it

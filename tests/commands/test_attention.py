@@ -92,6 +92,7 @@ def test_a_notebook_that_has_not_run_says_so():
     assert re.search(r">attention over a b: 1 layers of 2 heads\. Run this cell to see them\.</div>$", left)
 
 
+@pytest.mark.slow
 def test_a_figure_of_all_heads():
     figure = plot_heads(["a", "b", "c"], np.full((2, 3, 3, 3), 1 / 3))
     assert [axes.get_title() for axes in figure.axes][:2] == ["layer 1, head 1", "layer 1, head 2"]

@@ -79,6 +79,7 @@ def test_a_missing_run_and_a_model_without_its_head_are_told_in_one_line(tmp_pat
     assert capsys.readouterr().err.endswith("cannot fill in blanks: the model was saved without its masked-LM head\n")
 
 
+@pytest.mark.slow
 def test_a_model_with_more_rows_than_the_vocabulary(tmp_path, capsys):
     model = BertForPreTraining(replace(CONFIG, vocab_size=len(VOCABULARY) + 4), seed=3)
     model.save_pretrained(tmp_path)

@@ -33,6 +33,7 @@ def libraries(folder):
     return {path.name for path in folder.glob("kernels-*.so")}
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_changed_source_or_header_is_compiled_again(cache, tmp_path):
     assert result(SOURCE.replace("VALUE", "1")) == 1
@@ -82,6 +83,7 @@ def test_what_was_refused_is_not_tried_again(monkeypatch):
         module.library(False)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
@@ -91,6 +93,7 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     assert Path(compiler.cache_folder()).name.startswith("minibert-emulator-")
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_damaged_library_is_deleted_and_compiled_again_with_one_line(cache, capfd):
     assert result(SOURCE.replace("VALUE", "7")) == 7

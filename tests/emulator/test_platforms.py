@@ -180,6 +180,7 @@ class TestOnEachMachine:
             expected.append(np.float32(a + b + c + d + e + f + g + h + float(i + j + k + m + n)))
         assert np.array_equal(numbers(program(checked, "registers", order))[:256], np.tile(expected, 2))
 
+    @pytest.mark.slow
     def test_tensor_cores(self, program, checked, order):
         tile = X[np.arange(256) % 100].reshape(16, 16)
         assert np.array_equal(numbers(program(checked, "product", order))[:256], (tile @ tile.T + X[0]).ravel())

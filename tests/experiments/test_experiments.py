@@ -284,6 +284,7 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path, monkeypatch, cap
     assert "is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tables_are_written_from_what_is_there_without_running(tmp_path, monkeypatch, capsys):
     """Also without the configuration and the models: results travel as they are."""
     Stage(tmp_path).finish_all("size", Budget(10, 2, ("sotu-shuffled",)))
@@ -316,6 +317,7 @@ def test_a_table_of_curves_is_drawn_and_shares_are_of_the_whole(tmp_path):
     assert notes.endswith("\n\n- said\n")
 
 
+@pytest.mark.slow
 def test_speeds_of_a_student_and_its_teacher_are_measured(monkeypatch):
     monkeypatch.setattr(speeds, "LEAST", 0.0)
     monkeypatch.setattr(speeds, "TURNS", 1)

@@ -181,6 +181,7 @@ class TestLevels:
             assert level in (ROOT / name).read_text(encoding="utf-8"), name
 
 
+@pytest.mark.slow
 class TestScript:
     """scripts/run_lessons.py: what counts as fresh."""
 

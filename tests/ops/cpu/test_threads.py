@@ -109,6 +109,7 @@ SAME_BITS = """
 """
 
 
+@pytest.mark.slow
 def test_ops_without_products_give_the_same_bits_with_one_thread_and_with_two():
     """Sums over rows are cut into chunks that do not depend on the threads."""
     words = in_a_process(SAME_BITS, NUMBA_NUM_THREADS="2").split()
@@ -163,6 +164,7 @@ def test_two_models_at_once_in_one_process_do_not_mix_their_memory():
     assert np.array_equal(one.parameters.gradients, expected)
 
 
+@pytest.mark.slow
 def test_nothing_is_forked_after_threads_have_started(tmp_path):
     """Python tells every os.fork to an audit hook: tokenising in several processes after a kernel ran has none."""
     documents = [f"The state of union {i} is strong. It has {i} words." for i in range(90)]
