@@ -56,7 +56,7 @@ def pretraining_card(
     title = f"{name}: {name_of(config)}, pre-trained with minibert"
     task = {"type": system.pipeline, "name": system.targets[0].name}
     metadata = metadata_of(name, system.pipeline, data, task, scores)
-    use = HOW_TO_USE.format(command=code_block(system.how_to_try.format("FOLDER")), name=type(model).__name__)
+    use = HOW_TO_USE.format(command=code_block(system.command_to_try("FOLDER")), name=type(model).__name__)
     if model.huggingface_class:
         use += f", or `transformers.{model.huggingface_class}.from_pretrained(FOLDER)`"
     else:

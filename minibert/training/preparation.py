@@ -6,6 +6,7 @@ Each stage writes either a complete file or folder into the run's folder, or not
 import dataclasses
 import logging
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
     """Tokenise the corpus into the run's folder, unless this has been done already, and open the token shards."""
     folder = run / CORPUS
     if not folder.exists():
-        documents = documents_of(config, run, report=config.vocab is not None)
+        documents = documents_of(config, run, report=config.vocab is not None or config.from_ is not None)
         with byte_bar("tokenising the corpus") as bar:
             shards = write_shards(documents, tokenizer, folder, progress=bar.update, cut=True)
         warn_of_unknown(shards, tokenizer)
@@ -253,7 +254,7 @@ def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest
     """Held-out sentences with one word replaced by [MASK], each paired with that word; the same in every evaluation.
 
     The sentences have 8 to 20 pieces and fit in `longest` tokens; the word is a single piece of four letters or more,
-    not punctuation.
+    or a Chinese character, not punctuation.
     """
     random = np.random.default_rng(1)
     starts = held_out.shards.sentence_starts
@@ -279,4 +280,4 @@ def pick_blanks(held_out: DocumentSet, tokenizer: Tokenizer, count: int, longest
 
 
 def is_word(piece: str) -> bool:
-    return len(piece) >= 4 and piece.isalpha()
+    return piece.isalpha() and (len(piece) >= 4 or unicodedata.name(piece[0], "").startswith("CJK"))

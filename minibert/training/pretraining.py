@@ -27,7 +27,7 @@ from minibert.training.interrupts import StopRequest
 from minibert.training.loop import Observer, Schedule, TakenStep, train
 from minibert.training.memory import keep_freed_memory
 from minibert.training.metrics import DIVERGED, RAISED, Metrics, plot_metrics, read_metrics
-from minibert.training.model_card import pretraining_card
+from minibert.training.model_card import is_default_corpus, pretraining_card
 from minibert.training.muon import OPTIMIZERS
 from minibert.training.optimizer import AdamWSettings, learning_rate_at
 from minibert.training.preparation import (
@@ -143,7 +143,8 @@ class Pretraining:
             say("stopped", f"after step {step:,}, saved; resume with: {stop.how_to_resume}")
             return stop.exit_code
         say("model", f"{self.run} (a Hugging Face model folder); curves: {self.run / 'loss.png'}")
-        say("try", self.system.how_to_try.format(self.run))
+        own = None if is_default_corpus(self.config) else next((text for text, _ in self.held_out.blanks), None)
+        say("try", self.system.command_to_try(self.run, own))
         return 0
 
     def write_card(self, step: int) -> None:

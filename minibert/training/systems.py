@@ -6,6 +6,7 @@ Here all of them share the tokenizer, the data, the training loop, the checkpoin
 differs.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,8 @@ class System:
     guesses        its guesses for the word that a blank replaces in a text
     pipeline       the name of this use on the Hugging Face hub
     recipe         what is predicted, as a sentence of the model card
-    how_to_try     a command that shows what the model learnt; {} stands for its folder
+    how_to_try     a command that shows what the model learnt, with fields for its folder and a text
+    text           a text for it
     """
 
     name: str
@@ -92,7 +94,19 @@ class System:
     pipeline: str
     recipe: str
     how_to_try: str
+    text: str = ""
     evaluated_as: str | None = None
+
+    def command_to_try(self, folder: str | Path, sentence: str | None = None) -> str:
+        """A command that shows what the model in a folder learnt.
+
+        sentence: a sentence with a [MASK] from the text that it learnt from; None: the text of the default corpus
+        """
+        text = self.text
+        if sentence is not None:
+            text = sentence if self.masked else sentence.partition("[MASK]")[0].strip()
+        plain = not set(text) & set('"$`\\!')
+        return self.how_to_try.format(folder=folder, text=f'"{text}"' if plain else shlex.quote(text))
 
 
 def name_of(config: PretrainConfig) -> str:
@@ -154,7 +168,8 @@ SYSTEMS = {
         guesses=fill_blank,
         pipeline="fill-mask",
         recipe="Masked tokens ({mask_rate:.0%} in evaluations) and, from length {nsp_from}, next sentences.",
-        how_to_try='minibert fill {} "the [MASK] of the union"',
+        how_to_try="minibert fill {folder} {text}",
+        text="the [MASK] of the union",
     ),
     "gpt": System(
         name="GPT",
@@ -169,7 +184,8 @@ SYSTEMS = {
         guesses=continue_to_blank,
         pipeline="text-generation",
         recipe="Each next token of a window of text, from the preceding ones.",
-        how_to_try='minibert generate {} "the state of"',
+        how_to_try="minibert generate {folder} {text}",
+        text="the state of",
     ),
     "elmo": System(
         name="ELMo",
@@ -187,7 +203,7 @@ SYSTEMS = {
         guesses=continue_to_blank,
         pipeline="feature-extraction",
         recipe="Each token of a window of text, from the preceding ones and, separately, from the following ones.",
-        how_to_try="minibert finetune {} --task sotu-punctuation",
+        how_to_try="minibert finetune {folder} --task sotu-punctuation",
     ),
     "distilbert": System(
         name="DistilBERT",
@@ -204,6 +220,7 @@ SYSTEMS = {
         pipeline="fill-mask",
         recipe="Distilled: soft targets at temperature {temperature:g}, masked tokens ({mask_rate:.0%} in evaluations) "
         "and the cosine of the last hidden states, with weights {weights}.",
-        how_to_try='minibert fill {} "the [MASK] of the union"',
+        how_to_try="minibert fill {folder} {text}",
+        text="the [MASK] of the union",
     ),
 }

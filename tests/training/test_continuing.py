@@ -45,6 +45,7 @@ def test_it_begins_with_all_weights_of_the_model(tmp_path, other_text, whole_run
     assert [record["step"] for record in evaluations] == [0, 4]  # also before the first step
     assert evaluations[0]["mlm_loss"] == evaluations[1]["mlm_loss"]
     printed = capsys.readouterr().out
+    assert "\nlayout     documents are separated by blank lines" in printed
     assert f"BERT from {whole_run.name}: 1 layers" in printed and "initialised afresh" not in printed
     assert f"--from {whole_run.name}" in (run / "README.md").read_text(encoding="utf-8")
 

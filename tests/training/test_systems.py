@@ -83,7 +83,7 @@ def test_a_run_leaves_a_record_a_picture_a_card_and_a_model(whole_run):
             assert record[f"{target.key}_loss"] > 0 and 0 <= record[f"{target.key}_accuracy"] <= 1
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
     card = (run / "README.md").read_text(encoding="utf-8")
-    assert system.title in card and f"--model {name}" in card and system.how_to_try.format("FOLDER") in card
+    assert system.title in card and f"--model {name}" in card and system.command_to_try("FOLDER") in card
     assert f"| {system.targets[0].name} predicted correctly |" in card
     model = system.model.from_pretrained(run)
     assert model.initialised_afresh == ()
