@@ -25,11 +25,11 @@ def when_out_of_memory(name: str, config: PretrainConfig, sequences: int, of_bat
 
 
 def when_pretraining_diverged(run: Path, step: int, learning_rate: float) -> str:
-    """Advice when the loss of a step is NaN or infinite: the last good checkpoint, and what to try."""
+    """Advice when a loss or a parameter is NaN or infinite after a step: the last good checkpoint, and what to try."""
     checkpoints = list_checkpoints(run)
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
     return (
-        f"the loss became NaN or infinite at step {step:,}; {good}. "
+        f"a loss or a parameter became NaN or infinite at step {step:,}; {good}. "
         f"Try a new run with a lower --learning-rate (now {learning_rate:g}) or a longer --warmup"
     )
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -191,16 +191,27 @@ class PretrainingWatch(Observer):
             if optimizer.loss_scale is not None and not math.isfinite(values["gradient_norm"]):
                 values["gradient_norm"] = None  # float16 overflowed, so the step was skipped and the loss scale halved
             if not all(math.isfinite(value) for value in values.values() if value is not None):
-                self.metrics.write(DIVERGED, step.number)
-                raise FloatingPointError(when_pretraining_diverged(self.run, step.number, self.config.learning_rate))
+                self.diverged(step.number)
             self.metrics.write("train", step.number, **values, tokens_per_second=round(speed))
         self.bar.show(values, self.pretraining.system.targets[0].key, speed)
+
+    def check_parameters(self, step: int) -> None:
+        """Raise FloatingPointError if a parameter is NaN or infinite, as after a step that was far too large."""
+        model = self.pretraining.model
+        if not bool(model.backend.xp.isfinite(model.parameters.masters).all()):
+            self.diverged(step)
+
+    def diverged(self, step: int) -> NoReturn:
+        """Record that the run diverged at a step, and raise FloatingPointError."""
+        self.metrics.write(DIVERGED, step)
+        raise FloatingPointError(when_pretraining_diverged(self.run, step, self.config.learning_rate))
 
     def evaluates(self, step: int) -> bool:
         return step % self.config.eval_every == 0 or step == self.config.steps
 
     def evaluate(self, step: int) -> bool:
         """Evaluate on held-out documents and draw the curves; at the end, compare with the baselines."""
+        self.check_parameters(step)
         config, held_out, last = self.config, self.pretraining.held_out, step == self.config.steps
         result = held_out.measure(self.pretraining.objective_of_evaluations, step, last)
         self.metrics.write("evaluation", step, **result)
@@ -217,6 +228,7 @@ class PretrainingWatch(Observer):
 
     def save(self, step: int) -> None:
         """Save the model, for `minibert fill` and other commands, then the checkpoint for resuming the run."""
+        self.check_parameters(step)
         model = self.pretraining.model
         self.metrics.flush()
         model.save_pretrained(self.run)

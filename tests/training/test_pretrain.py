@@ -18,7 +18,7 @@ from minibert.models.huggingface import read_tensors
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops.blas import find_blas
 from minibert.text import Tokenizer
-from minibert.training import PretrainConfig, pretrain
+from minibert.training import PretrainConfig, pretrain, pretraining
 from minibert.training import step as steps
 from minibert.training.checkpoints import list_checkpoints
 from minibert.training.metrics import read_metrics
@@ -219,6 +219,22 @@ def test_a_loss_that_is_no_number_stops_the_run_with_advice(tmp_path, corpus, mo
     with pytest.raises(FloatingPointError, match=r"step 7; the last good checkpoint is .*step-00000004\. Try"):
         pretrain(tiny_config(corpus, run))
     assert [path.name for path in list_checkpoints(run)] == ["step-00000004"]
+
+
+def test_parameters_that_are_no_numbers_are_not_saved(tmp_path, corpus, monkeypatch):
+    """The loss and the gradient of the last step are finite; the step is not."""
+    rate = pretraining.learning_rate_at
+
+    def spoilt(step, **schedule):
+        return 1e39 if step == 11 else rate(step, **schedule)
+
+    monkeypatch.setattr(pretraining, "learning_rate_at", spoilt)
+    run = tmp_path / "run"
+    with pytest.raises(FloatingPointError, match=r"a parameter became NaN or infinite at step 12; the last good"):
+        pretrain(tiny_config(corpus, run))
+    assert [path.name for path in list_checkpoints(run)][-1] == "step-00000008"
+    BertForPreTraining.from_pretrained(run)
+    assert read_metrics(run)[-1]["kind"] == "diverged"
 
 
 class TestRefusals:
