@@ -57,5 +57,6 @@ def name_of(hint: Any) -> str:
 
 
 def shown(value: Any) -> str:
+    """A value as Python writes it, shortened: it may be long, or contain line breaks."""
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -31,3 +31,8 @@ def is_number(value: Any) -> bool:
         return type(value) in (int, float) and math.isfinite(value)
     except OverflowError:  # an integer of more than 308 digits
         return False
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value from a JSON file is an integer of at least 0 that 64 bits can hold."""
+    return type(value) is int and 0 <= value < 1 << 63

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from minibert.base.field_types import shown
 from minibert.base.files import sha256_of
+from minibert.base.numbers import is_count
 
 FORMAT = "minibert token shards, version 1"
 MANIFEST = "manifest.json"
@@ -101,16 +103,6 @@ def problem_of(manifest: dict[str, Any]) -> str | None:
     if sum(files[name]["bytes"] for name in token_files(manifest)) != dtype.itemsize * counts["tokens"]:
         return f"the files of tokens do not have {counts['tokens']:,} tokens"
     return None
-
-
-def is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def shown(value: object) -> str:
-    """A value as Python writes it, shortened: it may be long, or contain line breaks."""
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def check_files(folder: Path, manifest: dict[str, Any], verify: bool) -> None:

@@ -49,8 +49,8 @@ def load(
     report: a function called with one line listing the parameters that were initialised afresh, and one listing the
     tensors that were ignored, if any; if it is None, the former is logged as a warning, the latter as information.
     Raises FileNotFoundError when the folder or its weights are missing; ValueError when the weights are pickled,
-    damaged, NaN or infinite, beyond the dtype, of the wrong shape, or lack a tensor of the body, and when a DistilBERT
-    is to be loaded from another BERT.
+    damaged, NaN or infinite, beyond the dtype, of the wrong shape, given twice, or lack a tensor of the body, and when
+    a DistilBERT is to be loaded from another BERT.
     """
     folder = find_model(folder, revision)
     config = replace(model_class.config_class.load(folder), **changes)
@@ -60,7 +60,11 @@ def load(
             f"{folder / 'config.json'} describes a model of type 'bert', but {model_class.__name__} has no segments; "
             "load it as BertForPreTraining, and start a student from it with initialise_from_teacher"
         )
-    tensors = todays_names(read_tensors(find_weights(folder)), segments=not distilled)
+    tensors = read_tensors(find_weights(folder))
+    try:
+        tensors = todays_names(tensors, segments=not distilled)
+    except ValueError as error:
+        raise ValueError(f"the weights in {folder}: {error}") from None
     if not changes and model_class.distilled_pooler and any(name.startswith(PRE_CLASSIFIER) for name in tensors):
         tensors, config = with_pooler(tensors), replace(config, pooler_act=RELU)
     if model_class.left_to_right not in (None, config.is_decoder):

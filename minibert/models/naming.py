@@ -37,6 +37,7 @@ def todays_names(tensors: dict[str, np.ndarray], segments: bool = True) -> dict[
     """Rename tensors to BertForPreTraining's names.
 
     segments: whether the model has segment embeddings; if so, zeros are added to the tensors of a DistilBERT.
+    Raises ValueError if two tensors get the same name.
     """
     for prefix in WRAPPERS:
         if tensors and all(name.startswith(prefix) for name in tensors):
@@ -51,6 +52,8 @@ def todays_names(tensors: dict[str, np.ndarray], segments: bool = True) -> dict[
         for old, new in OLD_ENDINGS.items():
             if name.endswith(old):
                 name = name.removesuffix(old) + new
+        if name in renamed:
+            raise ValueError(f"two tensors are both {name}, under an old name and under today's")
         renamed[name] = tensor
     return renamed
 

@@ -27,7 +27,7 @@ from minibert.base.arrays import Array
 from minibert.base.files import flush_to_disk, sha256_of
 from minibert.base.folders import new_folder, remove_folder
 from minibert.base.formats import FormatError, check_format, with_format
-from minibert.base.numbers import is_number
+from minibert.base.numbers import is_count, is_number
 from minibert.models.huggingface import read_tensors, save_tensors
 from minibert.nn.parameters import Parameters
 from minibert.training.optimizer import AdamW
@@ -147,11 +147,6 @@ def check_files(folder: Path, state: Mapping[str, Any]) -> None:
 def no_number(name: str) -> float:
     """Raise ValueError for NaN and Infinity, which Python's JSON reader would accept."""
     raise ValueError(f"{name} is not a JSON number")
-
-
-def is_count(value: object) -> bool:
-    """Whether a value from a JSON file is an integer of at least 0 that 64 bits can hold."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
 
 
 def is_scale(value: Any) -> bool:

@@ -57,6 +57,13 @@ def test_the_older_names_of_layer_norms_load(folder):
     assert same_logits(folder)
 
 
+def test_a_tensor_under_its_old_and_its_new_name_is_refused(folder):
+    new, old = "bert.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.gamma"
+    rewrite(folder, lambda tensors: tensors | {old: tensors[new]})
+    with pytest.raises(ValueError, match=f"{folder.name}: two tensors are both {new}, under an old name"):
+        BertForPreTraining.from_pretrained(folder)
+
+
 def test_a_body_alone_loads_without_and_with_its_prefix(folder):
     batch = random_batch(small_config())
     expected, _ = encoded(BertForPreTraining.from_pretrained(folder), batch)
