@@ -33,6 +33,7 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
 )
 from minibert.exercises.exercise import EXERCISES, FORMER_NAMES, Exercise, Mistake, Try, Verdict
 from minibert.exercises.judging import judge_function
+from minibert.exercises.own_bert import collect
 from minibert.exercises.progress import read_progress, remember
 from minibert.exercises.showing import Shown, show_hints, show_verdict, source_of
 
@@ -82,9 +83,12 @@ def check(name: str, answer: Any) -> None:
     Raises ValueError if there is no such exercise; never because of the answer.
     """
     verdict = judge(name, answer)
-    if verdict.right:
-        remember(find(name).name)
     print(show_verdict(name, verdict))
+    if verdict.right:
+        name = find(name).name
+        remember(name)
+        if text := collect(name, answer, lambda function: judge(name, function).right):
+            print(f"  {text}")
 
 
 def hints(name: str) -> Shown:
