@@ -138,9 +138,11 @@ def backend_status() -> dict[str, str | None]:
 
 
 def own_file() -> Path:
-    """The file of the backend of one's own: MINIBERT_MINE, or mine.py in the user's data folder."""
+    """The file of the backend of one's own: MINIBERT_MINE, or mine.py beside the record of progress."""
     if os.environ.get("MINIBERT_MINE"):
         return Path(os.environ["MINIBERT_MINE"])
+    if os.environ.get("MINIBERT_PROGRESS"):
+        return Path(os.environ["MINIBERT_PROGRESS"]).with_name("mine.py")
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "minibert" / "mine.py"
 
 
