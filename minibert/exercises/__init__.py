@@ -18,6 +18,7 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     linear,  # noqa: F401
     backpropagation,  # noqa: F401
     self_attention,  # noqa: F401
+    multi_head,  # noqa: F401
     encoder,  # noqa: F401
     objectives,  # noqa: F401
     adamw,  # noqa: F401

@@ -39,12 +39,14 @@ from minibert.training.step import prepared, train_step
 PARTS = (
     "embed",
     "scatter_add",
+    "embedding_backward",
     "linear_backward",
     "gelu_backward",
     "layernorm_backward",
     "softmax",
     "softmax_backward",
     "attend",
+    "multi_head",
     "attend_backward",
     "drop",
     "cross_entropy_backward",
@@ -115,10 +117,10 @@ def linear_ops(own: Own) -> Named:
         segment_weight: np.ndarray,
     ) -> tuple:
         ids, tables = (token_ids, position_ids, segment_ids), (token_weight, position_weight, segment_weight)
-        return own.call("embed", *ids, *tables), (ids, [len(table) for table in tables])
+        return own.call("embed", *ids, *tables), (*ids, tuple(len(table) for table in tables))
 
     def embedding_backward(d_y: np.ndarray, cache: tuple, accumulate_into: Sequence = NONE) -> tuple:
-        parts = [own.call("scatter_add", d_y, ids, size).astype(d_y.dtype) for ids, size in zip(*cache, strict=True)]
+        parts = [part.astype(d_y.dtype) for part in own.call("embedding_backward", d_y, *cache)]
         return added(accumulate_into, parts)
 
     def layernorm_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> tuple:
@@ -239,9 +241,7 @@ def attention_ops(own: Own) -> Named:
             own.borrowed["attention with dropout or a causal mask"] += 1
             given = query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout
             return reference.attention_forward(*given)
-        context = np.empty_like(query)
-        for q, k in places(query, heads, cu_seqlens_q, cu_seqlens_k):
-            context[q] = own.call("attend", query[q], key[k], value[k])
+        context = own.call("multi_head", query, key, value, heads, cu_seqlens_q, cu_seqlens_k)
         return context, (query, key, value, heads, cu_seqlens_q, cu_seqlens_k)
 
     def attention_backward(d_context: np.ndarray, cache: tuple) -> tuple:

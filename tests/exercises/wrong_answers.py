@@ -184,6 +184,32 @@ def scatter_c(rows, ids, size):
     return np.array([rows[k % len(rows)] for k in ids])
 
 
+def tables_last(d_y, tokens, positions, segments, sizes):
+    found = []
+    for ids, size in zip((tokens, positions, segments), sizes, strict=True):
+        table = np.zeros((size, d_y.shape[1]))
+        for i in range(len(ids)):
+            table[ids[i]] = d_y[i]
+        found.append(table)
+    return found[0], found[1], found[2]
+
+
+def tables_mean(d_y, tokens, positions, segments, sizes):
+    return tuple(scatter_b(d_y, ids, size) for ids, size in zip((tokens, positions, segments), sizes, strict=True))
+
+
+def one_hot_sum(d_y, ids, size):
+    return (ids[None, :] == np.arange(size)[:, None]).astype(float) @ d_y
+
+
+def tables_third(d_y, tokens, positions, segments, sizes):
+    return tuple(one_hot_sum(d_y, i, n) / 3 for i, n in zip((tokens, positions, segments), sizes, strict=True))
+
+
+def tables_tokens(d_y, tokens, positions, segments, sizes):
+    return tuple(one_hot_sum(d_y, tokens, size) for size in sizes)
+
+
 # ------------------------------------------------------------------------------------------- lesson 3
 
 
@@ -318,6 +344,43 @@ def attend_b(q, k, v):
 
 def attend_c(q, k, v):
     return (stable((k @ q.T) / len(q[0]) ** 0.5)).T @ v
+
+
+def heads_of(q, k, v, heads, cu_q, cu_k, at):
+    """at: (heads, width, head) -> the features of a head."""
+    out = np.zeros(q.shape)
+    for b in range(len(cu_q) - 1):
+        rows, others = np.arange(cu_q[b], cu_q[b + 1]), np.arange(cu_k[b], cu_k[b + 1])
+        for a in range(heads):
+            columns = at(heads, q.shape[1] // heads, a)
+            query, key, value = q[np.ix_(rows, columns)], k[np.ix_(others, columns)], v[np.ix_(others, columns)]
+            if len(others):
+                out[np.ix_(rows, columns)] = stable(query @ key.T / len(columns) ** 0.5) @ value
+    return out
+
+
+def side_by_side(heads, width, a):
+    return np.arange(width) + a * width
+
+
+def heads_all_sequences(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, heads, [0, len(q)], [0, len(k)], side_by_side)
+
+
+def heads_one(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, 1, cu_q, cu_k, side_by_side)
+
+
+def heads_strided(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, heads, cu_q, cu_k, lambda heads, width, a: np.arange(width) * heads + a)
+
+
+def heads_cut_alike(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, heads, cu_q, cu_q, side_by_side)
+
+
+def heads_wide_scale(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q * heads**-0.5, k, v, heads, cu_q, cu_k, side_by_side)
 
 
 def head_back(d, q, k, v, scale_q, softmax_gradient, value):
@@ -1072,6 +1135,19 @@ WRONG = {
         (scatter_a, "only the last one is added"),
         (scatter_b, "not their mean"),
         (scatter_c, "looks rows up"),
+    ],
+    "embedding_backward": [
+        (tables_last, "only the last of its gradients"),
+        (tables_mean, "not their mean"),
+        (tables_third, "receives all of d_y"),
+        (tables_tokens, "has ids of its own"),
+    ],
+    "multi_head": [
+        (heads_all_sequences, "look at other sequences"),
+        (heads_one, "only one head"),
+        (heads_strided, "every heads-th feature"),
+        (heads_cut_alike, "need cu_k"),
+        (heads_wide_scale, "divide by sqrt(D)"),
     ],
     "linear_backward": [
         (linear_a, "d_weight is transposed"),
