@@ -20,9 +20,11 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     self_attention,  # noqa: F401
     multi_head,  # noqa: F401
     encoder,  # noqa: F401
+    layer,  # noqa: F401
     objectives,  # noqa: F401
     adamw,  # noqa: F401
     learning,  # noqa: F401
+    training_step,  # noqa: F401
     speed,  # noqa: F401
     cuda,  # noqa: F401
     flash,  # noqa: F401

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
-from minibert.exercises.self_attention import attend
+from minibert.exercises.self_attention import attend, attend_backward
 
 
 def random(seed: int) -> np.random.Generator:
@@ -113,3 +113,25 @@ add(
         note="In the package, this is attention_forward in minibert/ops/reference/attention.py.",
     )
 )
+
+
+def multi_head_backward(
+    d_context: np.ndarray,
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    heads: int,
+    cu_q: np.ndarray,
+    cu_k: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The backward pass of multi_head, which lesson 5 gives: d_context [Nq, H] -> d_query, d_key, d_value."""
+    d_query, d_key, d_value = np.zeros_like(query), np.zeros_like(key), np.zeros_like(value)
+    width = query.shape[1] // heads
+    for q, q_end, k, k_end in zip(cu_q[:-1], cu_q[1:], cu_k[:-1], cu_k[1:], strict=True):
+        for head in range(heads):
+            features = slice(head * width, (head + 1) * width)
+            asking, asked = (slice(q, q_end), features), (slice(k, k_end), features)
+            d_query[asking], d_key[asked], d_value[asked] = attend_backward(
+                d_context[asking], query[asking], key[asked], value[asked]
+            )
+    return d_query, d_key, d_value

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import exercises
-from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, learning, solution, task_metrics
+from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, layer, learning, solution, task_metrics
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
@@ -123,6 +123,7 @@ def test_a_solution_can_be_pasted_into_its_cell(name):
     earlier = [other for other in EXERCISES.values() if other.lesson == exercise.lesson and other.judge is None]
     scope = {"np": np, "normal_density": normal_density, "Counter": Counter}
     scope |= {other.solution.__name__: other.solution for other in earlier if hasattr(other.solution, "__name__")}
+    scope |= {given: getattr(layer, given) for given in layer.GIVEN if exercise.lesson == layer.LESSON}
     exec(textwrap.dedent(exercises.source_of(exercise)), scope)
     assert judge(name, scope[function.__name__]).state == RIGHT
 
