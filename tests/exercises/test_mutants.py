@@ -30,9 +30,7 @@ AS_RIGHT = {
     "clip": ("norm < max_norm",),  # at the limit the factor is 1
     "label_first_pieces": ("return [*result, -100]",),  # a list is as good as an array
     "best_span": (">= best",),  # of equal sums any will do
-    "mean_pool": ("return [",),  # so is a list of rows
     "nearest": ("/ np.linalg.norm(query)", "np.argsort(-cosines)["),  # the query's length changes no order
-    "replaced": ("return (original_ids", "!= corrupted_ids)"),  # they are arrays already
 }
 
 

@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from tests.exercises import later_answers
+
 # ------------------------------------------------------------------------------------------- lesson 1
 
 
@@ -783,18 +785,6 @@ def interval_c(k, n):
 # ------------------------------------------------------------------------------------------- lesson 8
 
 
-def roof_a(i, p, b):
-    return sorted([p, i * b])[-1]
-
-
-def roof_b(i, p, b):
-    return p * 1.0
-
-
-def roof_c(i, p, b):
-    return b * i
-
-
 def rows_a(masked, cu):
     return np.array(sorted(masked.tolist()), int)
 
@@ -1001,19 +991,6 @@ def matthews_c(truth, said):
 # ------------------------------------------------------------------------------------------- lesson 12
 
 
-def pool_a(hidden, cu):
-    return np.stack([hidden[i] for i in cu[:-1]])
-
-
-def pool_b(hidden, cu):
-    return np.add.reduceat(hidden, cu[:-1], axis=0)
-
-
-def pool_c(hidden, cu):
-    longest = max(b - a for a, b in zip(cu, cu[1:], strict=False))
-    return np.add.reduceat(hidden, cu[:-1], axis=0) / longest
-
-
 def nearest_a(query, vectors, count):
     order = sorted(range(len(vectors)), key=lambda i: -float(vectors[i] @ query))
     return np.array(order[:count])
@@ -1043,18 +1020,6 @@ def bias_b(word, these, those):
 
 def bias_c(word, these, those):
     return float((unit(these) @ unit(word)).sum() - (unit(those) @ unit(word)).sum())
-
-
-def electra_a(original, corrupted, chosen):
-    return np.where(chosen, 1, 0)
-
-
-def electra_b(original, corrupted, chosen):
-    return np.array([int(a == b) for a, b in zip(original, corrupted, strict=True)])
-
-
-def electra_c(original, corrupted, chosen):
-    return np.array([int(a != b) for a, b, c in zip(original, corrupted, chosen, strict=True) if c], int)
 
 
 # ------------------------------------------------------------------------------------------- kernels
@@ -1445,7 +1410,6 @@ WRONG = {
         (interval_b, "root is missing"),
         (interval_c, "divide the variance"),
     ],
-    "attainable": [(roof_a, "min, not max"), (roof_b, "Memory is a limit"), (roof_c, "never exceeds the peak")],
     "rows_read": [
         (rows_a, "[CLS]"),
         (rows_b, "only once"),
@@ -1476,7 +1440,6 @@ WRONG = {
         (entities_d, "end of the sentence"),
     ],
     "matthews": [(matthews_a, "accuracy"), (matthews_b, "root in the denominator"), (matthews_c, "F1")],
-    "mean_pool": [(pool_a, "first token"), (pool_b, "long vectors"), (pool_c, "longest sentence")],
     "nearest": [(nearest_a, "only on the angle"), (nearest_b, "smallest distance"), (nearest_c, "farthest")],
     "association": [
         (bias_a, "mean of the cosines"),
@@ -1484,5 +1447,7 @@ WRONG = {
         (bias_c, "means, not sums"),
         (association_d, "do not take the absolute value"),
     ],
-    "replaced": [(electra_a, "by chance"), (electra_b, "labels are inverted"), (electra_c, "Every token")],
 }
+
+WRONG |= later_answers.WRONG
+KERNELS |= later_answers.KERNELS
