@@ -110,14 +110,21 @@ KERNEL_CHANGES = (
 )  # fmt: skip
 NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 
+ANY_START = (
+    "sums[D] = {1", "{0, 1", "{0, 0, 1", "{0, 0, 0, 1", "total = 1",  # multiplied by exp(-infinity)
+    "sums[D] = {-1", "{0, -1", "{0, 0, -1", "{0, 0, 0, -1", "total = -1",
+    "score = 1", "score = -1",  # for all keys
+)  # fmt: skip
+
 KERNELS_AS_RIGHT = {
+    "flash_key": ANY_START,
+    "flash_tail": ("first <= T",),  # one more tile, of which no key exists
     "row_sums": ("scratch[65]", "if (threadIdx.x == 1) sums"),  # of the threads that have the sum, any may write it
     "layernorm_kernel": ("scratch[33]",),
     "flash_kernel": (
+        *ANY_START,
         "first <= T",  # one more tile, of which no key exists
-        "sums[D] = {1", "{0, 1", "{0, 0, 1", "{0, 0, 0, 1", "total = 1",  # multiplied by exp(-infinity)
-        "sums[D] = {-1", "{0, -1", "{0, 0, -1", "{0, 0, 0, -1", "total = -1", "D + d] : 1", "D + d] : -1",  # never read
-        "score = 1", "score = -1",  # for all keys
+        "D + d] : 1", "D + d] : -1",  # never read
     ),
 }  # fmt: skip
 
