@@ -21,6 +21,7 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     multi_head,  # noqa: F401
     encoder,  # noqa: F401
     layer,  # noqa: F401
+    choosing,  # noqa: F401
     objectives,  # noqa: F401
     adamw,  # noqa: F401
     learning,  # noqa: F401

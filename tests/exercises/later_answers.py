@@ -2,6 +2,37 @@
 
 import numpy as np
 
+# ------------------------------------------------------------------------------------- lesson 6: choose_tokens
+
+
+def choose_one_by_one(special, continues, dice, rate):
+    chosen, word = [], False
+    for i in range(len(dice)):
+        if i == 0 or not continues[i]:
+            word = dice[i] < rate
+        chosen.append(bool(word and not special[i]))
+    return np.array(chosen)
+
+
+def choose_a(special, continues, dice, rate):
+    return np.logical_and(dice < rate, np.logical_not(special))
+
+
+def choose_b(special, continues, dice, rate):
+    return choose_one_by_one(np.zeros(len(dice), bool), continues, dice, rate)
+
+
+def choose_c(special, continues, dice, rate):
+    return np.array([d < rate and not c and not s for s, c, d in zip(special, continues, dice, strict=True)])
+
+
+def choose_d(special, continues, dice, rate):
+    words = np.cumsum(~continues) - 1
+    any_low = np.zeros(words[-1] + 1, bool)
+    np.logical_or.at(any_low, words, dice < rate)
+    return any_low[words] & ~special
+
+
 # ------------------------------------------------------------------------------------------ lesson 8: roofline
 
 
@@ -236,6 +267,12 @@ def tail_source(
 
 
 WRONG = {
+    "choose_tokens": [
+        (choose_a, "its own die"),
+        (choose_b, "never chosen"),
+        (choose_c, "Only first pieces"),
+        (choose_d, "*any* of its dice"),
+    ],
     "roofline": [
         (roof_a, "min, not max"),
         (roof_b, "Memory is a limit"),
@@ -260,6 +297,7 @@ WRONG = {
     ],
 }
 RIGHT = {
+    "choose_tokens": [choose_one_by_one],
     "roofline": [roof_of_times],
     "pool_padded": [pool_in_a_loop],
     "replace_tokens": [replace_one_by_one],
