@@ -28,8 +28,8 @@ class FillConfig:
     """Texts with at least one [MASK] each; quote them, as they contain spaces and brackets."""
     top: int = 5
     """Number of words to show for each blank."""
-    backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu", "mine"] = "cpu"
+    """Backend to compute with: cpu (Numba), reference (NumPy), gpu (CuPy) or mine (your answers in the lessons)."""
     revision: str | None = None
     """Branch, tag or commit of a published model."""
     emulate: bool = False

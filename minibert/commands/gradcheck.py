@@ -23,8 +23,8 @@ class GradcheckConfig:
 
     op: Annotated[tuple[str, ...], OP] = ()
     """Ops, layers or models to check, such as layernorm; an unknown name prints the full list."""
-    backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Backend to check: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu", "mine"] = "cpu"
+    """Backend to check: cpu (Numba), reference (NumPy), gpu (CuPy) or mine (your answers in the lessons)."""
     emulate: bool = False
     """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
     seed: int = 0

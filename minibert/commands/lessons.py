@@ -25,6 +25,8 @@ class LessonsConfig:
 
     list: bool = False
     """Only print the list; do not open JupyterLab."""
+    mine: bool = False
+    """Only print how much of your own BERT there is: the right answers that a training step calls."""
     lesson: int = 0
     """Number of the lesson to open."""
     port: Annotated[int | None, Argument(default="(default: the first free port from 8888)")] = None
@@ -78,6 +80,11 @@ def lessons(config: LessonsConfig) -> int:
 
     Raises ValueError if there is no such lesson, and ImportError if JupyterLab is needed but not installed.
     """
+    if config.mine:
+        from minibert.exercises.own_bert import page
+
+        print(page())
+        return 0
     folder = lessons_folder()
     course = find_lessons(folder)
     chosen = next((lesson for lesson in course if lesson.number == config.lesson), None)

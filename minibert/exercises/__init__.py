@@ -18,21 +18,30 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     linear,  # noqa: F401
     backpropagation,  # noqa: F401
     self_attention,  # noqa: F401
+    multi_head,  # noqa: F401
     encoder,  # noqa: F401
+    layer,  # noqa: F401
+    choosing,  # noqa: F401
     objectives,  # noqa: F401
     adamw,  # noqa: F401
     learning,  # noqa: F401
+    training_step,  # noqa: F401
     speed,  # noqa: F401
     cuda,  # noqa: F401
     flash,  # noqa: F401
+    flash_tile,  # noqa: F401
+    flash_key,  # noqa: F401
+    flash_tail,  # noqa: F401
     flash_kernel,  # noqa: F401
     half_precision,  # noqa: F401
     tasks,  # noqa: F401
     task_metrics,  # noqa: F401
     published,  # noqa: F401
+    electra,  # noqa: F401
 )
-from minibert.exercises.exercise import EXERCISES, FORMER_NAMES, Exercise, Mistake, Try, Verdict
+from minibert.exercises.exercise import EXERCISES, FORMER_NAMES, NOT_DONE, SUCCESSORS, Exercise, Mistake, Try, Verdict
 from minibert.exercises.judging import judge_function
+from minibert.exercises.own_bert import collect
 from minibert.exercises.progress import read_progress, remember
 from minibert.exercises.showing import Shown, show_hints, show_verdict, source_of
 
@@ -52,10 +61,10 @@ __all__ = [
 
 
 def find(name: str) -> Exercise:
-    """The exercise with that name, or that had it.  Raises ValueError if there is none."""
+    """The exercise with that name, that had it, or that took its place.  Raises ValueError if there is none."""
     if not isinstance(name, str):
         raise ValueError(f'expected the name of an exercise, such as "softmax"; got {type(name).__name__}')
-    name = FORMER_NAMES.get(name, name)
+    name = FORMER_NAMES.get(name) or SUCCESSORS.get(name, name)
     if name not in EXERCISES:
         near = difflib.get_close_matches(name, EXERCISES, 1)
         advice = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(EXERCISES)}"
@@ -68,6 +77,10 @@ def judge(name: str, answer: Any) -> Verdict:
     if isinstance(answer, str) and answer in EXERCISES and (not isinstance(name, str) or name not in EXERCISES):
         raise ValueError(f'the name of the exercise comes first: check("{answer}", {answer})')
     exercise = find(name)
+    if name in SUCCESSORS:
+        return Verdict(
+            NOT_DONE, f'this exercise asks for more now: check("{exercise.name}", ...), in lesson {exercise.lesson}'
+        )
     if exercise.judge is not None:
         return exercise.judge(exercise, answer)
     if not callable(answer):
@@ -82,9 +95,12 @@ def check(name: str, answer: Any) -> None:
     Raises ValueError if there is no such exercise; never because of the answer.
     """
     verdict = judge(name, answer)
-    if verdict.right:
-        remember(find(name).name)
     print(show_verdict(name, verdict))
+    if verdict.right:
+        name = find(name).name
+        remember(name)
+        if text := collect(name, answer, lambda function: judge(name, function).right):
+            print(f"  {text}")
 
 
 def hints(name: str) -> Shown:

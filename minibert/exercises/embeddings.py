@@ -1,6 +1,7 @@
 """Exercises of lesson 2: embeddings, and their backward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -179,5 +180,78 @@ add(
             "In the package, this is scatter_add in minibert/ops/reference/embedding.py, and on a GPU "
             "minibert/ops/gpu/scatter.cu."
         ),
+    )
+)
+
+# -------------------------------------------------------------------------------------------- embedding_backward
+
+
+def embedding_backward(
+    d_y: np.ndarray, token_ids: np.ndarray, position_ids: np.ndarray, segment_ids: np.ndarray, sizes: tuple
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """d_y [N, H]; ids integers [N] each; sizes: the rows of each table.  Returns the gradients of the three tables."""
+    # y = token_weight[token_ids] + position_weight[position_ids] + segment_weight[segment_ids]
+    d_token_weight = scatter_add(d_y, token_ids, sizes[0])
+    d_position_weight = scatter_add(d_y, position_ids, sizes[1])
+    return d_token_weight, d_position_weight, scatter_add(d_y, segment_ids, sizes[2])
+
+
+def tables_with(way: Callable, same: int | None = None, divisor: int = 1) -> Callable:
+    """The backward pass with a mistake: another way to add, the ids of one table for all, or a share of d_y."""
+
+    def function(d_y: np.ndarray, *others: Any) -> tuple:
+        *ids, sizes = others
+        used = ids if same is None else [ids[same]] * 3
+        least = [max(size, one.max() + 1) for one, size in zip(used, sizes, strict=True)]
+        found = [way(d_y / divisor, one, size) for one, size in zip(used, least, strict=True)]
+        return tuple(table[:size] for table, size in zip(found, sizes, strict=True))
+
+    return function
+
+
+def table_tries() -> Iterator[Try]:
+    r = random(4)
+    tokens = np.array([7, 2, 7, 5, 2, 7])
+    yield Try(
+        "two sequences, and a token that occurs three times",
+        (r.standard_normal((6, 3)), tokens, np.array([0, 1, 2, 3, 0, 1]), np.array([0, 0, 1, 1, 0, 0]), (9, 5, 2)),
+    )
+    one = np.array([0])
+    yield Try("one token", (r.standard_normal((1, 4)), np.array([2]), one, one, (3, 2, 2)))
+    ids = r.integers(0, 11, 40), np.arange(40) % 8, np.arange(40) // 20
+    yield Try("forty tokens", (r.standard_normal((40, 2)), *ids, (11, 8, 2)))
+
+
+add(
+    Exercise(
+        "embedding_backward",
+        2,
+        "the gradients of the three tables",
+        embedding_backward,
+        table_tries,
+        outputs=("d_token_weight", "d_position_weight", "d_segment_weight"),
+        mistakes=(
+            Mistake(
+                "When an id occurs several times, only the last of its gradients is added: out[ids] += rows first "
+                "reads all old values.  Your scatter_add does it right.",
+                tables_with(keep_the_last),
+            ),
+            Mistake(
+                "A row that was looked up several times receives the *sum* of the gradients, not their mean.",
+                tables_with(average),
+            ),
+            Mistake(
+                "The gradient does not divide itself among the three summands: y = a + b + c moves by as much as a "
+                "does, so each of the three receives all of d_y.",
+                tables_with(scatter_add, divisor=3),
+            ),
+            Mistake("All three tables use the token ids; each has ids of its own.", tables_with(scatter_add, same=0)),
+        ),
+        hints=(
+            "y is a sum of three rows, so d_y arrives at each of the three unchanged.",
+            "For each table: at which of its rows did token i look?  There, d_y[i] is added.",
+            "Three calls of scatter_add, with the ids and the size of each table.",
+        ),
+        note="In the package, this is embedding_backward in minibert/ops/reference/embedding.py.",
     )
 )

@@ -88,6 +88,7 @@ class NothingReturned(Exception):
 
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done yet"
 FORMER_NAMES = {"best_by_likelihood": "best_by_score"}  # in notebooks and records of progress that people have
+SUCCESSORS = {"attainable": "roofline", "mean_pool": "pool_padded", "replaced": "replace_tokens"}  # they ask for more
 EXERCISES: dict[str, Exercise] = {}
 
 

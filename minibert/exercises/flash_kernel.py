@@ -158,11 +158,10 @@ add(
             ),
         ),
         hints=(
-            "Each thread keeps one query in registers; the 32 threads of the block load a tile of 32 keys and "
-            "values together.",
-            "For each key of the tile, compute the score, the new maximum, the factor, and the weight, as in "
-            "online_attention.",
-            "Threads whose query does not exist must still load their key, and reach the barriers.",
+            "Begin with flash_tail: its loop over the tiles, its two barriers and its three conditions remain.",
+            "The tile needs the values, too: a second array in shared memory, loaded in the same lines as the keys.",
+            "In place of the maximum, put the update of flash_key: score, new maximum, factor, weight, denominator, "
+            "sums.  Threads whose query does not exist must still load their key, and reach the barriers.",
         ),
         note=(
             "In the package, this is in minibert/ops/gpu/attention.cu, where each thread computes small tiles "

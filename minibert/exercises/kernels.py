@@ -6,13 +6,14 @@ such as one thread that does everything, is decided last, from counts of the thr
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from minibert import emulator
 from minibert.emulator.trace import Access
-from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Verdict
+from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Mistake, Verdict
 from minibert.exercises.judging import compare, distance
 
 NOT_BEGUN = "// ..."  # marks the place for the reader's lines in the kernel that a lesson hands out
@@ -164,10 +165,16 @@ def busiest(accesses: Sequence[Access], per: Callable[[Access], Any] = lambda on
 def known_mistake(exercise: KernelExercise, launches: list[Launch], results: list) -> str | None:
     """The hint of the first known mistake that gives the same numbers."""
     near = exercise.tolerance  # in float32, a different order of additions changes the last digits
-    with emulator.checking(False):  # only their numbers count
-        for mistake in exercise.mistakes:
-            wrong = [run(mistake.function, launch) for launch in launches]
-            differs = any(distance(a, launch.expected) > 2 * near for a, launch in zip(wrong, launches, strict=True))
-            if differs and all(distance(a, b) <= near for a, b in zip(wrong, results, strict=True)):
-                return mistake.hint
+    for mistake in exercise.mistakes:
+        wrong = results_of_mistake(exercise, mistake)
+        differs = any(distance(a, launch.expected) > 2 * near for a, launch in zip(wrong, launches, strict=True))
+        if differs and all(distance(a, b) <= near for a, b in zip(wrong, results, strict=True)):
+            return mistake.hint
     return None
+
+
+@cache
+def results_of_mistake(exercise: KernelExercise, mistake: Mistake) -> list[np.ndarray]:
+    """What a mistake leaves in the output of each launch: the same every time, so it is computed once."""
+    with emulator.checking(False):  # only its numbers count
+        return [run(mistake.function, launch) for launch in exercise.tries()]

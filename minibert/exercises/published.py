@@ -1,5 +1,7 @@
 """Exercises of lesson 12: real weights, search, and what the models have learned."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from minibert.exercises.exercise import Exercise, Mistake, Try, add
@@ -9,58 +11,120 @@ def random(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-# ---------------------------------------------------------------------------------------------- mean_pool
+# -------------------------------------------------------------------------------------------- pool_padded
 
 
-def mean_pool(hidden: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
-    """hidden [N, H] of sequences end to end.  Returns the mean of each one's tokens, [B, H]."""
-    return np.array([hidden[a:b].mean(axis=0) for a, b in zip(cu_seqlens, cu_seqlens[1:], strict=False)])
+def pool_padded(hidden: np.ndarray, mask: np.ndarray, d_vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """hidden [B, T, H], padded; mask bool [B, T], false for padding; d_vectors [B, H], the gradient of the vectors.
+
+    Returns the mean of each row's tokens, [B, H], and d_hidden [B, T, H].
+    """
+    count = np.maximum(mask.sum(axis=1, keepdims=True), 1)  # [B, 1]
+    tokens = np.where(mask[:, :, None], hidden, 0)  # [B, T, H]
+    return tokens.sum(axis=1) / count, (mask / count)[:, :, None] * d_vectors[:, None]
+
+
+def pool_with(vectors: Callable | None = None, gradient: Callable | None = None) -> Callable:
+    """pool_padded with something wrong: other functions of (hidden, mask [B, T, 1], count [B, 1]), (d, mask, count)."""
+
+    def wrong(hidden, mask, d_vectors):
+        right = pool_padded(hidden, mask, d_vectors)
+        wide, count = mask[:, :, None], mask.sum(axis=1, keepdims=True)
+        return vectors(hidden, wide, count) if vectors else right[0], (
+            gradient(d_vectors, wide, np.maximum(count, 1)) if gradient else right[1]
+        )
+
+    return wrong
+
+
+def sum_of_tokens(hidden: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, hidden, 0).sum(axis=1)
+
+
+def pool_tries() -> Iterator[Try]:
+    for seed, (what, lengths, longest, width, padding) in enumerate(
+        (
+            ("lengths 5, 3 and 4", (5, 3, 4), 5, 4, 0.0),
+            ("one sentence without padding", (4,), 4, 3, 0.0),
+            ("numbers in the padding", (2, 6), 7, 3, 1.0),
+            ("a row without tokens", (3, 0, 1), 3, 2, 1.0),
+            ("NaN in the padding", (1, 3), 4, 2, np.nan),
+        )
+    ):
+        r = random(seed)
+        mask = np.arange(longest) < np.array(lengths)[:, None]
+        hidden = r.standard_normal((len(lengths), longest, width))
+        hidden[~mask] *= padding
+        yield Try(what, (hidden, mask, r.standard_normal((len(lengths), width))))
+    mask = np.array([[False, True, True, False], [True, False, True, True]])
+    yield Try("padding on both sides", (random(7).standard_normal((2, 4, 3)), mask, random(8).standard_normal((2, 3))))
 
 
 add(
     Exercise(
-        "mean_pool",
+        "pool_padded",
         12,
-        "a vector for a sentence: the mean of its tokens",
-        mean_pool,
-        lambda: [
-            Try("lengths 5, 3 and 4", (random(0).standard_normal((12, 4)), np.array([0, 5, 8, 12]))),
-            Try("one sentence", (random(1).standard_normal((4, 3)), np.array([0, 4]))),
-        ],
-        outputs=("the vectors",),
+        "a vector for a sentence: the mean of its tokens, and its gradient",
+        pool_padded,
+        pool_tries,
+        outputs=("the vectors", "d_hidden"),
         mistakes=(
             Mistake(
-                "That is the first token of each sequence, [CLS].  MiniLM was trained with the mean of all tokens.",
-                lambda h, c: h[c[:-1]],
+                "0 times NaN is NaN: hidden * mask keeps the NaN of the padding.  Choose with np.where instead.",
+                pool_with(lambda hidden, mask, count: (hidden * mask).sum(axis=1) / np.maximum(count, 1)),
             ),
             Mistake(
-                "You leave out [CLS] and [SEP]; MiniLM was trained with the mean of all tokens.",
-                lambda h, c: np.array([h[a + 1 : b - 1].mean(axis=0) for a, b in zip(c, c[1:], strict=False)]),
+                "0 times NaN is NaN: hidden * mask keeps the NaN of the padding (choose with np.where instead).  And a "
+                "row without tokens becomes 0 / 0: its vector is 0.",
+                pool_with(lambda hidden, mask, count: (hidden * mask).sum(axis=1) / count),
             ),
             Mistake(
-                "You leave out [CLS]; MiniLM was trained with the mean of all tokens.",
-                lambda h, c: np.array([h[a + 1 : b].mean(axis=0) for a, b in zip(c, c[1:], strict=False)]),
+                "A row without tokens becomes 0 / 0: its vector is 0, so divide by at least 1.",
+                pool_with(lambda hidden, mask, count: sum_of_tokens(hidden, mask) / count),
             ),
             Mistake(
-                "You take sums, so long sentences would have long vectors.  Divide each sum by the length of its "
-                "sequence.",
-                lambda h, c: np.array([h[a:b].sum(axis=0) for a, b in zip(c, c[1:], strict=False)]),
+                "That is the first token of each row, [CLS].  MiniLM was trained with the mean of all tokens.",
+                pool_with(lambda hidden, mask, count: hidden[:, 0]),
             ),
             Mistake(
-                "You divide every sum by the length of the longest sentence, as if all were padded to it.  Divide "
-                "each sum by the length of its own sentence.",
-                lambda h, c: np.array([h[a:b].sum(axis=0) for a, b in zip(c, c[1:], strict=False)]) / np.diff(c).max(),
+                "Your mean includes the padding: the mean of a sentence must not depend on how far it is padded.",
+                pool_with(lambda hidden, mask, count: hidden.mean(axis=1)),
             ),
             Mistake(
-                "You take one mean over the whole batch, which mixes the sentences.",
-                lambda h, c: np.repeat(h.mean(axis=0)[None], len(c) - 1, axis=0),
+                "You divide every sum by the padded length.  Divide each by the number of its row's tokens.",
+                pool_with(lambda hidden, mask, count: sum_of_tokens(hidden, mask) / mask.shape[1]),
+            ),
+            Mistake(
+                "You take sums, so long sentences would have long vectors.  Divide each sum by the number of its row's "
+                "tokens.",
+                pool_with(lambda hidden, mask, count: sum_of_tokens(hidden, mask)),
+            ),
+            Mistake(
+                "A token has only a share of 1 / count in the mean, so it gets that share of the gradient: divide by "
+                "the number of its row's tokens.",
+                pool_with(gradient=lambda d, mask, count: mask * d[:, None]),
+            ),
+            Mistake(
+                "Padding gets a gradient in your answer.  It has no part in the mean, so its gradient is 0.",
+                pool_with(gradient=lambda d, mask, count: np.ones(mask.shape) * (d / count)[:, None]),
+            ),
+            Mistake(
+                "You divide the gradient by the padded length.  Divide by the number of the row's tokens.",
+                pool_with(gradient=lambda d, mask, count: mask * d[:, None] / mask.shape[1]),
+            ),
+            Mistake(
+                "You divide the gradient by the padded length, and padding gets a share of it, too.  Divide by the "
+                "number of the row's tokens; the gradient of padding is 0.",
+                pool_with(gradient=lambda d, mask, count: np.ones(mask.shape) * d[:, None] / mask.shape[1]),
             ),
         ),
         hints=(
-            "The tokens of sequence i are hidden[cu_seqlens[i] : cu_seqlens[i + 1]].",
-            "Take their mean over axis 0.",
+            "np.where(mask[:, :, None], hidden, 0) has zeros where the padding was, whatever it held.",
+            "Divide the sum over axis 1 by the number of tokens, mask.sum(axis=1), or by 1 where that is 0.",
+            "Each token of a row has the share 1 / count in its vector: d_hidden of a token is d_vectors / count of "
+            "its row, and 0 for padding.",
         ),
-        note="In the package, this is the op mean_pool.",
+        note="In the package, the op mean_pool does this to sequences that lie end to end, so there is no padding.",
     )
 )
 
@@ -204,54 +268,5 @@ add(
             "Subtract the second mean from the first.",
         ),
         note="Caliskan, Bryson and Narayanan (2017) use this difference as the association of a word.",
-    )
-)
-
-
-# ------------------------------------------------------------------------------------- replaced_or_not
-
-
-def replaced(original_ids: np.ndarray, corrupted_ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """ELECTRA's task (Clark et al. 2020), all [N]; chosen: was it masked for the generator?  Returns 1 or 0."""
-    return (np.asarray(original_ids) != np.asarray(corrupted_ids)).astype(int)
-
-
-add(
-    Exercise(
-        "replaced",
-        12,
-        "ELECTRA's labels: was this token replaced?",
-        replaced,
-        lambda: [
-            Try(
-                "a chosen token whose replacement is the original",
-                (np.array([7, 8, 9, 8]), np.array([7, 3, 9, 8]), np.array([False, True, True, False])),
-            ),
-            Try("nothing chosen", (np.array([4, 5]), np.array([4, 5]), np.array([False, False]))),
-            Try("all replaced", (np.array([4, 5]), np.array([5, 4]), np.array([True, True]))),
-        ],
-        outputs=("the labels",),
-        mistakes=(
-            Mistake(
-                "The generator may put in the original token by chance; such a token counts as not replaced "
-                "(section 2).",
-                lambda o, c, chosen: chosen.astype(int),
-            ),
-            Mistake(
-                "Every token has a label; the label -100 belongs to masked language models, which learn from only "
-                "15 % of the tokens.",
-                lambda o, c, chosen: np.where(chosen, o != c, -100),
-            ),
-            Mistake(
-                "Your labels are inverted: the label is 1 where the token differs from the original.",
-                lambda o, c, chosen: (o == c).astype(int),
-            ),
-            Mistake(
-                "Every token has a label, not only the chosen ones: that is why ELECTRA learns from all tokens.",
-                lambda o, c, chosen: (o != c)[chosen].astype(int),
-            ),
-        ),
-        hints=("Compare the two arrays element by element.", "astype(int) turns truth values into numbers."),
-        note="ELECTRA's loss covers all tokens, whereas BERT's covers 15 % of them.",
     )
 )

@@ -14,50 +14,103 @@ def random(seed: int) -> np.random.Generator:
 # ----------------------------------------------------------------------------------------------- roofline
 
 
-def attainable(intensity: float, peak: float, bandwidth: float) -> float:
-    """intensity: operations for each byte that moves; peak: operations a second; bandwidth: bytes a second."""
-    return min(peak, intensity * bandwidth)
+def roofline(operations: float, moved: np.ndarray, peak: float, bandwidths: np.ndarray) -> tuple[float, np.ndarray]:
+    """operations: of an op; moved [levels]: bytes that it moves through each level of memory, such as cache and memory;
+    peak: operations a second; bandwidths [levels]: bytes a second of each level.
+
+    Returns the operations a second that can be had at most, and the ridge points [levels].
+    """
+    seconds = max(operations / peak, *(moved / bandwidths))
+    return operations / seconds, peak / bandwidths
+
+
+def roof_with(speed: Callable | None = None, ridge: Callable | None = None) -> Callable:
+    """roofline with something wrong.  speed: (the processor's limit, the levels' limits) -> operations a second."""
+
+    def wrong(operations, moved, peak, bandwidths):
+        right = roofline(operations, moved, peak, bandwidths)
+        limits = operations * bandwidths / moved
+        return speed(peak, limits) if speed else right[0], (
+            ridge(operations, moved, peak, bandwidths) if ridge else right[1]
+        )
+
+    return wrong
+
+
+def of_all_bytes(operations: float, moved: np.ndarray, peak: float, bandwidths: np.ndarray) -> tuple[float, np.ndarray]:
+    return min(peak, operations * min(bandwidths) / sum(moved)), peak / bandwidths
+
+
+def roofline_tries() -> Iterator[Try]:
+    for what, operations, moved, peak, bandwidths in (
+        ("GELU: 20 operations, 16 bytes through the cache, 8 through memory", 20e6, [16e6, 8e6], 150e9, [200e9, 20e9]),
+        ("a matrix product in blocks", 268e6, [134e6, 3e6], 150e9, [200e9, 20e9]),
+        ("a row that stays in the cache: nothing moves through memory", 1e6, [8e6, 0], 150e9, [200e9, 20e9]),
+        ("one level of memory", 4e6, [12e6], 90e9, [30e9]),
+        ("a GPU with three levels", 5e9, [9e9, 4e9, 3e8], 60e12, [19e12, 7e12, 3e12]),
+    ):
+        yield Try(what, (operations, np.array(moved, float), peak, np.array(bandwidths)))
 
 
 add(
     Exercise(
-        "attainable",
+        "roofline",
         8,
         "the roofline: what limits the speed of an op?",
-        attainable,
-        lambda: [
-            Try("GELU: 10 operations for 8 bytes", (1.25, 150e9, 20e9)),
-            Try("a matrix product", (64.0, 150e9, 20e9)),
-            Try("where both limits meet", (7.5, 150e9, 20e9)),
-            Try("GELU on a GPU", (1.25, 60e12, 3e12)),
-            Try("a matrix product on a GPU", (64.0, 60e12, 3e12)),
-        ],
-        outputs=("the number of operations per second",),
+        roofline,
+        roofline_tries,
+        outputs=("the number of operations per second", "the ridge points"),
         mistakes=(
             Mistake(
-                "The op is limited by the *lower* of the two limits: use min, not max.", lambda i, p, b: max(p, i * b)
+                "The op is limited by the *lowest* of the limits: use min, not max.",
+                roof_with(lambda peak, limits: max(peak, *limits)),
             ),
             Mistake(
-                "Memory is a limit as well: multiply the bytes per second by the operations for each byte.",
-                lambda i, p, b: p,
-            ),
-            Mistake("The processor is a limit as well: the op never exceeds the peak.", lambda i, p, b: i * b),
-            Mistake(
-                "The bandwidth is in bytes per second: multiply it by the operations for each byte.",
-                lambda i, p, b: min(p, b),
+                "Memory is a limit as well: an op cannot compute with bytes that have not arrived.",
+                roof_with(lambda peak, limits: peak),
             ),
             Mistake(
-                "The operations per second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
-                lambda i, p, b: min(p, b / i),
+                "The processor is a limit as well: the op never exceeds the peak.",
+                roof_with(lambda peak, limits: min(limits)),
             ),
             Mistake(
-                "The operations per second are intensity *times* bandwidth: (operations / byte) * (bytes / second).",
-                lambda i, p, b: min(p, i / b),
+                "Only the last level counts in your result.  Bytes that come from a cache need time, too: each level "
+                "has its own bytes and its own bandwidth.",
+                roof_with(lambda peak, limits: min(peak, limits[-1])),
+            ),
+            Mistake(
+                "Only the first level counts in your result: each level has its own bytes and its own bandwidth.",
+                roof_with(lambda peak, limits: min(peak, limits[0])),
+            ),
+            Mistake(
+                "You add up the times.  Processor, caches and memory work at the same time, so the slowest one "
+                "decides.",
+                roof_with(lambda peak, limits: 1 / (1 / peak + sum(1 / limits))),
+            ),
+            Mistake(
+                "You add up the bytes of all levels: each level moves its own bytes, at its own bandwidth.",
+                of_all_bytes,
+            ),
+            Mistake(
+                "A ridge point is in operations per byte: (operations / second) / (bytes / second), not the inverse.",
+                roof_with(ridge=lambda operations, moved, peak, bandwidths: bandwidths / peak),
+            ),
+            Mistake(
+                "That is the op's own intensity.  The ridge point belongs to the machine: from this intensity on, a "
+                "level is no longer the limit, whatever the op.",
+                roof_with(ridge=lambda operations, moved, peak, bandwidths: operations / moved),
+            ),
+            Mistake(
+                "A ridge point is where the slope intensity * bandwidth reaches the peak: divide, do not multiply.",
+                roof_with(ridge=lambda operations, moved, peak, bandwidths: peak * bandwidths),
             ),
         ),
         hints=(
-            "Look at the units: multiply operations / byte by bytes / second.",
-            "The result is the lower of the two limits.",
+            "How many seconds does the processor need for the operations, and each level for its bytes?  They all work "
+            "at the same time, so the slowest decides.",
+            "The speed is operations / seconds.  (Times, unlike limits, need no division by the bytes, which may be "
+            "0.)",
+            "A level's slope, intensity * bandwidth, reaches the peak at the ridge point: solve for the intensity.",
         ),
         note="The command `minibert bench --plot roofline.png` draws each op of a training step in such a plot.",
     )

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from minibert.ops.table import FOR_HALF_PRECISION, OPS, PAIRS, SINGLE
 
 BACKENDS = ("reference", "cpu", "gpu")
 DEFAULT = "cpu"
+OWN = "mine"  # the backend that a reader writes, in a file
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,15 @@ def load_backend(name: str = DEFAULT, *, emulate: bool = False, tf32: bool = Fal
     Raises ValueError for an unknown name, or for a backend that cannot be emulated; RuntimeError for a backend
     that is not available on this machine.
     """
-    if name not in BACKENDS:
-        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+    if name not in (*BACKENDS, OWN):
+        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join((*BACKENDS, OWN))}")
     if emulate and name != "gpu":
         raise ValueError(CANNOT_EMULATE.format(name))
     emulate_gpu(emulate)
     reason = why_not(name)
     if reason:
         raise RuntimeError(f"backend {name!r} is not available: {reason}")
-    module = importlib.import_module(f"minibert.ops.{name}")
+    module = own_module() if name == OWN else importlib.import_module(f"minibert.ops.{name}")
     if hasattr(module, "prepare"):  # slow one-time work, such as compiling
         module.prepare()
     if hasattr(module, "use_tf32"):
@@ -135,8 +137,29 @@ def backend_status() -> dict[str, str | None]:
     return {name: why_not(name) for name in BACKENDS}
 
 
+def own_file() -> Path:
+    """The file of the backend of one's own: MINIBERT_MINE, or mine.py beside the record of progress."""
+    if os.environ.get("MINIBERT_MINE"):
+        return Path(os.environ["MINIBERT_MINE"])
+    if os.environ.get("MINIBERT_PROGRESS"):
+        return Path(os.environ["MINIBERT_PROGRESS"]).with_name("mine.py")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "minibert" / "mine.py"
+
+
+def own_module() -> ModuleType:
+    """The module in `own_file`, which is executed."""
+    spec = importlib.util.spec_from_file_location("minibert_mine", own_file())
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"{own_file()} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def why_not(name: str) -> str | None:
     """None if the backend can be used on this machine, otherwise a one-line reason why not."""
+    if name == OWN and not own_file().is_file():
+        return f"there is no {own_file()} yet; in the lessons, check() collects your right answers there"
     if name == "cpu":
         if importlib.util.find_spec("numba") is None:
             return "Numba is not installed: pip install numba"

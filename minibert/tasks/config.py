@@ -123,8 +123,8 @@ class FinetuneConfig:
     null_threshold: float = 0.0
     """Predict "no answer" if its score exceeds that of the best answer by more than this."""
 
-    backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu", "mine"] = "cpu"
+    """Backend to compute with: cpu (Numba), reference (NumPy), gpu (CuPy) or mine (your answers in the lessons)."""
     emulate: bool = False
     """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"

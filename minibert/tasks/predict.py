@@ -59,8 +59,8 @@ class PredictConfig:
     """Print a JSON object for each example, including alternative answers."""
     n_best: Annotated[int | None, Argument(metavar="INT", default="(default: 1; all with --json)")] = None
     """Number of answers to print for each example."""
-    backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Backend to compute with: cpu (Numba), reference (NumPy) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu", "mine"] = "cpu"
+    """Backend to compute with: cpu (Numba), reference (NumPy), gpu (CuPy) or mine (your answers in the lessons)."""
     emulate: bool = False
     """Run the gpu backend's kernels on the CPU (slow; requires a C++ compiler)."""
     threads: Annotated[int | None, Argument(default="(default: one per available core)")] = None

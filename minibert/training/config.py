@@ -63,8 +63,9 @@ class PretrainConfig:
     """Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped."""
     seed: int = 0
     """Seed for the weights, the order of the data, the pairs, the masks and dropout."""
-    backend: Literal["reference", "cpu", "gpu"] = "cpu"
-    """Backend to compute with: cpu (Numba), reference (NumPy; slower) or gpu (CuPy)."""
+    backend: Literal["reference", "cpu", "gpu", "mine"] = "cpu"
+    """Backend to compute with: cpu (Numba), reference (NumPy; slower), gpu (CuPy), or mine (your own answers from the
+    lessons)."""
     emulate: bool = False
     """Run the gpu backend's kernels on the CPU, for inspection rather than training (requires a C++ compiler).
     Evaluations then use 8 pairs by default."""

@@ -58,10 +58,6 @@ def slope_that_restores(f, x, step):
     return out
 
 
-def pool_with_reduceat(hidden, cu_seqlens):
-    return np.add.reduceat(hidden, cu_seqlens[:-1], axis=0) / np.diff(cu_seqlens)[:, None]
-
-
 def entities_in_one_pass(tags):
     found, kind, first = [], None, 0
     for i, tag in enumerate(tags):
@@ -74,10 +70,6 @@ def entities_in_one_pass(tags):
     if kind is not None:
         found.append((kind, first, len(tags)))
     return set(found)
-
-
-def pool_as_a_list(hidden, cu_seqlens):
-    return [hidden[a:b].sum(0) / (b - a) for a, b in zip(cu_seqlens, cu_seqlens[1:], strict=False)]
 
 
 def span_as_an_array(start_scores, end_scores, longest):
@@ -110,7 +102,6 @@ RIGHT = {
     "count_pairs": [pairs_as_a_counter, pairs_as_a_defaultdict],
     "pieces": [pieces_by_array_split, pieces_with_the_rest_last],
     "numeric_slope": [slope_that_restores],
-    "mean_pool": [pool_with_reduceat, pool_as_a_list],
     "best_span": [span_as_an_array],
     "uncertainty": [exact_quantile],
     "matthews": [guarded_matthews],
@@ -179,10 +170,6 @@ def residual_transposed(d_y, x, weight):
     t = np.tanh(np.einsum("ni,oi->no", x, weight))
     inside = d_y - d_y * t**2
     return d_y + inside.dot(weight), np.einsum("ni,no->io", x, inside)
-
-
-def roof_a(intensity, peak, bandwidth):
-    return sorted([peak, intensity / bandwidth])[0]
 
 
 def softmax_columns(scores):
@@ -273,11 +260,6 @@ def scores_less_delta(query, key, value, d_context, log_sums, delta):
 def nearest_last(query, vectors, count):
     cosines = [v @ query / np.linalg.norm(v) for v in vectors]
     return np.argsort(cosines)[-count:]
-
-
-def pool_between(hidden, cu_seqlens):
-    bounds = zip(cu_seqlens[:-1], cu_seqlens[1:], strict=True)
-    return np.stack([hidden[a + 1 : b - 1].sum(0) / (b - a - 2) for a, b in bounds])
 
 
 def hide_with_4(token_ids, chosen, dice, random_ids, mask_id):
@@ -443,7 +425,6 @@ WRONG = {
         (loss_for_each_sequence, "number of sequences"),
     ],
     "residual_backward": [(residual_transposed, "d_weight is transposed")],
-    "attainable": [(roof_a, "*times* bandwidth")],
     "softmax": [(softmax_columns, "columns add up"), (softmax_whole, "whole matrix")],
     "layernorm_backward": [
         (norm_sums, "you take sums"),
@@ -463,7 +444,6 @@ WRONG = {
     "online_attention": [(online_undivided, "never divide the context"), (online_last_tile, "Only the last tile")],
     "flash_d_scores": [(scores_less_delta, "p * (d_p - delta)")],
     "nearest": [(nearest_last, "nearest one comes last")],
-    "mean_pool": [(pool_between, "leave out [CLS] and [SEP]")],
     "hide_tokens": [(hide_with_4, "use mask_id"), (hide_twice, "overwrite every [MASK]")],
 }
 

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from minibert import exercises
-from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, learning, solution, task_metrics
+from minibert.exercises import EXERCISES, check, embeddings, hint, hints, judge, layer, learning, solution, task_metrics
 from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG
 from minibert.exercises.judging import compare, judge_function
 from minibert.exercises.kernels import KernelExercise
+from minibert.exercises.progress import progress_file, read_progress
 from minibert.exercises.showing import without_annotations
 from minibert.ops.reference.embedding import scatter_add
 from minibert.ops.reference.normal import normal_density
 from minibert.tasks import metrics
 from minibert.training.optimizer import learning_rate_at
-from tests.exercises import answers_of_readers, answers_that_passed, wrong_answers
+from tests.exercises import answers_of_readers, answers_that_passed, later_answers, wrong_answers
 
 FUNCTIONS = [name for name, exercise in EXERCISES.items() if exercise.judge is None]
 SOURCES = [name for name in EXERCISES if name not in FUNCTIONS]
@@ -42,8 +43,8 @@ def flat(*groups):
     ]
 
 
-ALL_RIGHT = flat(answers_of_readers.RIGHT, answers_that_passed.RIGHT)
-RIGHT_KERNELS = flat(answers_of_readers.RIGHT_KERNELS, answers_that_passed.RIGHT_KERNELS)
+ALL_RIGHT = flat(answers_of_readers.RIGHT, answers_that_passed.RIGHT, later_answers.RIGHT)
+RIGHT_KERNELS = flat(answers_of_readers.RIGHT_KERNELS, answers_that_passed.RIGHT_KERNELS, later_answers.RIGHT_KERNELS)
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +124,7 @@ def test_a_solution_can_be_pasted_into_its_cell(name):
     earlier = [other for other in EXERCISES.values() if other.lesson == exercise.lesson and other.judge is None]
     scope = {"np": np, "normal_density": normal_density, "Counter": Counter}
     scope |= {other.solution.__name__: other.solution for other in earlier if hasattr(other.solution, "__name__")}
+    scope |= {given: getattr(layer, given) for given in layer.GIVEN if exercise.lesson == layer.LESSON}
     exec(textwrap.dedent(exercises.source_of(exercise)), scope)
     assert judge(name, scope[function.__name__]).state == RIGHT
 
@@ -177,7 +179,7 @@ class TestKernels:
         verdict = judge(name, source)
         assert verdict.state == WRONG and words in verdict.text
 
-    @pytest.mark.parametrize("name, source, words", flat(answers_that_passed.WRONG_KERNELS))
+    @pytest.mark.parametrize("name, source, words", flat(answers_that_passed.WRONG_KERNELS, later_answers.ABOUT))
     def test_what_was_once_judged_right_is_wrong(self, name, source, words):
         verdict = judge(name, source)
         assert verdict.state == WRONG and words in verdict.text
@@ -197,6 +199,22 @@ class TestKernels:
     def test_a_kernel_that_does_not_compile_is_told_what_the_compiler_says(self):
         verdict = judge("scale", EXERCISES["scale"].solution.replace("float factor", "float factr"))
         assert verdict.state == WRONG and "factor" in verdict.text
+
+
+def test_an_exercise_that_another_took_the_place_of_says_so(capsys):
+    """In notebooks and records of progress that people have; nothing of theirs is run, counted or lost."""
+    for name, successor in exercises.SUCCESSORS.items():
+        assert name not in EXERCISES and successor in EXERCISES
+        verdict = judge(name, lambda *_: 1 / 0)
+        assert verdict.state == NOT_DONE and f'check("{successor}", ...)' in verdict.text
+        check(name, None)
+        assert hints(name)._repr_html_() == hints(successor)._repr_html_()
+    path = progress_file()
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mean_pool": "2026-01-31", "best_by_likelihood": "2026-02-01"}')
+    check("softmax", EXERCISES["softmax"].solution)
+    done = read_progress()
+    assert done["mean_pool"] == "2026-01-31" and {"softmax", "best_by_score"} < {*done} and "pool_padded" not in done
 
 
 def test_a_kernel_that_is_not_begun_is_not_done_yet():
@@ -269,25 +287,28 @@ class TestDiagnosis:
         )
 
     def test_a_factor(self):
-        right = EXERCISES["mean_pool"].solution
-        assert "came out 3 times as large as it should be" in judge("mean_pool", lambda h, c: 3 * right(h, c)).text
+        right = EXERCISES["softmax_backward"].solution
+        assert (
+            "came out 3 times as large as it should be" in judge("softmax_backward", lambda d, p: 3 * right(d, p)).text
+        )
 
     def test_a_whole_number_is_told_in_full(self):
         text = judge("layer_parameters", lambda hidden, inner: 7_087_871 if hidden == 768 else 1).text
         assert "the number of parameters came out as 7,087,871; expected 7,087,872" in text
 
     def test_a_sign(self):
-        right = EXERCISES["mean_pool"].solution
-        assert "wrong sign" in judge("mean_pool", lambda h, c: -right(h, c)).text
+        right = EXERCISES["softmax_backward"].solution
+        assert "wrong sign" in judge("softmax_backward", lambda d, p: -right(d, p)).text
 
     def test_nan(self):
-        right = EXERCISES["mean_pool"].solution
-        assert "came out with NaN" in judge("mean_pool", lambda h, c: right(h, c) * np.nan).text
+        right = EXERCISES["nearest"].solution
+        assert "came out with NaN" in judge("nearest", lambda *given: right(*given) * np.nan).text
 
     def test_what_is_right_in_some_cases_only(self):
-        right = EXERCISES["mean_pool"].solution
-        text = judge("mean_pool", lambda h, c: right(h, c) + (len(c) > 2)).text
-        assert "with lengths 5, 3 and 4" in text and "right with one sentence" in text
+        right = EXERCISES["embed"].solution
+        first = next(iter(EXERCISES["embed"].tries()))
+        text = judge("embed", lambda ids, *others: right(ids, *others) + (len(ids) == len(first.arguments[0]))).text
+        assert f"with {first.what}" in text and "Your function is right with" in text
 
     def test_two_mistakes_at_once_get_two_hints(self):
         right = EXERCISES["linear_backward"].solution

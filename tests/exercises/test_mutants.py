@@ -24,15 +24,14 @@ COMPARISONS = {
 }  # fmt: skip
 
 AS_RIGHT = {
+    "choose_tokens": ("np.where(continues, -1,",),  # below any position, as is 0 after the first token
     "drop": ("threshold = rate * 65536", "65535)", "65537)"),  # between two whole numbers no bits lie
     "layer_parameters": ("(2 + 2)",),
     "online_attention": ("-1.0", "1.0", ", value.shape[1])"),  # whatever it is, it is multiplied by exp(-infinity)
     "clip": ("norm < max_norm",),  # at the limit the factor is 1
     "label_first_pieces": ("return [*result, -100]",),  # a list is as good as an array
     "best_span": (">= best",),  # of equal sums any will do
-    "mean_pool": ("return [",),  # so is a list of rows
     "nearest": ("/ np.linalg.norm(query)", "np.argsort(-cosines)["),  # the query's length changes no order
-    "replaced": ("return (original_ids", "!= corrupted_ids)"),  # they are arrays already
 }
 
 
@@ -112,14 +111,21 @@ KERNEL_CHANGES = (
 )  # fmt: skip
 NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 
+ANY_START = (
+    "sums[D] = {1", "{0, 1", "{0, 0, 1", "{0, 0, 0, 1", "total = 1",  # multiplied by exp(-infinity)
+    "sums[D] = {-1", "{0, -1", "{0, 0, -1", "{0, 0, 0, -1", "total = -1",
+    "score = 1", "score = -1",  # for all keys
+)  # fmt: skip
+
 KERNELS_AS_RIGHT = {
+    "flash_key": ANY_START,
+    "flash_tail": ("first <= T",),  # one more tile, of which no key exists
     "row_sums": ("scratch[65]", "if (threadIdx.x == 1) sums"),  # of the threads that have the sum, any may write it
     "layernorm_kernel": ("scratch[33]",),
     "flash_kernel": (
+        *ANY_START,
         "first <= T",  # one more tile, of which no key exists
-        "sums[D] = {1", "{0, 1", "{0, 0, 1", "{0, 0, 0, 1", "total = 1",  # multiplied by exp(-infinity)
-        "sums[D] = {-1", "{0, -1", "{0, 0, -1", "{0, 0, 0, -1", "total = -1", "D + d] : 1", "D + d] : -1",  # never read
-        "score = 1", "score = -1",  # for all keys
+        "D + d] : 1", "D + d] : -1",  # never read
     ),
 }  # fmt: skip
 

@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from tests.exercises import later_answers
+
 # ------------------------------------------------------------------------------------------- lesson 1
 
 
@@ -184,6 +186,32 @@ def scatter_c(rows, ids, size):
     return np.array([rows[k % len(rows)] for k in ids])
 
 
+def tables_last(d_y, tokens, positions, segments, sizes):
+    found = []
+    for ids, size in zip((tokens, positions, segments), sizes, strict=True):
+        table = np.zeros((size, d_y.shape[1]))
+        for i in range(len(ids)):
+            table[ids[i]] = d_y[i]
+        found.append(table)
+    return found[0], found[1], found[2]
+
+
+def tables_mean(d_y, tokens, positions, segments, sizes):
+    return tuple(scatter_b(d_y, ids, size) for ids, size in zip((tokens, positions, segments), sizes, strict=True))
+
+
+def one_hot_sum(d_y, ids, size):
+    return (ids[None, :] == np.arange(size)[:, None]).astype(float) @ d_y
+
+
+def tables_third(d_y, tokens, positions, segments, sizes):
+    return tuple(one_hot_sum(d_y, i, n) / 3 for i, n in zip((tokens, positions, segments), sizes, strict=True))
+
+
+def tables_tokens(d_y, tokens, positions, segments, sizes):
+    return tuple(one_hot_sum(d_y, tokens, size) for size in sizes)
+
+
 # ------------------------------------------------------------------------------------------- lesson 3
 
 
@@ -318,6 +346,226 @@ def attend_b(q, k, v):
 
 def attend_c(q, k, v):
     return (stable((k @ q.T) / len(q[0]) ** 0.5)).T @ v
+
+
+def heads_of(q, k, v, heads, cu_q, cu_k, at):
+    """at: (heads, width, head) -> the features of a head."""
+    out = np.zeros(q.shape)
+    for b in range(len(cu_q) - 1):
+        rows, others = np.arange(cu_q[b], cu_q[b + 1]), np.arange(cu_k[b], cu_k[b + 1])
+        for a in range(heads):
+            columns = at(heads, q.shape[1] // heads, a)
+            query, key, value = q[np.ix_(rows, columns)], k[np.ix_(others, columns)], v[np.ix_(others, columns)]
+            if len(others):
+                out[np.ix_(rows, columns)] = stable(query @ key.T / len(columns) ** 0.5) @ value
+    return out
+
+
+def side_by_side(heads, width, a):
+    return np.arange(width) + a * width
+
+
+def heads_all_sequences(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, heads, [0, len(q)], [0, len(k)], side_by_side)
+
+
+def heads_one(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, 1, cu_q, cu_k, side_by_side)
+
+
+def heads_strided(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, heads, cu_q, cu_k, lambda heads, width, a: np.arange(width) * heads + a)
+
+
+def heads_cut_alike(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q, k, v, heads, cu_q, cu_q, side_by_side)
+
+
+def heads_wide_scale(q, k, v, heads, cu_q, cu_k):
+    return heads_of(q * heads**-0.5, k, v, heads, cu_q, cu_k, side_by_side)
+
+
+def normed(x, g, h):
+    x = x - x.mean(axis=1)[:, None]
+    return g * x / np.sqrt((x * x).mean(axis=1)[:, None] + 1e-12) + h
+
+
+def gelu_of(u):
+    return u * np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2)))(u)
+
+
+def attended(x, attention, heads, cu):
+    wq, bq, wk, bk, wv, bv = attention[:6]
+    return heads_of(x @ wq.T + bq, x @ wk.T + bk, x @ wv.T + bv, heads, cu, cu, side_by_side)
+
+
+def layer_of(x, attention, feed_forward, heads, cu, *, mix, residual, act=gelu_of, norm=normed):
+    *_, wo, bo, g1, h1 = attention
+    w1, b1, w2, b2, g2, h2 = feed_forward
+    a = norm(mix(x, attended(x, attention, heads, cu), wo, bo), g1, h1)
+    return norm(residual(x, a) + act(a @ w1.T + b1) @ w2.T + b2, g2, h2)
+
+
+def both(x, c, wo, bo):
+    return x + c @ wo.T + bo
+
+
+def layer_no_first(*given):
+    return layer_of(*given, mix=lambda x, c, wo, bo: c @ wo.T + bo, residual=lambda x, a: a)
+
+
+def layer_no_second(*given):
+    return layer_of(*given, mix=both, residual=lambda x, a: 0)
+
+
+def layer_wrong_second(*given):
+    return layer_of(*given, mix=both, residual=lambda x, a: x)
+
+
+def layer_linear(*given):
+    return layer_of(*given, mix=both, residual=lambda x, a: a, act=np.positive)
+
+
+def layer_no_output(*given):
+    return layer_of(*given, mix=lambda x, c, wo, bo: x + c, residual=lambda x, a: a)
+
+
+def layer_norm_first(x, attention, feed_forward, heads, cu):
+    *_, wo, bo, g1, h1 = attention
+    w1, b1, w2, b2, g2, h2 = feed_forward
+    a = x + attended(normed(x, g1, h1), attention, heads, cu) @ wo.T + bo
+    return a + gelu_of(normed(a, g2, h2) @ w1.T + b1) @ w2.T + b2
+
+
+def norm_back(d, x, g):
+    centred = x - x.mean(axis=1, keepdims=True)
+    r = 1 / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-12)
+    z = centred * r
+    e = d * g
+    return r * (e - e.mean(axis=1, keepdims=True) - z * (e * z).mean(axis=1, keepdims=True)), (d * z).sum(0), d.sum(0)
+
+
+def heads_back(d, q, k, v, heads, cu):
+    d_q, d_k, d_v = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    for b in range(len(cu) - 1):
+        rows = np.arange(cu[b], cu[b + 1])
+        for a in range(heads):
+            at = np.ix_(rows, side_by_side(heads, q.shape[1] // heads, a))
+            scale = (q.shape[1] // heads) ** -0.5
+            p = stable(q[at] @ k[at].T * scale)
+            d_v[at] = p.T @ d[at]
+            d_p = d[at] @ v[at].T
+            d_s = p * (d_p - (p * d_p).sum(1, keepdims=True))
+            d_q[at], d_k[at] = scale * d_s @ k[at], scale * d_s.T @ q[at]
+    return d_q, d_k, d_v
+
+
+def layer_back(d_y, x, attention, feed_forward, heads, cu, *, first=1, second=1, paths="qkv", slope=True):
+    wq, bq, wk, bk, wv, bv, wo, bo, g1, h1 = attention
+    w1, b1, w2, b2, g2, h2 = feed_forward
+    q, k, v = x @ wq.T + bq, x @ wk.T + bk, x @ wv.T + bv
+    c = heads_of(q, k, v, heads, cu, cu, side_by_side)
+    s1 = x + c @ wo.T + bo
+    a = normed(s1, g1, h1)
+    u = a @ w1.T + b1
+    i = gelu_of(u)
+    d_s2, d_g2, d_h2 = norm_back(d_y, a + i @ w2.T + b2, g2)
+    d_u = d_s2 @ w2
+    if slope:
+        cdf = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2)))(u)
+        d_u = d_u * (cdf + u * np.exp(-u * u / 2) / math.sqrt(2 * math.pi))
+    d_s1, d_g1, d_h1 = norm_back(d_u @ w1 + second * d_s2, s1, g1)
+    parts = dict(zip("qkv", heads_back(d_s1 @ wo, q, k, v, heads, cu), strict=True))
+    d_x = first * d_s1
+    for name, w in (("q", wq), ("k", wk), ("v", wv)):
+        d_x = d_x + parts[name] @ w * (name in paths)
+    of_q = [gradient for name in "qkv" for gradient in (parts[name].T @ x, parts[name].sum(0))]
+    return (
+        d_x,
+        (*of_q, d_s1.T @ c, d_s1.sum(0), d_g1, d_h1),
+        (d_u.T @ a, d_u.sum(0), d_s2.T @ i, d_s2.sum(0), d_g2, d_h2),
+    )
+
+
+def back_no_first(*given):
+    return layer_back(*given, first=0)
+
+
+def back_no_second(*given):
+    return layer_back(*given, second=0)
+
+
+def back_only_value(*given):
+    return layer_back(*given, paths="v")
+
+
+def back_only_query(*given):
+    return layer_back(*given, paths="q")
+
+
+def back_no_slope(*given):
+    return layer_back(*given, slope=False)
+
+
+def stepped(weights, first, second, gradients, rate, decays):
+    new = []
+    for w, g, m, v in zip(weights, gradients, first, second, strict=True):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        new.append((w - rate * (m / (v**0.5 + 1e-6) + (0.01 * w if decays(w) else 0)), m, v))
+    return ([one[k] for one in new] for k in range(3))
+
+
+def is_matrix(w):
+    return len(w.shape) == 2
+
+
+def scaled_to(gradients, most):
+    norm = sum(float((g * g).sum()) for g in gradients) ** 0.5
+    return [g * most / norm if norm > most else g for g in gradients]
+
+
+def added_up(found):
+    return [np.sum(ones, axis=0) for ones in zip(*(gradients for _, gradients in found), strict=True)]
+
+
+def step_last(weights, first, second, parts, both_of, rate, most):
+    found = [both_of(weights, part) for part in parts]
+    return sum(x for x, _ in found), *stepped(weights, first, second, scaled_to(found[-1][1], most), rate, is_matrix)
+
+
+def step_mean(weights, first, second, parts, both_of, rate, most):
+    found = [both_of(weights, part) for part in parts]
+    total = scaled_to([g / len(parts) for g in added_up(found)], most)
+    return sum(x for x, _ in found) / len(parts), *stepped(weights, first, second, total, rate, is_matrix)
+
+
+def step_each(weights, first, second, parts, both_of, rate, most):
+    found = [both_of(weights, part) for part in parts]
+    total = [scaled_to([g], most)[0] for g in added_up(found)]
+    return sum(x for x, _ in found), *stepped(weights, first, second, total, rate, is_matrix)
+
+
+def step_early(weights, first, second, parts, both_of, rate, most):
+    found = [(x, scaled_to(g, most)) for x, g in (both_of(weights, part) for part in parts)]
+    return sum(x for x, _ in found), *stepped(weights, first, second, added_up(found), rate, is_matrix)
+
+
+def step_all_decay(weights, first, second, parts, both_of, rate, most):
+    found = [both_of(weights, part) for part in parts]
+    total = scaled_to(added_up(found), most)
+    return sum(x for x, _ in found), *stepped(weights, first, second, total, rate, lambda w: True)
+
+
+def step_no_decay(weights, first, second, parts, both_of, rate, most):
+    found = [both_of(weights, part) for part in parts]
+    total = scaled_to(added_up(found), most)
+    return sum(x for x, _ in found), *stepped(weights, first, second, total, rate, lambda w: False)
+
+
+def step_forgets(weights, first, second, parts, both_of, rate, most):
+    found = [both_of(weights, part) for part in parts]
+    zero = [0 * w for w in weights]
+    return sum(x for x, _ in found), *stepped(weights, zero, zero, scaled_to(added_up(found), most), rate, is_matrix)
 
 
 def head_back(d, q, k, v, scale_q, softmax_gradient, value):
@@ -537,18 +785,6 @@ def interval_c(k, n):
 # ------------------------------------------------------------------------------------------- lesson 8
 
 
-def roof_a(i, p, b):
-    return sorted([p, i * b])[-1]
-
-
-def roof_b(i, p, b):
-    return p * 1.0
-
-
-def roof_c(i, p, b):
-    return b * i
-
-
 def rows_a(masked, cu):
     return np.array(sorted(masked.tolist()), int)
 
@@ -755,19 +991,6 @@ def matthews_c(truth, said):
 # ------------------------------------------------------------------------------------------- lesson 12
 
 
-def pool_a(hidden, cu):
-    return np.stack([hidden[i] for i in cu[:-1]])
-
-
-def pool_b(hidden, cu):
-    return np.add.reduceat(hidden, cu[:-1], axis=0)
-
-
-def pool_c(hidden, cu):
-    longest = max(b - a for a, b in zip(cu, cu[1:], strict=False))
-    return np.add.reduceat(hidden, cu[:-1], axis=0) / longest
-
-
 def nearest_a(query, vectors, count):
     order = sorted(range(len(vectors)), key=lambda i: -float(vectors[i] @ query))
     return np.array(order[:count])
@@ -797,18 +1020,6 @@ def bias_b(word, these, those):
 
 def bias_c(word, these, those):
     return float((unit(these) @ unit(word)).sum() - (unit(those) @ unit(word)).sum())
-
-
-def electra_a(original, corrupted, chosen):
-    return np.where(chosen, 1, 0)
-
-
-def electra_b(original, corrupted, chosen):
-    return np.array([int(a == b) for a, b in zip(original, corrupted, strict=True)])
-
-
-def electra_c(original, corrupted, chosen):
-    return np.array([int(a != b) for a, b, c in zip(original, corrupted, chosen, strict=True) if c], int)
 
 
 # ------------------------------------------------------------------------------------------- kernels
@@ -1073,6 +1284,43 @@ WRONG = {
         (scatter_b, "not their mean"),
         (scatter_c, "looks rows up"),
     ],
+    "embedding_backward": [
+        (tables_last, "only the last of its gradients"),
+        (tables_mean, "not their mean"),
+        (tables_third, "receives all of d_y"),
+        (tables_tokens, "has ids of its own"),
+    ],
+    "encoder_layer": [
+        (layer_no_first, "residual around attention"),
+        (layer_no_second, "residual around the feed-forward layer"),
+        (layer_wrong_second, "second residual adds x"),
+        (layer_linear, "no activation"),
+        (layer_norm_first, "normalise before"),
+        (layer_no_output, "output projection"),
+    ],
+    "encoder_layer_backward": [
+        (back_no_first, "residual around attention"),
+        (back_no_second, "residual around the feed-forward layer"),
+        (back_only_value, "only that of the value"),
+        (back_only_query, "only that of the query"),
+        (back_no_slope, "as if it were the identity"),
+    ],
+    "training_step": [
+        (step_last, "Only the last part"),
+        (step_mean, "mean over the parts"),
+        (step_each, "each array by itself"),
+        (step_early, "each part before"),
+        (step_all_decay, "All arrays decay"),
+        (step_no_decay, "Nothing decays"),
+        (step_forgets, "begin at zero again"),
+    ],
+    "multi_head": [
+        (heads_all_sequences, "look at other sequences"),
+        (heads_one, "only one head"),
+        (heads_strided, "every heads-th feature"),
+        (heads_cut_alike, "need cu_k"),
+        (heads_wide_scale, "divide by sqrt(D)"),
+    ],
     "linear_backward": [
         (linear_a, "d_weight is transposed"),
         (linear_b, "not their mean"),
@@ -1162,7 +1410,6 @@ WRONG = {
         (interval_b, "root is missing"),
         (interval_c, "divide the variance"),
     ],
-    "attainable": [(roof_a, "min, not max"), (roof_b, "Memory is a limit"), (roof_c, "never exceeds the peak")],
     "rows_read": [
         (rows_a, "[CLS]"),
         (rows_b, "only once"),
@@ -1193,7 +1440,6 @@ WRONG = {
         (entities_d, "end of the sentence"),
     ],
     "matthews": [(matthews_a, "accuracy"), (matthews_b, "root in the denominator"), (matthews_c, "F1")],
-    "mean_pool": [(pool_a, "first token"), (pool_b, "long vectors"), (pool_c, "longest sentence")],
     "nearest": [(nearest_a, "only on the angle"), (nearest_b, "smallest distance"), (nearest_c, "farthest")],
     "association": [
         (bias_a, "mean of the cosines"),
@@ -1201,5 +1447,7 @@ WRONG = {
         (bias_c, "means, not sums"),
         (association_d, "do not take the absolute value"),
     ],
-    "replaced": [(electra_a, "by chance"), (electra_b, "labels are inverted"), (electra_c, "Every token")],
 }
+
+WRONG |= later_answers.WRONG
+KERNELS |= later_answers.KERNELS

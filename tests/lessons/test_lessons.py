@@ -55,6 +55,52 @@ def test_a_lesson_begins_with_its_goals_and_ends_with_what_was_learnt(lesson):
         assert "## What you have learnt" in text and "**In the package**" in text and "**In the paper**" in text
 
 
+PREDICT = "**Predict, then run.**"
+FIRST_PART = pytest.mark.parametrize("lesson", LESSONS[:13], ids=lambda lesson: lesson.path.stem)
+
+
+@FIRST_PART
+def test_it_asks_for_predictions_and_explains_what_came(lesson):
+    """At least two: a cell that asks ends with its question, then comes code, and then text that begins no new part."""
+    found = cells(lesson)
+    asked = [number for number, cell in enumerate(found) if PREDICT in source(cell)]
+    assert len(asked) >= 2
+    for number in asked:
+        assert source(found[number]).count(PREDICT) == 1 and found[number]["cell_type"] == "markdown"
+        assert "?" in source(found[number]).split(PREDICT)[1] and found[number + 1]["cell_type"] == "code"
+        explanation = next(cell for cell in found[number + 1 :] if cell["cell_type"] == "markdown")
+        assert not source(explanation).startswith("#") and PREDICT not in source(explanation)
+    plain = "\n".join(source(cell) for cell in found).replace(PREDICT, "")
+    assert "redict:" not in plain
+
+
+@FIRST_PART
+def test_it_ends_with_five_questions_and_two_to_answer_in_writing(lesson):
+    *_, questions, written = (source(cell) for cell in cells(lesson))
+    assert questions.startswith("## Test yourself") and written.startswith("## Answer in writing")
+    parts = re.split(r"^\*\*\d\.\*\* ", questions, flags=re.M)[1:]
+    assert len(parts) == 5
+    for part in parts:
+        question, folded = part.split("<details><summary>Answer</summary>\n\n")
+        answer, rest = folded.split("\n\n</details>")
+        assert len(question.split()) >= 8 and len(answer.split()) >= 3 and not rest.strip()
+    assert len(re.findall(r"^\d\. .{60,}", written, re.M)) == 2 and "<details>" not in written
+
+
+def test_the_teachers_page_says_what_a_good_written_answer_contains():
+    text = " ".join((ROOT / "docs" / "questions.md").read_text(encoding="utf-8").split())
+    for lesson in LESSONS[:13]:
+        for question in re.findall(r"^\d\. (.{60,})", source(cells(lesson)[-1]), re.M):
+            assert text.count(question) == 1, question
+    assert text.count("*A good answer:*") == 26
+
+
+@EACH
+def test_code_fits_beside_the_file_browser(lesson):
+    lines = [line for cell in cells(lesson, "code") for line in source(cell).splitlines()]
+    assert max(map(len, lines)) <= 104
+
+
 @EACH
 def test_stored_outputs_are_whole(lesson):
     """Every cell was run, in order; no error, no warning, no path of the machine that ran it."""
@@ -102,7 +148,7 @@ def test_the_list_shows_what_is_done(tmp_path, monkeypatch):
     lines = table(LESSONS).splitlines()
     assert any(line.split()[:2] == ["✓", "softmax"] and "(2026-01-31)" in line for line in lines)
     assert any(line.split()[:2] == ["·", "attend"] for line in lines)
-    assert any("1 of 4 exercises completed" in line for line in lines)
+    assert any("1 of 5 exercises completed" in line for line in lines)
 
 
 def minibert(*arguments, **options):

@@ -7,6 +7,7 @@ import pytest
 
 from minibert.emulator.trace import Access
 from minibert.pictures.curves import plot_losses, read_losses, smoothed
+from minibert.pictures.graphs import plot_graph
 from minibert.pictures.kernels import plot_accesses
 from minibert.pictures.text import KEPT, MASKED, RANDOM, SAME, kind, plot_masking, plot_neighbours, plot_shapes
 
@@ -86,3 +87,11 @@ def test_a_residual_is_an_arrow_past_the_stages_between():
     axes = plot_shapes(stages, "title", residuals=[(1, 3), (4, 6)]).axes[0]
     assert texts(axes).count("residual") == 2
     assert len(plot_shapes(stages, "title").axes[0].texts) == len(axes.texts) - 2 * (1 + 3)  # a word, three lines
+
+
+def test_a_graph_shows_each_number_and_its_gradient_and_an_arrow_for_each_use():
+    at = {"x": (0, 0), "y": (1, 0), "L": (2, 0)}
+    figure = plot_graph(dict(x=2, y=3, L=4.5), dict(x=-6, y=3, L=1), [("x", "y"), ("x", "y"), ("y", "L")], at, "title")
+    shown = [text for text in texts(figure.axes[0]) if text.strip()]
+    assert {"x = 2", "y = 3", "L = 4.5", "d_x = -6", "d_y = 3", "d_L = 1"} <= {*shown}
+    assert sum(text.arrow_patch is not None for text in figure.axes[0].texts if hasattr(text, "arrow_patch")) == 3
