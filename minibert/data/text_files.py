@@ -89,7 +89,7 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
         if size >= SAMPLE:
             break
     field = options.text_field or TEXT_FIELD
-    if _looks_like_jsonl(sample):
+    if looks_like_jsonl(sample):
         if file.alone and options.documents in ("file", "line"):
             raise ValueError(
                 f"--documents {options.documents} does not apply to {file.shown}, which is JSONL, a document a line; "
@@ -195,9 +195,9 @@ def layout_of(lines: Sequence[str], options: CorpusOptions, file: Source) -> Lay
     return Layout(documents, sentences)
 
 
-def _looks_like_jsonl(lines: Sequence[str]) -> bool:
+def looks_like_jsonl(lines: Iterable[str]) -> bool:
     """Whether the first line that is not blank is a JSON object."""
-    first = next((line for line in lines if not line.isspace()), "")
+    first = next((line for line in lines if line and not line.isspace()), "")
     if not first.lstrip().startswith("{"):
         return False
     try:

@@ -173,6 +173,10 @@ def read_tensors(paths: list[Path], advice: str = "download or save the model ag
                 values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
             elif kind in NUMPY_TYPES:
                 values = np.frombuffer(data, NUMPY_TYPES[kind])
+            elif kind.startswith("F") or (kind in ("I8", "U8") and name.endswith(".weight")):
+                raise ValueError(
+                    f"{path}: {name} is stored as {kind}, a quantised model's type; expected F32, F16 or BF16"
+                )
             else:
                 continue  # an integer buffer such as position_ids, which older versions saved
             if bad := count_not_finite(values):

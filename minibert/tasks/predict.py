@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
+from minibert.data.text_files import looks_like_jsonl
 from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
@@ -113,7 +114,9 @@ def read_input(task: Task, file: str, own: OwnColumns = TASK_COLUMNS, passed_ove
         raise ValueError("--pair-column cannot act: the model was fine-tuned on single texts; omit it")
     if source.suffix in PLAIN and not source.data.startswith(PARQUET) and info.kind != CHOICE:
         lines = lines_of(source)
-        if not is_table(task, info, lines, columns):
+        if looks_like_jsonl(lines):
+            source = replace(source, suffix=".jsonl")
+        elif not is_table(task, info, lines, columns):
             if own.text or own.pair:
                 raise ValueError(
                     f"--text-column and --pair-column cannot act: {source.path} is read as plain text; omit them, or "

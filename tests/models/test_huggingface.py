@@ -100,6 +100,16 @@ def test_half_precision_files_load(folder, bits):
         assert np.array_equal(model.parameters[name].value, value.astype(kind).astype(np.float32)), name
 
 
+def test_quantised_weights_are_refused_by_name(folder):
+    """Left out, they would be missing, or all of them zero parameters."""
+    bits = pytest.importorskip("ml_dtypes")
+    name, before = "bert.encoder.layer.0.output.dense.weight", tensors_of(folder)
+    for kind, called in ((bits.float8_e4m3fn, "F8_E4M3"), (np.int8, "I8")):
+        save_tensors(folder / "model.safetensors", {**before, name: before[name].astype(kind)})
+        with pytest.raises(ValueError, match=f"{name} is stored as {called}, a quantised model's type; expected F32"):
+            BertForPreTraining.from_pretrained(folder)
+
+
 def test_a_head_whose_bias_is_named_after_the_decoder_alone_loads(folder):
     """Versions of transformers differ in which of the two names of the one bias they write."""
 

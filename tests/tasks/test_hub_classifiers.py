@@ -97,6 +97,11 @@ def test_labels_are_the_folders_own_or_numbered(tmp_path, monkeypatch, capsys):
 def test_what_is_not_supported_is_refused_by_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the cat\n")))
     write(tmp_path / "many", "Bert", "ForSequenceClassification", problem_type="multi_label_classification")
+    write(tmp_path / "odd", "Bert", "ForSequenceClassification")
+    path = tmp_path / "odd" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"problem_type": "multi_label"}))
+    with pytest.raises(ValueError, match="problem_type is 'multi_label'; expected regression, single_label_class"):
+        Task.load(tmp_path / "odd")
     write(tmp_path / "body", "Bert", "Model")
     config = json.loads((tmp_path / "body" / "config.json").read_text())
     assert cli.main(["predict", str(tmp_path / "body")]) == 2

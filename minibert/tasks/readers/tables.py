@@ -26,7 +26,8 @@ def table_records(
     """
     header, where = rows[0]
     names = [name.strip() for name in header]
-    if info.positions is not None and not set(columns.text) & set(names):
+    own = (columns.text, columns.label) != (info.names.text, info.names.label)  # names that the user gave must be there
+    if info.positions is not None and not own and not set(columns.text) & set(names):
         text, label = info.positions
         if max(text, label) >= len(names):
             raise ValueError(f"{where}: {len(names)} columns; expected at least {max(text, label) + 1}")
