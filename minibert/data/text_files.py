@@ -99,7 +99,7 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
         yield from of_records(records, JSONL, options, findings)
         return
     is_named_json = file.path is not None and ".json" in map(str.lower, file.path.suffixes[-2:])
-    if sample and (is_named_json or JSON.match("".join(sample)[:SAMPLE])):
+    if sample and (is_named_json or JSON.match("".join(line[:SAMPLE] for line in sample))):
         raise ValueError(
             f"{file.shown} does not have one JSON object per line; convert a list of objects, for example with "
             "jq -c '.[]' FILE.json > FILE.jsonl"
