@@ -14,6 +14,7 @@ from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Prediction
 from minibert.tasks.examples import SentenceExample, SpanExample, WordsExample
+from minibert.tasks.features import truncated
 from minibert.tasks.readers import (
     TASK_COLUMNS,
     Lines,
@@ -87,7 +88,11 @@ def predict(config: PredictConfig) -> None:
     backend = load_backend(config.backend, emulate=config.emulate)
     model = task.model_class.from_pretrained(folder, backend, report=log.info)
     check_complete(model, folder)
-    predictions = predictions_of(model, task.codec(tokenizer), examples)
+    codec = task.codec(tokenizer)
+    features = codec.encode(examples)
+    if note := truncated(task.max_length, given=features):
+        log.warning(f"{config.file}: {note}")
+    predictions = predictions_of(model, codec, examples, features)
     for example, prediction in zip(examples, predictions, strict=True):
         if config.json:
             lines = as_json(example, prediction, config.n_best)

@@ -90,6 +90,12 @@ def test_lines_are_read_as_those_of_other_files_and_empty_ones_are_counted(folde
             assert "from 2 lines; 2 empty ones were skipped\n" in capsys.readouterr().out
 
 
+def test_longer_texts_are_counted(folder, tmp_path, caplog):
+    (tmp_path / "a.txt").write_text("\n".join("the " * number for number in (14, 15, 16, 3)))
+    assert cli.main(["encode", str(folder), str(tmp_path / "a.txt"), "--out", str(tmp_path / "v.npy")]) == 0
+    assert "2 of 4 texts are longer than 16 tokens, and cut off" in caplog.text
+
+
 def test_the_nearest_lines_come_first(folder, lines, capsys):
     assert cli.main(["search", str(folder), str(lines), "the sun shines", "--top", "2"]) == 0
     first, second = capsys.readouterr().out.splitlines()

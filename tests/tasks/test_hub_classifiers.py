@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import cli
-from minibert.models import BertForMultipleChoice, BertForSequenceClassification
+from minibert.models import BertConfig, BertForMultipleChoice, BertForSequenceClassification
 from minibert.tasks.features import task_batch
 from minibert.tasks.predict import read_input
 from minibert.tasks.task import Task
@@ -121,6 +121,14 @@ def test_a_distilbert_classifier_is_a_start_for_fine_tuning_but_not_written(tmp_
         model.save_pretrained(tmp_path / "again")
     fresh = BertForSequenceClassification.from_pretrained(tmp_path, "reference", labels=("no", "yes"))
     assert fresh.config.pooler_act == "tanh" and "bert.pooler.dense.weight" in fresh.initialised_afresh
+
+
+def test_longer_texts_are_counted(tmp_path, caplog):
+    write(tmp_path, "Bert", "ForSequenceClassification")
+    longest = BertConfig.load(tmp_path).max_position_embeddings
+    (tmp_path / "a.txt").write_text("the " * (longest - 2) + "\n" + "the " * longest + "\n")
+    assert cli.main(["predict", str(tmp_path), str(tmp_path / "a.txt"), "--backend", "reference"]) == 0
+    assert f"a.txt: 1 given example is longer than {longest} tokens, and cut off" in caplog.text
 
 
 @pytest.mark.parametrize("prefix", ["module.", "0.auto_model."])
