@@ -217,17 +217,21 @@ def documents_of(config: PretrainConfig, run: Path, report: bool) -> Iterator[Do
     """The documents of the run's corpus; standard input is copied into the run's folder when it is first read.
 
     report: whether to print, after the last document, which layout was recognised and what was passed over.
+    Raises the errors of read_corpus, in which the copy is called standard input.
     """
     sources: list[str | Path] = []
+    copy = run / STDIN
     for source in config.corpus or (DEFAULT_CORPUS,):
-        copy = run / STDIN
         if source == STANDARD_INPUT and not copy.exists():
             write_file(copy, copy_standard_input)
         sources.append(copy if source == STANDARD_INPUT else source)
     findings = Findings()
-    yield from read_corpus(
-        sources, config.corpus_options, document_per_file=config.document_per_file, findings=findings
-    )
+    try:
+        yield from read_corpus(
+            sources, config.corpus_options, document_per_file=config.document_per_file, findings=findings
+        )
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(copy), "standard input")) from None
     if report:
         for line in findings.lines():
             say("layout", line)

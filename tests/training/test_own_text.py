@@ -1,6 +1,7 @@
 """Pre-training on text as users have it: the forms that are read, what the report says of them, and what is refused."""
 
 import csv
+import io
 import json
 import random
 
@@ -115,6 +116,23 @@ def test_what_is_wrong_with_a_corpus_is_said_before_a_vocabulary_is_learnt(
     monkeypatch.setattr(vocabulary, "merge_pairs", lambda *_: pytest.fail("the vocabulary was learnt"))
     with pytest.raises(ValueError, match=message):
         pretrain(tiny_config(tmp_path / "text.txt", tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b'{"text": "one. two."}\n{\n', "^standard input, line 2: not valid JSON"),
+        (b"\x1f\x8b\x08\0", "^standard input is not UTF-8 text: it is compressed with gzip"),
+        (b"ab\xff\n", "^standard input is not UTF-8: byte 0xff at offset 2"),
+        (b"\n", "^standard input is empty"),
+    ],
+)
+def test_what_is_wrong_with_standard_input_is_not_said_of_its_copy(tmp_path, monkeypatch, data, message):
+    """The copy is deleted with the run's folder."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    with pytest.raises(ValueError, match=message):
+        pretrain(tiny_config("-", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
