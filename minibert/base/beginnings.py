@@ -14,6 +14,7 @@ class NotText(NamedTuple):
 
 
 UNPACK = "unpack it"
+POINTER = b"version https://git-lfs.github.com/spec/"
 BEGINNINGS = (
     (b"\xff\xfe\0\0", "UTF-32", "convert it with iconv -f UTF-32 -t UTF-8"),
     (b"\0\0\xfe\xff", "UTF-32", "convert it with iconv -f UTF-32 -t UTF-8"),
@@ -40,6 +41,7 @@ BEGINNINGS = (
     (b"\x80\x03", "a Python pickle", "export its text, if you trust it"),
     (b"\x80\x04", "a Python pickle", "export its text, if you trust it"),
     (b"\x80\x05", "a Python pickle", "export its text, if you trust it"),
+    (POINTER, "a Git LFS pointer instead of the file itself", "fetch the file with git lfs pull"),
     (b"\x89PNG", "a picture (PNG)", "recognise its text with OCR"),
     (b"\xff\xd8\xff", "a picture (JPEG)", "recognise its text with OCR"),
 )
@@ -70,6 +72,14 @@ def not_text(head: bytes) -> NotText | None:
             f"if it is text, convert it with iconv -f UTF-16{order} -t UTF-8",
         )
     return None
+
+
+def check_pointer(path: object, head: bytes) -> None:
+    """Raise ValueError if a file of any format, with these first bytes, is a pointer that Git LFS left in its place."""
+    if head.startswith(POINTER):
+        found = not_text(head)
+        assert found is not None
+        raise ValueError(f"{path} is {found.what}; {found.advice}")
 
 
 def not_utf8(name: object, data: bytes, error: UnicodeDecodeError, offset: int = 0) -> ValueError:

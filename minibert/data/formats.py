@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from minibert.base.beginnings import HEAD, not_text, not_utf8
+from minibert.base.beginnings import HEAD, check_pointer, not_text, not_utf8
 from minibert.base.progress import require
 
 TEXT, JSONL, CSV, TSV, PARQUET = "text", "JSONL", "CSV", "TSV", "parquet"
@@ -61,7 +61,10 @@ def check_file(path: Path, kind: str, compression: str) -> None:
         require(f"reading {path}", "zstandard")
     if kind == PARQUET:
         require(f"reading {path}", "pyarrow")
-    if path.is_file() and kind != PARQUET:
+    if path.is_file() and kind == PARQUET:
+        with path.open("rb") as file:
+            check_pointer(path, file.read(HEAD))
+    elif path.is_file():
         with guarded(path), open_bytes(path, compression) as stream:
             check_head(stream.read(HEAD), path, compression)
 

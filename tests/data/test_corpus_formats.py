@@ -306,6 +306,7 @@ OTHER_DATA = {  # what the message calls it: the data
     "a Python pickle": pickle.dumps(["text"]),
     "a picture (PNG)": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
     "compressed with LZ4": b"\x04\x22\x4d\x18\x64\x40\xa7" + b"\0a" * 20,
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n",
     "ISO-2022": "雨が降る。\n".encode("iso2022_jp"),
     "UTF-16 without a byte order mark": "text,label\n".encode("utf-16-le"),
 }
@@ -315,6 +316,8 @@ OTHER_DATA = {  # what the message calls it: the data
 def test_archives_and_other_data_are_named_by_both_readers(tmp_path, what, monkeypatch):
     """No advice to convert a tar archive from UTF-16 or a pickle from Latin-1."""
     path = write(tmp_path / "a.csv", OTHER_DATA[what])
+    if "pointer" in what:
+        refused([write(tmp_path / "a.parquet", OTHER_DATA[what])], "a.parquet is a Git LFS pointer")
     inside = write(tmp_path / "a.csv.gz", gzip.compress(OTHER_DATA[what]))
     for read in (read_corpus, lambda paths: read_examples(task_info("sentence"), paths[0])):
         for name in (path, inside):

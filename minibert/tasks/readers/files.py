@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minibert.base.beginnings import HEAD, not_text, not_utf8
+from minibert.base.beginnings import HEAD, check_pointer, not_text, not_utf8
 from minibert.base.streams import standard_input
 
 BOM = "\ufeff"
@@ -32,7 +32,9 @@ def open_file(path: Path | str) -> Source:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is a folder; expected a file" if path.is_dir() else f"no such file: {path}")
     inner = Path(path.stem) if path.suffix.lower() == ".gz" else path
-    return Source(path, inner.suffix.lower(), decompressed(path.read_bytes(), path))
+    data = path.read_bytes()
+    check_pointer(path, data[:HEAD])
+    return Source(path, inner.suffix.lower(), decompressed(data, path))
 
 
 def open_standard_input() -> Source:
