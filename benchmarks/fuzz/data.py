@@ -99,16 +99,17 @@ def json_rows(folder: Path, file: str) -> Any:
 
 
 def conll_rows(folder: Path, file: str) -> Any:
-    """Blocks of lines with white space or tabs between a word and its label, as `datasets` reads conll2003."""
+    """Blocks of lines with spaces or tabs between a word and its label, as `datasets` reads conll2003."""
     text = (folder / file).read_bytes().decode().removeprefix("\ufeff")
     lines = (text.replace("\r", "\n") if "\n" not in text else text).split("\n")
     tabs = any("\t" in line for line in lines)
     blocks: list[list[list[str]]] = [[]]
     for line in lines:
+        parts = line.split("\t") if "\t" in line and tabs else [part for part in line.split(" ") if part]
         if not line.strip():
             blocks.append([])
-        elif not (line.startswith("#") and not blocks[-1] and len(line.split()) != 2):
-            blocks[-1].append([part.strip() for part in (line.split("\t") if "\t" in line and tabs else line.split())])
+        elif not (line.startswith("#") and not blocks[-1] and len(parts) != 2):
+            blocks[-1].append([part.strip() for part in parts])
     from minibert.tasks.readers.labels import canonical
 
     return [
@@ -232,7 +233,7 @@ def text_without_space(folder: Path, file: str) -> Any:
 def json_texts(folder: Path, file: str) -> Any:
     text = (folder / file).read_bytes().decode().removeprefix("\ufeff")
     texts = [json.loads(line)["text"] for line in text.split("\n") if line.strip()]
-    return [text for text in texts if text.strip()]
+    return [text for text in texts if text is not None and text.strip()]
 
 
 def table_texts(folder: Path, file: str) -> Any:

@@ -2,8 +2,11 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
+
+from minibert.base.beginnings import check_pointer
 
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -15,6 +18,9 @@ def read_json(path: Path) -> Any:
     nesting, and half of a surrogate pair; OSError if the file cannot be read.
     """
     data = path.read_bytes()
+    check_pointer(path, data)
+    if data.startswith(BOM_UTF8):
+        raise ValueError(f"{path}, line 1: a byte order mark, which JSON has not; save the file as UTF-8 without it")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

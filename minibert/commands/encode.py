@@ -9,8 +9,8 @@ import numpy as np
 
 from minibert.base.arguments import Argument
 from minibert.base.files import write_file
-from minibert.base.streams import standard_input
 from minibert.commands.options import check_writable
+from minibert.data.text_files import looks_like_jsonl
 from minibert.inference.encode import TOKENS, encode
 from minibert.inference.sentence_folder import DOT, Recipe, load_recipe
 from minibert.models import Bert
@@ -18,6 +18,7 @@ from minibert.models.hub import find_model
 from minibert.models.huggingface import save_tensors
 from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
+from minibert.tasks.readers import lines_of, open_file, open_standard_input
 from minibert.text import Tokenizer
 
 STANDARD_INPUT = "-"
@@ -114,7 +115,7 @@ def encode_lines(config: EncodeConfig) -> None:
     """Run `minibert encode`.  Raises ValueError or OSError with a one-line message."""
     out = Path(config.out)
     check_writable("--out", out)
-    lines = read_lines(config.file)
+    lines, blank = read_lines(config.file)
     model, tokenizer, recipe = load(config)
     settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=config.normalise)
     prompt = prompt_of(config, recipe)
@@ -129,12 +130,13 @@ def encode_lines(config: EncodeConfig) -> None:
         write_file(out, lambda temporary: save_npy(temporary, vectors))
     else:
         save_tensors(out, {"vectors": np.ascontiguousarray(vectors), **tensors})
-    print(f"{out}: {len(vectors):,} vectors of length {vectors.shape[1]} from {len(lines):,} lines")
+    skipped = f"; {blank:,} empty ones were skipped" if blank else ""
+    print(f"{out}: {len(vectors):,} vectors of length {vectors.shape[1]} from {len(lines):,} lines{skipped}")
 
 
 def search(config: SearchConfig) -> None:
     """Run `minibert search`.  Raises ValueError or OSError with a one-line message."""
-    lines = read_lines(config.file)
+    lines, _ = read_lines(config.file)
     model, tokenizer, recipe = load(config)
     of_lines, of_queries = (recipe.prompt(name) if recipe else "" for name in ("document", "query"))
     normalise = recipe is None or recipe.similarity != DOT
@@ -170,28 +172,20 @@ def prompt_of(config: EncodeConfig, recipe: Recipe | None) -> str:
     return recipe.prompt(config.prompt) if recipe else ""
 
 
-def read_lines(file: str) -> list[str]:
-    """The non-blank lines of a file or of standard input, without surrounding whitespace.
+def read_lines(file: str) -> tuple[list[str], int]:
+    """The lines of a file or of standard input that are not blank, without white space around, and how many are blank.
 
-    Raises FileNotFoundError if there is no such file, and ValueError if the input is not UTF-8 or has only blank lines.
+    Raises FileNotFoundError if there is no such file, and ValueError if the input is not text in UTF-8, has only blank
+    lines, or is JSONL.
     """
-    if file == STANDARD_INPUT:
-        name, data = "standard input", standard_input().read()
-    elif not Path(file).is_file():
-        raise FileNotFoundError(f"no such file: {file}")
-    else:
-        name, data = file, Path(file).read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{name} is not UTF-8 at offset {error.start}; convert it to UTF-8 first, for example with iconv"
-        ) from None
-    lines = [line.strip() for line in text.split("\n")]
-    lines = [line for line in lines if line]
-    if not lines:
-        raise ValueError(f"{name} is empty; expected at least one line of text")
-    return lines
+    source = open_standard_input() if file == STANDARD_INPUT else open_file(file)
+    lines = [line.strip() for line in lines_of(source)]
+    full = [line for line in lines if line]
+    if not full:
+        raise ValueError(f"{source.path} is empty; expected at least one line of text")
+    if looks_like_jsonl(full):
+        raise ValueError(f"{source.path} is JSONL; expected one text a line, for example from jq -r .text")
+    return full, len(lines) - len(full)
 
 
 def save_npy(path: Path, vectors: np.ndarray) -> None:

@@ -112,9 +112,10 @@ def _files_in(folder: Path, findings: Findings) -> list[Source]:
             files.append(Source(path, relative.as_posix(), kind, compression))
     if not files:
         passed_over = f" ({findings.passed_over})" if findings.passed_over else ""
+        arrow = "; save Arrow data with to_parquet or to_json" if findings.others[".arrow"] else ""
         raise FileNotFoundError(
             f"the folder {folder} contains no .txt or .jsonl files, nor others that can be read{passed_over}; "
-            f"expected {READABLE}"
+            f"expected {READABLE}{arrow}"
         )
     texts = [file for file in files if file.kind == TEXT]
     sizes = sum(file.path.stat().st_size for file in texts if file.path)

@@ -5,11 +5,13 @@ import gzip
 import io
 import lzma
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from minibert.base.beginnings import HEAD, check_pointer, not_text, not_utf8
 from minibert.base.progress import require
 
 TEXT, JSONL, CSV, TSV, PARQUET = "text", "JSONL", "CSV", "TSV", "parquet"
@@ -27,23 +29,13 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"
 READABLE = ".txt, .md, .jsonl, .csv, .tsv or .parquet, also with .gz, .bz2, .xz or .zst"
 RECORDS = JSONL, CSV, TSV, PARQUET  # the kinds in which each record is a document
 
-# the first bytes of what may stand in a file under a wrong name, and how to go on
-BEGINNINGS = (
-    (b"\xff\xfe\0\0", "it begins with the byte-order mark of UTF-32", "convert it with iconv -f UTF-32 -t UTF-8"),
-    (b"\xff\xfe", "it begins with the byte-order mark of UTF-16", "convert it with iconv -f UTF-16 -t UTF-8"),
-    (b"\xfe\xff", "it begins with the byte-order mark of UTF-16", "convert it with iconv -f UTF-16 -t UTF-8"),
-    (b"\x1f\x8b", "it is compressed with gzip", "give its name the ending .gz"),
-    (b"BZh91AY", "it is compressed with bzip2", "give its name the ending .bz2"),
-    (b"\xfd7zXZ\0", "it is compressed with xz", "give its name the ending .xz"),
-    (b"\x28\xb5\x2f\xfd", "it is compressed with Zstandard", "give its name the ending .zst"),
-    (b"PK\x03\x04", "it is a zip archive (or a .docx, .xlsx or .epub file)", "unpack it, or save it as text"),
-    (b"PAR1\x15", "it is a parquet file", "give its name the ending .parquet"),
-    (b"%PDF-", "it is a PDF", "convert it with pdftotext"),
-    (b"{\\rtf", "it is an RTF file", "save it as text"),
-    (b"\x89HDF", "it is an HDF5 file", "export its text"),
-    (b"SQLite format 3", "it is an SQLite database", "export its text"),
-)
-HEAD = 4096  # bytes
+MARKUP = {  # how files of markup begin, in small letters -> what they are, and how to go on
+    b"<?xml": ("XML", "extract its text"),
+    b"<mediawiki": ("a dump of a wiki", "extract its text, for example with WikiExtractor --json"),
+    b"<doc id=": ("the output of WikiExtractor", "run it with --json, and give the names the ending .jsonl"),
+    b"<!doctype": ("HTML", "extract its text"),
+    b"<html": ("HTML", "extract its text"),
+}
 
 
 class Format(NamedTuple):
@@ -69,24 +61,28 @@ def check_file(path: Path, kind: str, compression: str) -> None:
         require(f"reading {path}", "zstandard")
     if kind == PARQUET:
         require(f"reading {path}", "pyarrow")
-    if path.is_file() and kind != PARQUET:
+    if path.is_file() and kind == PARQUET:
+        with path.open("rb") as file:
+            check_pointer(path, file.read(HEAD))
+    elif path.is_file():
         with guarded(path), open_bytes(path, compression) as stream:
             check_head(stream.read(HEAD), path, compression)
 
 
 def check_head(head: bytes, name: Path | str, compression: str = "") -> None:
-    """Raise ValueError if the first bytes of a file (or standard input) are not those of text in UTF-8."""
+    """Raise ValueError if the first bytes of a file (or standard input) are not those of plain text in UTF-8."""
     inside = f" inside {COMPRESSIONS[compression]}" if compression else ""
-    for beginning, what, advice in BEGINNINGS:
-        if head.startswith(beginning):
-            raise ValueError(f"{name} is not UTF-8 text{inside}: {what}, by its bytes at offset 0; {advice}")
-    zeros = head.count(0)
-    if zeros >= max(1, len(head) // 4):
-        order = "LE" if head[1::2].count(0) > zeros // 2 else "BE"
-        raise ValueError(
-            f"{name} is not UTF-8 text{inside}: {zeros} of its first {len(head)} bytes are zero, as in UTF-16 without "
-            f"a byte-order mark; if it is text, convert it with iconv -f UTF-16{order} -t UTF-8"
-        )
+    if found := not_text(head):
+        ending = next((end for end, what in COMPRESSIONS.items() if found.what == f"compressed with {what}"), "")
+        advice = f"{found.advice}, or give its name the ending {ending}" if ending else found.advice
+        raise ValueError(f"{name} is not UTF-8 text{inside}: it is {found.what}, by its bytes at offset 0; {advice}")
+    begins = head.removeprefix(BOM_UTF8).lstrip().lower()
+    for beginning, (what, advice) in MARKUP.items():
+        if begins.startswith(beginning):
+            raise ValueError(
+                f"{name} is not plain text{inside}: it is {what}, since it begins with {beginning.decode()}; {advice}, "
+                "or put another line before it to learn the tags too"
+            )
 
 
 def open_bytes(path: Path, compression: str = "") -> BinaryIO:
@@ -159,6 +155,7 @@ def named(error: Exception, name: Path | str) -> Exception:
 def decoded_lines(stream: BinaryIO, name: Path | str) -> Iterator[str]:
     """Yield the lines of a binary stream as text; a byte-order mark at the beginning is dropped.
 
+    Lines end at a line feed, or in data without line feeds at a carriage return.
     Raises ValueError for bytes that are not UTF-8 (with their offset), and for damaged compressed data.
     """
     offset = 0
@@ -175,11 +172,12 @@ def decoded_lines(stream: BinaryIO, name: Path | str) -> Iterator[str]:
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{name} is not UTF-8: byte 0x{line[error.start]:02x} at offset {offset + error.start}; "
-                "convert it to UTF-8 first, for example with iconv -f LATIN1 -t UTF-8"
-            ) from None
+            raise not_utf8(name, line, error, offset) from None
         first, size = offset == 0, len(line)
         line = b""  # a line may be as large as the corpus, so its bytes are not kept beside its text
-        yield text.removeprefix("\ufeff") if first else text
+        text = text.removeprefix("\ufeff") if first else text
+        if first and "\r" in text and not text.endswith("\n"):
+            yield from (part + "\n" for part in text.split("\r"))
+            return
+        yield text
         offset += size

@@ -12,6 +12,8 @@ from minibert.data.formats import JSONL, PARQUET, TSV, decoded_lines, guarded, o
 
 TEXT_FIELD = "text"
 OTHER_FIELD = "choose another with --text-field"
+TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
 
 
 def read_records(path: Path, kind: str, compression: str, name: str, field: str) -> Iterator[Document | None]:
@@ -41,7 +43,7 @@ def check_first_record(path: Path, kind: str, compression: str, field: str) -> N
 
 
 def read_jsonl(lines: Iterable[str], path: Path | str, name: str, field: str) -> Iterator[Document | None]:
-    """Yield the document of each line that is not blank; None if its text is."""
+    """Yield the document of each line that is not blank; None if its text is blank or null."""
     expected = f'each line must be an object like {{"{field}": "..."}}'
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -50,9 +52,17 @@ def read_jsonl(lines: Iterable[str], path: Path | str, name: str, field: str) ->
             record = parse_json(line.rstrip("\r\n"), path, number)
         except ValueError as error:
             raise ValueError(f"{error}; {expected}") from None
-        if not isinstance(record, dict) or not isinstance(record.get(field), str):
+        if isinstance(record, list):
+            raise ValueError(f"{path}, line {number}: no text; {expected}, not a list (jq -c '.[]' makes lines of one)")
+        if not isinstance(record, dict) or field not in record:
             found = f", only {_named(record)}: {OTHER_FIELD}" if isinstance(record, dict) and record else ""
             raise ValueError(f"{path}, line {number}: no text; {expected}{found}")
+        if not isinstance(record[field], str | None):
+            raise ValueError(
+                f"{path}, line {number}: no text; {expected}, but the field {field!r} holds "
+                f"{TYPES[type(record[field])]}: {OTHER_FIELD}"
+            )
+        record[field] = record[field] or ""
         yield _document(record, field, f"{path}, line {number}", f"{name}#{number}")
 
 
@@ -61,14 +71,24 @@ def read_table(
 ) -> Iterator[Document | None]:
     """Yield the document of each row of a CSV or TSV file, which begins with a header; None if it has no text."""
     csv.field_size_limit(2**31 - 1)
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    taken: list[str] = []  # the lines of the current row
+    rows = csv.reader(_kept(lines, taken), delimiter=delimiter, strict=True)
     line = 1
     try:
         header = next(rows, None)
         if header is None:
             return
+        header = [name.strip() for name in header]
         _check_column(header, path, field)
+        taken.clear()
         while (line := rows.line_num + 1) and (row := next(rows, None)) is not None:
+            if delimiter == "\t" and len(taken) > 1 and _are_rows(taken, len(header)):
+                raise ValueError(
+                    f"{path}, line {line}: a quote begins a field that goes on for {len(taken)} lines, but each line "
+                    f"has {len(header)} columns, like a row; double the quotes that are part of a text, and put quotes "
+                    "around it"
+                )
+            taken.clear()
             if not row:
                 continue  # a blank line
             if len(row) != len(header):
@@ -83,6 +103,17 @@ def read_table(
             f"{path}, line {line}: not a valid row ({error}); expected columns separated by "
             f"{'tabs' if delimiter == chr(9) else 'commas'}, with quotes doubled inside quoted fields"
         ) from None
+
+
+def _kept(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    for line in lines:
+        taken.append(line)
+        yield line
+
+
+def _are_rows(lines: Sequence[str], width: int) -> bool:
+    """Whether each line has as many columns as a table whose tabs are never inside quotes."""
+    return width > 1 and all(line.count("\t") == width - 1 for line in lines)
 
 
 def read_parquet(path: Path, name: str, field: str) -> Iterator[Document | None]:
@@ -143,7 +174,17 @@ def _document(record: dict, field: str, where: str, name: str) -> Document | Non
 
 def _check_column(columns: Sequence[str], path: Path | str, field: str) -> None:
     if field not in columns:
-        raise ValueError(f"{path} has no column {field!r}, only {', '.join(map(repr, columns))}; {OTHER_FIELD}")
+        advice = separated(columns) or f"; {OTHER_FIELD}"
+        raise ValueError(f"{path} has no column {field!r}, only {', '.join(map(repr, columns))}{advice}")
+    for name in (field, "id", "group"):
+        if columns.count(name) > 1:
+            raise ValueError(f"{path} has {columns.count(name)} columns {name!r}; expected one")
+
+
+def separated(columns: Sequence[str]) -> str:
+    """A note for an error message, if the header line is one column and seems to be separated by something else."""
+    found = [what for mark, what in SEPARATORS.items() if mark in columns[0]] if len(columns) == 1 else []
+    return f" (separated by {found[0]}?); expected commas in a .csv file and tabs in others" if found else ""
 
 
 def _named(record: dict) -> str:

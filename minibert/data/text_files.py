@@ -1,6 +1,7 @@
 """Divide the text of a file into documents, and say what ends their sentences: as the options say, or as it looks."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,6 +16,8 @@ from minibert.data.records import TEXT_FIELD, read_jsonl
 from minibert.text.sentences import SentenceEnds
 
 SAMPLE = 1 << 18  # the number of characters at the beginning of a file by which its layout is recognised
+
+JSON = re.compile(r'\s*(?:\[\s*)?\{\s*"(?:[^"\\]|\\.)*"\s*:')  # the beginning of an object, or of a list of them
 
 DocumentEnds = Literal["auto", "file", "line", "blank"]
 
@@ -86,7 +89,7 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
         if size >= SAMPLE:
             break
     field = options.text_field or TEXT_FIELD
-    if _looks_like_jsonl(sample):
+    if looks_like_jsonl(sample):
         if file.alone and options.documents in ("file", "line"):
             raise ValueError(
                 f"--documents {options.documents} does not apply to {file.shown}, which is JSONL, a document a line; "
@@ -95,10 +98,11 @@ def read_text(stream: BinaryIO, file: Source, options: CorpusOptions, findings: 
         records = read_jsonl(chain(sample, lines), file.shown, file.name, field)
         yield from of_records(records, JSONL, options, findings)
         return
-    if file.path is not None and file.path.suffix.lower() == ".json" and sample:
+    is_named_json = file.path is not None and ".json" in map(str.lower, file.path.suffixes[-2:])
+    if sample and (is_named_json or JSON.match("".join(line[:SAMPLE] for line in sample))):
         raise ValueError(
             f"{file.shown} does not have one JSON object per line; convert a list of objects, for example with "
-            f"jq -c '.[]' {file.path.name} > {file.path.stem}.jsonl"
+            "jq -c '.[]' FILE.json > FILE.jsonl"
         )
     if file.fields and sample:
         raise ValueError(no_fields(options, file.shown))
@@ -191,9 +195,9 @@ def layout_of(lines: Sequence[str], options: CorpusOptions, file: Source) -> Lay
     return Layout(documents, sentences)
 
 
-def _looks_like_jsonl(lines: Sequence[str]) -> bool:
+def looks_like_jsonl(lines: Iterable[str]) -> bool:
     """Whether the first line that is not blank is a JSON object."""
-    first = next((line for line in lines if not line.isspace()), "")
+    first = next((line for line in lines if line and not line.isspace()), "")
     if not first.lstrip().startswith("{"):
         return False
     try:

@@ -1,5 +1,6 @@
 """Encode texts as vectors: one vector per token, or one for each whole text."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ from minibert.text import Tokenizer
 
 POOLINGS = MEAN, CLS, MAX, MEAN_SQRT, WEIGHTED, LAST, TOKENS
 TOKENS_AT_A_TIME = 4096
+log = logging.getLogger("minibert")
 
 
 def encode(
@@ -44,8 +46,8 @@ def encode(
     square root of the number of tokens, "weighted-mean" for a mean with weights 1, 2, 3, …, or "tokens" for the vectors
     of all tokens; None for that of the recipe, or the mean.  layer: the layer whose output is used, -1 for the last and
     0 for the embeddings; normalise: whether to scale vectors to length 1; max_length: the number of tokens to which
-    longer texts are truncated, by default the recipe's, or the model's number of positions; recipe: what a folder of
-    sentence-transformers adds; prompt: a text to put before each text.
+    longer texts are truncated, with a warning that counts them, by default the recipe's, or the model's number of
+    positions; recipe: what a folder of sentence-transformers adds; prompt: a text to put before each text.
     Returns float32 [texts, H] (another width with several poolings or a dense layer) or, for "tokens", a list of
     float32 [tokens of the text, H], including [CLS] and [SEP].
     Texts of similar length are batched together.  Raises ValueError for any other pooling, an invalid layer, and "cls"
@@ -61,6 +63,10 @@ def encode(
         raise ValueError(f"layer is {layer}; expected 0 (the embeddings) to {layers}, or -1 for the last layer")
     longest = longest_of(model, tokenizer, max_length, recipe)
     ids = [np.asarray(tokenizer.encode(prompt + text, max_length=longest).ids, np.int32) for text in texts]
+    full = [number for number, found in enumerate(ids) if len(found) == longest]
+    if cut := sum(len(tokenizer.encode(prompt + texts[number]).ids) > longest for number in full):
+        are = "text is" if len(texts) == 1 else "texts are"
+        log.warning(f"{cut:,} of {len(texts):,} {are} longer than {longest} tokens, and cut off")
     skip = 0
     if prompt and recipe is not None and not recipe.include_prompt:
         skip = 1 + len(tokenizer.tokenize_ids(prompt))  # with [CLS]

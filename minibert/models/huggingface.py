@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minibert.base.arrays import DTypeLike
+from minibert.base.beginnings import POINTER, check_pointer
 from minibert.base.files import write_file
 from minibert.base.json_text import read_json
 from minibert.base.names import is_file_name
@@ -27,6 +28,14 @@ from minibert.ops.backend import Backend
 WEIGHTS = "model.safetensors"
 TASK_HEADS = ("classifier.", "qa_outputs.", "lstm.")
 OPTIONAL = ("pooler.", "cls.", *TASK_HEADS)  # parts that a folder may lack
+PICKLES = "pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"
+OTHER_WEIGHTS = {  # name of a file -> the program whose format it is
+    "tf_model.h5": "TensorFlow",
+    "bert_model.ckpt.index": "TensorFlow",
+    "flax_model.msgpack": "Flax",
+    "model.onnx": "ONNX",
+    "adapter_model.safetensors": "PEFT (merge the adapter into its model first, with merge_and_unload)",
+}
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 log = logging.getLogger("minibert")
 
@@ -145,12 +154,18 @@ def find_weights(folder: Path) -> list[Path]:
         if others := [shard for shard in shards if not is_file_name(shard)]:
             raise ValueError(f"{index} lists the file {others[0]!r}; expected names of files in the same folder")
         return [folder / shard for shard in sorted(shards)]
-    pickles = [name for name in ("pytorch_model.bin", "model.pt", "tf_model.h5") if (folder / name).exists()]
+    pickles = [name for name in PICKLES if (folder / name).exists()]
     if pickles:
         raise ValueError(
             f"{folder} has weights only as {pickles[0]}, which minibert does not read because loading this format can "
             'run arbitrary code; convert the model if you trust it: python -c "import transformers as t; '
             f"t.BertForPreTraining.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        )
+    others = [name for name in OTHER_WEIGHTS if (folder / name).exists()]
+    if others:
+        raise ValueError(
+            f"{folder} has weights only as {others[0]}, the format of {OTHER_WEIGHTS[others[0]]}; expected {WEIGHTS}, "
+            "which other versions of the model may have"
         )
     raise FileNotFoundError(f"{folder} contains no {WEIGHTS}; expected the folder of a trained model")
 
@@ -167,6 +182,8 @@ def read_tensors(paths: list[Path], advice: str = "download or save the model ag
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is listed in the index but missing; download the model again")
+        with path.open("rb") as file:
+            check_pointer(path, file.read(len(POINTER)))
         try:
             entries = deserialize(path.read_bytes())
         except SafetensorError as error:
@@ -177,6 +194,10 @@ def read_tensors(paths: list[Path], advice: str = "download or save the model ag
                 values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
             elif kind in NUMPY_TYPES:
                 values = np.frombuffer(data, NUMPY_TYPES[kind])
+            elif kind.startswith("F") or (kind in ("I8", "U8") and name.endswith(".weight")):
+                raise ValueError(
+                    f"{path}: {name} is stored as {kind}, a quantised model's type; expected F32, F16 or BF16"
+                )
             else:
                 continue  # an integer buffer such as position_ids, which older versions saved
             if bad := count_not_finite(values):

@@ -199,6 +199,13 @@ class BertConfig:
         return embeddings + self.num_hidden_layers * layer + width * width + width
 
 
+OTHERS = {  # a file of folders that are of another form -> how to go on
+    "bert_config.json": "this is a checkpoint of google-research/bert (TensorFlow); take the same model from the hub, "
+    "such as google-bert/bert-base-uncased",
+    "adapter_config.json": "this is an adapter of PEFT; merge it into its model, with merge_and_unload, and save that",
+}
+
+
 def read_config(folder: Path | str, *kinds: str) -> dict:
     """The contents of FOLDER/config.json.
 
@@ -210,6 +217,7 @@ def read_config(folder: Path | str, *kinds: str) -> dict:
     if not path.is_file():
         inner = next((found.parent for found in sorted(Path(folder).glob("0_*/config.json"))), None)
         advice = f"give {inner}, the Transformer in it" if inner else "expected the folder of a BERT model"
+        advice = next((words for name, words in OTHERS.items() if (Path(folder) / name).is_file()), advice)
         raise FileNotFoundError(f"{path} does not exist; {advice}")
     values = read_json(path)
     kind = values.get("model_type", "bert") if isinstance(values, dict) else type(values).__name__

@@ -70,13 +70,14 @@ class Codec:
             )
         return self.number[label]
 
-    def pair(self, first: str, second: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """The token ids and segment ids of a text or a pair; in a pair, the longer text is truncated first."""
+    def pair(self, first: str, second: str | None) -> tuple[tuple[np.ndarray, np.ndarray], bool]:
+        """The token ids and segment ids of a text or a pair, and whether it was truncated, the longer text first."""
         one = self.tokenizer.tokenize_ids(first)
         two = None if second is None else self.tokenizer.tokenize_ids(second)
         budget = self.max_length - (2 if two is None else 3)
         keep_one, keep_two = longest_first(len(one), 0 if two is None else len(two), budget)
-        return sequence(self.tokenizer, one[:keep_one], None if two is None else two[:keep_two])
+        cut = keep_one < len(one) or (two is not None and keep_two < len(two))
+        return sequence(self.tokenizer, one[:keep_one], None if two is None else two[:keep_two]), cut
 
 
 class SentenceCodec(Codec):
@@ -86,7 +87,8 @@ class SentenceCodec(Codec):
         labels = None
         if example.label is not None:
             labels = as_int32([self.label_number(str(example.label), example.where or f"example {number + 1}")])
-        return [Feature((self.pair(example.text, example.pair),), as_int32([0]), labels, number)]
+        ids_and_segments, cut = self.pair(example.text, example.pair)
+        return [Feature((ids_and_segments,), as_int32([0]), labels, number, cut=cut)]
 
 
 class RegressionCodec(Codec):
@@ -94,7 +96,8 @@ class RegressionCodec(Codec):
 
     def features(self, example: SentenceExample, number: int) -> list[Feature]:
         labels = None if example.label is None else np.array([example.label], np.float32)
-        return [Feature((self.pair(example.text, example.pair),), as_int32([0]), labels, number)]
+        ids_and_segments, cut = self.pair(example.text, example.pair)
+        return [Feature((ids_and_segments,), as_int32([0]), labels, number, cut=cut)]
 
     def answer(self, scores: np.ndarray) -> Prediction:
         return Prediction(float(scores[0]))
@@ -119,7 +122,8 @@ class WordsCodec(Codec):
             if example.labels is not None:
                 where = example.where or f"sentence {number + 1}"
                 labels = as_int32([self.label_number(label, where) for label in example.labels[begin:end]])
-            made.append(Feature((sequence(self.tokenizer, ids),), as_int32(rows), labels, number, (begin, end)))
+            cut = any(len(word) > self.max_length - 2 for word in pieces[begin:end])
+            made.append(Feature((sequence(self.tokenizer, ids),), as_int32(rows), labels, number, (begin, end), cut))
             begin = end
         return made
 
@@ -164,7 +168,9 @@ class SpanCodec(Codec):
         self.may_lack, self.null_threshold = may_lack, null_threshold
 
     def features(self, example: SpanExample, number: int) -> list[Feature]:
-        question = self.tokenizer.tokenize_ids(example.question)[: self.max_length - 3 - LEAST_CONTEXT]
+        question = self.tokenizer.tokenize_ids(example.question)
+        cut = len(question) > self.max_length - 3 - LEAST_CONTEXT
+        question = question[: self.max_length - 3 - LEAST_CONTEXT]
         encoding = self.tokenizer.encode(example.context)
         ids, offsets = encoding.ids[1:-1], encoding.offsets[1:-1]
         budget, before = self.max_length - len(question) - 3, len(question) + 2  # before: tokens before the context
@@ -180,7 +186,7 @@ class SpanCodec(Codec):
                     first, last = (index - begin + before for index in target)
                 labels = as_int32([[first, last]])
             rows = np.arange(len(ids_and_segments[0]), dtype=np.int32)
-            made.append(Feature((ids_and_segments,), rows, labels, number, (before, offsets[begin:end])))
+            made.append(Feature((ids_and_segments,), rows, labels, number, (before, offsets[begin:end]), cut))
             if end == len(ids):
                 return made
             begin += min(self.stride, budget)
@@ -257,10 +263,10 @@ class ChoiceCodec(Codec):
     """
 
     def features(self, example: ChoiceExample, number: int) -> list[Feature]:
-        sequences = tuple(self.pair(example.text, ending) for ending in example.endings)
+        sequences, cuts = zip(*(self.pair(example.text, ending) for ending in example.endings), strict=True)
         starts = np.cumsum([0, *(len(ids) for ids, _ in sequences[:-1])])
         labels = None if example.label is None else as_int32([example.label])
-        return [Feature(sequences, as_int32(starts), labels, number)]
+        return [Feature(sequences, as_int32(starts), labels, number, cut=any(cuts))]
 
     def answer(self, scores: np.ndarray) -> Prediction:
         shares, order = softmax(scores.astype(np.float64)), np.argsort(-scores, kind="stable")

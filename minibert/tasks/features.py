@@ -26,6 +26,8 @@ class Feature:
     location: Any = None
     """the part of the example that the feature covers: for words, the range (begin, end) of word indices; for spans,
     the number of tokens before the context, and the character offsets of the context's tokens; otherwise None"""
+    cut: bool = False
+    """whether the end of a text is missing, because the maximum length is too small for it"""
 
     @property
     def tokens(self) -> int:
@@ -49,6 +51,15 @@ def task_batch(features: Sequence[Feature], first: int = 0, count: int | None = 
     if count is None:
         count = label_count(features)
     return TaskBatch(tokens, rows.astype(np.int32), labels, count, choices)
+
+
+def truncated(length: int, **parts: Sequence[Feature]) -> str:
+    """How many examples of each part, such as train=features, are cut off at `length` tokens; "" if none are."""
+    counts = {name: len({feature.example for feature in features if feature.cut}) for name, features in parts.items()}
+    found = " and ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    total = sum(counts.values())
+    are = "example is" if total == 1 else "examples are"
+    return f"{found} {are} longer than {length} tokens, and cut off" if found else ""
 
 
 def label_count(features: Sequence[Feature]) -> int:

@@ -24,7 +24,7 @@ from minibert.ops.devices import why_not_in
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import labels_of
 from minibert.tasks.config import FinetuneConfig, usual_rate
-from minibert.tasks.features import task_batch
+from minibert.tasks.features import task_batch, truncated
 from minibert.tasks.metrics import OUTSIDE, is_bilou
 from minibert.tasks.model_card import fine_tuning_card
 from minibert.tasks.models import model_maker, objective_maker, shape_of, with_defaults
@@ -131,6 +131,8 @@ class FineTuning:
         say("examples", f"{len(train):,} for training, {len(self.dev):,} for evaluation" + self.in_sequences(train))
         if passed_over:
             say("skipped", skipped(passed_over))
+        if note := truncated(config.max_length, training=self.train_features, dev=self.dev_features):
+            say("truncated", f"{note}; --max-length sets another length")
         if self.info.kind == SPAN and (lost := answers_in_no_window(train, self.train_features)):
             say(
                 "answers",

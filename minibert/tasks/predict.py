@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from minibert.base.arguments import Argument
+from minibert.data.text_files import looks_like_jsonl
 from minibert.models.hub import find_model
 from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
 from minibert.tasks.codecs import Prediction
 from minibert.tasks.examples import SentenceExample, SpanExample, WordsExample
+from minibert.tasks.features import truncated
 from minibert.tasks.readers import (
     TASK_COLUMNS,
     Lines,
@@ -86,7 +88,11 @@ def predict(config: PredictConfig) -> None:
     backend = load_backend(config.backend, emulate=config.emulate)
     model = task.model_class.from_pretrained(folder, backend, report=log.info)
     check_complete(model, folder)
-    predictions = predictions_of(model, task.codec(tokenizer), examples)
+    codec = task.codec(tokenizer)
+    features = codec.encode(examples)
+    if note := truncated(task.max_length, given=features):
+        log.warning(f"{config.file}: {note}")
+    predictions = predictions_of(model, codec, examples, features)
     for example, prediction in zip(examples, predictions, strict=True):
         if config.json:
             lines = as_json(example, prediction, config.n_best)
@@ -113,7 +119,9 @@ def read_input(task: Task, file: str, own: OwnColumns = TASK_COLUMNS, passed_ove
         raise ValueError("--pair-column cannot act: the model was fine-tuned on single texts; omit it")
     if source.suffix in PLAIN and not source.data.startswith(PARQUET) and info.kind != CHOICE:
         lines = lines_of(source)
-        if not is_table(task, info, lines, columns):
+        if looks_like_jsonl(lines):
+            source = replace(source, suffix=".jsonl")
+        elif not is_table(task, info, lines, columns):
             if own.text or own.pair:
                 raise ValueError(
                     f"--text-column and --pair-column cannot act: {source.path} is read as plain text; omit them, or "

@@ -145,6 +145,7 @@ ARCHITECTURES = {  # the end of a class's name in transformers -> the kind of ta
     "ForQuestionAnswering": SPAN,
     "ForMultipleChoice": CHOICE,
 }
+PROBLEMS = None, "regression", "single_label_classification", "multi_label_classification"
 
 
 def task_of_classifier(folder: Path) -> dict[str, Any] | None:
@@ -160,6 +161,8 @@ def task_of_classifier(folder: Path) -> dict[str, Any] | None:
     if kind is None:
         return None
     config, problem = BertConfig.load(folder), values.get("problem_type")
+    if problem not in PROBLEMS:
+        raise ValueError(f"{path}: problem_type is {problem!r}; expected {', '.join(map(str, PROBLEMS[1:]))} or null")
     if kind == SENTENCE and (problem == "regression" or (problem is None and len(config.labels) == 1)):
         kind = REGRESSION
     if problem == "multi_label_classification" or (kind == REGRESSION and len(config.labels) > 1):

@@ -64,6 +64,9 @@ def read_added_tokens(
         if ids.setdefault(token.content, token_id) != token_id:
             raise ValueError(f"{folder}: the token {token.content!r} has the ids {ids[token.content]} and {token_id}")
 
+    padding = files["tokenizer.json"].get("padding")
+    if generic and isinstance(padding, dict) and isinstance(padding.get("pad_token"), str):
+        config.setdefault("pad_token", padding["pad_token"])
     roles = _roles(config, with_names, generic, folder)
     for name, token in roles.items():
         known = found.setdefault(token.content, token)

@@ -10,9 +10,11 @@ added_files.py), or refuses by name what is not BERT's.
 """
 
 import json
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
+from minibert.base.beginnings import check_pointer
 from minibert.base.files import write_text
 from minibert.base.json_text import read_json
 from minibert.text.added_files import read_added_tokens
@@ -184,6 +186,12 @@ def _content(entry: Any) -> str:
 
 def _read_text(path: Path) -> str:
     data = path.read_bytes()
+    check_pointer(path, data)
+    if data.startswith(BOM_UTF8):
+        raise ValueError(
+            f"{path}, line 1: a byte order mark, which would be part of the first token; save the file as UTF-8 "
+            "without it"
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -70,6 +70,9 @@ def settings_of(config: dict, whole: dict, generic: bool, folder: Path) -> tuple
     for name, usual in (("split_special_tokens", False), ("truncation_side", "right")):
         if config.get(name, usual) != usual:
             raise ValueError(f"{path}: {name} is {config[name]!r}, which minibert does not support")
+    side = str(_part(whole.get("truncation")).get("direction", "Right"))
+    if side != "Right" and "truncation_side" not in config:
+        raise ValueError(f"{folder / 'tokenizer.json'}: the truncation's direction is {side!r}; expected 'Right'")
     files = config.get("fast_tokenizer_files") or ["tokenizer.json"]
     if files != ["tokenizer.json"]:
         raise ValueError(f"{path}: fast_tokenizer_files is {files!r}; minibert reads only tokenizer.json")

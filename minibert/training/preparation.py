@@ -112,19 +112,21 @@ def prepare_shards(config: PretrainConfig, run: Path, tokenizer: Tokenizer) -> S
         documents = documents_of(config, run, report=config.vocab is not None or config.from_ is not None)
         with byte_bar("tokenising the corpus") as bar:
             shards = write_shards(documents, tokenizer, folder, progress=bar.update, cut=True)
-        warn_of_unknown(shards, tokenizer)
+        warn_of_unknown(shards, tokenizer, config)
     (run / STDIN).unlink(missing_ok=True)
     return Shards(folder, tokenizer)
 
 
-def warn_of_unknown(shards: Shards, tokenizer: Tokenizer) -> None:
+def warn_of_unknown(shards: Shards, tokenizer: Tokenizer, config: PretrainConfig) -> None:
     """Print a warning if many tokens of the corpus are [UNK]."""
     share = shards.count(tokenizer.unk_id) / shards.manifest["counts"]["tokens"]
     if share > MANY_UNKNOWN:
+        advice = "choose another --vocab" if config.vocab is not None else "raise --limit-alphabet"
+        advice = "choose another model for --from" if config.from_ is not None else advice
         say(
             "warning",
-            f"{share:.1%} of the corpus's tokens are {tokenizer.special_tokens[1]}: characters "
-            "that the vocabulary lacks; raise --limit-alphabet, or choose another --vocab",
+            f"{share:.1%} of the corpus's tokens are {tokenizer.special_tokens[1]}: characters that the vocabulary "
+            f"lacks; {advice}",
         )
 
 
@@ -217,17 +219,21 @@ def documents_of(config: PretrainConfig, run: Path, report: bool) -> Iterator[Do
     """The documents of the run's corpus; standard input is copied into the run's folder when it is first read.
 
     report: whether to print, after the last document, which layout was recognised and what was passed over.
+    Raises the errors of read_corpus, in which the copy is called standard input.
     """
     sources: list[str | Path] = []
+    copy = run / STDIN
     for source in config.corpus or (DEFAULT_CORPUS,):
-        copy = run / STDIN
         if source == STANDARD_INPUT and not copy.exists():
             write_file(copy, copy_standard_input)
         sources.append(copy if source == STANDARD_INPUT else source)
     findings = Findings()
-    yield from read_corpus(
-        sources, config.corpus_options, document_per_file=config.document_per_file, findings=findings
-    )
+    try:
+        yield from read_corpus(
+            sources, config.corpus_options, document_per_file=config.document_per_file, findings=findings
+        )
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(copy), "standard input")) from None
     if report:
         for line in findings.lines():
             say("layout", line)

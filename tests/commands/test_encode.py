@@ -1,5 +1,7 @@
 """`minibert encode` and `minibert search`: vectors in the order of the lines, and the nearest lines first."""
 
+import gzip
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -79,6 +81,21 @@ def test_files_of_both_kinds(folder, lines, tmp_path, capsys):
     np.testing.assert_allclose(tensors["vectors"][begin:end], states_of(folder, "sun")[-1], atol=2e-5)
 
 
+def test_lines_are_read_as_those_of_other_files_and_empty_ones_are_counted(folder, tmp_path, monkeypatch, capsys):
+    for data in (b"the sun\n\n \nrain\n", b"\xef\xbb\xbfthe sun\r\n\r\n\r\nrain\r\n", b"the sun\r\r\rrain"):
+        (tmp_path / "a.txt.gz").write_bytes(gzip.compress(data))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        for name in (str(tmp_path / "a.txt.gz"), "-"):
+            assert cli.main(["encode", str(folder), name, "--out", str(tmp_path / "v.npy")]) == 0
+            assert "from 2 lines; 2 empty ones were skipped\n" in capsys.readouterr().out
+
+
+def test_longer_texts_are_counted(folder, tmp_path, caplog):
+    (tmp_path / "a.txt").write_text("\n".join("the " * number for number in (14, 15, 16, 3)))
+    assert cli.main(["encode", str(folder), str(tmp_path / "a.txt"), "--out", str(tmp_path / "v.npy")]) == 0
+    assert "2 of 4 texts are longer than 16 tokens, and cut off" in caplog.text
+
+
 def test_the_nearest_lines_come_first(folder, lines, capsys):
     assert cli.main(["search", str(folder), str(lines), "the sun shines", "--top", "2"]) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -90,7 +107,10 @@ def test_the_nearest_lines_come_first(folder, lines, capsys):
     [
         (["encode", "{model}", "none.txt"], "no such file: none.txt"),
         (["encode", "{model}", "{empty}"], "is empty; expected at least one line"),
-        (["encode", "{model}", "{latin}"], "is not UTF-8 at offset 3"),
+        (["encode", "{model}", "{latin}"], "is not UTF-8: byte 0xe9 at offset 3"),
+        (["encode", "{model}", "{utf16}", "--out", "v.npy"], "is UTF-16; expected text in UTF-8"),
+        (["encode", "{model}", "{jsonl}", "--out", "v.npy"], "is JSONL; expected one text a line, for example from jq"),
+        (["search", "{model}", "{jsonl}", "sun"], "is JSONL; expected one text a line"),
         (["encode", "{model}", "{lines}", "--out", "v.txt"], "expected a name that ends in .npy or .safetensors"),
         (["encode", "{model}", "{lines}", "--out", "none/v.npy"], "the folder none does not exist"),
         (
@@ -106,7 +126,10 @@ def test_bad_input_is_one_line(folder, lines, tmp_path, monkeypatch, capsys, arg
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    (tmp_path / "utf16.txt").write_bytes("sun\n".encode("utf-16"))
+    (tmp_path / "a.jsonl").write_text('\n{"text": "sun"}\n')
     names = dict(model=str(folder), lines=str(lines), empty="empty.txt", latin="latin.txt")
+    names |= dict(utf16="utf16.txt", jsonl="a.jsonl")
     assert cli.main([argument.format(**names) for argument in arguments]) == 2
     message = capsys.readouterr().err
     assert words in message and message.count("\n") == 1

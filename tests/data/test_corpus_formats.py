@@ -6,8 +6,11 @@ import gzip
 import io
 import json
 import lzma
+import pickle
 import random
+import re
 import sys
+import tarfile
 import types
 import zlib
 
@@ -15,6 +18,9 @@ import pytest
 
 from minibert.data.corpus import CorpusOptions, read_corpus
 from minibert.data.findings import Findings
+from minibert.tasks.readers import read_examples
+from minibert.tasks.registry import task_info
+from minibert.text import split_sentences
 
 TEXTS = ["One rainy day. It was long.", 'She said "no", and left.\nThen it\tdried.', "猫坐在窗边。你好吗？"]
 
@@ -281,3 +287,112 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, ending):
             refusals += 1
             assert str(path) in str(error) and "\n" not in str(error), error
     assert refusals > 10
+
+
+def tar_of(name):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.add(name, "a.txt")
+    return made.getvalue()
+
+
+OTHER_DATA = {  # what the message calls it: the data
+    "a tar archive": tar_of(__file__),
+    "a 7z archive": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(40),
+    "a RAR archive": b"Rar!\x1a\x07\x01\0" + b"\x90" * 40,
+    "a zip archive": b"PK\x03\x04" + bytes(40),
+    "Word document of an older version": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\1" * 40,
+    "an Arrow file": b"\xff\xff\xff\xff\x10\1\0\0\x10\0\0\0",
+    "a Python pickle": pickle.dumps(["text"]),
+    "a picture (PNG)": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "compressed with LZ4": b"\x04\x22\x4d\x18\x64\x40\xa7" + b"\0a" * 20,
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n",
+    "ISO-2022": "雨が降る。\n".encode("iso2022_jp"),
+    "UTF-16 without a byte order mark": "text,label\n".encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_DATA)
+def test_archives_and_other_data_are_named_by_both_readers(tmp_path, what, monkeypatch):
+    """No advice to convert a tar archive from UTF-16 or a pickle from Latin-1."""
+    path = write(tmp_path / "a.csv", OTHER_DATA[what])
+    if "pointer" in what:
+        refused([write(tmp_path / "a.parquet", OTHER_DATA[what])], "a.parquet is a Git LFS pointer")
+    inside = write(tmp_path / "a.csv.gz", gzip.compress(OTHER_DATA[what]))
+    for read in (read_corpus, lambda paths: read_examples(task_info("sentence"), paths[0])):
+        for name in (path, inside):
+            with pytest.raises(ValueError) as caught:
+                read([name])
+            message = str(caught.value)
+            assert str(name) in message and what in message and "LATIN1" not in message and "\n" not in message
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(OTHER_DATA[what])))
+    with pytest.raises(ValueError, match=re.escape(what)):
+        list(read_corpus(["-"]))
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ('<?xml version="1.0"?>\n<a/>\n', "it is XML"),
+        ("\ufeff<mediawiki>\n<page>", "it is a dump of a wiki, since it begins with <mediawiki"),
+        ('<doc id="1" title="A">\nA\n\nRain fell.\n</doc>\n', "run it with --json"),
+        ("<!DOCTYPE html>\n<html>", "it is HTML"),
+        ('[\n {\n  "text": "Rain fell."\n }\n]\n', "does not have one JSON object per line"),
+        ('{\n "a b": [1]\n}\n', "does not have one JSON object per line"),
+    ],
+)
+def test_markup_and_json_are_not_learnt_as_text(tmp_path, monkeypatch, content, words):
+    for name in ("a.txt", "a.json.gz", "wiki_00"):
+        data = content.encode()
+        with pytest.raises(ValueError, match=re.escape(words)):
+            list(read_corpus([write(tmp_path / name, gzip.compress(data) if name.endswith("gz") else data)]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        list(read_corpus(["-"]))
+
+
+@pytest.mark.parametrize("text", ["[1] Rain fell.\n", "{a} <b> c\n", "Rain.\n<?xml\n", '"text": a\n'])
+def test_text_with_brackets_is_text(tmp_path, text):
+    assert [document.text for document in read_corpus([write(tmp_path / "a.txt", text)])] == [text]
+
+
+def test_carriage_returns_alone_end_lines(tmp_path):
+    """As in the tables that Excel on a Mac saves, and as task files are read."""
+    lines = ["rain fell on the roof", "we were at home", "", "it was late", "so we went"]
+    for ends in ("\n", "\r\n", "\r"):
+        path = write(tmp_path / "a.txt", ends.join(lines * 3))
+        found = [split_sentences(document.text, document.ends) for document in read_corpus([path])]
+        assert found == [lines[:2], lines[3:] + lines[:2], lines[3:] + lines[:2], lines[3:]]
+        table = write(tmp_path / "a.csv", ends.join(["id,text", "1,one", "2,two"]))
+        assert [document.text for document in read_corpus([table])] == ["one", "two"]
+    one = write(tmp_path / "b.txt", "one\rtwo\n")  # where there are line feeds, they end lines
+    assert [document.text for document in read_corpus([one])] == ["one\rtwo\n"]
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("a.csv", "\ufeffid;text\r\n1;one\r\n", "only 'id;text' (separated by semicolons?); expected commas in a .csv"),
+        ("a.tsv", "id,text\n1,one\n", "(separated by commas?)"),
+        ("a.csv", "text,id,text\none,1,two\n", "has 2 columns 'text'; expected one"),
+        ("a.csv", "group,text,group\n1,two,3\n", "has 2 columns 'group'; expected one"),
+        ("a.jsonl", '{"text": ["one"]}\n', "but the field 'text' holds a list: choose another with --text-field"),
+        ("a.jsonl", '[{"text": "one"}]\n', "line 1: no text; each line must be an object like"),
+        ("a.tsv", 'id\ttext\n1\tone\n2\t"two\n3\tthree"\n', "line 3: a quote begins a field that goes on for 2 lines"),
+    ],
+)
+def test_tables_of_another_form_are_named(tmp_path, name, content, words):
+    refused([write(tmp_path / name, content)], words)
+
+
+def test_fields_without_text_are_counted_and_spaces_around_names_are_not_part_of_them(tmp_path):
+    findings = Findings()
+    lines = '{"text": null}\n{"text": "one"}\n{"text": " "}\n'
+    assert [d.text for d in read_corpus([write(tmp_path / "a.jsonl", lines)], findings=findings)] == ["one"]
+    assert findings.lines()[-1] == "2 records without text passed over"
+    assert [d.text for d in read_corpus([write(tmp_path / "a.csv", "id, text\n1,one\n")])] == ["one"]
+    quoted = 'id\ttext\n1\t"one\n\ntwo, ""three"""\n'  # as pandas writes it
+    assert [d.text for d in read_corpus([write(tmp_path / "a.tsv", quoted)])] == ['one\n\ntwo, "three"']
+    (tmp_path / "saved").mkdir()
+    write(tmp_path / "saved" / "data-00000-of-00001.arrow", b"\xff\xff\xff\xff")
+    refused([tmp_path / "saved"], "1 with .arrow", "save Arrow data with to_parquet", error=FileNotFoundError)

@@ -108,6 +108,21 @@ def test_one_file_without_blank_lines_has_a_document_a_line(tmp_path, script, la
     assert len(list(read_corpus([path, path]))) == 2  # two files: two documents
 
 
+@pytest.mark.parametrize("layout", ["both", "marks"])
+def test_documents_of_several_scripts_in_one_file(tmp_path, layout):
+    """Each document is split by the marks of its own script."""
+    lines, expected = [], []
+    for seed, script in enumerate(["Chinese", "English", "Hindi", "lower case", "Japanese", "Russian"] * 3):
+        added, sentences = lay_out(script, layout, documents=1, seed=seed)
+        lines += added
+        expected += sentences
+    (tmp_path / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    documents = list(read_corpus([tmp_path / "text.txt"]))
+    found = [split_sentences(document.text, document.ends) for document in documents]
+    without_spaces = [[["".join(s.split()) for s in mine] for mine in both] for both in (found, expected)]
+    assert without_spaces[0] == without_spaces[1]
+
+
 @pytest.mark.parametrize("script", ["English", "Chinese"])
 def test_many_small_files_in_paragraphs_are_a_document_each(tmp_path, script):
     for number in range(12):

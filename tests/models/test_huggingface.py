@@ -8,6 +8,7 @@ import pytest
 from minibert.checks.short_training import random_batch, small_config
 from minibert.models import Bert, BertConfig, BertForPreTraining
 from minibert.models.huggingface import read_tensors, save_tensors
+from minibert.text import Tokenizer
 from tests.objectives import run_forward
 
 from .parity import peer_inputs, shaken
@@ -105,6 +106,61 @@ def test_half_precision_files_load(folder, bits):
     model = BertForPreTraining.from_pretrained(folder)
     for name, value in before.items():
         assert np.array_equal(model.parameters[name].value, value.astype(kind).astype(np.float32)), name
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 440449768\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.txt", "tokenizer.json"])
+def test_pointers_of_git_lfs_are_named(folder, name):
+    """A clone without git-lfs has them in place of large files."""
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    (folder / name).write_text(POINTER)
+    with pytest.raises(
+        ValueError, match=f"{name} is a Git LFS pointer instead of the file itself; fetch the file with"
+    ):
+        BertForPreTraining.from_pretrained(folder)
+        Tokenizer.load(folder)
+
+
+def test_byte_order_marks_are_named(folder):
+    (folder / "vocab.txt").write_text("\ufeff[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match="vocab.txt, line 1: a byte order mark, which would be part of the first token"
+    ):
+        Tokenizer.load(folder)
+    (folder / "config.json").write_text("\ufeff" + (folder / "config.json").read_text(), encoding="utf-8")
+    with pytest.raises(ValueError, match="config.json, line 1: a byte order mark"):
+        BertForPreTraining.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tf_model.h5", "has weights only as tf_model.h5, the format of TensorFlow; expected model.safetensors"),
+        ("flax_model.msgpack", "has weights only as flax_model.msgpack, the format of Flax"),
+        ("pytorch_model.bin.index.json", "has weights only as pytorch_model.bin.index.json, .* run arbitrary code"),
+        ("bert_config.json", "config.json does not exist; this is a checkpoint of google-research/bert"),
+        ("adapter_config.json", "config.json does not exist; this is an adapter of PEFT; merge it into its model"),
+    ],
+)
+def test_weights_of_other_programs_are_named(folder, name, words):
+    (folder / "model.safetensors").unlink()
+    if name.endswith("config.json"):
+        (folder / "config.json").unlink()
+    (folder / name).write_text("{}")
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        BertForPreTraining.from_pretrained(folder)
+
+
+def test_quantised_weights_are_refused_by_name(folder):
+    """Left out, they would be missing, or all of them zero parameters."""
+    bits = pytest.importorskip("ml_dtypes")
+    name, before = "bert.encoder.layer.0.output.dense.weight", tensors_of(folder)
+    for kind, called in ((bits.float8_e4m3fn, "F8_E4M3"), (np.int8, "I8")):
+        save_tensors(folder / "model.safetensors", {**before, name: before[name].astype(kind)})
+        with pytest.raises(ValueError, match=f"{name} is stored as {called}, a quantised model's type; expected F32"):
+            BertForPreTraining.from_pretrained(folder)
 
 
 def test_a_head_whose_bias_is_named_after_the_decoder_alone_loads(folder):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minibert.tasks.codecs import ChoiceCodec, RegressionCodec, SentenceCodec, SpanCodec, WordsCodec
 from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, SpanExample, WordsExample
-from minibert.tasks.features import label_count, task_batch
+from minibert.tasks.features import label_count, task_batch, truncated
 from minibert.text import Tokenizer
 from minibert.text.tokenizer import SPECIAL_TOKENS
 from tests.text.peer import peer_tokenizer
@@ -38,6 +38,27 @@ def scores_for(feature, first, last):
 
 
 # ------------------------------------------------------------------------------------------------ sentences, choices
+
+CUTS = [  # codec, an example that just fits, one that does not
+    (SentenceCodec(TOKENIZER, "x", 6), SentenceExample("ann saw tom ann"), SentenceExample("ann saw tom ann i")),
+    (SentenceCodec(TOKENIZER, "x", 6), SentenceExample("ann saw", "i"), SentenceExample("ann saw", "tom ann")),
+    (RegressionCodec(TOKENIZER, "x", 3), SentenceExample("ann"), SentenceExample("ann saw")),
+    (ChoiceCodec(TOKENIZER, "", 6), ChoiceExample("ann", ("i", "tom saw")), ChoiceExample("ann", ("i", "tom saw ann"))),
+    (WordsCodec(TOKENIZER, "x", 5), WordsExample(("abc", "saw", "tom")), WordsExample(("ann", "abcbc"))),
+    (SpanCodec(TOKENIZER, 14), SpanExample("1", "ann saw tom", "i " * 99), SpanExample("1", "ann saw tom i", "i")),
+]
+
+
+@pytest.mark.parametrize(("codec", "whole", "cut"), CUTS)
+def test_examples_whose_text_is_cut_off_are_marked_and_counted(codec, whole, cut):
+    assert not any(feature.cut for feature in codec.encode([whole]))
+    assert any(feature.cut for feature in codec.encode([cut]))
+    train, dev = codec.encode([whole, cut, cut]), codec.encode([cut])
+    assert truncated(9, train=train, dev=dev) == "2 train and 1 dev examples are longer than 9 tokens, and cut off"
+    assert (
+        truncated(9, train=codec.encode([whole]), given=dev) == "1 given example is longer than 9 tokens, and cut off"
+    )
+    assert truncated(9, train=codec.encode([whole])) == ""
 
 
 @few

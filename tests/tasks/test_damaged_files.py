@@ -20,6 +20,8 @@ MALFORMED = [  # task, name, content, words of the message
     ("sentence", "a.jsonl", '{"text": "a", "label": %s}' % ("1" * 5000), "line 1: not valid JSON (Exceeds the limit"),
     ("sentence", "a.json", '[{"text": "a", "label": 1},\n 7]', "item 2: 7; expected a JSON object"),
     ("sentence", "a.json", '[\n{"text": "a", "label": 1},\n{"text": 1.5, "label": 1}]', "line 3: the text is 1.5; ex"),
+    ("sentence", "a.jsonl", '[{"text": "a", "label": 1}]', "line 1: a list begins; expected one JSON object"),
+    ("sentence", "a.jsonl", '\n[\n{"text": "a", "label": 1}]', "line 2: a list begins; expected one JSON obj"),
     ("sentence", "a.csv", 'text,label\n"a,1\nb,0\n', "line 2: a quoted field does not end"),
     ("sentence", "a.csv", 'text,label\n"a"b,1\n', "line 2: ',' expected after"),
     ("sentence", "a.csv", "text,label,text\na,1,b\n", "line 1: 2 columns 'text'; expected one"),

@@ -237,6 +237,17 @@ def test_rows_that_are_passed_over_are_reported(pretrained, tmp_path, capsys):
     assert "token F1 counts all of them; --label-names names numbered labels" in capsys.readouterr().out
 
 
+def test_texts_that_are_cut_off_are_counted(pretrained, tmp_path, capsys):
+    rows = ["text,label", *(f"{'the cat sees ' * (number % 2 * 4 + 1)},{number % 3}" for number in range(12))]
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    config = FinetuneConfig(str(pretrained), "sentence", train=str(tmp_path / "train.csv"), max_length=16)
+    FineTuning(replace(config, dev=config.train))
+    printed = capsys.readouterr().out
+    assert "truncated  6 training and 6 dev examples are longer than 16 tokens, and cut off; --max-length" in printed
+    FineTuning(replace(config, max_length=17))
+    assert "truncated" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("stride", "lost"), [(128, 2), (10, 1)])
 def test_answers_that_no_window_holds_are_counted(pretrained, tmp_path, capsys, stride, lost):
     """Windows of 19 tokens: one answer across an edge, one longer than a window, one inside, and none."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minibert import cli
-from minibert.models import BertForMultipleChoice, BertForSequenceClassification
+from minibert.models import BertConfig, BertForMultipleChoice, BertForSequenceClassification
 from minibert.tasks.features import task_batch
 from minibert.tasks.predict import read_input
 from minibert.tasks.task import Task
@@ -97,6 +97,11 @@ def test_labels_are_the_folders_own_or_numbered(tmp_path, monkeypatch, capsys):
 def test_what_is_not_supported_is_refused_by_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the cat\n")))
     write(tmp_path / "many", "Bert", "ForSequenceClassification", problem_type="multi_label_classification")
+    write(tmp_path / "odd", "Bert", "ForSequenceClassification")
+    path = tmp_path / "odd" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"problem_type": "multi_label"}))
+    with pytest.raises(ValueError, match="problem_type is 'multi_label'; expected regression, single_label_class"):
+        Task.load(tmp_path / "odd")
     write(tmp_path / "body", "Bert", "Model")
     config = json.loads((tmp_path / "body" / "config.json").read_text())
     assert cli.main(["predict", str(tmp_path / "body")]) == 2
@@ -116,6 +121,14 @@ def test_a_distilbert_classifier_is_a_start_for_fine_tuning_but_not_written(tmp_
         model.save_pretrained(tmp_path / "again")
     fresh = BertForSequenceClassification.from_pretrained(tmp_path, "reference", labels=("no", "yes"))
     assert fresh.config.pooler_act == "tanh" and "bert.pooler.dense.weight" in fresh.initialised_afresh
+
+
+def test_longer_texts_are_counted(tmp_path, caplog):
+    write(tmp_path, "Bert", "ForSequenceClassification")
+    longest = BertConfig.load(tmp_path).max_position_embeddings
+    (tmp_path / "a.txt").write_text("the " * (longest - 2) + "\n" + "the " * longest + "\n")
+    assert cli.main(["predict", str(tmp_path), str(tmp_path / "a.txt"), "--backend", "reference"]) == 0
+    assert f"a.txt: 1 given example is longer than {longest} tokens, and cut off" in caplog.text
 
 
 @pytest.mark.parametrize("prefix", ["module.", "0.auto_model."])

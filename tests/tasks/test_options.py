@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,8 @@ from minibert.tasks.examples import Answer, ChoiceExample, SentenceExample, Span
 from minibert.tasks.finetune import make_task
 from minibert.tasks.options import check_options
 from minibert.tasks.predict import as_json, read_input
-from minibert.tasks.registry import TASKS, OwnColumns
+from minibert.tasks.readers import read_examples
+from minibert.tasks.registry import TASKS, OwnColumns, task_info
 from minibert.tasks.task import Prediction, Task
 
 COLUMNS = {"text_column": "a", "pair_column": "b", "label_column": "c"}
@@ -148,3 +150,42 @@ def test_the_number_of_answers_acts_or_is_refused(tmp_path, capsys):
         Task(name, ("O",)).save(tmp_path, {})
         assert cli.main(["predict", str(tmp_path), "--n-best", "2"]) == 2
         assert f"--n-best cannot act: --task {name} has one answer" in capsys.readouterr().err
+
+
+def test_columns_that_the_user_names_are_different_and_are_there(tmp_path):
+    """An option that cannot act is refused; a label that is read as the text would give a perfect score."""
+
+    def told(task, name, content, words, labelled=True, **options):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ValueError, match=re.escape(words)):
+            read_examples(task_info(task), tmp_path / name, OwnColumns(**options), labelled)
+
+    both = "--text-column and --label-column are both 'label'; expected different columns"
+    for options in ({"text": "label"}, {"text": "label", "label": "label"}):
+        told("sentence", "a.csv", "text,label\na,1\n", both, **options)
+    told("rte", "a.csv", "a,label\nb,1\n", "--text-column and --pair-column are both 'a'", text="a", pair="a")
+    told("rte", "a.csv", "a\nb\n", "--text-column and --pair-column are both 'a'", labelled=False, text="a", pair="a")
+    (tmp_path / "b.csv").write_text("label\nfine\n")
+    found = read_examples(task_info("sentence"), tmp_path / "b.csv", OwnColumns(text="label"), labelled=False)
+    assert found == [SentenceExample("fine")]
+    for options in ({"text": "2"}, {"label": "1"}):
+        told("conll", "a.conll", "Thun\tB-x\n", "line 1: the words and the labels are both in column", **options)
+    headerless = "gj04\t0\t*\tIt rain.\n"
+    told("cola", "a.tsv", headerless, "line 1: no column 'phrase'; the columns are gj04", text="phrase")
+    told("cola", "a.tsv", headerless, "line 1: no column 'sentence'; the columns are gj04", label="judgement")
+
+
+def test_jsonl_is_read_as_such_under_any_name(tmp_path, monkeypatch):
+    """As `pretrain` does; as plain text, each line of JSON would be taken for a text."""
+    records = {
+        "sentence": ('{"text": "fine", "label": -1}\n', SentenceExample("fine")),
+        "conll": ('{"tokens": ["in", "Thun"]}\n', WordsExample(("in", "Thun"))),
+        "span": ('{"id": "q", "context": "b c", "question": "a?"}\n', SpanExample("q", "a?", "b c")),
+    }
+    for name, (line, expected) in records.items():
+        task = Task(name, ("O",))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(("\n" + line).encode())))
+        assert read_input(task, "-") == inputs(tmp_path, task, "a.txt", line) == [expected]
+    with pytest.raises(ValueError, match="a.txt, line 1: 'text' is missing; the line has body"):
+        inputs(tmp_path, Task("sentence", ("O",)), "a.txt", '{"body": "fine"}\n')
+    assert inputs(tmp_path, Task("sentence", ("O",)), "a.txt", '{"fine"}\n') == [SentenceExample('{"fine"}')]

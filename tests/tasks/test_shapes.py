@@ -298,7 +298,14 @@ def test_an_empty_word_and_an_empty_label(tmp_path):
     assert "line 2: the word is empty; expected a word in column 1 of 2" in refusal(
         tmp_path, "conll", "a.conll", "in\tO\n\tO\nThun\tB-x\n"
     )
-    assert "line 2: the label is missing" in refusal(tmp_path, "conll", "a.conll", "in\tO\nThun\t\n")
+    assert "line 2: the label is missing in column 2 of 2" in refusal(tmp_path, "conll", "a.conll", "in\tO\nThun\t\n")
+
+
+def test_only_tabs_and_spaces_separate_columns(tmp_path):
+    """CoNLL files write figures with no-break spaces in one column."""
+    examples = read(tmp_path, "conll", "a.conll", "10\u00a0000 O\nfrancs  O\n")
+    assert examples == [WordsExample(("10\u00a0000", "francs"), ("O", "O"))]
+    assert "line 2: the word is empty" in refusal(tmp_path, "conll", "a.conll", "a O\n\u3000 O\n")
 
 
 @pytest.mark.parametrize("tag", ["NOUN", "B_per", "b-per", "per-B", "I-", "-"])

@@ -98,9 +98,11 @@ def peer(rng):
     if rng.random() < 0.8:
         made.add_special_tokens(list(SPECIAL_TOKENS))
     made.add_tokens(rng.sample(WORDS, rng.choice([0, 0, 1, 2, 3])))
-    if rng.random() < 0.2:
-        made.enable_truncation(8)
-        made.enable_padding(length=16)
+    if rng.random() < 0.3:
+        side = pick(rng, "right", "left", share=0.2)
+        berts &= side == "right"
+        made.enable_truncation(8, direction=side)
+        made.enable_padding(length=16, pad_token=pick(rng, "[PAD]", "<pad>", "the"))
     return made, berts
 
 
@@ -253,6 +255,11 @@ JSON, CONFIG = "tokenizer.json", "tokenizer_config.json"
         (CONFIG, {"auto_map": {"AutoTokenizer": ["x.Y", None]}}, "auto_map names Python code"),
         (CONFIG, {"split_special_tokens": True}, "split_special_tokens is True"),
         (CONFIG, {"truncation_side": "left"}, "truncation_side is 'left'"),
+        (
+            JSON,
+            {"truncation": {"direction": "Left", "max_length": 8, "strategy": "LongestFirst", "stride": 0}},
+            "the truncation's direction is 'Left'; expected 'Right'",
+        ),
         (CONFIG, {"do_lower_case": "yes"}, "do_lower_case is 'yes'; expected true or false"),
         (CONFIG, {"unk_token": "<unk>"}, "unk_token is '<unk>' in tokenizer_config.json and '.UNK.' in tokenizer.json"),
         (CONFIG, {"model_max_length": "long"}, "model_max_length is 'long'"),
@@ -275,6 +282,21 @@ def test_what_is_not_berts_is_refused_by_name(name, entries, message, folder):
     with pytest.raises(ValueError, match=message) as error:
         folder(name, **entries)
     assert "\n" not in str(error.value)
+
+
+PADDING = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0}
+
+
+@pytest.mark.parametrize("kind", ["PreTrainedTokenizerFast", "BertTokenizer"])
+@pytest.mark.parametrize("token", ["[PAD]", "<pad>", "the"])
+@pytest.mark.parametrize("named", [{}, {"pad_token": "[PAD]"}])
+def test_the_padding_of_tokenizer_json_can_name_the_token(kind, token, named, folder, tmp_path):
+    """A generic class makes it a special token, which is then found in texts, if no other file names one."""
+    folder(JSON, padding=PADDING | {"pad_token": token}, added_tokens=[])
+    ours = folder(CONFIG, tokenizer_class=kind, **named)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("the <pad> [PAD] state[PAD]<pad>the", *HARD):
+        assert ours.encode(text).ids == theirs(text)["input_ids"]
 
 
 def test_the_type_of_the_model_decides_where_no_class_is_named(folder):

@@ -1,15 +1,17 @@
 """Pre-training on text as users have it: the forms that are read, what the report says of them, and what is refused."""
 
 import csv
+import io
 import json
 import random
 
 import pytest
 
 from minibert.data.shards import Shards
-from minibert.text import vocabulary
+from minibert.text import Tokenizer, vocabulary
 from minibert.training import PretrainConfig, pretrain
 from minibert.training.config import OPTIONS
+from minibert.training.preparation import warn_of_unknown
 from tests.training.tiny import tiny_config
 
 ENGLISH = "rain wind roof garden river house light winter morning letter".split()
@@ -92,7 +94,26 @@ def test_one_command_trains_on_it_with_pairs(tmp_path, capsys, form):
 def test_many_unknown_tokens_are_warned_of(tmp_path, capsys):
     corpus = chinese_folder(tmp_path, random.Random(0))
     assert pretrain(tiny_config(corpus, tmp_path / "run", steps=1, limit_alphabet=5, min_frequency=3)) == 0
-    assert "of the corpus's tokens are [UNK]: characters that the vocabulary lacks" in capsys.readouterr().out
+    assert "of the corpus's tokens are [UNK]: characters that the vocabulary lacks; raise --limit-alphabet\n" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [({}, "raise --limit-alphabet"), ({"vocab": "v"}, "choose another --vocab"), ({"from_": "m"}, "another model for")],
+)
+def test_the_advice_against_unknown_tokens_can_be_followed(capsys, options, advice):
+    class Half:
+        manifest = {"counts": {"tokens": 10}}
+
+        def count(self, _):
+            return 5
+
+    warn_of_unknown(Half(), Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]), PretrainConfig(**options))
+    printed = capsys.readouterr().out
+    assert "50.0% of the corpus's tokens are [UNK]" in printed and advice in printed
+    assert printed.count("--") == 1
 
 
 @pytest.mark.parametrize(
@@ -115,6 +136,23 @@ def test_what_is_wrong_with_a_corpus_is_said_before_a_vocabulary_is_learnt(
     monkeypatch.setattr(vocabulary, "merge_pairs", lambda *_: pytest.fail("the vocabulary was learnt"))
     with pytest.raises(ValueError, match=message):
         pretrain(tiny_config(tmp_path / "text.txt", tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b'{"text": "one. two."}\n{\n', "^standard input, line 2: not valid JSON"),
+        (b"\x1f\x8b\x08\0", "^standard input is not UTF-8 text: it is compressed with gzip"),
+        (b"ab\xff\n", "^standard input is not UTF-8: byte 0xff at offset 2"),
+        (b"\n", "^standard input is empty"),
+    ],
+)
+def test_what_is_wrong_with_standard_input_is_not_said_of_its_copy(tmp_path, monkeypatch, data, message):
+    """The copy is deleted with the run's folder."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    with pytest.raises(ValueError, match=message):
+        pretrain(tiny_config("-", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -4,8 +4,10 @@
 `conversion` makes the examples.  Every error in a file is reported with the file name and the line.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 from minibert.base.json_text import parse_json
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 TASK_COLUMNS = OwnColumns()
+LIST = re.compile(r"\s*\[\s*(\{|\Z)")  # the first line of a list of objects
 
 
 def read_examples(
@@ -62,6 +65,7 @@ def parse_examples(
 ) -> list:
     """Parse the examples in a file that was read; the arguments are those of `read_examples`."""
     columns = columns_of(info, own)
+    check_different(columns, labelled, source.path)
     passed_over = Counter() if passed_over is None else passed_over
     usual = own.label is None or own.label in info.names.label
     labels = Labels(info, own.label_names, usual) if labelled else None
@@ -92,6 +96,12 @@ def records_in(reading: Reading, source: Source, lines: Lines) -> Iterable[Recor
     """The records of a text file whose extension or kind of task says its format."""
     info = reading.info
     if source.suffix == ".jsonl":
+        number, first = next(((number, line) for number, line in enumerate(lines, 1) if line.strip()), (1, ""))
+        if LIST.match(first):
+            raise ValueError(
+                f"{source.path}, line {number}: a list begins; expected one JSON object per line (for a list of "
+                "objects, give the name the ending .json)"
+            )
         return json_lines(lines, source.path)
     if source.suffix == ".json" or (info.kind == SPAN and source.suffix not in (".csv", ".tsv")):
         return json_file(info, source, lines)
@@ -122,6 +132,17 @@ def columns_of(info: TaskInfo, own: OwnColumns) -> Columns:
         for chosen, usual in zip((own.text, own.pair, own.label), (names.text, names.pair, names.label), strict=True)
     ]
     return Columns(*given)
+
+
+def check_different(columns: Columns, labelled: bool, path: Path) -> None:
+    """Raise ValueError if two of the fields that are read may be the same one."""
+    read = {"text": columns.text, "pair": columns.pair, "label": columns.label if labelled else ()}
+    for (one, names), (other, others) in combinations(read.items(), 2):
+        if both := set(names) & set(others):
+            raise ValueError(
+                f"{path}: --{one}-column and --{other}-column are both {min(both)!r}; expected different columns, so "
+                "give the other one as well"
+            )
 
 
 def named_in(names: dict[str, tuple[str, ...]], columns: Columns, info: TaskInfo) -> tuple[str, ...]:

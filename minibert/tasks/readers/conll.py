@@ -15,6 +15,7 @@ from minibert.tasks.registry import OwnColumns
 CONLL_U = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 NAMED_COLUMNS = "# global.columns ="  # CoNLL-U Plus
 DOCUMENT = "-DOCSTART-"
+SPACES = re.compile(" +")
 COUNTER = re.compile(r"\d+")
 NO_WORD = re.compile(r"\d+[-.]\d+")  # 3-4: the written form of the words 3 and 4; 5.1: a word that was left out
 
@@ -45,6 +46,11 @@ def read_conll(
         raise ValueError(f"{where}: the word {first.parts[0]!r} has no tag; expected a word and a tag")
     word = column_of(own.text, "--text-column", "FORM" if names else "1", names, width, where)
     tag = column_of(own.label, "--label-column", "" if names else str(width), names, width, where) if labels else None
+    if tag == word:
+        raise ValueError(
+            f"{where}: the words and the labels are both in column {word + 1} of {width}; choose two columns with "
+            "--text-column and --label-column"
+        )
     if word == 0 and own.text is None and is_numbered(sentences, width):
         raise ValueError(
             f"{where}: the first column numbers the words; choose the column of the words, such as --text-column 2, "
@@ -60,6 +66,8 @@ def read_conll(
                 raise ValueError(f"{where}: the word is empty; expected a word in column {word + 1} of {width}")
             words.append(row.parts[word])
             if labels is not None and tag is not None:
+                if not row.parts[tag]:
+                    raise ValueError(f"{where}: the label is missing in column {tag + 1} of {width}")
                 tags.append(str(labels.label(row.parts[tag], where)))
         yield WordsExample(
             tuple(words), None if labels is None else tuple(tags), f"{path}, sentence from line {rows[0].number}"
@@ -98,7 +106,9 @@ def split_sentences(lines: Lines, path: Path, passed_over: Counter) -> tuple[lis
 
 def columns_in(line: str, tabs: bool) -> list[str]:
     """The columns of a line; tabs: whether a line that begins with # is separated by tabs, as other lines are."""
-    parts = line.split("\t") if "\t" in line or (tabs and line.startswith("#")) else line.split()
+    by_tabs = "\t" in line or (tabs and line.startswith("#"))
+    # other white space, such as U+00A0 in "10 000", is part of a word
+    parts = line.split("\t") if by_tabs else SPACES.split(line.strip(" "))
     return [part.strip() for part in parts]
 
 

@@ -6,21 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from minibert.base.beginnings import HEAD, check_pointer, not_text, not_utf8
 from minibert.base.streams import standard_input
 
 BOM = "\ufeff"
-OTHERS = {  # the first bytes of data that is not text -> what it is
-    b"\xff\xfe\x00\x00": "UTF-32",
-    b"\x00\x00\xfe\xff": "UTF-32",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
-    b"\xfd7zXZ\x00": "compressed with xz",
-    b"BZh91AY&SY": "compressed with bzip2",
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"%PDF-": "a PDF",
-}
 GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"
 
@@ -43,7 +32,9 @@ def open_file(path: Path | str) -> Source:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is a folder; expected a file" if path.is_dir() else f"no such file: {path}")
     inner = Path(path.stem) if path.suffix.lower() == ".gz" else path
-    return Source(path, inner.suffix.lower(), decompressed(path.read_bytes(), path))
+    data = path.read_bytes()
+    check_pointer(path, data[:HEAD])
+    return Source(path, inner.suffix.lower(), decompressed(data, path))
 
 
 def open_standard_input() -> Source:
@@ -64,23 +55,12 @@ def decompressed(data: bytes, path: Path) -> bytes:
 
 def text_of(source: Source) -> str:
     """The text, without a byte order mark.  Raises ValueError if the data is not UTF-8, saying what it is instead."""
-    data, path = source.data, source.path
-    found = next((what for magic, what in OTHERS.items() if data.startswith(magic)), None)
-    if found is None and b"\x00" in data[:2]:
-        found = "UTF-16 without a byte order mark"
-    if found is not None:
-        raise ValueError(f"{path} is {found}; expected text in UTF-8{how_to_convert(found)}")
+    if found := not_text(source.data[:HEAD]):
+        raise ValueError(f"{source.path} is {found.what}; expected text in UTF-8: {found.advice}")
     try:
-        return data.decode("utf-8").removeprefix(BOM)
+        return source.data.decode("utf-8").removeprefix(BOM)
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
-            "convert it to UTF-8 first, for example with iconv -f LATIN1 -t UTF-8"
-        ) from None
-
-
-def how_to_convert(found: str) -> str:
-    return f", for example from iconv -f {found.split()[0]} -t UTF-8" if found.startswith("UTF") else ""
+        raise not_utf8(source.path, source.data, error) from None
 
 
 class Lines:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from minibert.data.records import separated
 from minibert.tasks.readers.files import Lines, Source
 from minibert.tasks.readers.records import Record, listed, one_of
 from minibert.tasks.registry import CHOICE, SPAN, Columns, TaskInfo
 
-SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
 BROKEN = "lines of broken rows"
 
 
@@ -26,7 +26,8 @@ def table_records(
     """
     header, where = rows[0]
     names = [name.strip() for name in header]
-    if info.positions is not None and not set(columns.text) & set(names):
+    own = (columns.text, columns.label) != (info.names.text, info.names.label)  # names that the user gave must be there
+    if info.positions is not None and not own and not set(columns.text) & set(names):
         text, label = info.positions
         if max(text, label) >= len(names):
             raise ValueError(f"{where}: {len(names)} columns; expected at least {max(text, label) + 1}")
@@ -57,12 +58,6 @@ def check_header(info: TaskInfo, columns: Columns, names: list[str], where: str,
     for name in names:
         if name in read and names.count(name) > 1:
             raise ValueError(f"{where}: {names.count(name)} columns {name!r}; expected one")
-
-
-def separated(names: list[str]) -> str:
-    """A note for an error message, if the header line is one column and seems to be separated by something else."""
-    found = [what for mark, what in SEPARATORS.items() if mark in names[0]] if len(names) == 1 else []
-    return f" (separated by {found[0]}?); expected commas in a .csv file and tabs in others" if found else ""
 
 
 def is_numbered(name: str, prefix: str) -> bool:
