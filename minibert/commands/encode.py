@@ -1,7 +1,7 @@
 """`minibert encode` turns lines of text into vectors; `minibert search` finds the lines closest to a query."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,10 +18,14 @@ from minibert.models.hub import find_model
 from minibert.models.huggingface import save_tensors
 from minibert.ops import load_backend
 from minibert.ops.threads import use_threads
-from minibert.tasks.readers import lines_of, open_file, open_standard_input
+from minibert.tasks.readers import lines_of, open_file, open_standard_input, parse_examples
+from minibert.tasks.readers.files import PARQUET
+from minibert.tasks.registry import SENTENCE, OwnColumns, task_info
 from minibert.text import Tokenizer
 
 STANDARD_INPUT = "-"
+TABLES = ".csv", ".tsv", ".jsonl", ".json", ".parquet"
+TEXTS = task_info(SENTENCE)  # a column of texts; its labels are not read
 log = logging.getLogger("minibert")
 
 
@@ -35,7 +39,10 @@ class EncodeConfig:
     run: Annotated[str, Argument(metavar="RUN", positional=True)]
     """Folder of a model (a minibert run or any BERT in safetensors), or the name of a published one."""
     file: Annotated[str, Argument(metavar="FILE", positional=True)]
-    """Text file with one sentence per line; - for standard input. Empty lines are skipped."""
+    """Text file with one sentence per line, or a table with a column of texts (.csv, .tsv, .jsonl, .json, .parquet);
+    - for standard input. Empty lines are skipped."""
+    text_column: Annotated[str | None, Argument(metavar="NAME", default="(default: text)")] = None
+    """Column of a table, or field of JSON objects, that holds the text."""
     out: str = "vectors.npy"
     """File to write the vectors to: .npy or .safetensors."""
     pooling: Annotated[
@@ -83,9 +90,11 @@ class SearchConfig:
     run: Annotated[str, Argument(metavar="RUN", positional=True)]
     """Folder of a model (a minibert run or any BERT in safetensors), or the name of a published one."""
     file: Annotated[str, Argument(metavar="FILE", positional=True)]
-    """Text file with one sentence per line; - for standard input."""
+    """Text file with one sentence per line, or a table, as for minibert encode; - for standard input."""
     query: Annotated[tuple[str, ...], Argument(metavar="QUERY ...", positional=True)]
     """Text to search for."""
+    text_column: Annotated[str | None, Argument(metavar="NAME", default="(default: text)")] = None
+    """Column of a table, or field of JSON objects, that holds the text."""
     top: int = 5
     """Number of lines to show for each query."""
     pooling: Annotated[
@@ -115,7 +124,7 @@ def encode_lines(config: EncodeConfig) -> None:
     """Run `minibert encode`.  Raises ValueError or OSError with a one-line message."""
     out = Path(config.out)
     check_writable("--out", out)
-    lines, blank = read_lines(config.file)
+    lines, blank = read_lines(config.file, config.text_column)
     model, tokenizer, recipe = load(config)
     settings: dict[str, Any] = dict(pooling=config.pooling, layer=config.layer, normalise=config.normalise)
     prompt = prompt_of(config, recipe)
@@ -136,7 +145,7 @@ def encode_lines(config: EncodeConfig) -> None:
 
 def search(config: SearchConfig) -> None:
     """Run `minibert search`.  Raises ValueError or OSError with a one-line message."""
-    lines, _ = read_lines(config.file)
+    lines, _ = read_lines(config.file, config.text_column)
     model, tokenizer, recipe = load(config)
     of_lines, of_queries = (recipe.prompt(name) if recipe else "" for name in ("document", "query"))
     normalise = recipe is None or recipe.similarity != DOT
@@ -172,19 +181,29 @@ def prompt_of(config: EncodeConfig, recipe: Recipe | None) -> str:
     return recipe.prompt(config.prompt) if recipe else ""
 
 
-def read_lines(file: str) -> tuple[list[str], int]:
-    """The lines of a file or of standard input that are not blank, without white space around, and how many are blank.
+def read_lines(file: str, column: str | None = None) -> tuple[list[str], int]:
+    """The texts of a file or of standard input: those in a column of a table, or the lines that are not blank, without
+    white space around; and how many lines are blank.
 
     Raises FileNotFoundError if there is no such file, and ValueError if the input is not text in UTF-8, has only blank
-    lines, or is JSONL.
+    lines, or lacks the column or a text in it.
     """
     source = open_standard_input() if file == STANDARD_INPUT else open_file(file)
-    lines = [line.strip() for line in lines_of(source)]
+    plain = source.suffix not in TABLES and not source.data.startswith(PARQUET)
+    lines = [line.strip() for line in lines_of(source)] if plain else []
     full = [line for line in lines if line]
-    if not full:
+    if plain and not full:
         raise ValueError(f"{source.path} is empty; expected at least one line of text")
-    if looks_like_jsonl(full):
-        raise ValueError(f"{source.path} is JSONL; expected one text a line, for example from jq -r .text")
+    if plain and looks_like_jsonl(full):
+        source, plain = replace(source, suffix=".jsonl"), False
+    if not plain:
+        examples = parse_examples(TEXTS, source, OwnColumns(text=column), labelled=False)
+        return [example.text for example in examples], 0
+    if column is not None:
+        raise ValueError(
+            f"--text-column cannot act: {source.path} is read as plain text; omit it, or give a .csv, .tsv, .jsonl, "
+            ".json or .parquet file"
+        )
     return full, len(lines) - len(full)
 
 

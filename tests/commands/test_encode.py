@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from minibert import cli
+from minibert.commands.encode import read_lines
 from minibert.data import from_padded
 from minibert.inference.encode import encode
 from minibert.models import Bert, BertConfig
@@ -96,6 +98,26 @@ def test_longer_texts_are_counted(folder, tmp_path, caplog):
     assert "2 of 4 texts are longer than 16 tokens, and cut off" in caplog.text
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "txt", "parquet"])
+def test_a_column_of_texts(folder, tmp_path, ending):
+    texts = ["the sun, at last", "a longer line of rain"]
+    path = tmp_path / f"a.{ending}"
+    if ending == "csv":
+        path.write_text('id,review\n1,"the sun, at last"\n2,a longer line of rain\n')
+    elif ending == "tsv":
+        path.write_text("id\treview\n1\tthe sun, at last\n2\ta longer line of rain\n")
+    elif ending == "parquet":
+        pytest.importorskip("pandas").DataFrame({"id": [1, 2], "review": texts}).to_parquet(path)
+    else:
+        path.write_text("".join(json.dumps({"id": 1, "review": text}) + "\n" for text in texts))
+    assert read_lines(str(path), "review") == (texts, 0)
+    out = tmp_path / "v.npy"
+    assert cli.main(["encode", str(folder), str(path), "--text-column", "review", "--out", str(out)]) == 0
+    (tmp_path / "lines.txt").write_text("\n".join(texts))
+    assert cli.main(["encode", str(folder), str(tmp_path / "lines.txt"), "--out", str(tmp_path / "w.npy")]) == 0
+    assert np.array_equal(np.load(out), np.load(tmp_path / "w.npy"))
+
+
 def test_the_nearest_lines_come_first(folder, lines, capsys):
     assert cli.main(["search", str(folder), str(lines), "the sun shines", "--top", "2"]) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -109,8 +131,10 @@ def test_the_nearest_lines_come_first(folder, lines, capsys):
         (["encode", "{model}", "{empty}"], "is empty; expected at least one line"),
         (["encode", "{model}", "{latin}"], "is not UTF-8: byte 0xe9 at offset 3"),
         (["encode", "{model}", "{utf16}", "--out", "v.npy"], "is UTF-16; expected text in UTF-8"),
-        (["encode", "{model}", "{jsonl}", "--out", "v.npy"], "is JSONL; expected one text a line, for example from jq"),
-        (["search", "{model}", "{jsonl}", "sun"], "is JSONL; expected one text a line"),
+        (["encode", "{model}", "{jsonl}", "--out", "v.npy"], "a.jsonl, line 2: 'text' is missing; the line has review"),
+        (["search", "{model}", "a.csv", "sun"], "a.csv, line 1: no column 'text'; the columns are 'id', 'review'"),
+        (["search", "{model}", "{lines}", "sun", "--text-column", "review"], "--text-column cannot act"),
+        (["encode", "{model}", "a.csv", "--text-column", "id", "--out", "v.npy"], "a.csv, line 3: "),
         (["encode", "{model}", "{lines}", "--out", "v.txt"], "expected a name that ends in .npy or .safetensors"),
         (["encode", "{model}", "{lines}", "--out", "none/v.npy"], "the folder none does not exist"),
         (
@@ -127,7 +151,8 @@ def test_bad_input_is_one_line(folder, lines, tmp_path, monkeypatch, capsys, arg
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     (tmp_path / "utf16.txt").write_bytes("sun\n".encode("utf-16"))
-    (tmp_path / "a.jsonl").write_text('\n{"text": "sun"}\n')
+    (tmp_path / "a.jsonl").write_text('\n{"review": "sun"}\n')
+    (tmp_path / "a.csv").write_text("id,review\n1,sun\n,rain\n")
     names = dict(model=str(folder), lines=str(lines), empty="empty.txt", latin="latin.txt")
     names |= dict(utf16="utf16.txt", jsonl="a.jsonl")
     assert cli.main([argument.format(**names) for argument in arguments]) == 2
