@@ -52,6 +52,7 @@ class Exercise:
     wrap       what is called instead of an answer: a function of it; None for the answer itself
     shown      the function whose source is shown as the solution, where that is not `solution`
     judge      for what is not a function of arrays: (exercise, answer) -> Verdict
+    broken     for code to repair: the function as it is handed out, with its bug
     """
 
     name: str
@@ -68,6 +69,7 @@ class Exercise:
     wrap: Callable | None = None
     shown: Callable | None = None
     judge: Callable | None = field(default=None, compare=False)
+    broken: Callable | None = None
 
 
 @dataclass(frozen=True)

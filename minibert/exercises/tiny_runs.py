@@ -7,7 +7,7 @@ In the language, each word has a successor, which follows it with probability KE
 sentence has 6 to 12 words.  So a masked word can be predicted from its neighbours, up to a loss that can be computed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def sentences(stream: int, number: int, count: int = 32, alike: bool = False) ->
     """Sentences, each as [CLS] words [SEP]; stream, number: which; alike: whether all of them have the same length."""
     random = np.random.default_rng((stream, number))
     lengths = random.integers(6, 13, 1 if alike else count)
-    return [np.array([CLS, *words_of(random, length), SEP], np.int32) for length in np.resize(lengths, count)]
+    return [np.array([CLS, *words_of(random, length), SEP], np.int32) for length in np.resize(lengths, count).tolist()]
 
 
 def masked(sequences: Sequence[np.ndarray], number: int, stream: int = TRAINING) -> MaskedBatch:
@@ -286,7 +286,7 @@ def with_epochs(run_epoch: Callable, epochs: int = 20) -> Curves:
     return {"reported": (steps, training), "held out": (steps, evaluated), "again": (number, again)}
 
 
-def with_peak(peak_rate: Callable, steps: int = 200) -> Curves:
+def with_peak(peak_rate: Callable, steps: int = 120) -> Curves:
     """Run 7, in simulated float16: the training loss and the loss scale."""
     tiny = Tiny(settings=AdamWSettings(beta2=0.98), backend=rounded_reference("float16"))
     parameters, rounded = tiny.model.parameters, round_to("float16")
@@ -366,3 +366,19 @@ def with_vocabulary(encode: Callable, steps: int = 800) -> Curves:
 
 def written(word: int) -> str:
     return SPELLED[word].capitalize() if word >= WORDS - NOUNS else SPELLED[word]
+
+
+RUNS: dict[str, Callable] = {
+    "run_1": with_loss, "run_2": with_masks_of, "run_3": with_rates, "run_4": with_padding, "run_5": with_pairs,
+    "run_6": with_epochs, "run_7": with_peak, "run_8": with_decays, "run_9": with_epochs_of, "run_10": with_vocabulary,
+}  # fmt: skip
+
+
+def run(name: str, function: Callable) -> Curves:
+    """Train the tiny model of a run with a function in place of the run's code; some seconds.
+
+    Returns name -> (steps or the like, values).  Raises ValueError if there is no such run.
+    """
+    if name not in RUNS:
+        raise ValueError(f"there is no run {name!r}; choose one of {', '.join(RUNS)}")
+    return RUNS[name](function)

@@ -1,0 +1,327 @@
+"""Project 2, runs 7 to 9: the peak rate, weight decay, masks again."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from minibert.exercises import broken
+from minibert.exercises.broken import PROJECT
+from minibert.exercises.exercise import Exercise, Mistake, Try, add
+
+# ----------------------------------------------------------------------------------------------------- run 7
+
+
+def peak_rate(
+    sequences: int,
+    length: int,
+    accumulate: int,
+    base_rate: float = 1e-4,
+    base_sequences: int = 256,
+    base_length: int = 512,
+) -> float:
+    """The peak learning rate for a batch of another size, by the linear scaling rule.
+
+    The rate is in proportion to the number of tokens for which a step adds up gradients.
+    A step has `accumulate` parts of `sequences` sequences, each of `length` tokens.
+    base_rate is the one for base_sequences of base_length tokens, here the paper's.
+    """
+    batch = sequences * length * accumulate
+    times = batch / (base_sequences * base_length)
+    return base_rate * times
+
+
+add(
+    Exercise(
+        "run_7",
+        PROJECT,
+        "run 7: the loss becomes NaN in 16 bits",
+        peak_rate,
+        lambda: [
+            Try("the paper's batch in two parts", (128, 512, 2, 1e-4, 256, 512)),
+            Try("32 sequences of 128 tokens, in 4 parts", (32, 128, 4, 5e-4, 64, 256)),
+            Try("a large batch", (1024, 64, 16, 1e-3, 256, 128)),
+            Try("another base", (8, 32, 1, 0.5, 16, 64)),
+        ],
+        outputs=("the rate",),
+        mistakes=(
+            Mistake(
+                "You only limit the rate, so it no longer depends on the batch as the rule says.  Why is it too high?",
+                lambda s, n, a, rate=1e-4, bs=256, bl=512: min(broken.peak_rate(s, n, a, rate, bs, bl), rate),
+            ),
+            Mistake(
+                "You count sequences.  Compare tokens: sequences of 64 tokens hold less than sequences of 512.",
+                lambda s, n, a, rate=1e-4, bs=256, bl=512: rate * s * a / bs,
+            ),
+            Mistake(
+                "A step adds up the gradients of `accumulate` parts, so all of their tokens count.",
+                lambda s, n, a, rate=1e-4, bs=256, bl=512: rate * s * n / (bs * bl),
+            ),
+            Mistake(
+                "That is the square root of the ratio; the linear rule, which this function promises, is the ratio.",
+                lambda s, n, a, rate=1e-4, bs=256, bl=512: rate * np.sqrt(s * n * a / (bs * bl)),
+            ),
+            Mistake(
+                "The square root makes the rate lower, but what is below the root still compares tokens with "
+                "sequences.",
+                lambda s, n, a, rate=1e-4, bs=256, bl=512: rate * np.sqrt(s * n * a / bs),
+            ),
+            Mistake(
+                "The batch's length is not that of the base: divide by base_length.",
+                lambda s, n, a, rate=1e-4, bs=256, bl=512: broken.peak_rate(s, n, a, rate, bs, bl) / n,
+            ),
+            Mistake(
+                "512 is right for the paper's base only: use base_length.",
+                lambda s, n, a, rate=1e-4, bs=256, bl=512: broken.peak_rate(s, n, a, rate, bs, bl) / 512,
+            ),
+        ),
+        hints=(
+            "An overflow now and then is normal, and halves the loss scale.  Here every step overflows, whatever the "
+            "scale, so it is the forward pass that overflows: the weights are too large.  With the same rate, 32 bits "
+            "do not overflow, but the loss is far above ln 24.",
+            "Print peak_rate(256, 512, 1), the paper's own batch.  It should be the paper's rate, 1e-4.",
+            "Which unit does `batch` have, and which one base_sequences?",
+        ),
+        note=(
+            "In the package, the peak is an option, --learning-rate, and the loss scale is LossScale in "
+            "minibert/training/optimizer.py; tests/training/test_loop.py has an overflow."
+        ),
+        broken=broken.peak_rate,
+    )
+)
+
+
+# ----------------------------------------------------------------------------------------------------- run 8
+
+
+def weight_decays(shapes: dict, decay: float) -> dict:
+    """The weight decay of each parameter: name -> number.
+
+    shapes: name -> shape, such as "encoder.layer.0.output.LayerNorm.weight" -> (128,);
+    names differ from model to model.  Biases and layer norms do not decay: they have one axis.
+    """
+    decays = {}
+    for name, shape in shapes.items():
+        decays[name] = decay if len(shape) > 1 else 0.0
+    return decays
+
+
+def decays_by(exempt: Callable) -> Callable:
+    return lambda shapes, decay: {name: 0.0 if exempt(name, shape) else decay for name, shape in shapes.items()}
+
+
+def decay_tries() -> Iterator[Try]:
+    layer = {"attention.self.query.weight": (8, 8), "attention.self.query.bias": (8,), "output.dense.weight": (8, 16)}
+    layer |= {"output.dense.bias": (8,), "output.LayerNorm.weight": (8,), "output.LayerNorm.bias": (8,)}
+    ours = {"bert.embeddings.word_embeddings.weight": (40, 8), "bert.embeddings.LayerNorm.weight": (8,)}
+    ours |= {f"bert.encoder.layer.{k}.{name}": shape for k in range(2) for name, shape in layer.items()}
+    yield Try("the names of BERT", (ours | {"cls.predictions.bias": (40,)}, 0.01))
+    others = {"wte.weight": (40, 8), "ln_1.weight": (8,), "ln_1.bias": (8,), "mlp.weight": (8, 32), "norm.gamma": (8,)}
+    yield Try("a model that names its layer norms otherwise", (others | {"relative_bias.weight": (32, 4)}, 0.1))
+    yield Try("bare names", ({"bias": (4,), "LayerNorm.weight": (4,), "weight": (4, 4)}, 0.5))
+
+
+add(
+    Exercise(
+        "run_8",
+        PROJECT,
+        "run 8: the loss shows nothing",
+        weight_decays,
+        decay_tries,
+        outputs=("the decays",),
+        mistakes=(
+            Mistake(
+                "Biases are exempt now, but the weights of layer norms still decay: towards 0, which switches a layer "
+                "off.",
+                decays_by(lambda name, shape: name.endswith("bias")),
+            ),
+            Mistake(
+                "Layer norms are exempt now, but the biases of other layers still decay.",
+                decays_by(lambda name, shape: "LayerNorm" in name),
+            ),
+            Mistake(
+                "That is right for these names only.  Other models call their layer norms ln_1 or norm, and a matrix "
+                "may be called relative_bias: decide by the shape.",
+                decays_by(lambda name, shape: "bias" in name or "LayerNorm.weight" in name),
+            ),
+            Mistake(
+                "That is right for these names only.  Other models call their layer norms ln_1 or norm: decide by the "
+                "shape.",
+                decays_by(lambda name, shape: name.endswith(("bias", "LayerNorm.weight"))),
+            ),
+            Mistake(
+                "Embeddings are matrices, and decay like others.",
+                decays_by(lambda name, shape: len(shape) == 1 or "embeddings" in name),
+            ),
+            Mistake("Now nothing decays; matrices should.", decays_by(lambda name, shape: True)),
+        ),
+        hints=(
+            "Data, masks, loss and rate are the same in both runs, and the loss is about as good.  What shrinks is the "
+            "weight of every layer norm, whatever its gradient: something pulls it towards 0.",
+            'Which names are in no_decay?  Is "encoder.layer.0.output.LayerNorm.weight" one of them?',
+            "What all biases and layer norms have in common, and no matrix, is in their shapes.",
+        ),
+        note=(
+            "In the package, each Parameter says whether it is decayed; "
+            "test_weights_decay_and_biases_and_layer_norms_do_not (tests/tasks/test_finetune_parts.py) looks at all."
+        ),
+        broken=broken.weight_decays,
+    )
+)
+
+
+# ----------------------------------------------------------------------------------------------------- run 9
+
+
+def masked_epoch(
+    token_ids: np.ndarray, epoch: int, seed: int, mask_id: int, first_id: int, vocab_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All sequences in the order of an epoch, masked; the same for the same seed and epoch.
+
+    token_ids [S, T]; ordinary pieces have the ids first_id to vocab_size - 1.
+    Returns hidden_ids [S, T], is_masked bool [S, T], labels [S, T].
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(len(token_ids))
+
+    random = np.random.default_rng((seed, epoch, 1))
+    is_masked = random.random(token_ids.shape) < 0.15
+    action = random.random(token_ids.shape)
+    random_ids = random.integers(first_id, vocab_size, token_ids.shape)
+    replaced = np.where(action < 0.8, mask_id, np.where(action < 0.9, random_ids, token_ids))
+    hidden_ids = np.where(is_masked, replaced, token_ids)
+
+    return hidden_ids[order], is_masked[order], token_ids[order]
+
+
+EPOCHS = 12
+
+
+class OfMasks:
+    """What all right functions have in common, as answers to questions: 1 for yes, 0 for no."""
+
+    def __init__(self, function: Callable) -> None:
+        self.function = function
+
+    def __call__(self, token_ids: np.ndarray, epoch: int, seed: int, *ids: int) -> tuple | None:
+        first = self.function(token_ids, epoch, seed, *ids)
+        if first is None or first is Ellipsis:
+            return None
+        mask_id, first_id, vocab_size = ids
+        hidden, masked, labels = self.in_their_order(token_ids, first)
+        epochs = [self.masks(token_ids, epoch + k, seed, ids) for k in range(EPOCHS)]
+        seeds = [self.masks(token_ids, epoch, seed + 1 + k, ids) for k in range(3)]
+        later = [self.masks(token_ids, epoch + 1 + k, seed, ids) for k in range(3)]
+        changed, seen = hidden[masked] != labels[masked], hidden[masked]
+        there = (seen == mask_id) | ((seen >= first_id) & (seen < vocab_size))
+        return (
+            int(np.array_equal(labels, token_ids)),
+            int(np.array_equal(hidden[~masked], labels[~masked])),
+            int(abs(masked.mean() - 0.15) < 0.02),
+            int(abs((seen == mask_id).mean() - 0.8) < 0.05 and abs(changed.mean() - 0.9) < 0.04 and there.all()),
+            int(self.same(first, self.function(token_ids, epoch, seed, *ids))),
+            int(not self.related(epochs)),
+            int(not self.related([epochs[0], *seeds])),
+            int(not any(self.related([a, b]) for a, b in zip(seeds, later, strict=True))),
+            int(self.common(masked)),
+        )
+
+    def masks(self, token_ids: np.ndarray, epoch: int, seed: int, ids: tuple) -> np.ndarray:
+        return self.in_their_order(token_ids, self.function(token_ids, epoch, seed, *ids))[1]
+
+    def in_their_order(self, token_ids: np.ndarray, found: tuple) -> list[np.ndarray]:
+        """The three results with the rows as they are in token_ids; all rows are different."""
+        hidden, masked, labels = (np.asarray(array) for array in found)
+        if not hidden.shape == masked.shape == labels.shape == token_ids.shape:
+            raise ValueError(f"expected three arrays with the shape {list(token_ids.shape)}")
+        back = np.lexsort(labels.T)[np.argsort(np.lexsort(token_ids.T))]
+        return [hidden[back], masked[back].astype(bool), labels[back]]
+
+    def same(self, a: tuple, b: tuple) -> bool:
+        return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+    def related(self, masks: list[np.ndarray]) -> bool:
+        """Whether two of the masks share more positions than chance would have it."""
+        return any((a & b).sum() > 0.5 * a.sum() for k, a in enumerate(masks) for b in masks[:k])
+
+    def common(self, masked: np.ndarray) -> bool:
+        """Whether sequences are masked at different positions."""
+        return bool(masked.mean(axis=0).max() < 0.5)
+
+
+def epochs_with(key: Callable, one_row: bool = False) -> OfMasks:
+    """masked_epoch with another key of the masks: (seed, epoch) -> key."""
+
+    def wrong(token_ids, epoch, seed, mask_id, first_id, vocab_size):
+        order = np.random.default_rng((seed, epoch)).permutation(len(token_ids))
+        random = np.random.default_rng(key(seed, epoch))
+        is_masked = random.random(token_ids.shape) < 0.15
+        if one_row:
+            is_masked = np.broadcast_to(np.arange(token_ids.shape[1]) % 7 == random.integers(7), token_ids.shape)
+        action, random_ids = random.random(token_ids.shape), random.integers(first_id, vocab_size, token_ids.shape)
+        replaced = np.where(action < 0.8, mask_id, np.where(action < 0.9, random_ids, token_ids))
+        return np.where(is_masked, replaced, token_ids)[order], is_masked[order], token_ids[order]
+
+    return OfMasks(wrong)
+
+
+def epoch_tries() -> Iterator[Try]:
+    r = np.random.default_rng(91)
+    yield Try("200 sequences of 14 tokens", (r.integers(5, 50, (200, 14)), 0, 0, 4, 5, 50))
+    yield Try("another epoch, seed and vocabulary", (r.integers(9, 80, (250, 14)), 3, 5, 7, 9, 80))
+
+
+add(
+    Exercise(
+        "run_9",
+        PROJECT,
+        "run 9: a perfect loss, in training only",
+        OfMasks(masked_epoch),
+        epoch_tries,
+        outputs=(
+            "the answer (1: yes) to whether all sequences are there",
+            "the answer (1: yes) to whether other tokens are left as they are",
+            "the answer (1: yes) to whether 15 % are masked",
+            "the answer (1: yes) to whether 80 % of these are [MASK], and 10 % random",
+            "the answer (1: yes) to whether the same seed and epoch give the same masks",
+            "the answer (1: yes) to whether each epoch has masks of its own",
+            "the answer (1: yes) to whether each seed has masks of its own",
+            "the answer (1: yes) to whether (seed 1, epoch 0) and (seed 0, epoch 1) have different masks",
+            "the answer (1: yes) to whether sequences are masked at different positions",
+        ),
+        mistakes=(
+            Mistake(
+                "Masks are new in each epoch now, but nobody can repeat a run, or resume it: the generator needs a "
+                "seed, which depends on `seed` and `epoch`.",
+                epochs_with(lambda seed, epoch: None),
+            ),
+            Mistake(
+                "With seed + epoch, seed 0 has in epoch 1 the masks that seed 1 has in epoch 0, so runs with different "
+                "seeds are not independent.  Give default_rng both numbers.",
+                epochs_with(lambda seed, epoch: seed + epoch),
+            ),
+            Mistake("The masks no longer depend on the seed.", epochs_with(lambda seed, epoch: epoch)),
+            Mistake(
+                "The masks come back after some epochs.  (Google's release has ten copies with different masks; here, "
+                "each epoch is to have its own.)",
+                epochs_with(lambda seed, epoch: (seed, epoch % 10, 1)),
+            ),
+            Mistake(
+                "All sequences of an epoch are masked at the same positions.",
+                epochs_with(lambda seed, epoch: (seed, epoch, 1), one_row=True),
+            ),
+        ),
+        hints=(
+            "The training loss goes to 0, which no model can reach in this language, and the held-out loss rises: the "
+            "model knows the answers by heart.  The text is as small in the healthy run, which learns less by heart, "
+            "so it is not the text alone that the model has seen too often.",
+            "Call the function for two epochs, and compare what is masked in the same sequence.",
+            "The order has a generator for each (seed, epoch).  Which one do the masks have?",
+        ),
+        note=(
+            "In the package, masks are a function of seed, step and sequence; "
+            "test_masks_are_fresh_for_each_step_seed_sequence_and_stream is in tests/data/test_masking.py."
+        ),
+        wrap=OfMasks,
+        shown=masked_epoch,
+        broken=OfMasks(broken.masked_epoch),
+    )
+)
