@@ -245,9 +245,9 @@ add(
             ),
         ),
         hints=(
-            "No model can be below 0.25 nats in this language: a word cannot be known for certain.  A lower loss means "
-            "that the answer is in the input.  The loss function is right: the held-out loss, with other masks, is that "
-            "of a model that has learnt to copy.",
+            "No model can be below 0.25 nats in this language: a word cannot be known for certain.  A lower loss "
+            "means that the answer is in the input.  The loss function is right: the held-out loss, with other masks, "
+            "is that of a model that has learnt to copy.",
             "Call the function on a few tokens and compare hidden_ids with token_ids.",
             "x[positions] makes a copy.  What does x[positions][some] = 4 change?  One pair of brackets on the left "
             "has to hold the final indices: positions[some].",
