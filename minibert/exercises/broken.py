@@ -64,7 +64,7 @@ def mask_tokens(
 def learning_rates(steps: int, peak: float, warmup: float) -> np.ndarray:
     """The learning rate of each step, [steps]: a linear rise to `peak`, then a linear fall.
 
-    warmup: the share of the steps in which the rate rises; may be 0.
+    warmup: the share of the steps in which the rate rises, rounded down to whole steps; may be 0.
     The first step has the first part of the rise; the rate would be 0 one step after the last.
     """
     rising = max(int(warmup) * steps, 1)

@@ -58,7 +58,7 @@ def encoded_word_by_word(text: str, vocabulary: dict) -> list:
 
 def is_lower(vocabulary: dict) -> bool:
     """Whether no ordinary piece has a capital letter."""
-    return all(piece == piece.lower() for piece in vocabulary if not piece.startswith("["))
+    return all(piece == piece.lower() for piece in vocabulary if piece[0] + piece[-1] != "[]")
 
 
 def casing_tries() -> Iterator[Try]:
@@ -71,6 +71,8 @@ def casing_tries() -> Iterator[Try]:
     yield case("a cased vocabulary", special + lower + " The State Union", "The Union of the States THE President")
     yield case("special pieces at the end", lower + " [UNK] [CLS] [SEP]", "The ab Union xyz")
     yield case("a cased vocabulary whose only capitals continue words", special + lower + " ##B", "aB ab The AB")
+    yield case("a capital after a bracket", special + lower + " [B", "The [B president")
+    yield case("a capital before a bracket", special + lower + " B]", "The B] president")
     yield case("a bracket that is a piece", special + "[ ] the [the", "The [ The ]")
 
 
@@ -105,7 +107,9 @@ add(
                 "A piece with capitals may also continue a word, as ##B does.",
                 encoded_if(
                     lambda vocabulary: any(
-                        piece != piece.lower() for piece in vocabulary if piece[0] != "[" and piece[:2] != "##"
+                        piece != piece.lower()
+                        for piece in vocabulary
+                        if piece[0] + piece[-1] != "[]" and piece[:2] != "##"
                     )
                 ),
             ),

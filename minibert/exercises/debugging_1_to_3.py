@@ -59,22 +59,22 @@ def loss_over(
 def loss_tries() -> Iterator[Try]:
     r = np.random.default_rng(31)
 
-    def case(
-        what: str, count: int, masked: list[int], seen: dict[int, int], scale: float = 1.0, shift: float = 0.0
-    ) -> Try:
-        """seen: position -> what the model sees there, of the masked ones, if not [MASK], 4."""
+    def case(what: str, count: int, masked: list[int], seen: dict[int, int], scale: float = 1.0) -> Try:
+        """seen: position -> what the model sees there, if not [MASK], 4; the first masked token stays as it is."""
         labels = r.integers(5, 9, count)
         token_ids = labels.copy()
         token_ids[masked] = [seen.get(position, 4) for position in masked]
-        for position, piece in seen.items():
-            labels[position] = piece if position == masked[0] else labels[position]
-        logits = shift + scale * r.standard_normal((count, 9))
-        return Try(what, (logits, token_ids, np.array(masked), labels[masked]))
+        if masked[0] in seen:
+            labels[masked[0]] = seen[masked[0]]
+        return Try(what, (scale * r.standard_normal((count, 9)), token_ids, np.array(masked), labels[masked]))
 
     yield case("2 of 6 tokens masked", 6, [1, 4], {})
     yield case("a masked token that stays as it is, and one that becomes another", 7, [0, 2, 5], {0: 6, 5: 8})
     yield case("all tokens masked", 3, [0, 1, 2], {})
-    yield case("one of 20 tokens masked, with large logits", 20, [7], {}, 30.0, 900.0)
+    large = case("large logits in one row, and very small ones in another", 20, [7, 12], {}, 30.0)
+    large.arguments[0][7] += 900
+    large.arguments[0][12] -= 900
+    yield large
 
 
 MASKED_ONLY = "Only the masked tokens count, so the gradient of every other row is 0."
@@ -267,7 +267,7 @@ add(
 def learning_rates(steps: int, peak: float, warmup: float) -> np.ndarray:
     """The learning rate of each step, [steps]: a linear rise to `peak`, then a linear fall.
 
-    warmup: the share of the steps in which the rate rises; may be 0.
+    warmup: the share of the steps in which the rate rises, rounded down to whole steps; may be 0.
     The first step has the first part of the rise; the rate would be 0 one step after the last.
     """
     rising = max(int(warmup * steps), 1)
@@ -300,6 +300,7 @@ add(
         lambda: [
             Try("100 steps, a tenth of them warm-up", (100, 2e-3, 0.1)),
             Try("8 steps, a quarter of them warm-up", (8, 1.0, 0.25)),
+            Try("9 steps, 2.7 of them warm-up", (9, 1.0, 0.3)),
             Try("no warm-up", (5, 0.5, 0.0)),
             Try("4 steps, all of them warm-up", (4, 1.0, 1.0)),
         ],
@@ -322,6 +323,10 @@ add(
             Mistake(
                 "`warmup` is a share of the steps, not their number: the rise is far too short.",
                 rates_with(rising=lambda steps, warmup: max(int(warmup), 1) * 10),
+            ),
+            Mistake(
+                "The number of rising steps should be whole, rounded down.",
+                rates_with(rising=lambda steps, warmup: max(warmup * steps, 1)),
             ),
             Mistake(
                 "The rate rises for one step more than the share says.",

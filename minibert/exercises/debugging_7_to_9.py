@@ -41,6 +41,7 @@ add(
             Try("32 sequences of 128 tokens, in 4 parts", (32, 128, 4, 5e-4, 64, 256)),
             Try("a large batch", (1024, 64, 16, 1e-3, 256, 128)),
             Try("another base", (8, 32, 1, 0.5, 16, 64)),
+            Try("the paper's base", (32, 128, 1)),
         ],
         outputs=("the rate",),
         mistakes=(

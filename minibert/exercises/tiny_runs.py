@@ -286,14 +286,14 @@ def with_epochs(run_epoch: Callable, epochs: int = 20) -> Curves:
     return {"reported": (steps, training), "held out": (steps, evaluated), "again": (number, again)}
 
 
-def with_peak(peak_rate: Callable, steps: int = 120) -> Curves:
-    """Run 7, in simulated float16: the training loss and the loss scale."""
-    tiny = Tiny(settings=AdamWSettings(beta2=0.98), backend=rounded_reference("float16"))
-    parameters, rounded = tiny.model.parameters, round_to("float16")
-    scale, good_steps = LossScale.START, 0
-    peak = float(peak_rate(128, 512, 2, base_rate=0.005))
+def with_peak(peak_rate: Callable, steps: int = 120, precision: str = "float16") -> Curves:
+    """Run 7, in simulated float16: the training loss and the loss scale; precision: or in float32."""
+    half = precision == "float16"
+    tiny = Tiny(backend=rounded_reference("float16") if half else "cpu")
+    parameters, rounded = tiny.model.parameters, round_to(precision)
+    scale, good_steps = LossScale.START if half else 1.0, 0
     losses, scales = [], []
-    for step, rate in enumerate(rates(steps, peak)):
+    for step, rate in enumerate(rates(steps, float(peak_rate(128, 512, 2, base_rate=0.005)))):
         batch, masters = masked(sentences(TRAINING, step), step), parameters.values.copy()
         parameters.values[...] = rounded(masters)  # what 16 bits hold of the weights
         parameters.zero_gradients()
@@ -305,10 +305,12 @@ def with_peak(peak_rate: Callable, steps: int = 120) -> Curves:
         if np.isfinite(norm):
             parameters.gradients /= scale
             tiny.optimizer.step(step + 1, rate)
-        scale, good_steps = next_scale(scale, good_steps, float(norm), LossScale.INTERVAL)
+        if half:
+            scale, good_steps = next_scale(scale, good_steps, float(norm), LossScale.INTERVAL)
         losses.append(float(loss.mlm))
         scales.append(scale)
-    return {"reported": (list(range(steps)), losses), "scale": (list(range(steps)), scales)}
+    steps_taken = list(range(steps))
+    return {"reported": (steps_taken, losses)} | ({"scale": (steps_taken, scales)} if half else {})
 
 
 def with_decays(weight_decays: Callable, steps: int = 800, decay: float = 0.1) -> Curves:
