@@ -12,7 +12,7 @@ import json
 import math
 from pathlib import Path
 
-from minibert.exercises import EXERCISES, tiny_runs
+from minibert.exercises import EXERCISES, broken, tiny_runs
 
 PATH = Path(__file__).resolve().parent.parent / "lessons" / "data" / "broken_runs.json"
 DIGITS = 5  # that are stored
@@ -34,14 +34,11 @@ def main() -> None:
 
 def curves_of(name: str) -> dict:
     exercise = EXERCISES[name]
-    healthy, broken = exercise.shown or exercise.solution, exercise.broken
-    if exercise.wrap is not None:
-        from minibert.exercises import broken as module
-
-        broken = getattr(module, healthy.__name__)
-    found = {"healthy": rounded(tiny_runs.run(name, healthy)), "broken": rounded(tiny_runs.run(name, broken))}
+    healthy = exercise.shown or exercise.solution
+    with_bug = getattr(broken, healthy.__name__)
+    found = {"healthy": rounded(tiny_runs.run(name, healthy)), "broken": rounded(tiny_runs.run(name, with_bug))}
     if name == "run_7":
-        found["broken, in 32 bits"] = rounded(tiny_runs.with_peak(broken, precision="float32"))
+        found["broken, in 32 bits"] = rounded(tiny_runs.with_peak(with_bug, precision="float32"))
     return found
 
 

@@ -1,6 +1,6 @@
 """Project 2, run 10: the vocabulary."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from minibert.exercises import broken
 from minibert.exercises.broken import PROJECT
@@ -56,7 +56,7 @@ def encoded_word_by_word(text: str, vocabulary: dict) -> list:
     return found
 
 
-def is_lower(vocabulary: dict) -> bool:
+def is_lower(vocabulary: Iterable[str]) -> bool:
     """Whether no ordinary piece has a capital letter."""
     return all(piece == piece.lower() for piece in vocabulary if piece[0] + piece[-1] != "[]")
 
@@ -105,13 +105,7 @@ add(
             ),
             Mistake(
                 "A piece with capitals may also continue a word, as ##B does.",
-                encoded_if(
-                    lambda vocabulary: any(
-                        piece != piece.lower()
-                        for piece in vocabulary
-                        if piece[0] + piece[-1] != "[]" and piece[:2] != "##"
-                    )
-                ),
+                encoded_if(lambda vocabulary: not is_lower([piece for piece in vocabulary if piece[:2] != "##"])),
             ),
         ),
         hints=(
@@ -122,8 +116,8 @@ add(
             "[CLS] has capital letters in every vocabulary.",
         ),
         note=(
-            "In the package, a folder says whether its vocabulary is cased (do_lower_case); "
-            "test_do_lower_case_with_a_cased_vocabulary is in tests/inference/test_sentence_folder.py."
+            "In the package, a folder says whether its vocabulary is cased (do_lower_case), and more than 1 % of [UNK] "
+            "gives a warning: test_many_unknown_tokens_are_warned_of is in tests/training/test_own_text.py."
         ),
         broken=broken.encode,
     )

@@ -129,7 +129,7 @@ add(
         ),
         note=(
             "In the package, BertForPreTraining computes logits for the masked rows only; "
-            "tests/models/test_parity.py compares the loss with that of transformers."
+            "test_positions_that_are_not_masked_have_no_say_in_the_mlm_loss is in tests/models/test_pretraining.py."
         ),
         broken=broken.mlm_loss,
     )
@@ -346,7 +346,7 @@ add(
         ),
         note=(
             "In the package, this is learning_rate_at in minibert/training/optimizer.py; "
-            "tests/training/test_loop.py has its values."
+            "test_the_rate_rises_then_falls_linearly is in tests/training/test_parts.py."
         ),
         broken=broken.learning_rates,
     )

@@ -374,7 +374,7 @@ add(
         ),
         note=(
             "In the package, evaluate in minibert/training/evaluation.py passes no key; "
-            "tests/training/test_finetuning_recipe.py and tests/tasks/test_finetune_parts.py see to it."
+            "test_an_evaluation_has_no_dropout is in tests/training/test_parts.py."
         ),
         wrap=with_weights,
         shown=run_epoch,

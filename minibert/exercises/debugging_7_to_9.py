@@ -80,7 +80,7 @@ add(
         ),
         note=(
             "In the package, the peak is an option, --learning-rate, and the loss scale is LossScale in "
-            "minibert/training/optimizer.py; tests/training/test_loop.py has an overflow."
+            "minibert/training/optimizer.py; tests/ops/gpu/test_training.py has steps that overflow."
         ),
         broken=broken.peak_rate,
     )
@@ -152,7 +152,7 @@ add(
             Mistake("Now nothing decays; matrices should.", decays_by(lambda name, shape: True)),
         ),
         hints=(
-            "Data, masks, loss and rate are the same in both runs, and the loss is about as good.  What shrinks is the "
+            "Data, masks, loss and rate are the same in both runs, and the losses cross.  What shrinks is the "
             "weight of every layer norm, whatever its gradient: something pulls it towards 0.",
             'Which names are in no_decay?  Is "encoder.layer.0.output.LayerNorm.weight" one of them?',
             "What all biases and layer norms have in common, and no matrix, is in their shapes.",
