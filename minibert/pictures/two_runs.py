@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curve = tuple[list, list]
-LINES = ("0.65", "o", 3.5), (RED, "^", 1.5), (BLUE, "s", 1.2)  # colour, marker and width; the first lies below
+LINES = ("0.65", "o", 3.5, "-"), (RED, "^", 1.5, "-"), (BLUE, "s", 1.5, "--")  # colour, marker, width, dashes
 
 
 def plot_two_runs(
@@ -28,13 +28,13 @@ def plot_two_runs(
     made, axes = figure(1, len(panels), width=4 * len(panels) + 0.4, height=3.1, squeeze=False)
     with style():
         for axis, (quantity, (x_label, y_label)) in zip(axes[0], panels.items(), strict=True):
-            for (name, curves), (colour, marker, width) in zip(runs.items(), LINES, strict=False):
+            for (name, curves), (colour, marker, width, dashes) in zip(runs.items(), LINES, strict=False):
                 if quantity not in curves:
                     continue
                 x, stored = curves[quantity]
                 y = [math.nan if value is None else value for value in stored]
                 few = marker if len(x) <= 12 else None
-                axis.plot(x, y, color=colour, linewidth=width, label=name, marker=few, markersize=4)
+                axis.plot(x, y, color=colour, linewidth=width, linestyle=dashes, label=name, marker=few, markersize=4)
                 if missing := [at for at, value in zip(x, y, strict=True) if not math.isfinite(value)]:
                     axis.axvspan(missing[0], missing[-1], color=colour, alpha=0.12, linewidth=0)
                     axis.annotate("NaN", ((missing[0] + missing[-1]) / 2, 0.5), xycoords=("data", "axes fraction"))
