@@ -112,7 +112,7 @@ add(
             "The loss falls faster at first, so something is easier; later it is slower, so something is missing.  "
             "A third of the pieces is [UNK]: there are fewer words to predict, and less context.  Model and step are "
             "as in the healthy run.",
-            'Which words are unknown?  Encode "De de" with the vocabulary of the run; what is `cased`?',
+            'Call encode("The state", {"[UNK]": 0, "the": 1, "state": 2}).  What is `cased` in it?',
             "[CLS] has capital letters in every vocabulary.",
         ),
         note=(

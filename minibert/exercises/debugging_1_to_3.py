@@ -169,15 +169,15 @@ def mask_tokens(
 
 
 def hidden_with(masked: float = 0.8, changed: float = 0.9, before: bool = False, within: bool = False) -> Callable:
-    """mask_tokens with other shares, with labels of what is hidden, or with places counted among the chosen ones."""
+    """mask_tokens with other shares, with labels of what is hidden, or with indices among the chosen ones."""
 
     def wrong(token_ids, special, choice, action, random_ids, mask_id):
         positions = np.flatnonzero((choice < 0.15) & ~special[token_ids])
         die, hidden = action[positions], token_ids.copy()
         at_mask, at_random = die < masked, (die >= masked) & (die < changed)
-        places = np.arange(len(positions)) if within else positions
-        hidden[places[at_mask]] = mask_id
-        hidden[places[at_random]] = random_ids[places[at_random]]
+        indices = np.arange(len(positions)) if within else positions
+        hidden[indices[at_mask]] = mask_id
+        hidden[indices[at_random]] = random_ids[indices[at_random]]
         return hidden, positions, (hidden if before else token_ids)[positions]
 
     return wrong

@@ -189,7 +189,7 @@ def masked_epoch(
     return hidden_ids[order], is_masked[order], token_ids[order]
 
 
-EPOCHS = 11  # that are compared
+EPOCHS = 0, 1, 2, 10  # that are compared, from the first one on
 
 
 class OfMasks:
@@ -203,7 +203,7 @@ class OfMasks:
         if first is None or first is Ellipsis:
             return None
         mask_id, first_id, vocab_size = ids
-        found = [self.checked(token_ids, epoch + k, seed, *ids) for k in range(EPOCHS)]
+        found = [self.checked(token_ids, epoch + k, seed, *ids) for k in EPOCHS]
         hidden, masked, labels = map(np.concatenate, zip(*found, strict=True))
         seen, kept = hidden[masked], (hidden == labels)[masked]
         random = seen[(seen != mask_id) & ~kept]
@@ -219,7 +219,7 @@ class OfMasks:
             int(all(map(np.array_equal, first, found[0]))),
             int(not related([rows for rows, _ in epochs[:2]])),
             int(not related([rows for rows, _ in epochs])),
-            int(not related([places for _, places in epochs])),
+            int(not related([slots for _, slots in epochs])),
             int(not any(related([epochs[0][k], *(one[k] for one in seeds)]) for k in (0, 1))),
             int(not any(related([a[k], b[k]]) for a, b in zip(seeds, epochs[1:], strict=False) for k in (0, 1))),
             int(found[0][1].mean(axis=0).max() < 0.5),
@@ -249,14 +249,14 @@ def related(masks: list[np.ndarray]) -> bool:
     return bool((shared - np.eye(len(flat)) * shared > 0.5).any())
 
 
-def epochs_with(key: Callable, one_row: bool = False, by_place: bool = False) -> OfMasks:
-    """masked_epoch with another key of the masks, (seed, epoch) -> key; by_place: drawn for places, not for rows."""
+def epochs_with(key: Callable, one_row: bool = False, by_slot: bool = False) -> OfMasks:
+    """masked_epoch with another key of the masks, (seed, epoch) -> key; by_slot: drawn for slots, not for rows."""
 
     def wrong(token_ids, epoch, seed, mask_id, first_id, vocab_size):
         order = np.random.default_rng((seed, epoch)).permutation(len(token_ids))
         random, back = np.random.default_rng(key(seed, epoch)), np.argsort(order)
         is_masked = random.random(token_ids.shape) < 0.15
-        if by_place:
+        if by_slot:
             is_masked = is_masked[back]
         if one_row:
             is_masked = np.broadcast_to(np.arange(token_ids.shape[1]) % 7 == random.integers(7), token_ids.shape)
@@ -288,7 +288,7 @@ add(
             "the answer (1: yes) to whether the same seed and epoch give the same masks",
             "the answer (1: yes) to whether an epoch has other masks than the one before",
             "the answer (1: yes) to whether each epoch has masks of its own",
-            "the answer (1: yes) to whether the places of an epoch have masks of their own",
+            "the answer (1: yes) to whether the slots of an epoch have new masks",
             "the answer (1: yes) to whether each seed has masks of its own",
             "the answer (1: yes) to whether (seed 1, epoch 0) and (seed 0, epoch 1) have different masks",
             "the answer (1: yes) to whether sequences are masked at different positions",
@@ -305,15 +305,15 @@ add(
                 epochs_with(lambda seed, epoch: seed + epoch),
             ),
             Mistake(
-                "The masks are still drawn once, for the places of an epoch; only the sequences there change.",
-                epochs_with(lambda seed, epoch: seed, by_place=True),
+                "The masks are still drawn once, for the slots of an epoch; only the sequences in them change.",
+                epochs_with(lambda seed, epoch: seed, by_slot=True),
             ),
             Mistake(
                 "With seed + epoch, seed 0 has in epoch 1 the masks that seed 1 has in epoch 0, so runs with different "
                 "seeds are not independent.  Give default_rng both numbers.",
-                epochs_with(lambda seed, epoch: seed + epoch, by_place=True),
+                epochs_with(lambda seed, epoch: seed + epoch, by_slot=True),
             ),
-            Mistake("The masks no longer depend on the seed.", epochs_with(lambda seed, epoch: epoch, by_place=True)),
+            Mistake("The masks no longer depend on the seed.", epochs_with(lambda seed, epoch: epoch, by_slot=True)),
             Mistake("The masks no longer depend on the seed.", epochs_with(lambda seed, epoch: epoch)),
             Mistake(
                 "The masks come back after some epochs.  (Google's release has ten copies with different masks; here, "

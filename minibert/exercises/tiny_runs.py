@@ -377,7 +377,7 @@ RUNS: dict[str, Callable] = {
 
 
 def run(name: str, function: Callable) -> Curves:
-    """Train the tiny model of a run with a function in place of the run's code; some seconds.
+    """Train the tiny model of a run with a function instead of the run's own; some seconds.
 
     Returns name -> (steps or the like, values).  Raises ValueError if there is no such run.
     """

@@ -173,10 +173,10 @@ def second_by_document(first, document_starts, coins, draws):
     for k in np.flatnonzero(labels):
         own = np.searchsorted(document_starts, first[k], side="right") - 1
         others = [d for d in range(len(document_starts) - 1) if d != own]
-        place = draws[k] * len(others)
-        d = others[int(place)]
+        which = draws[k] * len(others)
+        d = others[int(which)]
         size = document_starts[d + 1] - document_starts[d]
-        second[k] = document_starts[d] + int(place % 1 * size)
+        second[k] = document_starts[d] + int(which % 1 * size)
     return second, labels
 
 
@@ -249,8 +249,8 @@ def rate_of_a_part(sequences, length, accumulate, base_rate=1e-4, base_sequences
     return base_rate * (sequences / base_sequences) * (length / base_length)
 
 
-def rate_that_is_limited(*arguments):
-    return min(arguments[3], broken.peak_rate(*arguments))
+def rate_that_is_limited(sequences, length, accumulate, base_rate=1e-4, *base):
+    return min(base_rate, broken.peak_rate(sequences, length, accumulate, base_rate, *base))
 
 
 def rate_of_the_root(sequences, length, accumulate, base_rate=1e-4, base_sequences=256, base_length=512):

@@ -176,7 +176,7 @@ class TestLanguage:
 
     def test_the_lowest_loss_is_that_of_a_model_which_knows_the_language(self):
         random = np.random.default_rng(1)
-        words = np.array(tiny_runs.words_of(random, 200_000)) - tiny_runs.FIRST
+        words = np.array(tiny_runs.words_of(random, 60_000)) - tiny_runs.FIRST
         of_next = np.full((tiny_runs.WORDS,) * 2, (1 - tiny_runs.KEEP) / tiny_runs.WORDS)
         of_next[np.arange(tiny_runs.WORDS), tiny_runs.SUCCESSOR] += tiny_runs.KEEP
         left, word, right = words[:-2], words[1:-1], words[2:]
