@@ -38,10 +38,15 @@ LOGARITHMIC = {"run_7": {"reported": 10, "scale": 2}}
 def plot_run(name: str, yours: Callable | None = None, stored: Path | str = CURVES) -> "Figure":
     """The curves of a run and of the healthy one beside it; returns a matplotlib figure.
 
-    yours: your repair, with which the model is trained now.  Raises ValueError if there is no such run.
+    yours: your repair, with which the model is trained now.  Raises ValueError if there is no such run, and
+    FileNotFoundError outside the folder of the lessons.
     """
     if name not in RUNS:
         raise ValueError(f"there is no run {name!r}; choose one of {', '.join(RUNS)}")
+    if not Path(stored).is_file():
+        raise FileNotFoundError(
+            f"{stored} is not in {Path().resolve()}; open the notebook in the folder of the lessons"
+        )
     runs = json.loads(Path(stored).read_text(encoding="utf-8"))[name]
     if yours is not None:
         runs = {"healthy": runs["healthy"], "broken": runs["broken"], "yours": run(name, yours)}

@@ -159,6 +159,11 @@ class TestPictures:
         figure = plot_run("run_1", yours=lambda: None, stored=STORED)
         assert [line.get_label() for line in figure.axes[0].lines] == ["healthy", "broken", "yours"]
 
+    def test_outside_the_folder_of_the_lessons(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(FileNotFoundError, match="open the notebook in the folder of the lessons"):
+            plot_run("run_1")
+
     def test_a_run_that_there_is_not(self):
         with pytest.raises(ValueError, match="there is no run 'run_11'; choose one of run_1"):
             plot_run("run_11")
