@@ -38,6 +38,10 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     task_metrics,  # noqa: F401
     published,  # noqa: F401
     electra,  # noqa: F401
+    debugging_1_to_3,  # noqa: F401
+    debugging_4_to_6,  # noqa: F401
+    debugging_7_to_9,  # noqa: F401
+    debugging_10,  # noqa: F401
 )
 from minibert.exercises.exercise import EXERCISES, FORMER_NAMES, NOT_DONE, SUCCESSORS, Exercise, Mistake, Try, Verdict
 from minibert.exercises.judging import judge_function

@@ -39,7 +39,7 @@ class Exercise:
     """A function to write.
 
     name       as in check("name", function)
-    lesson     its number
+    lesson     its number, or the name of its project: "p1"
     task       in a few words, for the list of what is done
     solution   the right function, as it can be pasted into its cell; equal to the package's where that has one
     tries      () -> the calls it is tried with, ordinary ones first; fresh arguments each time
@@ -52,10 +52,11 @@ class Exercise:
     wrap       what is called instead of an answer: a function of it; None for the answer itself
     shown      the function whose source is shown as the solution, where that is not `solution`
     judge      for what is not a function of arrays: (exercise, answer) -> Verdict
+    broken     for code to repair: the function as it is handed out, with its bug
     """
 
     name: str
-    lesson: int
+    lesson: int | str
     task: str
     solution: Callable | str
     tries: Callable[[], Iterable] = tuple
@@ -68,6 +69,7 @@ class Exercise:
     wrap: Callable | None = None
     shown: Callable | None = None
     judge: Callable | None = field(default=None, compare=False)
+    broken: Callable | None = None
 
 
 @dataclass(frozen=True)

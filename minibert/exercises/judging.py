@@ -25,6 +25,7 @@ LEFT_THREADS = (
     "your function starts threads that go on after it has returned: wait for them with join() or shutdown() before the "
     "result is returned"
 )
+UNREPAIRED = "not done yet: this computes what the code with the bug computes"
 SECONDS_OF_SEARCH = 3.0  # for the order of arguments with which an answer would be right
 
 
@@ -37,6 +38,8 @@ def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
         return Verdict(WRONG, LEFT_THREADS)
     if all(outcome is None for outcome in given):
         return Verdict(NOT_DONE, f"not done yet{NO_RETURN if computes(answer) else ''}")
+    if exercise.broken is not None and computes_the_same(exercise, right, given, exercise.broken):
+        return Verdict(NOT_DONE, UNREPAIRED)
     for checks in (say_error, say_nothing, say_number, say_changed):
         if text := checks(exercise, tries, given):
             return Verdict(
@@ -98,6 +101,14 @@ def error_of(outcome: Outcome, true: Outcome, output: int, least: float) -> floa
     """The distance of one output from the right one."""
     assert outcome.results is not None and true.results is not None
     return distance(outcome.results[output], true.results[output], least)
+
+
+def computes_the_same(
+    exercise: Exercise, right: Sequence[Outcome], given: Sequence[Outcome], function: Callable
+) -> bool:
+    """Whether an answer has all the results of another function."""
+    theirs = outcomes(exercise, function)
+    return all(alike(given, theirs, output, least) for output, least in enumerate(least_sizes(exercise, right)))
 
 
 def alike(some: Sequence[Outcome], others: Sequence[Outcome], output: int, least: float) -> bool:

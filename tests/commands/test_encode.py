@@ -132,7 +132,7 @@ def test_the_nearest_lines_come_first(folder, lines, capsys):
         (["encode", "{model}", "{latin}"], "is not UTF-8: byte 0xe9 at offset 3"),
         (["encode", "{model}", "{utf16}", "--out", "v.npy"], "is UTF-16; expected text in UTF-8"),
         (["encode", "{model}", "{jsonl}", "--out", "v.npy"], "a.jsonl, line 2: 'text' is missing; the line has review"),
-        (["search", "{model}", "a.csv", "sun"], "a.csv, line 1: no column 'text'; the columns are 'id', 'review'"),
+        (["search", "{model}", "a.csv", "sun"], "a.csv, line 1: no column 'text'; the columns are id, review"),
         (["search", "{model}", "{lines}", "sun", "--text-column", "review"], "--text-column cannot act"),
         (["encode", "{model}", "a.csv", "--text-column", "id", "--out", "v.npy"], "a.csv, line 3: "),
         (["encode", "{model}", "{lines}", "--out", "v.txt"], "expected a name that ends in .npy or .safetensors"),

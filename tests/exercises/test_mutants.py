@@ -32,6 +32,9 @@ AS_RIGHT = {
     "label_first_pieces": ("return [*result, -100]",),  # a list is as good as an array
     "best_span": (">= best",),  # of equal sums any will do
     "nearest": ("/ np.linalg.norm(query)", "np.argsort(-cosines)["),  # the query's length changes no order
+    "run_3": ("max(steps - rising, 0)",),  # of steps that all rise, none has the rate of the fall
+    "run_6": ("total += losses.mlm",),  # a number like any other
+    "run_9": ("<= 0.15", "<= 0.8", "<= 0.9", "> 0.9", "epoch, 0))", "epoch, 2))"),  # other random numbers
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from minibert.checks.short_training import random_batch, small_config
 from minibert.models import BertForPreTraining
-from minibert.objectives import MaskedLmAndNextSentence
+from minibert.objectives import MaskedLmAndNextSentence, losses_of
 from minibert.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from minibert.training.evaluation import evaluate, perplexity
 from minibert.training.interrupts import StopRequest
@@ -47,6 +47,15 @@ def test_an_evaluation_does_not_depend_on_how_its_set_is_cut(parts):
         assert cut[name] == whole[name]
     for name in ("mlm_loss", "nsp_loss"):
         assert cut[name] == pytest.approx(whole[name], rel=1e-6)
+
+
+def test_an_evaluation_has_no_dropout():
+    objective, batch = small_objective(), random_batch(small_config())
+    first = evaluate(objective, [batch])
+    assert evaluate(objective, [batch]) == first
+    with_dropout, _ = losses_of(objective, batch, (0, 1))
+    assert abs(float(with_dropout.mlm) - first["mlm_loss"]) > 1e-4
+    assert float(losses_of(objective, batch)[0].mlm) == first["mlm_loss"]
 
 
 def test_a_guess_among_equals_has_the_loss_of_a_guess():
