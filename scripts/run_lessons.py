@@ -1,7 +1,7 @@
 """Run the lessons from top to bottom in clean kernels and store their outputs; or check that the stored ones are fresh.
 
     python scripts/run_lessons.py                 # all, and store the outputs of those that are out of date
-    python scripts/run_lessons.py 03 09           # some
+    python scripts/run_lessons.py 03 p1           # some: a lesson and a project
     python scripts/run_lessons.py --check 03      # change nothing; exit code 1 if a stored output is out of date
 
 A cell with the tag "varies" shows times, or numbers that differ from machine to machine; its output is stored, but not
@@ -39,12 +39,12 @@ TINY = 1e-5  # so do those that differ by less than this: rounding errors
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("numbers", nargs="*", help="of lessons, such as 03; by default all")
+    parser.add_argument("numbers", nargs="*", help="of lessons and projects, such as 03 p1; by default all")
     parser.add_argument("--check", action="store_true", help="store nothing")
     parser.add_argument("--force", action="store_true", help="store all outputs, also where only times differ")
     options = parser.parse_args()
     paths = [
-        path for path in sorted(LESSONS.glob("[0-9]*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
+        path for path in sorted(LESSONS.glob("[0-9p][0-9]*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
     ]
     failed = False
     weights = published_model()

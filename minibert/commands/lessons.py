@@ -27,8 +27,8 @@ class LessonsConfig:
     """Only print the list; do not open JupyterLab."""
     mine: bool = False
     """Only print how much of your own BERT there is: the right answers that a training step calls."""
-    lesson: int = 0
-    """Number of the lesson to open."""
+    lesson: str = "0"
+    """Number of the lesson to open, such as 3, or of a project, such as p1."""
     port: Annotated[int | None, Argument(default="(default: the first free port from 8888)")] = None
     """Port for JupyterLab."""
     browser: bool = True
@@ -37,9 +37,10 @@ class LessonsConfig:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson of the course, which is a notebook."""
+    """One lesson or project of the course, which is a notebook."""
 
-    number: int
+    number: int | str
+    """of a lesson: 0, 1, ...; of a project: p1, p2, ..."""
     path: Path
     title: str
     minutes: int
@@ -67,11 +68,12 @@ def lessons_folder() -> Path:
 
 
 def find_lessons(folder: Path) -> list[Lesson]:
-    """The lessons in a folder, in course order."""
+    """The lessons in a folder, in course order, and after them the projects."""
     found = []
-    for path in sorted(folder.glob("[0-9][0-9]*.ipynb")):
-        about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["minibert"]
-        found.append(Lesson(int(path.name[:2]), path, about["title"], about["minutes"], about["hours"]))
+    for path in sorted(folder.glob("[0-9p][0-9]*.ipynb")):
+        about, number = json.loads(path.read_text(encoding="utf-8"))["metadata"]["minibert"], path.name[:2]
+        number_or_name = int(number) if number.isdecimal() else number
+        found.append(Lesson(number_or_name, path, about["title"], about["minutes"], about["hours"]))
     return found
 
 
@@ -87,9 +89,11 @@ def lessons(config: LessonsConfig) -> int:
         return 0
     folder = lessons_folder()
     course = find_lessons(folder)
-    chosen = next((lesson for lesson in course if lesson.number == config.lesson), None)
+    chosen = next((one for one in course if str(one.number) == (config.lesson.lstrip("0") or "0")), None)
     if chosen is None:
-        raise ValueError(f"--lesson is {config.lesson}; expected {course[0].number} to {course[-1].number}")
+        numbers = [one.number for one in course if isinstance(one.number, int)]
+        names = [f", {one.number}" for one in course if isinstance(one.number, str)]
+        raise ValueError(f"--lesson is {config.lesson}; expected {numbers[0]} to {numbers[-1]}{''.join(names)}")
     print(table(course))
     if config.list:
         return 0
@@ -115,7 +119,7 @@ def table(course: list[Lesson]) -> str:
         of_lesson = [exercise for exercise in EXERCISES.values() if exercise.lesson == lesson.number]
         count = sum(exercise.name in done for exercise in of_lesson)
         state = f"{count} of {len(of_lesson)} exercises completed" if of_lesson else "no exercises"
-        lines.append(f"{lesson.number:3}  {lesson.title:58} {lesson.hours:>9}  {state}")
+        lines.append(f"{lesson.number:>3}  {lesson.title:58} {lesson.hours:>9}  {state}")
         lines += [
             f"       {'✓' if exercise.name in done else '·'} {exercise.name:26} {exercise.task}"
             + (f" ({done[exercise.name]})" if exercise.name in done else "")

@@ -14,7 +14,7 @@ IMPORTS = {
 }  # fmt: skip
 
 
-def advice_on_name(name: str, lesson: int) -> str:
+def advice_on_name(name: str, lesson: int | str) -> str:
     """What to do about a name that is not defined, or "" if nothing is known about it."""
     cells = list(code_cells(lesson))
     for number, source in enumerate(cells, 1):
@@ -28,11 +28,11 @@ def advice_on_name(name: str, lesson: int) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
-def code_cells(lesson: int) -> Iterator[str]:
-    """The sources of a lesson's code cells; none if the notebook is not found."""
+def code_cells(lesson: int | str) -> Iterator[str]:
+    """The sources of a notebook's code cells; none if the notebook is not found."""
     package = Path(minibert.__file__).parent
     for folder in (Path(), package.parent / "lessons", package / "lessons"):
-        for path in folder.glob(f"{lesson:02}-*.ipynb"):
+        for path in folder.glob(f"{lesson:0>2}-*.ipynb"):
             try:
                 cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
                 yield from ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

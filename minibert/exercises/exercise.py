@@ -39,7 +39,7 @@ class Exercise:
     """A function to write.
 
     name       as in check("name", function)
-    lesson     its number
+    lesson     its number, or the name of its project: "p1"
     task       in a few words, for the list of what is done
     solution   the right function, as it can be pasted into its cell; equal to the package's where that has one
     tries      () -> the calls it is tried with, ordinary ones first; fresh arguments each time
@@ -55,7 +55,7 @@ class Exercise:
     """
 
     name: str
-    lesson: int
+    lesson: int | str
     task: str
     solution: Callable | str
     tries: Callable[[], Iterable] = tuple

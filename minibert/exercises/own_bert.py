@@ -333,7 +333,7 @@ def page() -> str:
     for name in PARTS:
         exercise, calls = EXERCISES[name], own.calls[name]
         state = f"yours, called {calls} times" if calls else "yours" if name in own.functions else "still the package's"
-        lines.append(f"  {'✓' if name in own.functions else '·'} lesson {exercise.lesson:2}  {name:24} {state}")
+        lines.append(f"  {'✓' if name in own.functions else '·'} lesson {exercise.lesson:>2}  {name:24} {state}")
     if not own.functions:
         return "\n".join([*lines, "no part is yours yet: answers that check() finds right are collected here"])
     same = "equals the package's" if abs(loss - expected) < 1e-9 else f"differs from the package's, {expected:.6f}"

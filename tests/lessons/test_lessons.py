@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert.commands.lessons import find_lessons, lessons_folder, table
+from minibert.commands.lessons import LessonsConfig, find_lessons, lessons, lessons_folder, table
 from minibert.exercises import EXERCISES
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +41,11 @@ def shown(output) -> str:
     return "".join(output.get("text", [])) + "".join(data.get("text/plain", [])) + "".join(data.get("text/html", []))
 
 
-def test_the_course_is_numbered_from_0_and_goes_on_to_12():
-    assert [lesson.number for lesson in LESSONS] == list(range(13))
+def test_the_course_is_numbered_from_0_to_12_with_projects_after_it():
+    numbers = [lesson.number for lesson in LESSONS]
+    assert numbers[:13] == list(range(13))
+    assert all(re.fullmatch("p[1-9]", number) for number in numbers[13:]) and numbers[13:] == sorted(set(numbers[13:]))
+    assert len(LESSONS) == len(list((ROOT / "lessons").glob("*.ipynb")))
     assert lessons_folder() == ROOT / "lessons"
 
 
@@ -113,12 +116,25 @@ def minibert(*arguments, **options):
 
 def test_the_command_lists():
     result = minibert("lessons", "--list")
-    assert result.returncode == 0 and len(re.findall(r"exercises", result.stdout)) == 13
+    assert result.returncode == 0 and len(re.findall(r"exercises", result.stdout)) == len(LESSONS)
 
 
 def test_a_lesson_that_there_is_not():
     result = minibert("lessons", "--lesson", "99")
     assert result.returncode == 2 and "--lesson is 99; expected 0 to 12" in result.stderr
+
+
+def test_projects_come_after_the_lessons_and_are_chosen_by_name(tmp_path, monkeypatch, capsys):
+    about = {"metadata": {"minibert": {"title": "A title", "minutes": 1, "hours": "1 hour"}}}
+    for name in ("p2-b", "03-c", "p1-a", "00-d"):
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(about))
+    assert [one.number for one in find_lessons(tmp_path)] == [0, 3, "p1", "p2"]
+    monkeypatch.setattr("minibert.commands.lessons.lessons_folder", lambda: tmp_path)
+    for name in ("p1", "3", "03", "00"):
+        assert lessons(LessonsConfig(list=True, lesson=name)) == 0
+    assert " p2  A title" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--lesson is p3; expected 0 to 3, p1, p2"):
+        lessons(LessonsConfig(list=True, lesson="p3"))
 
 
 class TestWhereTheyAre:
