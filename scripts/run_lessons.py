@@ -44,7 +44,9 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="store all outputs, also where only times differ")
     options = parser.parse_args()
     paths = [
-        path for path in sorted(LESSONS.glob("[0-9p][0-9]*.ipynb")) if not options.numbers or path.name[:2] in options.numbers
+        path
+        for path in sorted(LESSONS.glob("[0-9p][0-9]*.ipynb"))
+        if not options.numbers or path.name[:2] in options.numbers
     ]
     failed = False
     weights = published_model()
