@@ -115,6 +115,10 @@ NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 KERNELS_AS_RIGHT = {
     "row_sums": ("scratch[65]", "if (threadIdx.x == 1) sums"),  # of the threads that have the sum, any may write it
     "layernorm_kernel": ("scratch[33]",),
+    "tiled_product": (
+        "tile_a[9][8], tile_b[8][8]", "tile_a[8][9], tile_b[8][8]", "tile_a[8][8], tile_b[9][8]",
+        "tile_a[8][8], tile_b[8][9]", "first <= K", "k_a] : 1", "k_a] : -1", "column] : 1", "column] : -1",
+    ),  # one more tile, of which nothing exists; beyond K only one of the two tiles needs a 0
     "flash_kernel": (
         "first <= T",  # one more tile, of which no key exists
         "sums[D] = {1", "{0, 1", "{0, 0, 1", "{0, 0, 0, 1", "total = 1",  # multiplied by exp(-infinity)
