@@ -1,6 +1,7 @@
 """Right answers become a backend of one's own, which computes what the package computes."""
 
 import linecache
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from minibert.checks import cases_of, check_gradients
 from minibert.cli import main
 from minibert.exercises import EXERCISES, check
-from minibert.exercises.own_bert import PARTS, assemble, page, sections
+from minibert.exercises.own_bert import PARTS, assemble, losses_of_steps, own_backend, page, sections
 from minibert.exercises.showing import source_of
 from minibert.ops import load_backend
 from minibert.ops.backend import own_file
@@ -60,7 +61,9 @@ def test_a_whole_step_calls_nothing_of_the_packages(everything, capsys):
     assert main(["lessons", "--mine"]) == 0
     text = capsys.readouterr().out
     assert "which equals the package's" in text and "this BERT is yours" in text
+    assert text.count("which equals the package's") == 2 and f"the file: {own_file()}" in text
     assert text.count("✓") == len(PARTS) and "still the package's" not in text
+    assert len(re.findall(r"yours, called +[1-9]\d* times", text)) == len(PARTS)
 
 
 def test_what_is_missing_is_the_packages_and_counted(notebook, capsys):
@@ -104,14 +107,31 @@ def test_an_exercise_that_is_no_part_says_nothing(notebook, capsys):
     assert "BERT (" not in capsys.readouterr().out
 
 
-def test_a_planted_bug_shows_in_the_loss(everything, capsys):
+@pytest.mark.parametrize(
+    "right, wrong, differs",
+    [
+        ("return token_weight[token_ids] + position", "return token_weight[token_ids] - position", 2),
+        ("return d_y @ weight, d_y.T @ x, d_y", "return d_y @ weight, d_y.T @ x, -d_y", 2),
+        ("x * 65536 / (65536 - threshold), 0)", "x, 0)", 1),  # dropout
+        ("probabilities * (d_probabilities - mean)", "probabilities * d_probabilities", 2),
+    ],
+)
+def test_a_planted_bug_shows_in_a_loss(everything, right, wrong, differs):
     path = own_file()
-    path.write_text(
-        path.read_text().replace(
-            "return token_weight[token_ids] + position", "return token_weight[token_ids] - position"
-        )
+    assert path.read_text().count(right) == 1
+    path.write_text(path.read_text().replace(right, wrong))
+    assert page().count("which differs from the package's") == differs
+
+
+def test_without_any_answer_the_backend_is_the_packages(notebook, capsys):
+    backend = own_backend()
+    assert losses_of_steps(backend) == pytest.approx(losses_of_steps(load_backend("reference")), abs=1e-9)
+    assert backend.linear_forward is not load_backend("reference").linear_forward
+    answer(
+        "linear_backward", notebook, source_of(EXERCISES["linear_backward"]).replace("return", "print(7)\n    return")
     )
-    assert "which differs from the package's" in page()
+    losses_of_steps(own_backend())
+    assert "7\n" in capsys.readouterr().out
 
 
 def test_assembling_needs_no_file():
