@@ -1,5 +1,6 @@
 """Right answers become a backend of one's own, which computes what the package computes."""
 
+import inspect
 import linecache
 import re
 
@@ -8,12 +9,13 @@ import pytest
 
 from minibert.checks import cases_of, check_gradients
 from minibert.cli import main
-from minibert.exercises import EXERCISES, check
+from minibert.exercises import EXERCISES, check, layer
 from minibert.exercises.own_bert import PARTS, assemble, losses_of_steps, own_backend, page, sections
 from minibert.exercises.showing import source_of
 from minibert.ops import load_backend
 from minibert.ops.backend import own_file
 from minibert.ops.reference.normal import normal_density
+from tests.exercises import answers_of_a_student
 
 OPS = ("linear", "embedding", "layernorm", "add_layernorm", "gelu", "tanh", "dropout", "attention", "gather_rows")
 
@@ -64,6 +66,16 @@ def test_a_whole_step_calls_nothing_of_the_packages(everything, capsys):
     assert text.count("which equals the package's") == 2 and f"the file: {own_file()}" in text
     assert text.count("✓") == len(PARTS) and "still the package's" not in text
     assert len(re.findall(r"yours, called +[1-9]\d* times", text)) == len(PARTS)
+
+
+def test_what_a_student_writes_becomes_a_whole_bert(notebook, capsys):
+    notebook |= {name: getattr(layer, name) for name in layer.GIVEN}
+    for function in answers_of_a_student.ANSWERS:
+        answer(function.__name__, notebook, inspect.getsource(function))
+    text = capsys.readouterr().out
+    assert text.count("✓") == len(answers_of_a_student.ANSWERS) and "not taken" not in text
+    text = page()
+    assert text.count("which equals the package's") == 2 and "this BERT is yours" in text
 
 
 def test_what_is_missing_is_the_packages_and_counted(notebook, capsys):
