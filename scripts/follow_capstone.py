@@ -78,7 +78,10 @@ def serve(python: str, folder: Path, port: int, token: str) -> subprocess.Popen:
     environment = {**os.environ, "MINIBERT_PROGRESS": str(folder / "progress.json"), "PYTHONPATH": str(ROOT)}
     environment.pop("MINIBERT_MINE", None)
     command = [python, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # no network
+    command += [
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # no network
     command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder / 'lessons'}", "--allow-root"]
     with open(folder / "server.txt", "w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
