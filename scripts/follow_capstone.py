@@ -55,7 +55,8 @@ def main() -> int:
         server.terminate()
         server.wait()
     text = "\n".join(printed(folder, PROJECT))
-    done = "this BERT is yours" in text and "solutions of the package 0 times" in text and "coats" in text
+    done = "this BERT is yours" in text and "solutions of the package 0 times" in text
+    done &= bool(re.search(r"^finn makes \[MASK\] \. +coats", text, re.M))
     print("done: a whole BERT of the student's, trained" if done else "not done")
     return 0 if done else 1
 
