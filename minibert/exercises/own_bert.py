@@ -29,7 +29,7 @@ from minibert.exercises.exercise import EXERCISES
 from minibert.models import BertForPreTraining
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops import Backend, load_backend
-from minibert.ops.backend import own_file, own_module
+from minibert.ops.backend import line_in, own_file, own_module
 from minibert.ops.dropout import Dropout
 from minibert.ops.optimizer import AdamWStep
 from minibert.ops.reference.attention import probabilities_mask, spans
@@ -66,6 +66,10 @@ SECTION = "# ---- "
 TAIL = f"{SECTION}end\nglobals().update(vars(assemble(globals())))\n"
 
 
+class OwnError(RuntimeError):
+    """An exception in one of the student's functions."""
+
+
 @dataclass
 class Own:
     """The functions that a backend of one's own is made of, and how often each was called.
@@ -78,10 +82,19 @@ class Own:
     borrowed: Counter = field(default_factory=Counter)
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call the student's function, or the package's if it is still missing."""
+        """Call the student's function, or the package's if it is still missing.
+
+        Raises OwnError if the student's function raises anything.
+        """
         own = self.functions.get(name)
         (self.borrowed if own is None else self.calls)[name] += 1
-        return (own or EXERCISES[name].solution)(*arguments)  # type: ignore[operator]
+        try:
+            return (own or EXERCISES[name].solution)(*arguments)  # type: ignore[operator]
+        except OwnError:
+            raise
+        except Exception as error:
+            where = f"{own_file()}{line_in(own_file(), error)}"
+            raise OwnError(f"{where}: your {name} raises {type(error).__name__}: {error}") from error
 
 
 def assemble(names: dict[str, Any]) -> SimpleNamespace:

@@ -135,6 +135,25 @@ def test_a_planted_bug_shows_in_a_loss(everything, right, wrong, differs):
     assert page().count("which differs from the package's") == differs
 
 
+@pytest.mark.parametrize(
+    "right, wrong, words",
+    [
+        ("return rstd * (", "retrun rstd * (", "SyntaxError: invalid syntax"),
+        ("globals().update(vars(assemble(globals())))", "", "must end with globals()"),
+        ("import numpy as np", "import numpyy as np", "No module named 'numpyy'"),
+        ("return d_y @ weight", "return d_z @ weight", "your linear_backward raises NameError: name 'd_z'"),
+    ],
+)
+def test_a_file_that_was_broken_by_hand_is_refused_in_one_line(everything, capsys, right, wrong, words):
+    text = own_file().read_text()
+    line = text[: text.index(right)].count("\n") + 1
+    own_file().write_text(text.replace(right, wrong))
+    for command in (["lessons", "--mine"], ["gradcheck", "layernorm", "linear", "--backend", "mine"]):
+        assert main(command) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert words in error and str(own_file()) in error and (not wrong or f"line {line}" in error)
+
+
 def test_without_any_answer_the_backend_is_the_packages(notebook, capsys):
     backend = own_backend()
     assert losses_of_steps(backend) == pytest.approx(losses_of_steps(load_backend("reference")), abs=1e-9)
