@@ -36,6 +36,10 @@ def write_cell(source, names, number=[0]):  # noqa: B006  (cells are counted)
 
 @pytest.fixture
 def notebook():
+    return new_notebook()
+
+
+def new_notebook():
     return {"np": np, "normal_density": normal_density}
 
 
@@ -44,17 +48,29 @@ def answer(name, notebook, source=None, own_name=None):
     check(name, notebook[own_name or name])
 
 
+@pytest.fixture(scope="module")
+def whole_file(tmp_path_factory):
+    """What is in the file after all answers."""
+    names = new_notebook()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIBERT_MINE", str(tmp_path_factory.mktemp("whole") / "mine.py"))
+        patch.setenv("MINIBERT_PROGRESS", str(tmp_path_factory.mktemp("progress") / "progress.json"))
+        for name in PARTS:
+            answer(name, names)
+        return own_file().read_text()
+
+
 @pytest.fixture
-def everything(notebook, capsys):
-    for name in PARTS:
-        answer(name, notebook)
-    capsys.readouterr()
+def everything(whole_file):
+    own_file().write_text(whole_file)
     return load_backend("mine")
 
 
 @pytest.mark.parametrize("op", [*OPS, "cross_entropy"])
 def test_every_gradient_of_ones_own_ops_is_right(everything, op):
     for case in cases_of(op, everything):
+        if "causal" in case.shape:
+            continue  # is the package's, for GPT
         assert all(result.passed for result in check_gradients(case))
 
 
