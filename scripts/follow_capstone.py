@@ -78,11 +78,14 @@ def serve(python: str, folder: Path, port: int, token: str) -> subprocess.Popen:
     """JupyterLab on a copy of the lessons, with a record of progress of its own; python: the interpreter to use."""
     environment = {**os.environ, "MINIBERT_PROGRESS": str(folder / "progress.json"), "PYTHONPATH": str(ROOT)}
     environment.pop("MINIBERT_MINE", None)
+    environment |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
+    }
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # no network
     command = [python, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
-    command += [
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]  # no network
     command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder / 'lessons'}", "--allow-root"]
     with open(folder / "server.txt", "w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
