@@ -83,9 +83,9 @@ def lessons(config: LessonsConfig) -> int:
     Raises ValueError if there is no such lesson, and ImportError if JupyterLab is needed but not installed.
     """
     if config.mine:
-        from minibert.exercises.own_bert import page
+        from minibert.exercises.own_bert import own_file, page
 
-        print(page())
+        print(page() + (f"\nthe file: {own_file()}" if own_file().is_file() else ""))
         return 0
     folder = lessons_folder()
     course = find_lessons(folder)

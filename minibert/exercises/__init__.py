@@ -28,6 +28,7 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     training_step,  # noqa: F401
     speed,  # noqa: F401
     cuda,  # noqa: F401
+    tiles,  # noqa: F401
     flash,  # noqa: F401
     flash_tile,  # noqa: F401
     flash_key,  # noqa: F401

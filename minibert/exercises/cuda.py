@@ -250,11 +250,11 @@ def layernorm_launches() -> Iterator[Launch]:
 def shared_work(launch: Launch, seen: Observed) -> str | None:
     """Each thread writes its share of a row, and the block reads a row no more often than it must."""
     rows, width = launch.expected.shape
-    most, share = busiest(seen.of(launch.output)), -(-width // launch.block)
+    most, share = busiest(seen.of(launch.output)), -(-width // launch.threads)
     if most > share:
         return (
             f"The numbers are right, but one thread writes {most} of them.  A row of {width} is the work of "
-            f"{launch.block} threads: {share} numbers each."
+            f"{launch.threads} threads: {share} numbers each."
         )
     enough = 10 * rows * (width // 8 + 1)  # ten times a whole row, eight numbers at a time; four are needed
     if seen.sectors > enough:

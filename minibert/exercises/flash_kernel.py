@@ -68,7 +68,7 @@ def read_once(launch: Launch, seen: Observed) -> str | None:
     for name, array in (("key", 1), ("value", 2)):
         reads = Counter((one.block, one.element) for one in seen.of(array, "read"))
         times = max(reads.values(), default=0)
-        if times >= launch.block:
+        if times >= launch.threads:
             return (
                 f"The numbers are right, but a block reads each {name} {times} times from global memory.  Its threads "
                 "should load each tile together into shared memory, once, and then all read it there."

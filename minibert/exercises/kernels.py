@@ -4,6 +4,7 @@ The numbers are compared after that: a kernel with a race may happen to give the
 such as one thread that does everything, is decided last, from counts of the threads' reads and writes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,18 +27,23 @@ class Launch:
     """One launch of the kernel to write.
 
     what        what is special about it
-    grid, block     as a launch takes them
+    grid, block     as a launch takes them: a number, or one for each axis
     arguments   () -> the kernel's arguments, fresh; where the result is only written, it holds NaN before
     output      which of them is the result
     expected    what it must hold then
     """
 
     what: str
-    grid: int
-    block: int
+    grid: int | tuple[int, int]
+    block: int | tuple[int, int]
     arguments: Callable[[], tuple]
     output: int
     expected: np.ndarray
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.block if isinstance(self.block, int) else math.prod(self.block)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,9 +29,10 @@ from minibert.exercises.exercise import EXERCISES
 from minibert.models import BertForPreTraining
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops import Backend, load_backend
-from minibert.ops.backend import own_file, own_module
+from minibert.ops.backend import line_in, own_file, own_module
 from minibert.ops.dropout import Dropout
 from minibert.ops.optimizer import AdamWStep
+from minibert.ops.reference.attention import probabilities_mask, spans
 from minibert.ops.reference.dropout import dropout_mask
 from minibert.ops.reference.normal import normal_cdf
 from minibert.training.optimizer import AdamW, AdamWSettings
@@ -64,6 +66,10 @@ SECTION = "# ---- "
 TAIL = f"{SECTION}end\nglobals().update(vars(assemble(globals())))\n"
 
 
+class OwnError(RuntimeError):
+    """An exception in one of the student's functions."""
+
+
 @dataclass
 class Own:
     """The functions that a backend of one's own is made of, and how often each was called.
@@ -76,16 +82,30 @@ class Own:
     borrowed: Counter = field(default_factory=Counter)
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call the student's function, or the package's if it is still missing."""
+        """Call the student's function, or the package's if it is still missing.
+
+        Raises OwnError if the student's function raises anything.
+        """
         own = self.functions.get(name)
         (self.borrowed if own is None else self.calls)[name] += 1
-        return (own or EXERCISES[name].solution)(*arguments)  # type: ignore[operator]
+        try:
+            return (own or EXERCISES[name].solution)(*arguments)  # type: ignore[operator]
+        except OwnError:
+            raise
+        except Exception as error:
+            where = f"{own_file()}{line_in(own_file(), error)}"
+            raise OwnError(f"{where}: your {name} raises {type(error).__name__}: {error}") from error
 
 
 def assemble(names: dict[str, Any]) -> SimpleNamespace:
-    """The ops of a backend, made of the functions with the names of exercises among `names`; `own` counts the calls."""
+    """The ops of a backend, made of the functions with the names of exercises among `names`; `own` counts the calls.
+
+    The functions themselves are there, too, so that the calls that they make of each other are counted.
+    """
     own = Own({name: names[name] for name in PARTS if callable(names.get(name))})
-    return SimpleNamespace(own=own, **dict(linear_ops(own)), **dict(other_ops(own)), **dict(attention_ops(own)))
+    counted = {name: partial(own.call, name) for name in own.functions}
+    ops = dict(linear_ops(own)) | dict(other_ops(own)) | dict(attention_ops(own))
+    return SimpleNamespace(**{**counted, **ops}, own=own)
 
 
 def added(totals: Sequence[np.ndarray | None], parts: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -223,7 +243,7 @@ def other_ops(own: Own) -> Named:
 
 
 def attention_ops(own: Own) -> Named:
-    """Attention, head by head and sequence by sequence; with dropout or a causal mask, the package's."""
+    """Attention, head by head and sequence by sequence; with a causal mask, which BERT has not, the package's."""
     from minibert.ops import reference
 
     def attention_forward(
@@ -237,21 +257,37 @@ def attention_ops(own: Own) -> Named:
         causal: bool = False,
         dropout: Dropout | None = None,
     ) -> tuple:
-        if causal or dropout is not None:
-            own.borrowed["attention with dropout or a causal mask"] += 1
-            given = query, key, value, heads, cu_seqlens_q, cu_seqlens_k, positions_q, causal, dropout
-            return reference.attention_forward(*given)
-        context = own.call("multi_head", query, key, value, heads, cu_seqlens_q, cu_seqlens_k)
-        return context, (query, key, value, heads, cu_seqlens_q, cu_seqlens_k)
+        given = query, key, value, heads, cu_seqlens_q, cu_seqlens_k
+        if causal:
+            own.borrowed["attention with a causal mask"] += 1
+            return reference.attention_forward(*given, positions_q, causal, dropout)
+        if dropout is None:
+            return own.call("multi_head", *given), (given, None)
+        context, weights = np.empty_like(query), {}
+        for sequence, head, q, k in places(query, heads, cu_seqlens_q, cu_seqlens_k):
+            p = own.call("softmax", query[q] @ key[k].T * (query.shape[1] // heads) ** -0.5)  # [Tq, Tk]
+            mask = probabilities_mask(dropout, sequence, q[0], np.empty((heads, *p.shape), p.dtype))[head]
+            bits = np.where(mask > 0, 65535, 0)
+            context[q] = own.call("drop", p, bits, dropout.rate) @ value[k]
+            weights[sequence, head] = p, bits
+        return context, (given, (weights, dropout.rate))
 
     def attention_backward(d_context: np.ndarray, cache: tuple) -> tuple:
-        if len(cache) > 6:
-            own.borrowed["attention with dropout or a causal mask"] += 1
+        if len(cache) > 2:
+            own.borrowed["attention with a causal mask"] += 1
             return reference.attention_backward(d_context, cache)
-        query, key, value, heads, cu_seqlens_q, cu_seqlens_k = cache
+        (query, key, value, heads, cu_seqlens_q, cu_seqlens_k), dropped_weights = cache
         d_query, d_key, d_value = np.empty_like(query), np.zeros_like(key), np.zeros_like(value)
-        for q, k in places(query, heads, cu_seqlens_q, cu_seqlens_k):
-            d_query[q], d_key[k], d_value[k] = own.call("attend_backward", d_context[q], query[q], key[k], value[k])
+        for sequence, head, q, k in places(query, heads, cu_seqlens_q, cu_seqlens_k):
+            if dropped_weights is None:
+                d_query[q], d_key[k], d_value[k] = own.call("attend_backward", d_context[q], query[q], key[k], value[k])
+                continue
+            weights, rate = dropped_weights
+            p, bits = weights[sequence, head]
+            d_p = own.call("drop", d_context[q] @ value[k].T, bits, rate)
+            d_scores = own.call("softmax_backward", d_p, p) * (query.shape[1] // heads) ** -0.5
+            d_query[q], d_key[k] = d_scores @ key[k], d_scores.T @ query[q]
+            d_value[k] = own.call("drop", p, bits, rate).T @ d_context[q]
         return d_query, d_key, d_value
 
     yield "attention_forward", attention_forward
@@ -259,12 +295,12 @@ def attention_ops(own: Own) -> Named:
 
 
 def places(query: np.ndarray, heads: int, cu_seqlens_q: np.ndarray, cu_seqlens_k: np.ndarray) -> Iterator[tuple]:
-    """Where each head of each sequence is in query [Nq, H], and in key and value [N, H]; sequences that ask only."""
+    """For each head of each sequence with queries: both numbers, and where it is in query [Nq, H] and in key [N, H]."""
     width = query.shape[1] // heads
-    for q, q_end, k, k_end in zip(cu_seqlens_q, cu_seqlens_q[1:], cu_seqlens_k, cu_seqlens_k[1:], strict=False):
-        for head in range(heads if q_end > q else 0):
+    for sequence, (queries, keys) in enumerate(spans(cu_seqlens_q, cu_seqlens_k)):
+        for head in range(heads if queries.stop > queries.start else 0):
             features = slice(head * width, (head + 1) * width)
-            yield (slice(q, q_end), features), (slice(k, k_end), features)
+            yield sequence, head, (queries, features), (keys, features)
 
 
 # ---------------------------------------------------------------------------------------- the file of answers
@@ -310,37 +346,51 @@ def collect(name: str, answer: Callable, is_right: Callable[[Callable], bool]) -
 # ------------------------------------------------------------------------------------------ how far it has come
 
 
-def calls_of_a_step(backend: Backend) -> float:
-    """Take one training step, without dropout, and return its loss; the backend counts the calls."""
-    model = BertForPreTraining(
-        small_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), backend, dtype="float64", seed=1
-    )
-    objective, optimizer = MaskedLmAndNextSentence(model), AdamW(model.parameters, AdamWSettings(beta2=0.98))
-    parts = prepared(objective, [random_batch(model.config)])
-    (losses,), _ = train_step(objective, optimizer, parts, 1, 2e-3, dropout_key=(1, 1))
-    return float(losses.total)
+def own_backend() -> Backend:
+    """The backend "mine", whose `own` counts the calls; parts without an answer in the file are the package's."""
+    module: Any = own_module() if own_file().is_file() else assemble({})
+    backend = Backend("mine", module)
+    setattr(backend, "own", module.own)  # noqa: B010  (Backend declares ops only)
+    return backend
+
+
+def losses_of_steps(backend: Backend) -> list[float]:
+    """Take two training steps without dropout and two with it; return the two losses after a step, [2].
+
+    The backend counts the calls.
+    """
+    losses = []
+    for rate in (0.0, 0.125):
+        config = small_config(hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+        model = BertForPreTraining(config, backend, dtype="float64", seed=1)
+        objective, optimizer = MaskedLmAndNextSentence(model), AdamW(model.parameters, AdamWSettings(beta2=0.98))
+        parts = prepared(objective, [random_batch(model.config)])
+        for number in (1, 2):
+            (found,), _ = train_step(objective, optimizer, parts, number, 2e-3, dropout_key=(1, number))
+        losses.append(float(found.total))
+    return losses
 
 
 def page() -> str:
-    """How far your BERT has come: for each part whether it is yours, and how often a training step calls it."""
-    own, loss = Own({}), float("nan")
-    expected = calls_of_a_step(load_backend("reference"))
+    """How far your BERT has come: for each part whether it is yours, and how often four training steps call it."""
+    expected = losses_of_steps(load_backend("reference"))
+    own, losses = Own({}), expected
     if own_file().is_file():
-        module = own_module()
-        own = module.own
-        loss = calls_of_a_step(Backend("mine", module))
-    lines = [f"your BERT: {own_file()}"]
+        mine = own_backend()
+        own, losses = mine.own, losses_of_steps(mine)  # type: ignore[assignment]
+    lines = [f"your BERT: {own_file().name}, in four training steps, two of them with dropout"]
     for name in PARTS:
         exercise, calls = EXERCISES[name], own.calls[name]
-        state = f"yours, called {calls} times" if calls else "yours" if name in own.functions else "still the package's"
+        state = f"yours, called {calls:3} times" if name in own.functions else "still the package's"
         lines.append(f"  {'✓' if name in own.functions else '·'} lesson {exercise.lesson:>2}  {name:24} {state}")
     if not own.functions:
-        return "\n".join([*lines, "no part is yours yet: answers that check() finds right are collected here"])
-    same = "equals the package's" if abs(loss - expected) < 1e-9 else f"differs from the package's, {expected:.6f}"
-    lines.append(f"the loss of a training step is {loss:.6f}, which {same}")
-    calls = sum(own.borrowed.values())
-    if calls:
-        lines.append(f"the package's solutions were called {calls} times: " + ", ".join(sorted(own.borrowed)))
+        return "\n".join([*lines, "no part is yours yet: answers that check() finds right are collected"])
+    for loss, right in zip(losses, expected, strict=True):
+        same = "equals the package's" if abs(loss - right) < 1e-9 else f"differs from the package's, {right:.6f}"
+        lines.append(f"after a step, a loss of {loss:.6f}, which {same}")
+    borrowed = sum(own.borrowed.values())
+    if borrowed:
+        lines.append(f"the package's solutions were called {borrowed} times: " + ", ".join(sorted(own.borrowed)))
     else:
-        lines.append("a whole training step called nothing but your own functions: this BERT is yours")
+        lines.append("all steps called nothing but your own functions: this BERT is yours")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import os
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,13 +148,32 @@ def own_file() -> Path:
 
 
 def own_module() -> ModuleType:
-    """The module in `own_file`, which is executed."""
-    spec = importlib.util.spec_from_file_location("minibert_mine", own_file())
+    """The module in `own_file`, which is executed.
+
+    Raises RuntimeError, with the line, if the file is no valid Python, or does not make a backend.
+    """
+    path = own_file()
+    spec = importlib.util.spec_from_file_location("minibert_mine", path)
     if spec is None or spec.loader is None:
-        raise RuntimeError(f"{own_file()} is no Python file")
+        raise RuntimeError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RuntimeError(f"{path}{line_in(path, error)}: {type(error).__name__}: {error}; mend that line") from error
+    if not hasattr(module, "own"):
+        line = "globals().update(vars(assemble(globals())))"
+        raise RuntimeError(f"{path} must end with {line}, which makes the backend; write that line again")
     return module
+
+
+def line_in(path: Path, error: BaseException) -> str:
+    """Where in a file an error occurred, as ", line 3", or ""."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
+    return "" if line is None else f", line {line}"
 
 
 def why_not(name: str) -> str | None:

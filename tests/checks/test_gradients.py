@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from minibert.checks import CASES, TOLERANCE, Case, cases_of, check_gradients
+from minibert.checks import CASES, TOLERANCE, Case, cases_of, check_gradients, numeric_gradient
+from minibert.checks.gradients import ROUNDINGS, SMALL, STEP
 from minibert.models.bert import BertBody
 from minibert.models.heads import MaskedLMHead
 from minibert.nn import Embeddings, EncoderLayer, LayerNorm, SelfAttention
@@ -355,6 +356,52 @@ def test_a_gradient_of_another_shape_is_an_error():
     broken = Case(case.name, case.shape, case.inputs, case.forward, lambda d_y, cache: {"x": d_y.T})
     with pytest.raises(ValueError, match="shape"):
         check_gradients(broken)
+
+
+def shifted_case(d_shift):
+    """The loss of a label whose score is 700 below the others; a shift of all scores changes nothing.
+
+    d_shift: what the backward pass returns as the gradient of the shift.
+    """
+    inputs = {"score": np.array([0.3, -700.1, 0.7]), "shift": np.ones(1)}
+
+    def forward(values):
+        scores = values["score"] + values["shift"]
+        log_p = scores - scores.max() - np.log(np.exp(scores - scores.max()).sum())
+        return -log_p[1], np.exp(log_p)
+
+    def backward(upstream, p):
+        return {"score": upstream * (p - np.eye(3)[1]), "shift": np.array([d_shift])}
+
+    return Case("shifted", "", inputs, forward, backward)
+
+
+def test_rounding_of_a_large_loss_is_no_wrong_gradient_and_what_exceeds_it_is():
+    case = shifted_case(0.0)
+    upstream = abs(np.random.default_rng(0).standard_normal())
+    rounding = ROUNDINGS * np.finfo(float).eps * upstream * 700 / STEP
+    moved = numeric_gradient(lambda values: float(case.forward(values)[0]), case.inputs, "shift")
+    assert TOLERANCE * SMALL * upstream < upstream * abs(moved[0]) < rounding
+    assert all(result.passed for result in check_gradients(case))
+    for wrong in (2 * rounding, -2 * rounding):
+        assert [result.argument for result in check_gradients(shifted_case(wrong)) if not result.passed] == ["shift"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bias_of_the_keys_has_no_gradient(seed):
+    """Its differences consist of rounding errors only, of one unit in the loss's last place or two."""
+    name = "bert.encoder.layer.0.attention.self.key.bias"
+    case = next(case for case in cases_of("pretraining", load_backend("reference"), seed) if case.shape == BOTH_LOSSES)
+    alone = Case(
+        case.name,
+        case.shape,
+        {name: case.inputs[name]},
+        lambda values: case.forward({**case.inputs, **values}),
+        case.backward,
+    )
+    assert all(result.passed for result in check_gradients(alone, seed))
+    wrong = Case(*list(vars(alone).values())[:4], lambda u, cache: {name: case.backward(u, cache)[name] + 1e-8})
+    assert not any(result.passed for result in check_gradients(wrong, seed))
 
 
 def test_the_tolerance_is_what_the_design_says():

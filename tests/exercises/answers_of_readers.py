@@ -536,7 +536,24 @@ ONE_PASS = """__global__ void norm(const float* x, float* y, int w, float e) {
 }
 """
 
+ROWS_FIRST = """__global__ void product(const float* a, const float* b, float* c, int M, int K, int N) {
+    __shared__ float ta[8][8], tb[8][8];
+    int row = blockIdx.x * 8 + threadIdx.x, column = blockIdx.y * 8 + threadIdx.y;
+    float sum = 0;
+    for (int first = 0; first < K; first += 8) {
+        int k = first + threadIdx.y, l = first + threadIdx.x;
+        ta[threadIdx.x][threadIdx.y] = row < M && k < K ? a[row * K + k] : 0;
+        tb[threadIdx.x][threadIdx.y] = l < K && column < N ? b[l * N + column] : 0;
+        __syncthreads();
+        for (int i = 0; i < 8; i++) sum += ta[threadIdx.x][i] * tb[i][threadIdx.y];
+        __syncthreads();
+    }
+    if (row < M && column < N) c[row * N + column] = sum;
+}
+"""
+
 WRONG_KERNELS = {
+    "tiled_product": [(ROWS_FIRST, "never written")],
     "flash_kernel": [
         (one_query_each(start="0"), "minus infinity"),
         (one_query_each(scale="0.5f"), "not scaled in this exercise"),

@@ -493,18 +493,84 @@ TWO_PASSES = """__global__ void flash(const float* q, const float* k, const floa
 }
 """
 
+WITHOUT_TILES = """__global__ void product(const float* a, const float* b, float* c, int M, int K, int N) {
+    int row = blockIdx.y * 8 + threadIdx.y, column = blockIdx.x * 8 + threadIdx.x;
+    if (row >= M || column >= N) return;
+    float sum = 0;
+    for (int k = 0; k < K; k++) sum += a[row * K + k] * b[k * N + column];
+    c[row * N + column] = sum;
+}
+"""
+
+ONE_TILE = """__global__ void product(const float* a, const float* b, float* c, int M, int K, int N) {
+    __shared__ float tile[8][8];
+    int x = threadIdx.x, y = threadIdx.y, row = blockIdx.y * 8 + y, column = blockIdx.x * 8 + x;
+    float sum = 0;
+    for (int first = 0; first < K; first += 8) {
+        tile[y][x] = row < M && first + x < K ? a[row * K + first + x] : 0;
+        __syncthreads();
+        for (int k = 0; k < min(8, K - first); k++) sum += column < N ? tile[y][k] * b[(first + k) * N + column] : 0;
+        __syncthreads();
+    }
+    if (row < M && column < N) c[row * N + column] = sum;
+}
+"""
+
+ONE_THREAD_LOADS = """__global__ void product(const float* a, const float* b, float* c, int M, int K, int N) {
+    __shared__ float p[8][8], q[8][8];
+    int x = threadIdx.x, y = threadIdx.y, row = blockIdx.y * 8 + y, column = blockIdx.x * 8 + x;
+    float sum = 0;
+    for (int first = 0; first < K; first += 8) {
+        if (x == 0 && y == 0)
+            for (int i = 0; i < 64; i++) {
+                int r = row + i / 8, s = column + i % 8;
+                p[i / 8][i % 8] = r < M && first + i % 8 < K ? a[r * K + first + i % 8] : 0;
+                q[i / 8][i % 8] = s < N && first + i / 8 < K ? b[(first + i / 8) * N + s] : 0;
+            }
+        __syncthreads();
+        for (int k = 0; k < 8; k++) sum += p[y][k] * q[k][x];
+        __syncthreads();
+    }
+    if (row < M && column < N) c[row * N + column] = sum;
+}
+"""
+
 WRONG_KERNELS = {
+    "tiled_product": [(WITHOUT_TILES, "reads each number of a 8 times")],
     "scale": [(ONE_THREAD_SCALES, "one thread")],
     "row_sums": [(ATOMIC_SUMS, "anything")],
     "layernorm_kernel": [(EACH_READS_ALL, "sectors")],
     "flash_kernel": [(WITHOUT_A_TILE, "shared memory"), (TWO_PASSES, "2 times")],
 }
 MORE_WRONG_KERNELS = {
+    "tiled_product": [
+        (ONE_TILE, "reads each number of b 8 times"),
+        (ONE_THREAD_LOADS, "one thread loads 168 numbers of a"),
+    ],
     "scale": [(FIRST_BLOCK_SCALES, "thread")],
     "row_sums": [(LOST_SUMS, "never written")],
     "layernorm_kernel": [(ONE_THREAD_NORMALISES, "thread")],
 }
 
+
+# a ninth column in each tile, which nobody reads, and the loop over tiles by their number
+PADDED_ROWS = """__global__ void product(const float* a, const float* b, float* c, int M, int K, int N) {
+    extern __shared__ float tiles[];
+    float *p = tiles, *q = tiles + 8 * 9;
+    const int x = threadIdx.x, y = threadIdx.y, row = blockDim.y * blockIdx.y + y, column = blockDim.x * blockIdx.x + x;
+    float sum = 0;
+    for (int tile = 0; tile * 8 < K; ++tile) {
+        if (tile > 0) __syncthreads();
+        p[9 * y + x] = q[9 * y + x] = 0;
+        if (row < M && 8 * tile + x < K) p[9 * y + x] = a[K * row + 8 * tile + x];
+        if (column < N && 8 * tile + y < K) q[9 * y + x] = b[N * (8 * tile + y) + column];
+        __syncthreads();
+        for (int k = 0; k < 8 && 8 * tile + k < K; ++k) sum = fmaf(p[9 * y + k], q[9 * k + x], sum);
+    }
+    if (row >= M || column >= N) return;
+    c[N * row + column] = sum;
+}
+"""
 
 BEGIN_AT_0 = "    if (threadIdx.x == 0) sums[blockIdx.x] = 0;\n    __syncthreads();\n"
 
@@ -514,6 +580,7 @@ def in_dynamic_memory(source: str, declaration: str, size: str = "") -> str:
 
 
 RIGHT_KERNELS = {
+    "tiled_product": [PADDED_ROWS],
     "scale": [SCALE.replace("{\n", "{\n    // ...\n", 1)],
     "row_sums": [in_dynamic_memory(ROW_SUMS, "scratch[64]")],
     "flash_kernel": [FLASH.replace("    float mine", "    // ...\n    float mine")],

@@ -186,7 +186,7 @@ class TestKernels:
 
     @pytest.mark.thorough
     def test_more_of_both(self):
-        for name, source, words in flat(answers_that_passed.MORE_WRONG_KERNELS):
+        for name, source, words in flat(wrong_answers.MORE_KERNELS, answers_that_passed.MORE_WRONG_KERNELS):
             verdict = judge(name, source)
             assert verdict.state == WRONG and words in verdict.text
         assert all(judge(name, source).right for name, source in flat(answers_that_passed.MORE_RIGHT_KERNELS))

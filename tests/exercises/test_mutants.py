@@ -125,6 +125,10 @@ KERNELS_AS_RIGHT = {
     "flash_tail": ("first <= T",),  # one more tile, of which no key exists
     "row_sums": ("scratch[65]", "if (threadIdx.x == 1) sums"),  # of the threads that have the sum, any may write it
     "layernorm_kernel": ("scratch[33]",),
+    "tiled_product": (
+        "tile_a[9][8], tile_b[8][8]", "tile_a[8][9], tile_b[8][8]", "tile_a[8][8], tile_b[9][8]",
+        "tile_a[8][8], tile_b[8][9]", "first <= K", "k_a] : 1", "k_a] : -1", "column] : 1", "column] : -1",
+    ),  # one more tile, of which nothing exists; beyond K only one of the two tiles needs a 0
     "flash_kernel": (
         *ANY_START,
         "first <= T",  # one more tile, of which no key exists

@@ -1,18 +1,21 @@
 """Right answers become a backend of one's own, which computes what the package computes."""
 
+import inspect
 import linecache
+import re
 
 import numpy as np
 import pytest
 
 from minibert.checks import cases_of, check_gradients
 from minibert.cli import main
-from minibert.exercises import EXERCISES, check
-from minibert.exercises.own_bert import PARTS, assemble, page, sections
+from minibert.exercises import EXERCISES, check, layer
+from minibert.exercises.own_bert import PARTS, assemble, losses_of_steps, own_backend, page, sections
 from minibert.exercises.showing import source_of
 from minibert.ops import load_backend
 from minibert.ops.backend import own_file
 from minibert.ops.reference.normal import normal_density
+from tests.exercises import answers_of_a_student
 
 OPS = ("linear", "embedding", "layernorm", "add_layernorm", "gelu", "tanh", "dropout", "attention", "gather_rows")
 
@@ -33,6 +36,10 @@ def write_cell(source, names, number=[0]):  # noqa: B006  (cells are counted)
 
 @pytest.fixture
 def notebook():
+    return new_notebook()
+
+
+def new_notebook():
     return {"np": np, "normal_density": normal_density}
 
 
@@ -41,17 +48,29 @@ def answer(name, notebook, source=None, own_name=None):
     check(name, notebook[own_name or name])
 
 
+@pytest.fixture(scope="module")
+def whole_file(tmp_path_factory):
+    """What is in the file after all answers."""
+    names = new_notebook()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIBERT_MINE", str(tmp_path_factory.mktemp("whole") / "mine.py"))
+        patch.setenv("MINIBERT_PROGRESS", str(tmp_path_factory.mktemp("progress") / "progress.json"))
+        for name in PARTS:
+            answer(name, names)
+        return own_file().read_text()
+
+
 @pytest.fixture
-def everything(notebook, capsys):
-    for name in PARTS:
-        answer(name, notebook)
-    capsys.readouterr()
+def everything(whole_file):
+    own_file().write_text(whole_file)
     return load_backend("mine")
 
 
 @pytest.mark.parametrize("op", [*OPS, "cross_entropy"])
 def test_every_gradient_of_ones_own_ops_is_right(everything, op):
     for case in cases_of(op, everything):
+        if "causal" in case.shape:
+            continue  # is the package's, for GPT
         assert all(result.passed for result in check_gradients(case))
 
 
@@ -60,7 +79,19 @@ def test_a_whole_step_calls_nothing_of_the_packages(everything, capsys):
     assert main(["lessons", "--mine"]) == 0
     text = capsys.readouterr().out
     assert "which equals the package's" in text and "this BERT is yours" in text
+    assert text.count("which equals the package's") == 2 and f"the file: {own_file()}" in text
     assert text.count("✓") == len(PARTS) and "still the package's" not in text
+    assert len(re.findall(r"yours, called +[1-9]\d* times", text)) == len(PARTS)
+
+
+def test_what_a_student_writes_becomes_a_whole_bert(notebook, capsys):
+    notebook |= {name: getattr(layer, name) for name in layer.GIVEN}
+    for function in answers_of_a_student.ANSWERS:
+        answer(function.__name__, notebook, inspect.getsource(function))
+    text = capsys.readouterr().out
+    assert text.count("✓") == len(answers_of_a_student.ANSWERS) and "not taken" not in text
+    text = page()
+    assert text.count("which equals the package's") == 2 and "this BERT is yours" in text
 
 
 def test_what_is_missing_is_the_packages_and_counted(notebook, capsys):
@@ -104,14 +135,50 @@ def test_an_exercise_that_is_no_part_says_nothing(notebook, capsys):
     assert "BERT (" not in capsys.readouterr().out
 
 
-def test_a_planted_bug_shows_in_the_loss(everything, capsys):
+@pytest.mark.parametrize(
+    "right, wrong, differs",
+    [
+        ("return token_weight[token_ids] + position", "return token_weight[token_ids] - position", 2),
+        ("return d_y @ weight, d_y.T @ x, d_y", "return d_y @ weight, d_y.T @ x, -d_y", 2),
+        ("x * 65536 / (65536 - threshold), 0)", "x, 0)", 1),  # dropout
+        ("probabilities * (d_probabilities - mean)", "probabilities * d_probabilities", 2),
+    ],
+)
+def test_a_planted_bug_shows_in_a_loss(everything, right, wrong, differs):
     path = own_file()
-    path.write_text(
-        path.read_text().replace(
-            "return token_weight[token_ids] + position", "return token_weight[token_ids] - position"
-        )
+    assert path.read_text().count(right) == 1
+    path.write_text(path.read_text().replace(right, wrong))
+    assert page().count("which differs from the package's") == differs
+
+
+@pytest.mark.parametrize(
+    "right, wrong, words",
+    [
+        ("return rstd * (", "retrun rstd * (", "SyntaxError: invalid syntax"),
+        ("globals().update(vars(assemble(globals())))", "", "must end with globals()"),
+        ("import numpy as np", "import numpyy as np", "No module named 'numpyy'"),
+        ("return d_y @ weight", "return d_z @ weight", "your linear_backward raises NameError: name 'd_z'"),
+    ],
+)
+def test_a_file_that_was_broken_by_hand_is_refused_in_one_line(everything, capsys, right, wrong, words):
+    text = own_file().read_text()
+    line = text[: text.index(right)].count("\n") + 1
+    own_file().write_text(text.replace(right, wrong))
+    for command in (["lessons", "--mine"], ["gradcheck", "layernorm", "linear", "--backend", "mine"]):
+        assert main(command) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert words in error and str(own_file()) in error and (not wrong or f"line {line}" in error)
+
+
+def test_without_any_answer_the_backend_is_the_packages(notebook, capsys):
+    backend = own_backend()
+    assert losses_of_steps(backend) == pytest.approx(losses_of_steps(load_backend("reference")), abs=1e-9)
+    assert backend.linear_forward is not load_backend("reference").linear_forward
+    answer(
+        "linear_backward", notebook, source_of(EXERCISES["linear_backward"]).replace("return", "print(7)\n    return")
     )
-    assert "which differs from the package's" in page()
+    losses_of_steps(own_backend())
+    assert "7\n" in capsys.readouterr().out
 
 
 def test_assembling_needs_no_file():

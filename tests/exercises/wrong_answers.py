@@ -1228,6 +1228,28 @@ def longest_d(word, vocabulary):
     return out
 
 
+def product_kernel(
+    there_a="r < M && 8 * n + x < K", there_b="8 * n + y < K && s < N", tiles="(K + 7) / 8", loaded="__syncthreads();",
+    used="__syncthreads();", begin="", mine="p[8 * y + k] * q[8 * k + x]", edge="r < M && s < N", out="N * r + s",
+):  # fmt: skip
+    return f"""
+__global__ void multiply(const float* a, const float* b, float* c, int M, int K, int N) {{
+    __shared__ float p[64], q[64];
+    int x = threadIdx.x, y = threadIdx.y, r = y + 8 * blockIdx.y, s = x + 8 * blockIdx.x;
+    float total = 0.0f;
+    for (int n = 0; n < {tiles}; n++) {{
+        if ({there_a}) p[8 * y + x] = a[K * r + 8 * n + x]; else p[8 * y + x] = 0.0f;
+        if ({there_b}) q[8 * y + x] = b[N * (8 * n + y) + s]; else q[8 * y + x] = 0.0f;
+        {loaded}
+        {begin}
+        for (int k = 0; k < 8; k++) total += {mine};
+        {used}
+    }}
+    if ({edge}) c[{out}] = total;
+}}
+"""
+
+
 KERNELS = {
     "scale": [
         (scale_kernel(guard=""), "not a multiple of 32"),
@@ -1249,12 +1271,30 @@ KERNELS = {
         (norm_kernel(mu="0.0f"), "before you square"),
         (norm_kernel(eps=""), "eps is missing"),
     ],
+    "tiled_product": [
+        (product_kernel(loaded=""), "barrier is missing"),
+        (product_kernel(there_a="8 * n + x < K"), "not multiples of 8"),
+        (product_kernel(edge="r < M"), "right of the last column"),
+        (product_kernel(tiles="K / 8"), "last tile is left out"),
+        (product_kernel(mine="p[8 * y + k] * q[8 * x + k]"), "rows of the tile of b"),
+    ],
     "flash_kernel": [
         (flash_source(first=""), "barrier is missing"),
         (flash_source(there="true"), "45 is not a multiple of 32"),
         (flash_source(count="32"), "beyond the end"),
         (flash_source(shrink=""), "context accumulated so far"),
         (flash_source().replace("m = -1e30f", "m = 0"), "minus infinity"),
+    ],
+}
+
+MORE_KERNELS = {
+    "tiled_product": [
+        (product_kernel(used=""), "barrier is missing"),
+        (product_kernel(there_b="s < N"), "not multiples of 8"),
+        (product_kernel(edge="s < N"), "beyond M or N"),
+        (product_kernel(tiles="1"), "first 8 products"),
+        (product_kernel(begin="total = 0;"), "goes on from tile to tile"),
+        (product_kernel(out="M * s + r"), "comes out transposed"),
     ],
 }
 
