@@ -35,6 +35,18 @@ class Try:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What stands in place of a function in the student edition, which has no solutions: what that function gave.
+
+    outcomes    () -> what it gave in each case of its exercise; of a kernel, the array that is its result
+    parameters  the names of its parameters
+    """
+
+    outcomes: Callable[[], list]
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Exercise:
     """A function to write.
 
@@ -57,7 +69,7 @@ class Exercise:
     name: str
     lesson: int
     task: str
-    solution: Callable | str
+    solution: Callable | str | Recorded
     tries: Callable[[], Iterable] = tuple
     outputs: tuple[str, ...] = ("the result",)
     mistakes: tuple[Mistake, ...] = ()
@@ -89,6 +101,7 @@ class NothingReturned(Exception):
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done yet"
 FORMER_NAMES = {"best_by_likelihood": "best_by_score"}  # in notebooks and records of progress that people have
 EXERCISES: dict[str, Exercise] = {}
+ANSWERS: dict[str, Any] = {}  # exercise -> the reader's answer, if it was right in this session
 
 
 def add(exercise: Exercise) -> Exercise:

@@ -7,7 +7,7 @@
 The answers are collected in a file (see `own_file`), which you can read and change.  Its last line calls `assemble`,
 which makes the ops of a backend of them: an answer is what a lesson is about, and the adapters in this module are what
 surrounds it: caches, heads, sequences, sums into given arrays.  Where an answer is still missing, the package's
-solution is used, and its calls are counted.  Your BERT is done when a whole run has called none of them.
+op is used, and its calls are counted.  Your BERT is done when a whole run has called none of them.
 """
 
 import inspect
@@ -25,6 +25,7 @@ import numpy as np
 from minibert.base.files import write_text
 from minibert.checks.short_training import random_batch, small_config
 from minibert.exercises.exercise import EXERCISES
+from minibert.exercises.packaged import FUNCTIONS
 from minibert.models import BertForPreTraining
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops import Backend, load_backend
@@ -79,7 +80,7 @@ class Own:
         """Call the student's function, or the package's if it is still missing."""
         own = self.functions.get(name)
         (self.borrowed if own is None else self.calls)[name] += 1
-        return (own or EXERCISES[name].solution)(*arguments)  # type: ignore[operator]
+        return (own or FUNCTIONS[name])(*arguments)
 
 
 def assemble(names: dict[str, Any]) -> SimpleNamespace:
@@ -340,7 +341,7 @@ def page() -> str:
     lines.append(f"the loss of a training step is {loss:.6f}, which {same}")
     calls = sum(own.borrowed.values())
     if calls:
-        lines.append(f"the package's solutions were called {calls} times: " + ", ".join(sorted(own.borrowed)))
+        lines.append(f"the package's ops were called {calls} times: " + ", ".join(sorted(own.borrowed)))
     else:
         lines.append("a whole training step called nothing but your own functions: this BERT is yours")
     return "\n".join(lines)
