@@ -90,6 +90,12 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
         return Verdict(WRONG, " ".join(filter(None, [hint, f"[{error}]"])))
 
 
+def need_compiler() -> None:
+    """Raise NoCompilerError if kernels cannot be run here."""
+    if problem := emulator.compiler_status():
+        raise emulator.NoCompilerError(problem)
+
+
 def verdict_on_results(exercise: KernelExercise, source: str, launches: list[Launch], results: list) -> Verdict:
     """The verdict on a kernel in which check mode finds nothing."""
     errors = [distance(mine, launch.expected) for mine, launch in zip(results, launches, strict=True)]
