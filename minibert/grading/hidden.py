@@ -7,6 +7,7 @@ or a few sizes, GENERATORS draws further ones.  The same seed always gives the s
 import dataclasses
 import hashlib
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -54,9 +55,9 @@ def hidden_tries(exercise: Exercise, seed: int) -> list:
     return tries
 
 
-def written(one: Try | Launch) -> Any:
+def written(one: Try | Launch) -> str:
     """A case's arguments, in a form that can be compared."""
-    return encode(one.arguments() if isinstance(one, Launch) else one.arguments)
+    return json.dumps(encode(one.arguments() if isinstance(one, Launch) else one.arguments))
 
 
 def whole(r: Generator, low: int, high: int) -> int:
