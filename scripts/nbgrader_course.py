@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("numbers", nargs="*", help="of lessons, such as 03; by default all")
     parser.add_argument("--seed", type=int, required=True, help="of the hidden cases")
     parser.add_argument("--points", type=Path, help='JSON file with other points, such as {"softmax": 4}')
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     try:
         written = write_course(options.out, options.numbers, options.seed, points_of(options.points))
     except (ValueError, OSError) as error:
@@ -70,7 +70,7 @@ def write_course(out: Path, numbers: Sequence[str], seed: int, points: dict[str,
             raise ValueError(f"there is no lesson {number!r}; expected one of {', '.join(lessons)}")
     written = {}
     for number, path in lessons.items():
-        notebook = assignment(json.loads(path.read_text(encoding="utf-8")), seed, points)
+        notebook = assignment(json.loads(path.read_text(encoding="utf-8")), int(number), seed, points)
         of_lesson = [grade["points"] for cell in notebook["cells"] if (grade := graded(cell))]
         if number in numbers and not of_lesson:
             raise ValueError(f"lesson {number} has no exercises")
@@ -92,13 +92,13 @@ def graded(cell: dict) -> dict | None:
     return found if found.get("grade") else None
 
 
-def assignment(notebook: dict, seed: int, points: dict[str, float]) -> dict:
+def assignment(notebook: dict, lesson: int, seed: int, points: dict[str, float]) -> dict:
     """A lesson as nbgrader's instructor version: solutions in their regions, hidden tests in theirs."""
     cells = []
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         found = CHECK.search(source) if cell["cell_type"] == "code" else None
-        if found is None or found[1] not in EXERCISES:
+        if found is None or found[1] not in EXERCISES or EXERCISES[found[1]].lesson != lesson:
             cells.append(cell)
             continue
         name, variable = found.groups()
@@ -144,7 +144,7 @@ def tests(name: str, variable: str, seed: int) -> str:
 
 
 def code_cell(identity: str, source: str, solution: bool = False, points: float | None = None) -> dict:
-    """A cell with nbgrader's metadata, version 3 of its schema; only a test cell has points, and none can be changed."""
+    """A cell with nbgrader's metadata, version 3 of its schema; only a test cell has points."""
     about = {
         "schema_version": 3,
         "grade_id": identity,

@@ -8,6 +8,8 @@ anything: what comes from somebody else's process is as harmless as a list of nu
 import base64
 import builtins
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -66,6 +68,8 @@ def encode(value: Any, strict: bool = False, logs: list | None = None) -> Any:
     name = f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', '')}"
     if strict and callable(value) and is_named(value, name):
         return {"function": name}
+    if inspect.isgenerator(value):
+        return {"generator": True}
     if strict:
         raise ValueError(f"{described(value)} cannot be recorded: expected arrays, numbers, text or named functions")
     return {"other": described(value)}
@@ -96,6 +100,8 @@ def decode(value: Any, functions: bool = False, logs: dict[int, Log] | None = No
             return partial(*decode(items, functions, logs))
         case {"function": str(name)} if functions:
             return named(name)
+        case {"generator": True}:
+            return (one for one in ())
         case {"other": str(text)}:
             return Other(text)
     raise ValueError(f"this is no recorded value: {str(value)[:80]}")
@@ -109,7 +115,7 @@ def is_number(value: Any) -> bool:
 def described(value: Any) -> str:
     """A value's representation, or, where it has none, its type."""
     try:
-        return repr(value)[:200]
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value)[:200])
     except Exception:
         return f"<{type(value).__name__}>"
 

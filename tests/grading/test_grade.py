@@ -85,14 +85,14 @@ BAD = {
     "a shell": ("import os\ndef softmax(x):\n    return os.system('ls')", "must not start processes"),
     "a file": ("def softmax(x):\n    return open('x', 'w')", "must not change files"),
     "the solution": ("from minibert.exercises import EXERCISES as e\ndef softmax(x):\n"
-                     "    return e['softmax'].solution(x)", "must not take EXERCISES from minibert.exercises, where the"),
+                     "    return e['softmax'].solution(x)", "must not take EXERCISES from minibert.exercises"),
     "an import": ("from minibert.exercises.self_attention import softmax", "is imported from minibert"),
     "a thread": ("import threading, time\ndef softmax(x):\n    threading.Thread(target=time.sleep, args=(9,)).start()\n"
                  "    return x", "starts threads that go on"),
-    "a definition that fails": ("x = 1 / 0\ndef softmax(y):\n    return x", "raises ZeroDivisionError in line 1 of its"),
+    "a definition that fails": ("x = 1 / 0\ndef softmax(y):\n    return x", "raises ZeroDivisionError in line 1"),
     "no function": ("softmax = 3", "expected a function; got int"),
-    "another type": ("def softmax(x):\n    return (k for k in x)", "your function returns a"),
-    "a result that cannot be sent": ("def softmax(x):\n    return [object()]", "came out as"),
+    "another type": ("def softmax(x):\n    return (k for k in x)", "came out as a generator; write `def`"),
+    "a result that cannot be sent": ("def softmax(x):\n    return [object()]", "came out as [<object object>]"),
     "much output": ("def softmax(x):\n    print('x' * 10**6)\n    return x + 1", "came out"),
 }  # fmt: skip
 DAILY = "os._exit", "an import"
@@ -126,12 +126,11 @@ def test_the_solution_of_every_exercise_is_right(tmp_path, name):
         source = f'{name} = r"""\n{exercise.solution}"""'
     else:
         source = source_of(exercise)
-        for module in (sys.modules[(exercise.shown or exercise.solution).__module__],):
-            given += "".join(
-                source_of(EXERCISES[other])
-                for other in EXERCISES
-                if other != name and hasattr(module, other) and f"{other}(" in source
-            )
+        for _ in range(2):  # what it calls, and what that calls
+            for other in EXERCISES:
+                text = given + source
+                if f" {other}(" in text and f"def {other}(" not in text and not name.startswith("encoder_layer"):
+                    given = given + source_of(EXERCISES[other])
         given += "from minibert.ops.reference.normal import normal_density\n"
         if name.startswith("encoder_layer"):
             given += (

@@ -1,11 +1,15 @@
 """Hidden cases: right answers pass them, answers that only know the public ones do not."""
 
 import dataclasses
+import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from minibert.base import processes
 from minibert.exercises import EXERCISES, judge
 from minibert.exercises.judging import judge_function
 from minibert.exercises.kernels import KernelExercise
@@ -56,7 +60,7 @@ def test_the_solution_is_right_and_known_cases_are_not_enough(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_right_answers_are_right_for_many_seeds(name):
     answers = [answer for other, answer in ALL_RIGHT if other == name]
-    for seed in range(20):
+    for seed in range(5):
         assert judge_function(hidden(unwrapped(EXERCISES[name]), seed), EXERCISES[name].solution).right
         for answer in answers:
             assert judge_hidden(name, answer, seed).right
@@ -76,6 +80,22 @@ def test_drawing_hidden_cases_leaves_numpy_as_it_was():
     before = np.random.default_rng
     hidden_tries(EXERCISES["softmax"], 1)
     assert np.random.default_rng is before
+
+
+def test_hidden_cases_are_the_same_in_every_process():
+    """An answer runs in another process than the one that computes the right results, with other hashes of texts."""
+    script = (
+        "import json, sys, hashlib\nfrom minibert.exercises import EXERCISES\n"
+        "from minibert.grading.hidden import hidden_tries, written\n"
+        "texts = [written(one) for name in sys.argv[1:] for one in hidden_tries(EXERCISES[name], 6)]\n"
+        "print(hashlib.sha256(json.dumps(texts).encode()).hexdigest())"
+    )
+    names = [name for name in EXERCISES if name not in ("numeric_slope", "training_step")]
+    variables = processes.environment(PYTHONHASHSEED="1")
+    command = [sys.executable, "-P", "-c", script, *names]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    texts = [written(one) for name in names for one in hidden_tries(EXERCISES[name], 6)]
+    assert done.stdout.strip() == hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def test_points(tmp_path):
