@@ -43,6 +43,8 @@ LOADED = "from minibert.exercises import recorded\n\nrecorded.load()\n"
 REST = "\nfrom minibert.exercises.recorded import given as __getattr__  # noqa: E402, F401  (for what lessons import)\n"
 IMPORT = re.compile(r"^from minibert\.exercises\.(\w+) import ([\w, ]+)", re.M)
 PACKAGE = "minibert/ops/", "minibert/nn/", "minibert/tasks/", "minibert/training/"  # the code is the course
+# what run_lessons.py puts at the top of a lesson: it installs and opens the full edition
+HOSTED = re.compile(r"^(\[!\[Open in Colab\][^\n]*\n\n|# in a hosted notebook, first: [^\n]*\n)", re.M)
 SHORTEST = 25  # characters of a line, without spaces, that can give an answer away
 SHORTEST_WRONG = 45  # the same for a wrong answer: an expression that lessons use, too, gives nothing away
 
@@ -98,6 +100,8 @@ def write_edition(out: Path, names: list[str] | None = None) -> None:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             hide_solution(cell, shown)
+            source = HOSTED.sub("", "".join(cell["source"]))
+            cell["source"] = source.splitlines(keepends=True)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

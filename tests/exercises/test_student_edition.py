@@ -114,6 +114,13 @@ def test_no_solution_and_no_wrong_answer_is_in_it(edition):
     assert not (edition / "minibert" / "grading").exists() and not list(edition.rglob("test_*.py"))
 
 
+def test_a_badge_that_opens_the_full_edition_is_not_in_it():
+    """As scripts/run_lessons.py makes them, where the project has an address."""
+    badge = "[![Open in Colab](https://example.org/badge.svg)](https://example.org/03.ipynb)\n\n# Title\n"
+    install = '# in a hosted notebook, first: %pip install -q "minibert @ git+https://example.org"\nx = 1'
+    assert [student_edition.HOSTED.sub("", text) for text in (badge, install)] == ["# Title\n", "x = 1"]
+
+
 def test_a_solution_that_is_left_in_it_is_found(edition):
     path = edition / "minibert" / "exercises" / "cells.py"
     before = path.read_text(encoding="utf-8")
