@@ -121,12 +121,12 @@ def solved(stub: str, name: str, variable: str) -> str:
     assert isinstance(tree, ast.FunctionDef)
     first = tree.body[ast.get_docstring(tree) is not None]
     body = textwrap.dedent("\n".join(solution.splitlines()[first.lineno - 1 :]))
-    places = list(NOT_WRITTEN.finditer(stub))
-    if len(places) != 1:
-        raise ValueError(f"the cell of {name} has {len(places)} lines `...`; expected one, for the solution")
-    indent = places[0][1]
+    found = list(NOT_WRITTEN.finditer(stub))
+    if len(found) != 1:
+        raise ValueError(f"the cell of {name} has {len(found)} lines `...`; expected one, for the solution")
+    indent = found[0][1]
     region = textwrap.indent(f"{BEGIN}\n{body.rstrip()}\n{END}", indent)
-    return stub[: places[0].start()] + region + stub[places[0].end() :]
+    return stub[: found[0].start()] + region + stub[found[0].end() :]
 
 
 def tests(name: str, variable: str, seed: int) -> str:

@@ -3,7 +3,7 @@
     python -m scripts.student_edition OUT            # a folder: pip install OUT
     python -m scripts.student_edition OUT --wheel    # and a wheel beside its pyproject.toml, in OUT/dist
 
-OUT must be new or empty.  In place of the exercises' modules it has their cases and the results that solutions and
+OUT must be new or empty.  Instead of the exercises' modules it has their cases and the results that solutions and
 known mistakes give in them (minibert/exercises/recorded.json.gz), so check() says what it says in the full edition.
 What a check or a lesson needs of those modules stays; solution() says that there is none; hints stay.  Recording the
 kernels' mistakes takes a C++ compiler.  The package itself stays whole, and an exercise such as linear_backward has
@@ -114,7 +114,7 @@ def replace_once(path: Path, pattern: re.Pattern, text: str) -> None:
 
 
 def hide_solution(cell: dict, shown: dict) -> None:
-    """Put the hints alone in place of a stored output that has the solution, too."""
+    """Reduce a stored output that has the hints and the solution to the hints."""
     called = re.search(r'hints\("(\w+)"\)', "".join(cell["source"]))
     for output in cell.get("outputs", []):
         data = output.get("data", {})

@@ -36,7 +36,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What stands in place of a function in the student edition, which has no solutions: what that function gave.
+    """What the student edition has instead of a function of ours: what that function gave.
 
     outcomes    () -> what it gave in each case of its exercise; of a kernel, the array that is its result
     parameters  the names of its parameters

@@ -107,7 +107,7 @@ def code_cells(text: str) -> Iterator[str]:
 
 
 def without_magics(source: str) -> str:
-    """A cell with empty lines in place of IPython's own: %magic, !command and name?; nothing of a cell with %%magic."""
+    """A cell with empty lines instead of IPython's own: %magic, !command and name?; nothing of a cell with %%magic."""
     if source.lstrip().startswith("%%"):
         return ""
     text = "\n".join("" if MAGIC.match(line) else line for line in source.split("\n"))
@@ -168,9 +168,9 @@ def answer_of(
     while waiting:
         wanted = waiting.pop()
         seen.add(wanted)
-        for place, statement in definitions_of(cells, wanted, number):
-            if place not in chosen:
-                chosen[place] = statement
+        for position, statement in definitions_of(cells, wanted, number):
+            if position not in chosen:
+                chosen[position] = statement
                 waiting |= used_names(statement) - seen
     own = {one for statement in chosen.values() for one in bound_names(statement)}
     for cell in cells:
@@ -199,20 +199,20 @@ def definitions_of(cells: Sequence[Cell], name: str, number: int) -> Iterator[tu
     A definition that changes what was there (x += 1, x[0] = 1) comes with the earlier ones.  For a name that has no
     definition and is not Python's, all `from module import *` are taken.
     """
-    places = [
+    positions = [
         ((cell.number, index), statement)
         for cell in cells
         for index, statement in enumerate(cell.statements)
         if name in bound_names(statement)
     ]
-    before = [one for one in places if one[0][0] <= number]
-    for place, statement in reversed(before):
-        yield place, statement
+    before = [one for one in positions if one[0][0] <= number]
+    for position, statement in reversed(before):
+        yield position, statement
         if not changes(statement, name):
             return
-    if places and not before:
-        yield places[0]
-    if not places and not hasattr(builtins, name):
+    if positions and not before:
+        yield positions[0]
+    if not positions and not hasattr(builtins, name):
         for cell in cells:
             for index, statement in enumerate(cell.statements):
                 if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":

@@ -84,8 +84,8 @@ def some_words(r: Generator) -> tuple:
 
 def some_merge(r: Generator) -> tuple:
     pieces = pieces_of_word(r, "ab", 12)
-    place = whole(r, 0, len(pieces) - 2)
-    return pieces, pieces[place : place + 2]
+    first = whole(r, 0, len(pieces) - 2)
+    return pieces, pieces[first : first + 2]
 
 
 def some_counts(r: Generator) -> Iterator[tuple]:

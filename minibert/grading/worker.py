@@ -148,7 +148,7 @@ def shut() -> None:
 
 
 class Given(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds modules in place of those of the exercises, which have what lessons give and nothing else."""
+    """Finds modules with what lessons give, and nothing else, instead of those of the exercises."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if name == SOLVED or name.startswith(SOLVED + "."):
