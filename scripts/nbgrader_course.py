@@ -64,13 +64,13 @@ def write_course(out: Path, numbers: Sequence[str], seed: int, points: dict[str,
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; give a new folder")
-    lessons = {path.name[:2]: path for path in sorted((ROOT / "lessons").glob("[0-9]*.ipynb"))}
+    lessons = {path.name[:2]: path for path in sorted((ROOT / "lessons").glob("*.ipynb"))}
     for number in numbers:
         if number not in lessons:
             raise ValueError(f"there is no lesson {number!r}; expected one of {', '.join(lessons)}")
     written = {}
     for number, path in lessons.items():
-        notebook = assignment(json.loads(path.read_text(encoding="utf-8")), int(number), seed, points)
+        notebook = assignment(json.loads(path.read_text(encoding="utf-8")), number.lstrip("0"), seed, points)
         of_lesson = [grade["points"] for cell in notebook["cells"] if (grade := graded(cell))]
         if number in numbers and not of_lesson:
             raise ValueError(f"lesson {number} has no exercises")
@@ -92,13 +92,13 @@ def graded(cell: dict) -> dict | None:
     return found if found.get("grade") else None
 
 
-def assignment(notebook: dict, lesson: int, seed: int, points: dict[str, float]) -> dict:
+def assignment(notebook: dict, lesson: str, seed: int, points: dict[str, float]) -> dict:
     """A lesson as nbgrader's instructor version: solutions in their regions, hidden tests in theirs."""
     cells = []
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         found = CHECK.search(source) if cell["cell_type"] == "code" else None
-        if found is None or found[1] not in EXERCISES or EXERCISES[found[1]].lesson != lesson:
+        if found is None or found[1] not in EXERCISES or str(EXERCISES[found[1]].lesson) != lesson:
             cells.append(cell)
             continue
         name, variable = found.groups()

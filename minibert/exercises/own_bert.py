@@ -7,7 +7,7 @@
 The answers are collected in a file (see `own_file`), which you can read and change.  Its last line calls `assemble`,
 which makes the ops of a backend of them: an answer is what a lesson is about, and the adapters in this module are what
 surrounds it: caches, heads, sequences, sums into given arrays.  Where an answer is still missing, the package's
-op is used, and its calls are counted.  Your BERT is done when a whole run has called none of them.
+solution is used, and its calls are counted.  Your BERT is done when a whole run has called none of them.
 """
 
 import inspect
@@ -341,7 +341,7 @@ def page() -> str:
     lines.append(f"the loss of a training step is {loss:.6f}, which {same}")
     calls = sum(own.borrowed.values())
     if calls:
-        lines.append(f"the package's ops were called {calls} times: " + ", ".join(sorted(own.borrowed)))
+        lines.append(f"the package's solutions were called {calls} times: " + ", ".join(sorted(own.borrowed)))
     else:
         lines.append("a whole training step called nothing but your own functions: this BERT is yours")
     return "\n".join(lines)

@@ -4,6 +4,7 @@
 in them, and everything that a reader may see.  A check compares an answer with these results, and finds the same hints.
 """
 
+import dataclasses
 import gzip
 import json
 from collections.abc import Callable
@@ -19,7 +20,15 @@ from minibert.exercises.recording import decode, decode_outcomes, decode_tries, 
 from minibert.exercises.recording import named as function_named
 
 FILE = Path(__file__).with_name("recorded.json.gz")
-PLAIN = "name", "lesson", "task", "outputs", "hints", "note", "tolerance"  # fields that are written as they are
+FUNCTIONS_OF = (
+    "solution",
+    "mistakes",
+    "tries",
+    "about",
+    "wrap",
+    "shown",
+    "judge",
+)  # fields that are not written as they are
 
 
 def name_of(function: Callable | None) -> str | None:
@@ -31,15 +40,22 @@ def record(exercise: Exercise) -> dict:
 
     Raises ValueError for a case that cannot be recorded, and NoCompilerError if kernels cannot be run.
     """
-    about = {field: getattr(exercise, field) for field in PLAIN}
-    about |= {"about": name_of(exercise.about), "wrap": name_of(exercise.wrap)}
-    functions = exercise.solution, *(mistake.function for mistake in exercise.mistakes)
+    fields = {field.name: getattr(exercise, field.name) for field in dataclasses.fields(exercise)}
+    own = {name: value for name, value in fields.items() if name not in FUNCTIONS_OF and not callable(value)}
+    recorded = {name: value for name, value in fields.items() if name not in FUNCTIONS_OF and callable(value)}
+    functions = [exercise.solution, *(mistake.function for mistake in exercise.mistakes), *recorded.values()]
+    about = {
+        "fields": encode(own, strict=True),
+        "named": {name: name_of(getattr(exercise, name)) for name in ("about", "wrap")},
+        "mistakes": [mistake.hint for mistake in exercise.mistakes],
+        "others": list(recorded),
+    }
     if isinstance(exercise, KernelExercise):
         launches = list(exercise.tries())
-        about |= {"kinds": exercise.kinds, "observed": exercise.observed}
+        about["kernel"] = True
         about["tries"] = [
             {
-                "what": one.what, "grid": one.grid, "block": one.block, "output": one.output,
+                "what": one.what, "grid": encode(one.grid), "block": encode(one.block), "output": one.output,
                 "arguments": encode(one.arguments(), strict=True), "expected": encode(one.expected),
             }
             for one in launches
@@ -51,16 +67,14 @@ def record(exercise: Exercise) -> dict:
         about["tries"] = encode_tries(exercise.tries())
         about["results"] = [encode_outcomes(outcomes(exercise, function), strict=True) for function in functions]
         about["parameters"] = parameters(exercise.shown or exercise.solution)
-    about["mistakes"] = [mistake.hint for mistake in exercise.mistakes]
     return about
 
 
 def exercise_of(about: dict) -> Exercise:
     """The exercise that was recorded."""
-    fields = {field: about[field] for field in PLAIN}
-    fields |= {field: tuple(about[field]) for field in ("outputs", "hints")}
-    fields |= {field: about[field] and function_named(about[field]) for field in ("about", "wrap")}
-    kernel = "kinds" in about
+    fields = decode(about["fields"])
+    fields |= {name: function and function_named(function) for name, function in about["named"].items()}
+    kernel = "kernel" in about
 
     def stand_in(number: int) -> Recorded:
         found, names = about["results"][number], tuple(about.get("parameters", ()))
@@ -68,18 +82,23 @@ def exercise_of(about: dict) -> Exercise:
 
     fields["solution"] = stand_in(0)
     fields["mistakes"] = tuple(Mistake(hint, stand_in(k)) for k, hint in enumerate(about["mistakes"], 1))
+    fields |= {name: stand_in(k) for k, name in enumerate(about["others"], 1 + len(about["mistakes"]))}
     if not kernel:
         return Exercise(**fields, tries=decode_tries(about["tries"]))
-    kinds = tuple(tuple(pair) for pair in about["kinds"])
     tries = [launch_of(one) for one in about["tries"]]
-    return KernelExercise(**fields, tries=lambda: tries, judge=judge_kernel, kinds=kinds, observed=about["observed"])
+    return KernelExercise(**fields, tries=lambda: tries, judge=judge_kernel)
 
 
 def launch_of(one: dict) -> Launch:
     """A launch that was recorded; its arguments are fresh each time."""
     arguments = one["arguments"]
     return Launch(
-        one["what"], one["grid"], one["block"], lambda: decode(arguments), one["output"], decode(one["expected"])
+        one["what"],
+        decode(one["grid"]),
+        decode(one["block"]),
+        lambda: decode(arguments),
+        one["output"],
+        decode(one["expected"]),
     )
 
 

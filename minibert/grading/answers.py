@@ -283,5 +283,7 @@ def imported(statement: ast.stmt, outermost: bool = False) -> Iterator[str]:
 
 
 def unwritten(function: ast.FunctionDef) -> bool:
-    """Whether a function returns nothing at all."""
-    return not any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) for node in ast.walk(function))
+    """Whether a function returns nothing at all; one with a decorator may be something else."""
+    return not function.decorator_list and not any(
+        isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) for node in ast.walk(function)
+    )

@@ -55,8 +55,9 @@ def chosen(words: Sequence[str]) -> list[str]:
     """
     names = set()
     for word in words:
-        of_lesson = [name for name, one in EXERCISES.items() if word.isdecimal() and one.lesson == int(word)]
+        number = str(int(word)) if word.isdecimal() else word  # 03 is lesson 3
+        of_lesson = [name for name, one in EXERCISES.items() if str(one.lesson) == number]
         if word.isdecimal() and not of_lesson:
-            raise ValueError(f"lesson {int(word)} has no exercises")
+            raise ValueError(f"lesson {number} has no exercises")
         names |= set(of_lesson or [find(word).name])
     return [name for name in EXERCISES if name in names]

@@ -70,7 +70,7 @@ def test_what_is_missing_is_the_packages_and_counted(notebook, capsys):
     answer("linear_backward", notebook)
     assert f"it is now part of your BERT (1 of {len(PARTS)} parts)" in capsys.readouterr().out
     text = page()
-    assert "which equals the package's" in text and "the package's ops were called" in text
+    assert "which equals the package's" in text and "the package's solutions were called" in text
     assert "linear_backward          yours, called" in text and "embed                    still the package's" in text
 
 
