@@ -64,7 +64,7 @@ def write_course(out: Path, numbers: Sequence[str], seed: int, points: dict[str,
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; give a new folder")
-    lessons = {path.name[:2]: path for path in sorted((ROOT / "lessons").glob("*.ipynb"))}
+    lessons = {path.name[:2]: path for path in sorted((ROOT / "lessons").glob("[0-9]*.ipynb"))}  # no projects
     for number in numbers:
         if number not in lessons:
             raise ValueError(f"there is no lesson {number!r}; expected one of {', '.join(lessons)}")

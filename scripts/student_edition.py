@@ -31,7 +31,7 @@ from minibert.exercises import EXERCISES
 from minibert.exercises.exercise import Recorded
 from minibert.exercises.kernels import KernelExercise
 from minibert.exercises.packaged import FUNCTIONS
-from minibert.exercises.recorded import FILE, record
+from minibert.exercises.recorded import FILE, record, tries_of
 from minibert.exercises.showing import show_hints
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,12 +144,15 @@ def exercise_modules() -> list[str]:
     return re.findall(r"^    (\w+),", block[0], re.M)
 
 
+@cache
 def kept_names() -> dict[str, set[str]]:
     """Module -> the names of it that checks and lessons need."""
     kept: dict[str, set[str]] = {module: set() for module in exercise_modules()}
     for exercise in EXERCISES.values():
         functions = [exercise.wrap, exercise.about]
-        if not isinstance(exercise, KernelExercise):
+        if not isinstance(exercise, KernelExercise) and isinstance(tries_of(exercise), str):
+            functions.append(exercise.tries)
+        elif not isinstance(exercise, KernelExercise):
             functions += [a for one in exercise.tries() for a in one.arguments if callable(a)]
         for function in filter(None, functions):
             function = function.func if isinstance(function, partial) else function

@@ -16,7 +16,15 @@ from minibert.exercises.exercise import ANSWERS, EXERCISES, Exercise, Mistake, R
 from minibert.exercises.judging import parameters
 from minibert.exercises.kernels import KernelExercise, Launch, judge_kernel, results_of
 from minibert.exercises.packaged import FUNCTIONS
-from minibert.exercises.recording import decode, decode_outcomes, decode_tries, encode, encode_outcomes, encode_tries
+from minibert.exercises.recording import (
+    decode,
+    decode_outcomes,
+    decode_tries,
+    encode,
+    encode_outcomes,
+    encode_tries,
+    is_named,
+)
 from minibert.exercises.recording import named as function_named
 
 FILE = Path(__file__).with_name("recorded.json.gz")
@@ -64,10 +72,26 @@ def record(exercise: Exercise) -> dict:
     elif exercise.judge is not None:
         raise ValueError(f"the exercise {exercise.name} has a judge of its own; the student edition cannot record it")
     else:
-        about["tries"] = encode_tries(exercise.tries())
+        about["tries"] = tries_of(exercise)
         about["results"] = [encode_outcomes(outcomes(exercise, function), strict=True) for function in functions]
         about["parameters"] = parameters(exercise.shown or exercise.solution)
     return about
+
+
+def tries_of(exercise: Exercise) -> list | str:
+    """The cases of an exercise, written down; or, where they hold objects, the name of the function that makes them.
+
+    Raises ValueError if that function has no name by which it is found again.
+    """
+    try:
+        return encode_tries(exercise.tries())
+    except ValueError:
+        name = f"{exercise.tries.__module__}:{exercise.tries.__qualname__}"
+        if not is_named(exercise.tries, name):
+            raise ValueError(
+                f"the cases of {exercise.name} hold objects, so make them in a function with a name"
+            ) from None
+        return name
 
 
 def exercise_of(about: dict) -> Exercise:
@@ -84,9 +108,10 @@ def exercise_of(about: dict) -> Exercise:
     fields["mistakes"] = tuple(Mistake(hint, stand_in(k)) for k, hint in enumerate(about["mistakes"], 1))
     fields |= {name: stand_in(k) for k, name in enumerate(about["others"], 1 + len(about["mistakes"]))}
     if not kernel:
-        return Exercise(**fields, tries=decode_tries(about["tries"]))
-    tries = [launch_of(one) for one in about["tries"]]
-    return KernelExercise(**fields, tries=lambda: tries, judge=judge_kernel)
+        tries = about["tries"]
+        return Exercise(**fields, tries=function_named(tries) if isinstance(tries, str) else decode_tries(tries))
+    launches = [launch_of(one) for one in about["tries"]]
+    return KernelExercise(**fields, tries=lambda: launches, judge=judge_kernel)
 
 
 def launch_of(one: dict) -> Launch:

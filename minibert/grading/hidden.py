@@ -190,6 +190,27 @@ def some_replacements(r: Generator) -> tuple:
     return original, np.where(chosen, r.integers(0, 4, 12), original), chosen
 
 
+# ------------------------------------------------------------------------------------------------- project 2
+
+
+def some_padding(r: Generator) -> tuple:
+    sequences = [r.integers(0, 50, whole(r, 1, 7)).tolist() for _ in range(3)]
+    return sequences, [r.integers(5, 50, len(ids)).tolist() for ids in sequences], whole(r, 0, 50)
+
+
+def some_decays(r: Generator) -> tuple:
+    kinds = "dense.weight", "dense.bias", "LayerNorm.weight", "LayerNorm.bias", "norm.gamma"
+    shapes = [tuple(r.integers(2, 30, 1 + (kind == "dense.weight")).tolist()) for kind in kinds]
+    return {f"{whole(r, 0, 99)}.{kind}": shape for kind, shape in zip(kinds, shapes, strict=True)}, float(r.random())
+
+
+def some_ids(r: Generator) -> tuple:
+    letters = ["a", "b", "c", *(["A", "B"] if r.random() < 0.5 else [])]
+    pieces = ["[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{one}" for one in letters), "ab", "##ca"]
+    words = ["".join(r.choice(list("abcABC"), whole(r, 1, 6))) for _ in range(4)]
+    return " ".join(words), {piece: number for number, piece in enumerate(pieces)}
+
+
 GENERATORS: dict[str, Callable[[Generator], Iterable[tuple[Any, ...]]]] = {
     "best_by_score": some_counts,
     **{
@@ -213,6 +234,11 @@ GENERATORS: dict[str, Callable[[Generator], Iterable[tuple[Any, ...]]]] = {
             "find_entities": some_tags,
             "matthews": some_answers,
             "replaced": some_replacements,
+            "run_3": lambda r: (whole(r, 3, 60), float(r.uniform(1e-4, 1)), float(r.uniform(0, 1))),
+            "run_4": some_padding,
+            "run_7": lambda r: (whole(r, 1, 512), whole(r, 16, 512), whole(r, 1, 16), float(r.random()), 256, 512),
+            "run_8": some_decays,
+            "run_10": some_ids,
         }.items()
     },
 }
