@@ -138,6 +138,16 @@ def some_roof(r: Generator) -> tuple:
     return float(r.uniform(0.1, 100)), float(r.uniform(1e11, 1e13)), float(r.uniform(1e10, 1e12))
 
 
+def some_levels(r: Generator) -> tuple:
+    levels = whole(r, 1, 3)
+    return (
+        float(r.uniform(1e6, 1e9)),
+        r.uniform(1e5, 1e9, levels),
+        float(r.uniform(1e10, 1e13)),
+        r.uniform(1e9, 1e12, levels),
+    )
+
+
 def some_function(r: Generator) -> tuple:
     a, b = r.standard_normal(2)
     return (lambda x: float(a * (x**2).sum() + b * x.ravel()[0] * x.ravel()[-1])), r.standard_normal((2, 2)), 1e-3
@@ -226,6 +236,7 @@ GENERATORS: dict[str, Callable[[Generator], Iterable[tuple[Any, ...]]]] = {
             "learning_rate": some_schedule,
             "uncertainty": some_uncertainty,
             "attainable": some_roof,
+            "roofline": some_levels,
             "rows_read": some_rows,
             "pieces": lambda r: (whole(r, 1, 200), whole(r, 1, 9)),
             "next_scale": some_scale,

@@ -10,8 +10,8 @@ USUAL = 2
 POINTS = {
     **dict.fromkeys(
         (
-            "count_pairs", "positions_of", "scatter_add", "layer_parameters", "uncertainty", "attainable", "pieces",
-            "label_first_pieces", "replaced", "mean_pool", "masked_loss", "scale",
+            "count_pairs", "positions_of", "scatter_add", "layer_parameters", "uncertainty", "pieces",
+            "label_first_pieces", "masked_loss", "scale",
         ),
         1,
     ),

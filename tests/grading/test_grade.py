@@ -112,6 +112,19 @@ def test_every_bad_answer_is_a_graded_failure(tmp_path, what):
     assert graded(tmp_path, SOFTMAX).state == RIGHT
 
 
+@pytest.mark.thorough
+def test_the_report_is_the_same_each_time(tmp_path):
+    for student, source in (("anna", SOFTMAX), ("bert", by_heart("softmax")), ("cleo", BAD["another type"][0])):
+        hand_in(tmp_path / "class" / student, IMPORTS, f'{source}\ncheck("softmax", softmax)')
+    reports = []
+    for jobs in ("1", "3"):
+        words = ["--seed", "7", "--jobs", jobs, "--out", str(tmp_path / jobs)]
+        assert main(["grade", str(tmp_path / "class"), *words]) == 0
+        files = sorted(path for path in (tmp_path / jobs).rglob("*") if path.is_file())
+        reports.append([(path.name, path.read_bytes()) for path in files])
+    assert reports[0] == reports[1] and len(reports[0]) == 5
+
+
 def test_a_process_that_cannot_start_is_not_the_answers_fault(tmp_path, monkeypatch):
     monkeypatch.setattr("minibert.grading.grade.python", lambda module: [sys.executable, "-P", "-c", "1 / 0"])
     with pytest.raises(RuntimeError, match="does not start: ZeroDivisionError: division by zero"):
