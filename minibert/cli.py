@@ -101,6 +101,11 @@ COMMANDS = {
         "minibert.commands.lessons:LessonsConfig",
         "minibert.commands.lessons:lessons",
     ),
+    "grade": Command(
+        "grade the answers in students' notebooks (for teachers)",
+        "minibert.commands.grade:GradeConfig",
+        "minibert.commands.grade:grade",
+    ),
     "gradcheck": Command(
         "check every gradient against finite differences",
         "minibert.commands.gradcheck:GradcheckConfig",

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "base", "text", "data", "emulator", "ops", "nn", "models", "inference", "objectives", "training", "tasks",
-    "experiments", "checks", "bench", "pictures", "exercises", "commands",
+    "experiments", "checks", "bench", "pictures", "exercises", "grading", "commands",
 )  # fmt: skip
 ON_TOP = "cli.py", "__main__.py", "__init__.py"  # which may import every package
 MEETS_THE_EMULATOR = "ops/emulated.py", "exercises/kernels.py", "pictures/kernels.py"  # the last two: the course

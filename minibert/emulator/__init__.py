@@ -3,13 +3,13 @@
     from minibert import emulator
 
     module = emulator.Module('''
-        __global__ void scale(float* x, int n, float factor) {
+        __global__ void add(float* y, const float* x, int n) {
             int i = blockIdx.x * blockDim.x + threadIdx.x;
-            if (i < n) x[i] *= factor;
+            if (i < n) y[i] += x[i];
         }
     ''')
     with emulator.checking():
-        module.kernel("scale")(4, 256, (x, np.int32(1000), np.float32(2)))     # grid, block, arguments
+        module.kernel("add")(4, 256, (y, x, np.int32(1000)))     # grid, block, arguments
 
 Without `if (i < n)`, the last line raises an OutOfBoundsError that names the file, line, block and thread.
 

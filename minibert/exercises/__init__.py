@@ -44,7 +44,17 @@ from minibert.exercises import (  # isort: skip  (in the order of the lessons: e
     debugging_7_to_9,  # noqa: F401
     debugging_10,  # noqa: F401
 )
-from minibert.exercises.exercise import EXERCISES, FORMER_NAMES, NOT_DONE, SUCCESSORS, Exercise, Mistake, Try, Verdict
+from minibert.exercises.exercise import (
+    ANSWERS,
+    EXERCISES,
+    FORMER_NAMES,
+    NOT_DONE,
+    SUCCESSORS,
+    Exercise,
+    Mistake,
+    Try,
+    Verdict,
+)
 from minibert.exercises.judging import judge_function
 from minibert.exercises.own_bert import collect
 from minibert.exercises.progress import read_progress, remember
@@ -103,6 +113,7 @@ def check(name: str, answer: Any) -> None:
     print(show_verdict(name, verdict))
     if verdict.right:
         name = find(name).name
+        ANSWERS[name] = answer
         remember(name)
         if text := collect(name, answer, lambda function: judge(name, function).right):
             print(f"  {text}")

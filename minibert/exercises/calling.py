@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert.base.arrays import Scalar
-from minibert.exercises.exercise import Exercise, Try
+from minibert.exercises.exercise import Exercise, Recorded, Try
 from minibert.exercises.limits import OutOfTime, run_limited
 
 COMPUTING = ("BINARY", "CALL", "COMPARE", "FOR_ITER", "STORE_SUBSCR", "UNARY")  # begin the names of such instructions
@@ -30,6 +30,8 @@ class Outcome:
 
 def outcomes(exercise: Exercise, function: Any) -> list:
     """The outcome of each case of an exercise, with fresh arguments, of a function of ours."""
+    if isinstance(function, Recorded):
+        return function.outcomes()
     return [call(exercise, function, one) for one in exercise.tries()]
 
 

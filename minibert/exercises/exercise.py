@@ -35,6 +35,18 @@ class Try:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What the student edition has instead of a function of ours: what that function gave.
+
+    outcomes    () -> what it gave in each case of its exercise; of a kernel, the array that is its result
+    parameters  the names of its parameters
+    """
+
+    outcomes: Callable[[], list]
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Exercise:
     """A function to write.
 
@@ -58,7 +70,7 @@ class Exercise:
     name: str
     lesson: int | str
     task: str
-    solution: Callable | str
+    solution: Callable | str | Recorded
     tries: Callable[[], Iterable] = tuple
     outputs: tuple[str, ...] = ("the result",)
     mistakes: tuple[Mistake, ...] = ()
@@ -92,6 +104,7 @@ RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done yet"
 FORMER_NAMES = {"best_by_likelihood": "best_by_score"}  # in notebooks and records of progress that people have
 SUCCESSORS = {"attainable": "roofline", "mean_pool": "pool_padded", "replaced": "replace_tokens"}  # they ask for more
 EXERCISES: dict[str, Exercise] = {}
+ANSWERS: dict[str, Any] = {}  # exercise -> the reader's answer, if it was right in this session
 
 
 def add(exercise: Exercise) -> Exercise:

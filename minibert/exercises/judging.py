@@ -14,7 +14,7 @@ import numpy as np
 from minibert.exercises.calling import Outcome, as_array, computes, outcomes, outcomes_of_answer
 from minibert.exercises.cells import advice_on_name
 from minibert.exercises.comparing import SAME, compare, distance
-from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, NothingReturned, Try, Verdict
+from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, NothingReturned, Recorded, Try, Verdict
 from minibert.exercises.limits import LeftThreads, OutOfTime
 
 NO_RETURN = (
@@ -26,36 +26,60 @@ LEFT_THREADS = (
     "result is returned"
 )
 UNREPAIRED = "not done yet: this computes what the code with the bug computes"
+LINE = "line_of_answer"  # an attribute of an error of another process, which has no traceback here
 SECONDS_OF_SEARCH = 3.0  # for the order of arguments with which an answer would be right
 
 
 def judge_function(exercise: Exercise, answer: Callable) -> Verdict:
     """Try a function on all cases of its exercise, within a time limit."""
-    right, tries = outcomes(exercise, exercise.solution), list(exercise.tries())
+    tries = list(exercise.tries())
     try:
         given = outcomes_of_answer(exercise, answer, tries)
     except LeftThreads:
         return Verdict(WRONG, LEFT_THREADS)
+    return judge_outcomes(
+        exercise,
+        tries,
+        given,
+        begun=computes(answer),
+        about=lambda: say_about(exercise, tries),
+        other=lambda right: other_order(exercise, right, given, answer),
+    )
+
+
+def judge_outcomes(
+    exercise: Exercise,
+    tries: list[Try],
+    given: list,
+    *,
+    begun: bool,
+    about: Callable[[], str | None],
+    other: Callable[[list], str | None] = lambda right: None,
+) -> Verdict:
+    """The verdict on what an answer gave in the cases of its exercise.
+
+    begun: whether the answer computes anything; about, other: () -> what it misses although its results are right, and
+    (the right outcomes) -> whether its arguments are in another order; each is called only where it is needed.
+    """
     if all(outcome is None for outcome in given):
-        return Verdict(NOT_DONE, f"not done yet{NO_RETURN if computes(answer) else ''}")
+        return Verdict(NOT_DONE, f"not done yet{NO_RETURN if begun else ''}")
+    right = outcomes(exercise, exercise.solution)
     if exercise.broken is not None and computes_the_same(exercise, right, given, exercise.broken):
         return Verdict(NOT_DONE, UNREPAIRED)
     for checks in (say_error, say_nothing, say_number, say_changed):
         if text := checks(exercise, tries, given):
-            return Verdict(
-                WRONG, known_mistake(exercise, right, given) or other_order(exercise, right, given, answer) or text
-            )
+            return Verdict(WRONG, known_mistake(exercise, right, given) or other(right) or text)
     errors = [
         [error_of(outcome, expected, output, least) for output, least in enumerate(least_sizes(exercise, right))]
         for outcome, expected in zip(given, right, strict=True)
     ]  # [tries][outputs]
     largest = max(error for of_try in errors for error in of_try)
     if largest <= exercise.tolerance:
-        if text := say_about(exercise, tries):
+        if text := about():
             return Verdict(WRONG, text)
         found = "exactly" if largest == 0 else f"max error {largest:.0e}"
         return Verdict(RIGHT, f"right, {found}" + (f".  {exercise.note}" if exercise.note else ""))
-    text = known_mistake(exercise, right, given) or other_order(exercise, right, given, answer)
+    text = known_mistake(exercise, right, given) or other(right)
     return Verdict(WRONG, text or describe(exercise, tries, right, given, errors))
 
 
@@ -121,7 +145,7 @@ def is_same(a: Outcome | None, b: Outcome | None, output: int, least: float) -> 
     if a is None or b is None:
         return a is b
     if a.error is not None or b.error is not None:
-        return type(a.error) is type(b.error)
+        return type(a.error).__name__ == type(b.error).__name__
     if a.count is not None or b.count is not None:
         return a.count == b.count
     if a.changed != b.changed:
@@ -161,6 +185,8 @@ def other_order(exercise: Exercise, right: Sequence[Outcome], given: list, answe
 
 def parameters(function: Any) -> list[str]:
     """The names of a function's parameters; none if it does not say."""
+    if isinstance(function, Recorded):
+        return list(function.parameters)
     try:
         return [name for name, one in inspect.signature(function).parameters.items() if one.kind <= one.VAR_POSITIONAL]
     except (TypeError, ValueError):
@@ -199,20 +225,28 @@ def say_error(exercise: Exercise, tries: list[Try], given: list) -> str | None:
             return f"{beginning} does not end within the time limit: is there a loop that never ends?"
         if isinstance(error, NothingReturned):
             return f"{beginning} returns nothing (None) {error}: is a `return` missing on one branch of an `if`?"
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename).parent != Path(__file__).parent]
-        where = f" in its line {lines[0]}" if lines else ""
+        line = line_of(error)
+        where = f" in its line {line}" if line else ""
         message = (str(error).splitlines() or [""])[0]
         text = f"{beginning} raises {type(error).__name__}{where}: {message}"
         if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
             advice = advice_on_name(error.name or "", exercise.lesson)
             text += f"; {advice}" if advice else ""
-        if isinstance(error, TypeError) and not lines and (names := parameters(exercise.shown or exercise.solution)):
+        if isinstance(error, TypeError) and not line and (names := parameters(exercise.shown or exercise.solution)):
             text += f"; it is called with {len(names)} arguments: {', '.join(names)}"
         if isinstance(error, SystemExit):
             text += "; leave out sys.exit, exit() or quit(), and return the result"
         return text.removesuffix(": ")
     return None
+
+
+def line_of(error: BaseException) -> int | None:
+    """The line of an answer in which an error was raised; None if it was not raised in the answer."""
+    if hasattr(error, LINE):
+        return getattr(error, LINE)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).parent != Path(__file__).parent]
+    return lines[0] if lines else None
 
 
 def say_nothing(exercise: Exercise, tries: list[Try], given: list) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from minibert import emulator
 from minibert.emulator.trace import Access
-from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Mistake, Verdict
+from minibert.exercises.exercise import NOT_DONE, RIGHT, WRONG, Exercise, Mistake, Recorded, Verdict
 from minibert.exercises.judging import compare, distance
 
 NOT_BEGUN = "// ..."  # marks the place for the reader's lines in the kernel that a lesson hands out
@@ -97,6 +97,12 @@ def judge_kernel(exercise: KernelExercise, source: str) -> Verdict:
         return Verdict(WRONG, " ".join(filter(None, [hint, f"[{error}]"])))
 
 
+def need_compiler() -> None:
+    """Raise NoCompilerError if kernels cannot be run here."""
+    if problem := emulator.compiler_status():
+        raise emulator.NoCompilerError(problem)
+
+
 def verdict_on_results(exercise: KernelExercise, source: str, launches: list[Launch], results: list) -> Verdict:
     """The verdict on a kernel in which check mode finds nothing."""
     errors = [distance(mine, launch.expected) for mine, launch in zip(results, launches, strict=True)]
@@ -128,6 +134,11 @@ def run(source: str, launch: Launch) -> np.ndarray:
     arguments = launch.arguments()
     emulator.Module(source).kernel()(launch.grid, launch.block, arguments, shared=DYNAMIC_BYTES)
     return arguments[launch.output]
+
+
+def results_of(source: str | Recorded, launches: list[Launch]) -> list[np.ndarray]:
+    """What a kernel of ours leaves in its output, in each launch."""
+    return source.outcomes() if isinstance(source, Recorded) else [run(source, launch) for launch in launches]
 
 
 def observe(source: str, launch: Launch) -> Observed:
@@ -183,4 +194,4 @@ def known_mistake(exercise: KernelExercise, launches: list[Launch], results: lis
 def results_of_mistake(exercise: KernelExercise, mistake: Mistake) -> list[np.ndarray]:
     """What a mistake leaves in the output of each launch: the same every time, so it is computed once."""
     with emulator.checking(False):  # only its numbers count
-        return [run(mistake.function, launch) for launch in exercise.tries()]
+        return results_of(mistake.function, list(exercise.tries()))

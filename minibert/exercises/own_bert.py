@@ -26,6 +26,7 @@ import numpy as np
 from minibert.base.files import write_text
 from minibert.checks.short_training import random_batch, small_config
 from minibert.exercises.exercise import EXERCISES
+from minibert.exercises.packaged import FUNCTIONS
 from minibert.models import BertForPreTraining
 from minibert.objectives import MaskedLmAndNextSentence
 from minibert.ops import Backend, load_backend
@@ -89,7 +90,7 @@ class Own:
         own = self.functions.get(name)
         (self.borrowed if own is None else self.calls)[name] += 1
         try:
-            return (own or EXERCISES[name].solution)(*arguments)  # type: ignore[operator]
+            return (own or FUNCTIONS[name])(*arguments)
         except OwnError:
             raise
         except Exception as error:

@@ -7,9 +7,10 @@ import textwrap
 import tokenize
 
 from minibert.base.markup import fill
-from minibert.exercises.exercise import Exercise, Verdict
+from minibert.exercises.exercise import Exercise, Recorded, Verdict
 
 FOLDED = "<details><summary>{{html title}}</summary>{{html step}}</details>"
+NO_SOLUTIONS = "This is the student edition, which has no solutions."
 SOLUTION = "<details><summary>The solution</summary><pre>{{html source}}</pre></details>"
 MARKS = {"right": "✓", "wrong": "✗", "not done yet": "…"}
 
@@ -38,15 +39,21 @@ def show_hints(exercise: Exercise) -> Shown:
     steps = [f"{title}: {text}" for title, text in parts]
     name, last = repr(exercise.name), len(parts)
     text = f"1 hint: hint({name}, 1)" if last == 1 else f"{last} hints: hint({name}, 1) to hint({name}, {last})"
-    text += f"; the solution: solution({name})"
     folded = [fill(FOLDED, title=title, step=step) for title, step in parts]
-    folded.append(fill(SOLUTION, source=source_of(exercise)))
+    if not isinstance(exercise.solution, Recorded):
+        text += f"; the solution: solution({name})"
+        folded.append(fill(SOLUTION, source=source_of(exercise)))
     return Shown(text if steps else "There are no hints.", "".join(folded))
 
 
 def source_of(exercise: Exercise) -> str:
-    """The solution's source, as it can be pasted into its cell: without annotations, since the cell has none."""
+    """The solution's source, as it can be pasted into its cell: without annotations, since the cell has none.
+
+    In the student edition, a sentence that says that there is none.
+    """
     solution = exercise.solution
+    if isinstance(solution, Recorded):
+        return NO_SOLUTIONS
     if isinstance(solution, str):
         return solution
     return without_annotations(textwrap.dedent(inspect.getsource(exercise.shown or solution)))

@@ -282,7 +282,7 @@ def pieces(length: int, parts: int) -> list[tuple[int, int]]:
 
 
 def as_pieces(answer: Callable) -> Callable:
-    """Any cut that the task allows is turned into that of `pieces`; others are left unchanged."""
+    """Any cut that the task allows is turned into the one whose longer pieces come first; others are left unchanged."""
 
     def wrapped(length, parts):
         cut = answer(length, parts)
@@ -294,7 +294,10 @@ def as_pieces(answer: Callable) -> Callable:
         (firsts, lasts), sizes = zip(*cut, strict=True), [last - first for first, last in cut]
         whole = all(isinstance(position, int | np.integer) for piece in cut for position in piece)
         covers = len(cut) == parts and [*firsts] == [0, *lasts[:-1]] and lasts[-1] == length
-        return np.array(pieces(length, parts) if whole and covers and max(sizes) - min(sizes) <= 1 else cut)
+        if not (whole and covers and max(sizes) - min(sizes) <= 1):
+            return np.array(cut)
+        ends = np.cumsum(sorted(sizes, reverse=True))
+        return np.stack([np.append(0, ends[:-1]), ends], axis=1)
 
     return wrapped
 
@@ -317,7 +320,7 @@ add(
         "pieces",
         8,
         "share rows among threads",
-        lambda length, parts: np.array(pieces(length, parts)),
+        as_pieces(pieces),
         lambda: [
             Try("12 rows, 4 threads", (12, 4)),
             Try("10 rows, 4 threads", (10, 4)),
