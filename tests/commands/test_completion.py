@@ -38,10 +38,10 @@ def completed(script, *words):
     [
         (["pretr"], ["pretrain"]),
         ([""], [*cli.COMMANDS, "--help", "--version"]),
-        (["pretrain", "--backend", ""], ["reference", "cpu", "gpu"]),
+        (["pretrain", "--backend", ""], ["reference", "cpu", "gpu", "mine"]),
         (["pretrain", "--steps", "3", "--backend", "c"], ["cpu"]),
         (["pretrain", "--backend", "=", "g"], ["gpu"]),
-        (["pretrain", "--backend", "="], ["reference", "cpu", "gpu"]),
+        (["pretrain", "--backend", "="], ["reference", "cpu", "gpu", "mine"]),
         (["selftest", "--backend", ""], ["cpu", "gpu"]),
         (["pretrain", "--res"], ["--resume"]),
         (["pretrain", "--no-res"], ["--no-resume"]),
