@@ -55,8 +55,8 @@ def gradcheck(config: GradcheckConfig) -> int:
         results += found
     passed = sum(result.passed for result in results)
     print(
-        f"\n{passed} of {len(results)} gradients pass on the {config.backend} backend: "
-        f"every error is at most {TOLERANCE:.0e} of its tensor's largest gradient, in float64"
+        f"\n{passed} of {len(results)} gradients pass on the {config.backend} backend, in float64: an error of at most "
+        f"{TOLERANCE:.0e} of the tensor's largest gradient, or no more than rounding explains"
     )
     return 0 if passed == len(results) else 1
 

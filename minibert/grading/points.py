@@ -18,12 +18,13 @@ POINTS = {
     **dict.fromkeys(
         (
             "longest_match", "layernorm_backward", "softmax_backward", "attend_backward", "multi_head", "adamw_step",
-            "best_span", "find_entities", "row_sums", "online_attention", "flash_d_scores",
+            "best_span", "find_entities", "row_sums", "online_attention", "flash_d_scores", "choose_tokens",
+            "flash_key", "pool_padded", "replace_tokens", *(f"run_{number}" for number in range(1, 11)),
         ),
         3,
     ),
-    **dict.fromkeys(("encoder_layer", "training_step", "layernorm_kernel"), 4),
-    **dict.fromkeys(("encoder_layer_backward", "flash_kernel"), 6),
+    **dict.fromkeys(("encoder_layer", "training_step", "layernorm_kernel", "tiled_product", "flash_kernel"), 4),
+    "encoder_layer_backward": 6,
 }  # fmt: skip
 
 
