@@ -11,7 +11,7 @@ from minibert.tasks.config import FinetuneConfig
 from minibert.tasks.reference_runs import write_reference as write_task_reference
 from minibert.training import reference_runs
 from minibert.training.config import PretrainConfig
-from minibert.training.diagnosis import Curve, Run, diagnose
+from minibert.training.diagnosis import Curve, Run, diagnose, stuck
 from minibert.training.reference_runs import Reference, closest, curves_of, read_reference, recipe_of, write_reference
 
 STEPS = tuple(range(10, 2010, 10))
@@ -40,6 +40,9 @@ CASES = {
     "behind": (run_with(falling(start=9.5, end=4.6)), False, "behind the reference: 4.7"),
     "plateau": (run_with([*falling()[:40], *[6.0] * 160]), False, "stopped falling at 6.00 nats; the reference was at"),
     "rose": (run_with(RISING), False, "has risen to 5.6"),
+    "rose from a plateau": (
+        run_with([6.2] * 10 + [6.0] * 150 + [6 + 0.02 * step for step in range(40)]), False, "has risen to 6.6"
+    ),
     "diverged": (run_with(falling()[:50], diverged=501), False, "became NaN or infinite at step 501"),
     "overfitted": (run_with(falling(), held_out=[5.0, 4.6, 4.7, 5.1]), False, "risen to 5.10 nats from 4.60"),
     "no pairs": (run_with(falling(), nsp=[0.69] * 200), False, "still guessed: 0.69 nats, beside 0.50"),
@@ -53,6 +56,11 @@ def test_each_shape_of_a_curve_is_named(case):
     findings = diagnose(run, REFERENCE)
     assert len(findings) == 1 and findings[0].fine == fine and words in findings[0].seen
     assert fine or findings[0].cause
+
+
+def test_four_losses_are_too_few_to_be_stuck():
+    early = Run({"mlm_loss": Curve(STEPS, (4.0,) * len(STEPS))}, {}, "mlm_loss")
+    assert [len(list(stuck(run_with([6.0] * count), early))) for count in (4, 5)] == [0, 1]
 
 
 def reference_of(**options) -> Reference:

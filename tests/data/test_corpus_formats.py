@@ -97,6 +97,10 @@ def test_jsonl_under_another_name_and_on_standard_input(tmp_path, monkeypatch):
     assert [document.text for document in read_corpus(["-"], findings=findings)] == TEXTS
     assert "the records of JSONL" in findings.lines()[0]
     refused([write(tmp_path / "wiki_01", jsonl(TEXTS, "body"))], "wiki_01, line 1: no text", "--text-field")
+    (tmp_path / "folder").mkdir()
+    path = write(tmp_path / "folder" / "wiki.txt", jsonl() + '{"text": 3}\n')
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}, line {len(TEXTS) + 1}: "):  # not only its name
+        list(read_corpus([tmp_path / "folder"]))
     refused([write(tmp_path / "a.json", json.dumps([{"text": "one"}], indent=1))], "a.json does not have one", "jq")
     assert len(list(read_corpus([write(tmp_path / "b.json", jsonl())]))) == 3
     path = write(tmp_path / "a.txt", "{this is text}\n\n{and this}\n")

@@ -281,7 +281,14 @@ def test_a_document_of_one_sentence_is_cut_between_words(tmp_path, words, pieces
     assert np.diff(shards.sentence_starts).tolist() == [*pieces, 1, 3]
     assert shards.all().read(0).tolist() == list(range(5, 5 + words))
     assert shards.cut_documents == (words > 1)
+    assert Shards(tmp_path / "shards").cut_documents == (words > 1)
     assert write_shards(documents, tokenizer, tmp_path / "whole").cut_documents == 0
+
+
+def test_every_document_may_have_been_cut(tmp_path):
+    documents = [Document("a", "a", "w5 w6"), Document("b", "b", "w7 w8")]
+    write_shards(documents, ToyTokenizer(1000, every=10_000), tmp_path / "shards", cut=True)
+    assert Shards(tmp_path / "shards").cut_documents == 2
 
 
 def test_pieces_begin_at_words():

@@ -89,4 +89,5 @@ def test_a_folder_that_names_its_kind_in_the_earlier_way_is_loaded(tmp_path, tok
     values = json.loads(path.read_text(encoding="utf-8"))
     del values["kind"]
     path.write_text(json.dumps(values | {"tokens": tokens}), encoding="utf-8")
-    assert FeatureModel.from_pretrained(tmp_path, "reference").kind == kind
+    model = FeatureModel.from_pretrained(tmp_path, "reference")
+    assert model.kind == kind and model.encoder.backend.name == "reference"

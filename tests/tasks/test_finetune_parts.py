@@ -8,6 +8,7 @@ from minibert.models import BertForSequenceClassification, BertForTokenClassific
 from minibert.objectives import TaskObjective
 from minibert.tasks.examples import SentenceExample, WordsExample
 from minibert.tasks.finetune import batch_of
+from minibert.tasks.predict import punctuated
 from minibert.tasks.task import MODELS, Task, predictions_of, scores_by_name, scores_of
 from minibert.text import Tokenizer
 from minibert.text.tokenizer import SPECIAL_TOKENS
@@ -111,6 +112,12 @@ def test_metrics_compare_each_answer_with_its_own_example(model):
     said = [answer.answer for answer in answers]
     assert len(set(said)) == 1
     assert scores_by_name(task, task.codec(TOKENIZER), examples, answers)["accuracy"] == "xxy".count(said[0]) / 3
+
+
+def test_words_and_marks_become_a_text():
+    words, marks = "is it so it is he said éric too".split(), ["O", "O", "?", "O", ".", "O", ",", "O", "O"]
+    assert punctuated(words, marks) == "Is it so? It is. He said, éric too"
+    assert punctuated(["éric"], ["!"]) == "Éric!" and punctuated([], []) == ""
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -161,6 +161,7 @@ def test_rows_that_are_passed_over_are_counted(tmp_path):
     assert [example.pair for example in examples] == ["what?", "how?"]
     assert counted == {"lines of broken rows": 2, "without a text": 1}
     assert skipped(counted) == "3 rows (lines of broken rows: 2; without a text: 1)"
+    assert skipped(Counter(comments=1)) == "1 row (comments: 1)"
     assert "line 2: 7 columns; expected 6" in refusal(
         tmp_path, "qqp", "a.tsv", table.splitlines()[0] + "\n0\t1\t2\ta\tb\t0\t0\n"
     )

@@ -59,6 +59,12 @@ def teacher(tmp_path_factory, corpus):
     return run
 
 
+def test_what_each_system_predicts_is_named():
+    assert {name: system.targets[0].unit for name, system in SYSTEMS.items()} == {
+        "bert": "masked tokens", "gpt": "tokens", "elmo": "tokens", "distilbert": "masked tokens"
+    }  # fmt: skip
+
+
 def config_of(name, corpus, run, teacher, **changes) -> PretrainConfig:
     taught = dict(teacher=str(teacher), vocab=str(teacher)) if name == "distilbert" else {}
     return tiny_config(corpus, run, model=name, **taught, **changes)
