@@ -76,6 +76,24 @@ def test_tokenizer_json_alone_is_enough(tmp_path):
     assert [tokenizer.encode(text).ids for text in TEXTS] == [peer.encode(text).ids for text in TEXTS]
 
 
+def test_a_file_with_everything_is_read_by_tokenizers(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers", reason="parity needs the extra `peers`")
+    from tests.text.peer import peer_tokenizer
+
+    peer = peer_tokenizer(VOCABULARY, lowercase=True)
+    peer.add_tokens(["covid-19"])
+    values = json.loads(peer.to_str())
+    values["model"]["max_input_chars_per_word"] = 7  # which a vocab.txt and its config cannot say
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    tokenizer = Tokenizer.load(tmp_path)
+    tokenizer.save(tmp_path / "again")
+    written = tokenizers.Tokenizer.from_file(str(tmp_path / "again" / "tokenizer.json"))
+    pair = tokenizer.encode("a covid-19 b", "a")
+    again = written.encode("a covid-19 b", "a")
+    assert (again.ids, again.type_ids) == (pair.ids, pair.segment_ids)
+    assert tokenizer.id_of["covid-19"] in pair.ids
+
+
 def test_a_generic_class_lets_tokenizer_json_go_first(tmp_path):
     from tests.text.peer import peer_tokenizer
 

@@ -85,6 +85,7 @@ def test_one_command_trains_on_it_with_pairs(tmp_path, capsys, form):
     assert ("\nwarning    only 0 of 60 documents have two sentences" in printed) == (form is one_sentence_each)
     assert ("1 file passed over: 1 hidden" in printed) == (form is chinese_folder)
     assert "[UNK]" not in printed.partition("step 1")[0]
+    assert " pieces, uncased\n" in printed
     command, text = printed.splitlines()[-1].split('"')[:2]
     assert command.startswith("try        minibert fill") and "[MASK]" in text
     if form is not one_sentence_each:  # its sentences, cut in two, are too short to be shown

@@ -117,13 +117,13 @@ def parquet_records(source: Source) -> tuple[list[Record], dict[str, tuple[str, 
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{source.path} is not a valid parquet file ({' '.join(str(error).split())})") from None
     records = [Record(row, f"{source.path}, row {number}") for number, row in enumerate(rows, 1)]
-    return records, label_names((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    return records, label_names((table.schema.metadata or {}).get(b"huggingface"))
 
 
-def label_names(metadata: bytes) -> dict[str, tuple[str, ...]]:
-    """Column -> names of its numbered labels, from what `datasets` writes into a parquet file's schema."""
+def label_names(metadata: bytes | None) -> dict[str, tuple[str, ...]]:
+    """Column -> names of its numbered labels, from what `datasets` writes into a parquet file's schema, if it did."""
     try:
-        features = json.loads(metadata)["info"]["features"]
+        features = json.loads(metadata or b"{}")["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
     found = {}
