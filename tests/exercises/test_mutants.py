@@ -25,6 +25,9 @@ COMPARISONS = {
 
 AS_RIGHT = {
     "choose_tokens": ("np.where(continues, -1,",),  # below any position, as is 0 after the first token
+    # a bias of the keys adds the same number to all scores of a query, which softmax ignores
+    "encoder_layer": ("wk.T - bk",),
+    "encoder_layer_backward": ("wk.T - bk",),
     "drop": ("threshold = rate * 65536", "65535)", "65537)"),  # between two whole numbers no bits lie
     "layer_parameters": ("(2 + 2)",),
     "online_attention": ("-1.0", "1.0", ", value.shape[1])"),  # whatever it is, it is multiplied by exp(-infinity)

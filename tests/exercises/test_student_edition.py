@@ -21,14 +21,14 @@ from minibert.exercises.recorded import exercise_of, given, record
 from minibert.exercises.watched import Log, Rows
 from minibert.ops.reference import layernorm_backward, layernorm_forward
 from scripts import student_edition
-from tests.exercises import answers_of_readers, answers_that_passed, wrong_answers
+from tests.exercises import answers_of_readers, answers_that_passed, later_answers, repairs, wrong_answers
 
 FEW = ["linear_backward", "longest_match", "pieces", "training_step", "online_attention"]
 
 
 def answers(name):
     """Right and wrong answers that somebody else wrote."""
-    for module in (wrong_answers, answers_of_readers, answers_that_passed):
+    for module in (wrong_answers, answers_of_readers, answers_that_passed, later_answers, repairs):
         for group in (one for one in vars(module).values() if isinstance(one, dict) and set(one) <= set(EXERCISES)):
             for answer in group.get(name, ()):
                 yield answer[0] if isinstance(answer, tuple) else answer

@@ -145,6 +145,8 @@ def test_the_solution_of_every_exercise_is_right(tmp_path, name):
                 if f" {other}(" in text and f"def {other}(" not in text and not name.startswith("encoder_layer"):
                     given = given + source_of(EXERCISES[other])
         given += "from minibert.ops.reference.normal import normal_density\n"
+        function = (exercise.shown or exercise.solution).__name__
+        source += "" if function == name else f"\n{name} = {function}\n"  # as project 2 hands it in
         if name.startswith("encoder_layer"):
             given += (
                 "from minibert.exercises.layer import EPS, gelu, layernorm, layernorm_forward, multi_head\n"
