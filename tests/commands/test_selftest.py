@@ -168,7 +168,7 @@ def test_an_interrupt_ends_the_report(gpu, few_groups, tmp_path, monkeypatch):
     assert path.read_text() == "interrupted: the report ends here\n"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_slightly_wrong_kernel_is_told_in_sixteen_bits(gpu, monkeypatch):
     """The rounding of sixteen bits does not hide products that are a twentieth too large."""
     honest = gpu.linear_forward

@@ -75,7 +75,7 @@ def test_runs_with_the_same_number_of_threads_are_equal_bit_for_bit():
     assert steps(3, "float32") == steps(3, "float32")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_with_other_numbers_of_threads_only_the_products_of_the_blas_add_up_in_another_order():
     """A block of another size may be multiplied by another of its kernels: losses are the same but for rounding."""
     one = [float.fromhex(loss) for loss in steps(1, "float64")[:-1]]
